@@ -1,0 +1,52 @@
+# `make quickstart` and `make test` need Python >= 3.11 (with its venv module) and make, nothing else.
+# Another Python: make test PYTHON=python3.12. On Linux, PyPI's torch (used by the tests alone) brings CUDA along; a smaller one:
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
+
+PYTHON ?= python3
+PYTEST_ARGS ?= -n 2
+QUICKSTART := runs/quickstart
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help quickstart test test-slow lint clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make quickstart   train, evaluate and extract on the embedded data set (a few minutes on 2 cores)"
+	@echo "make test         run the tests (make test-slow: those left out, marked slow)"
+	@echo "make lint         run ruff"
+	@echo "make clean        remove the virtual environment, caches and $(QUICKSTART)"
+
+quickstart: $(VENV)/.run
+	$(BIN)/python -m launch.train --config=configs/hvformer.py:quickstart --workdir=$(QUICKSTART)
+	$(BIN)/python -m launch.evaluate --checkpoint=$(QUICKSTART) --split=test
+	$(BIN)/python -m launch.extract --checkpoint=$(QUICKSTART) --scenes=4 --out=$(QUICKSTART)/extracted
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf $(VENV) $(QUICKSTART) build dist .pytest_cache .ruff_cache .hypothesis
+	find mmre_jax launch configs tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The quickstart needs no PyTorch, so that the first run does not wait for its download.
+$(VENV)/.run: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "mmre_jax needs Python >= 3.11, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Setting up $(VENV) (a few minutes, once) ..."
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "Adding what the tests need ..."
+	$(PIP) -e '.[dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""One configuration file per system: get_config(variant)."""

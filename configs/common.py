@@ -1,0 +1,133 @@
+"""Sections that every system's configuration has, with their defaults. A system's file fills in what is its own."""
+
+from __future__ import annotations
+
+import ml_collections
+from ml_collections import ConfigDict
+
+
+def base() -> ConfigDict:
+    """The sections system, task, data, text, vision, optim, train, parallel."""
+    config = ml_collections.ConfigDict()
+    config.system = ConfigDict()
+    config.task = ConfigDict({"name": "relation"})
+    config.data = data()
+    config.text = text()
+    config.vision = vision()
+    config.optim = optim()
+    config.train = train()
+    config.parallel = ConfigDict({"devices": 0})  # local devices to use; 0: all
+    return config
+
+
+def data() -> ConfigDict:
+    """Where records come from and how they become batches."""
+    return ConfigDict(
+        {
+            "name": "scenes",  # scenes | mnre | mnre_v1 | jsonl | prepared
+            "root": "",  # folder of the published layout, of {split}.jsonl files, or written by launch.prepare
+            "objects": "detected",  # none | detected | grounded: which object crops are seen beside the photo (grounded leaks MNRE's labels)
+            "none_label": "None",  # jsonl: the label that says that no relation holds
+            "scene": "relations",  # scenes: relations | grounded
+            "counts": (16384, 512, 1024),  # scenes: records of train, val, test
+            "require_images": False,  # a missing or unreadable picture stops the run before training
+            "buckets": (32, 48, 80),  # padded lengths; each is compiled once
+            "window": 1,  # batches within which a shuffled epoch is sorted by length
+            "shuffle_pictures": "none",  # none | train | test | both: show records with other records' pictures
+            "blank_words": False,  # the image-only control
+            "workers": 0,  # processes that prepare records; 0: threads of this one
+            "threads": 2,
+        }
+    )
+
+
+def text() -> ConfigDict:
+    """The text encoder. With `weights` (a transformers directory) zeros mean: as the weights have it."""
+    return ConfigDict(
+        {
+            "weights": "",
+            "vocab_size": 2000,  # without weights: size of the WordPiece vocabulary trained on the training split
+            "max_tokens": 80,
+            "width": 768,
+            "layers": 12,
+            "heads": 12,
+            "mlp": 3072,
+            "positions": 512,
+            "types": 2,
+            "eps": 1e-12,
+            "activation": "gelu",
+            "dropout": 0.1,
+            "attention_dropout": 0.1,
+        }
+    )
+
+
+def vision() -> ConfigDict:
+    """The image encoder and the pictures it sees. With `weights` zeros mean: as the weights have it."""
+    return ConfigDict(
+        {
+            "weights": "",
+            "dialect": "clip",  # vit | clip
+            "width": 768,
+            "layers": 12,
+            "heads": 12,
+            "mlp": 3072,
+            "patch": 32,
+            "eps": 0.0,  # 0: the dialect's
+            "activation": "",  # '': the dialect's
+            "side": 224,  # of the photo, pixels
+            "crop_side": 128,
+            "crops": 3,  # object crops a record, where data.objects is not none
+            "resize": "squash",  # squash | crop
+            "dropout": 0.0,
+            "positions": "normal",  # normal | sine: how the position tables start
+        }
+    )
+
+
+def optim() -> ConfigDict:
+    """AdamW with warm-up and linear decay."""
+    return ConfigDict(
+        {
+            "lr": 1e-5,
+            "schedule": "linear",  # linear | constant
+            "warmup": 0.06,  # share of all steps
+            "weight_decay": 1e-2,  # none on biases and norms
+            "clip": 1.0,  # global gradient norm; 0: none
+            "b1": 0.9,
+            "b2": 0.999,
+            "eps": 1e-8,
+            "accumulate": 1,  # parts a batch is worked through in
+            "frozen": (),  # parts of the system that are not trained, such as ('vision',)
+            "multipliers": ConfigDict({}, type_safe=False),  # learning-rate factor per part, such as {'head': 10.0}
+        }
+    )
+
+
+def train() -> ConfigDict:
+    """The run."""
+    return ConfigDict(
+        {
+            "batch": 32,  # global
+            "eval_batch": 64,  # global
+            "epochs": 20,
+            "seed": 0,
+            "seeds": (),  # one run a seed, with mean and deviation, when not empty
+            "init_from": "",  # a checkpoint whose parameters a new run starts from
+            "dtype": "float32",  # float32 | bfloat16: of computation; parameters stay float32
+            "log_every": 50,  # steps
+            "save_every": 0,  # steps between checkpoints beside those at each epoch's end; 0: none
+            "max_steps": 0,  # stop early, as if interrupted, with a checkpoint; 0: never
+            "compilation_cache": "~/.cache/mmre_jax/xla",  # '' for none
+        }
+    )
+
+
+def choose(variant: str, variants: tuple[str, ...]) -> None:
+    """Refuses an unknown variant.
+
+    Raises:
+      ValueError: listing the valid ones.
+    """
+    if variant not in variants:
+        raise ValueError(f"unknown variant {variant!r}: choose one of {', '.join(variants)}")

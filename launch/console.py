@@ -1,0 +1,38 @@
+"""How the entry points talk to a person: progress on stderr, one line a message, and users' mistakes without a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+
+from absl import logging as absl_logging
+
+from mmre_jax.data.pictures import PictureError
+from mmre_jax.records import RecordError
+from mmre_jax.training.checkpoint import CheckpointError
+from mmre_jax.training.loop import NonFiniteError
+from mmre_jax.weights.hub import WeightError
+
+
+def setup() -> logging.Logger:
+    """The library's messages on stderr; those of the libraries below it only from warnings on."""
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    logger = logging.getLogger("mmre_jax")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    return logger
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Errors that name what the user can mend end the program with that message alone, exit code 2."""
+    try:
+        yield
+    except (RecordError, PictureError, CheckpointError, WeightError, NonFiniteError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,96 @@
+"""Extracts relations from posts with a trained checkpoint, to JSON lines and to a picture per record.
+
+    python -m launch.extract --checkpoint=runs/quickstart --input=posts.jsonl --out=extracted
+    python -m launch.extract --checkpoint=runs/quickstart --scenes=4 --out=extracted
+
+Input lines are in the library's JSON-lines format (mmre_jax/data/readers/jsonl.py): text or words, an image path relative to the file,
+and either `relations` (pairs; a label, if any, is shown as gold) or `mentions` (all ordered pairs of which are tried).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import pathlib
+import re
+
+from absl import app, flags
+from tqdm import tqdm
+
+import mmre_jax
+from launch import console
+from mmre_jax.analysis import plots
+from mmre_jax.analysis.seen import what_was_seen
+from mmre_jax.data.readers import jsonl, scenes
+from mmre_jax.extract import Extraction
+from mmre_jax.records import Record, RecordError, Relation
+
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
+_INPUT = flags.DEFINE_string("input", None, "JSON lines of posts.")
+_SCENES = flags.DEFINE_integer("scenes", 0, "Instead of --input: that many test records of the embedded data set.")
+_OUT = flags.DEFINE_string("out", None, "Folder for extracted.jsonl and the pictures.")
+_PICTURES = flags.DEFINE_integer("pictures", 20, "Draw at most so many records.")
+
+
+def main(argv: list[str]) -> None:
+    """Extracts, writes and names what was written."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    if (_INPUT.value is None) == (_SCENES.value == 0):
+        raise app.UsageError("give either --input or --scenes")
+    logger = console.setup()
+    out = pathlib.Path(_OUT.value)
+    with console.user_errors():
+        extractor = mmre_jax.load(_CHECKPOINT.value)
+        given = jsonl.read(_INPUT.value) if _INPUT.value else scenes.read("relations", "test", _SCENES.value)
+        records = [with_pairs(record) for record in given]
+        extractions = extractor.extract_records(records, progress="extract")
+        out.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps(extraction.to_json(), ensure_ascii=False) for extraction in extractions]
+        (out / "extracted.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        drawn = [
+            _draw(extractor, record, extraction, out / f"{number:03d}_{re.sub(r'[^A-Za-z0-9._-]', '_', record.id)}.png")
+            for number, (record, extraction) in enumerate(tqdm(list(zip(records, extractions, strict=True))[: _PICTURES.value], "draw"))
+        ]
+    for line in lines[:5]:
+        print(line)
+    logger.info("%d records, %d relations: %s", len(records), sum(len(e.relations) for e in extractions), out / "extracted.jsonl")
+    for path in drawn:
+        logger.info("picture: %s", path)
+
+
+def with_pairs(record: Record) -> Record:
+    """The record itself if it names pairs, else with every ordered pair of its mentions.
+
+    Raises:
+      RecordError: if it names neither a pair nor two mentions.
+    """
+    if record.relations:
+        return record
+    pairs = tuple(Relation(head, tail) for head, tail in itertools.permutations(record.mentions, 2))
+    if not pairs:
+        raise RecordError(f"{record.origin or record.id}: 'relations' with a pair, or two or more 'mentions', are needed to extract from")
+    return dataclasses.replace(record, relations=pairs)
+
+
+def _draw(extractor: mmre_jax.Extractor, record: Record, extraction: Extraction, path: pathlib.Path) -> pathlib.Path:
+    seen = what_was_seen(record, extractor.job.system.plan)
+    gold = tuple(relation for relation in record.relations if relation.label is not None)
+    figure = plots.extraction(
+        record,
+        extraction.relations,
+        seen.photo,
+        seen.crops,
+        boxes=seen.boxes,
+        gold=gold or None,
+        note="; ".join(extraction.notes) or None,
+        none=extractor.job.task.none,
+    )
+    plots.save(figure, path)
+    return path
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["checkpoint", "out"])
+    app.run(main)

@@ -1,0 +1,182 @@
+"""Prepares a data set once into array_record: the text of its records, and each photo and crop at the size a model sees.
+
+    python -m launch.prepare --dataset=mnre --source=DIR --out=DIR [--objects=detected] [--photo_side=224 --crop_side=128 --crops=3]
+    python -m launch.prepare --dataset=jsonl --source=DIR --out=DIR       (DIR holds train.jsonl, val.jsonl, test.jsonl, or some of them)
+    python -m launch.prepare --dataset=mnre --source=DIR --benchmark      (png or raw: which to choose on this machine)
+
+Without --source the data is looked for where TFDS keeps data that is fetched by hand: $TFDS_DATA_DIR/downloads/manual/DATASET, with
+~/tensorflow_datasets for a TFDS_DATA_DIR that is not set. Train on the result with --config.data.name=prepared --config.data.root=OUT.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import app, flags
+
+from mmre_jax.data import builders, source
+from mmre_jax.data.pictures import PictureError, PicturePlan, Slot
+from mmre_jax.data.prepared import ENCODINGS, PreparedError
+from mmre_jax.data.readers import jsonl, mnre
+from mmre_jax.data.torch_pickle import PickleError
+from mmre_jax.records import Record, RecordError
+
+DATASETS = ("mnre", "mnre_v1", "jsonl")
+SPLITS = ("train", "val", "test")
+
+DATASET = flags.DEFINE_enum("dataset", "mnre", DATASETS, "Which data set, or our JSON lines.")
+SOURCE = flags.DEFINE_string("source", "", "Its folder; TFDS's folder for data fetched by hand if empty.")
+OUT = flags.DEFINE_string("out", "", "The folder to make.")
+OBJECTS = flags.DEFINE_enum("objects", "detected", mnre.OBJECTS, "Which object crops are stored ('grounded' leaks MNRE's labels).")
+ENCODING = flags.DEFINE_enum("encoding", "png", ENCODINGS, "How pixels are stored; both without loss.")
+PHOTO_SIDE = flags.DEFINE_integer("photo_side", 224, "Side of the photos in pixels; 0 for none.", lower_bound=0)
+CROP_SIDE = flags.DEFINE_integer("crop_side", 128, "Side of the object crops in pixels.", lower_bound=1)
+CROPS = flags.DEFINE_integer("crops", 3, "Object crops a record, at most; 0 for none.", lower_bound=0)
+RESIZE = flags.DEFINE_enum("resize", "squash", ("squash", "crop"), "How pictures come to that size (--config.vision.resize in training).")
+BENCHMARK = flags.DEFINE_bool("benchmark", False, "Time reading a few hundred records as png, as raw and from the files, and stop.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """A data set read from its folder. `published` counts records; `files` are those that were read."""
+
+    records: dict[str, list[Record]]
+    relations: tuple[str, ...]
+    none_label: str | None
+    published: dict[str, int]
+    files: list[pathlib.Path]
+
+
+def main(argv: Sequence[str]) -> None:
+    """Reads, prepares, prints the table. A user's mistake ends with its message and exit status 1."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    if not BENCHMARK.value and not OUT.value:
+        raise app.UsageError("--out=DIR is needed: the folder to make")
+    folder = pathlib.Path(os.path.abspath(SOURCE.value)) if SOURCE.value else manual_dir(DATASET.value)
+    try:
+        data = load(DATASET.value, folder, OBJECTS.value)
+        plan = picture_plan(OBJECTS.value, PHOTO_SIDE.value, CROP_SIDE.value, CROPS.value, RESIZE.value)
+        if BENCHMARK.value:
+            print(benchmark(data.records, plan, folder))
+            return
+        about = {
+            "dataset": DATASET.value,
+            "objects": OBJECTS.value,
+            "relations": list(data.relations),
+            "none_label": data.none_label,
+            "published": data.published,
+            "sha256": {str(path.relative_to(folder)): sha256(path) for path in data.files},
+        }
+        summary = builders.prepare(data.records, plan, OUT.value, encoding=ENCODING.value, root=folder, about=about)
+    except (RecordError, PictureError, PickleError, PreparedError, OSError) as error:
+        raise SystemExit(f"launch.prepare: {error}") from error
+    print(table(summary))
+    print(f"\nprepared: {OUT.value} (the same as JSON: {pathlib.Path(OUT.value, 'prepare.json')})")
+
+
+def manual_dir(dataset: str) -> pathlib.Path:
+    """Where TFDS keeps data that its user fetched by hand."""
+    base = pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    return pathlib.Path(os.path.abspath(base)) / "downloads" / "manual" / dataset
+
+
+def load(dataset: str, folder: pathlib.Path, objects: str) -> Data:
+    """Reads every split of a data set from its folder. Raises RecordError, PickleError, PictureError."""
+    if not folder.is_dir():
+        raise RecordError(f"{folder}: no such folder: give the folder of {dataset!r} with --source")
+    if dataset == "jsonl":
+        files = [folder / f"{split}.jsonl" for split in SPLITS if (folder / f"{split}.jsonl").is_file()]
+        if not files:
+            there = ", ".join(sorted(path.name for path in folder.glob("*.jsonl"))) or "none"
+            raise RecordError(f"{folder}: none of train.jsonl, val.jsonl, test.jsonl; JSON lines there are: {there}")
+        records = {path.stem: jsonl.read(path) for path in files}
+        labels = {relation.label for found in records.values() for record in found for relation in record.relations}
+        return Data(records, tuple(sorted(label for label in labels if label is not None)), None, {}, files)
+    version = 1 if dataset == "mnre_v1" else 2
+    return Data(
+        records={split: mnre.read(folder, split, objects=objects, version=version) for split in SPLITS},
+        relations=mnre.relations(folder, version),
+        none_label=mnre.none_label(version),
+        published=mnre.COUNTS[version],
+        files=[path for split in SPLITS for path in mnre.files(folder, split, objects=objects, version=version)],
+    )
+
+
+def picture_plan(objects: str, photo_side: int, crop_side: int, crops: int, resize: str) -> PicturePlan:
+    """The slots that are stored. Mean and deviation are not part of what is stored, so any will do."""
+    colour = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    photo = (Slot("photo", 1, photo_side, "photo", resize, *colour),) if photo_side else ()
+    return photo if objects == "none" or not crops else (*photo, Slot(objects, crops, crop_side, objects, resize, *colour))
+
+
+def sha256(path: pathlib.Path) -> str:
+    """The file's checksum, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def table(summary: Mapping[str, Any]) -> str:
+    """prepare.json's summary for people."""
+    about, found = summary["about"], summary["pictures"]
+    lines = [f"{'split':<8}{'records':>10}{'published':>11}  {'':<8}{'words':>10}{'relations':>11}"]
+    for split, counts in summary["splits"].items():
+        published = about["published"].get(split)
+        verdict = "" if published is None else "as told" if published == counts["records"] else "DIFFERS"
+        told = "" if published is None else f"{published:,}"
+        kinds = len(counts["relations"])
+        lines.append(f"{split:<8}{counts['records']:>10,}{told:>11}  {verdict:<8}{counts['words']:>10,}{kinds:>11,}")
+    lines += ["", f"{'':<8}{'referenced':>11}{'stored':>9}{'missing':>9}{'unreadable':>12}"]
+    for name in ("photos", "crops"):
+        tally = found[name]
+        lines.append(f"{name:<8}{tally['referenced']:>11,}{tally['present']:>9,}{tally['missing']:>9,}{tally['unreadable']:>12,}")
+    lines.append(f"{found['records_with_photo']:,} of {found['records']:,} records have their photo; {found['bytes'] / 2**20:,.1f} MiB of pixels")
+    lines += [f"  {example}" for name in ("photos", "crops") for example in found[name]["examples"]]
+    lines += ["", "sha256", *(f"  {digest}  {name}" for name, digest in about["sha256"].items())]
+    return "\n".join(lines)
+
+
+def benchmark(records: Mapping[str, Sequence[Record]], plan: PicturePlan, root: pathlib.Path, count: int = 256) -> str:
+    """Times reading the pictures of up to `count` records that have any, from each kind of storage.
+
+    Returns:
+      A table: records per second in one process (best of three passes), MiB stored, and the speed against png's.
+
+    Raises:
+      PreparedError: no record has a picture.
+    """
+    files = source.FilePictures(plan)
+    everything = (record for found in records.values() for record in found if record.image is not None and os.path.exists(record.image))
+    shown = [record for record, _ in zip(everything, range(count), strict=False)]
+    if not shown:
+        raise PreparedError(f"{root}: nothing to time: no record has a picture")
+    rows = [("files", _rate(files, shown), 0.0)]
+    for encoding in ENCODINGS:
+        with tempfile.TemporaryDirectory() as folder:
+            summary = builders.prepare({"some": shown}, plan, f"{folder}/{encoding}", encoding=encoding, root=root)
+            stored = summary["pictures"]["bytes"] / 2**20
+            rows.append((encoding, _rate(source.PreparedPictures(f"{folder}/{encoding}", plan), shown), stored))
+    png = dict((name, rate) for name, rate, _ in rows)["png"]
+    lines = [f"{len(shown)} records, {sum(slot.count for slot in plan)} pictures each at most", f"{'':<8}{'records/s':>11}{'MiB':>9}{'x png':>8}"]
+    return "\n".join(lines + [f"{name:<8}{rate:>11,.0f}{stored:>9,.1f}{rate / png:>8.2f}" for name, rate, stored in rows])
+
+
+def _rate(read: source.PictureSource, records: Sequence[Record]) -> float:
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        for record in records:
+            read(record)
+        best = min(best, time.perf_counter() - start)
+    return len(records) / best
+
+
+if __name__ == "__main__":
+    app.run(main)

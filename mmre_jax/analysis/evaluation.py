@@ -1,0 +1,106 @@
+"""One evaluation protocol: scores, a table per relation, slices and a confusion picture, for our checkpoints and anyone's predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmre_jax.analysis import plots, report
+from mmre_jax.analysis.report import Outcome
+from mmre_jax.records import Record, RecordError
+from mmre_jax.tasks.relation import metrics
+from mmre_jax.training.log import write_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A scored split.
+
+    outcomes: one per example.  seen: ids of the examples of which a picture was seen.  protocol: see training/setup.py.
+    """
+
+    split: str
+    labels: tuple[str, ...]
+    none: str
+    outcomes: Sequence[Outcome]
+    seen: frozenset[str]
+    train_pairs: frozenset[tuple[str, str]]
+    protocol: Mapping[str, Any]
+
+    @property
+    def none_id(self) -> int:
+        """Index of the empty relation."""
+        return self.labels.index(self.none)
+
+    def scores(self) -> dict[str, Any]:
+        """The task's metrics (tasks/relation.py)."""
+        return metrics(*report.ids(self.outcomes, self.labels), self.labels, self.none_id)
+
+    def slices(self) -> list[dict[str, Any]]:
+        """Scores with and without a picture, by whether training had the entity pair, and by sentence length."""
+        return report.slices(
+            self.outcomes, self.labels, self.none_id, metrics, has_picture=lambda record: record.id in self.seen, seen=self.train_pairs
+        )
+
+    def text(self) -> str:
+        """Both tables, for a terminal."""
+        relations = report.per_relation(self.outcomes, self.labels, self.none_id, metrics)
+        relations.sort(key=lambda row: -int(row["support"] or 0))
+        parts = [report.table(rows, list(rows[0])) for rows in (relations, self.slices()) if rows]
+        return "\n\n".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Scores under the split's name, slices, protocol."""
+        return {self.split: self.scores(), "slices": self.slices(), "protocol": dict(self.protocol)}
+
+    def write(self, folder: pathlib.Path) -> None:
+        """Writes metrics.json, predictions.jsonl and confusion.png into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "metrics.json", self.to_json())
+        lines = [
+            json.dumps({"id": o.record.id, "relation": o.predicted, "score": round(o.score, 6), "gold": o.gold}, ensure_ascii=False)
+            for o in self.outcomes
+        ]
+        (folder / "predictions.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        plots.save(plots.confusion(report.confusion_counts(self.outcomes, self.labels), self.labels), folder / "confusion.png")
+
+
+def read_predictions(path: str | os.PathLike[str], examples: Sequence[Record], labels: Sequence[str]) -> list[Outcome]:
+    """Any program's predictions: JSON lines {"id": example, "relation": label, "score": optional probability}, one per example.
+
+    Raises:
+      RecordError: naming the line, for broken JSON, an unknown or repeated id or an unknown relation; and if examples are missing.
+    """
+    found: dict[str, tuple[str, float]] = {}
+    ids = {record.id for record in examples}
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                name, label, score = _prediction(line, f"{path}:{number}", ids, labels)
+                if name in found:
+                    raise RecordError(f"{path}:{number}: field 'id': {name!r} was predicted before")
+                found[name] = (label, score)
+    if missing := sorted(ids - found.keys()):
+        raise RecordError(f"{path}: {len(missing)} of {len(ids)} examples have no prediction, such as {', '.join(missing[:3])}")
+    return [Outcome(record, str(record.relations[0].label), *found[record.id]) for record in examples]
+
+
+def _prediction(line: str, where: str, ids: set[str], labels: Sequence[str]) -> tuple[str, str, float]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise RecordError(f"{where}: not JSON: {error}") from error
+    if not isinstance(row, dict) or not {"id", "relation"} <= row.keys():
+        raise RecordError(f'{where}: expected an object with "id" and "relation", found {line.strip()[:120]}')
+    if row["id"] not in ids:
+        raise RecordError(f"{where}: field 'id': {row['id']!r} is not an example of this split, whose ids look like {min(ids)!r}")
+    if row["relation"] not in labels:
+        raise RecordError(f"{where}: field 'relation': {row['relation']!r} is not one of {', '.join(labels)}")
+    score = row.get("score", 1.0)
+    if not isinstance(score, (int, float)) or isinstance(score, bool):
+        raise RecordError(f"{where}: field 'score': expected a number, found {score!r}")
+    return row["id"], row["relation"], float(score)

@@ -1,0 +1,218 @@
+"""Scaled dot-product attention: the one implementation that every module uses.
+
+Shape letters: B batch, Lq queries, Lk keys, Lx extra (prefix) keys, H heads, d head width, D width.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+Implementation = Literal["xla", "cudnn"]
+
+# A finite stand-in for minus infinity: exp(x - max) underflows to 0, while gradients stay free of inf - inf.
+_MASKED = -0.7 * float(jnp.finfo(jnp.float32).max)
+
+
+def attention(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    *,
+    mask: jax.Array | None = None,
+    bias: jax.Array | None = None,
+    dropout_rate: float = 0.0,
+    dropout_key: jax.Array | None = None,
+    return_weights: bool = False,
+    implementation: Implementation | None = None,
+) -> jax.Array | tuple[jax.Array, jax.Array]:
+    """softmax(q k^T / sqrt(d) + bias) v (Vaswani et al. 2017, eq. 1), the softmax always in fp32.
+
+    Where weights are asked for or dropped out the weights are computed explicitly, else by `jax.nn.dot_product_attention`.
+    A query without a single valid key gets 0, and passes 0 gradients back; it never gets the mean of masked values.
+
+    Args:
+      q: [B, Lq, H, d].
+      k: [B, Lk, H, d].
+      v: [B, Lk, H, d].
+      mask: bool, broadcastable to [B, H, Lq, Lk]; True where the query may see the key. None: it may see all.
+      bias: float, broadcastable to [B, H, Lq, Lk], added to the scaled scores.
+      dropout_rate: share of the weights dropped, in [0, 1).
+      dropout_key: random key; needed where dropout_rate > 0.
+      return_weights: also return the weights, before dropout.
+      implementation: of the fast path only, as in `jax.nn.dot_product_attention`. 'cudnn' needs a GPU and bf16 or fp16.
+
+    Returns:
+      [B, Lq, H, d] in v's dtype, and with `return_weights` the weights, fp32 [B, H, Lq, Lk].
+
+    Raises:
+      ValueError: shapes that do not fit, a dropout rate outside [0, 1), or dropout without a key.
+    """
+    _check(q, k, v, dropout_rate, dropout_key)
+    target = (q.shape[0], q.shape[2], q.shape[1], k.shape[1])
+    mask, bias = _four_axes("mask", mask, target), _four_axes("bias", bias, target)
+    if not return_weights and dropout_rate == 0.0:
+        return _fast(q, k, v, mask, bias, implementation)
+
+    weights = _weights(q, k, mask, bias)
+    kept = weights
+    if dropout_rate > 0.0:
+        keep = jax.random.bernoulli(dropout_key, 1.0 - dropout_rate, weights.shape)
+        kept = jnp.where(keep, weights / (1.0 - dropout_rate), 0.0)
+    out = jnp.einsum("bhqk,bkhd->bqhd", kept.astype(v.dtype), v)
+    return (out, weights) if return_weights else out
+
+
+class MultiHeadAttention(nn.Module):
+    """Multi-head attention with dense projections `query`, `key`, `value` and `out`, each kernel stored as [in, out].
+
+    Where the collection "intermediates" is mutable the weights are sown there as "attention", fp32 [B, H, Lq, Lx + Lk].
+
+    Attributes:
+      width: D of the result, split over the heads.
+      heads: H.
+      dropout: rate on the weights, drawn from the "dropout" stream, when training.
+      dtype: of the computation; parameters stay fp32.
+      qkv_bias: whether query, key and value have biases.
+      init_std: standard deviation of the initial kernels.
+      implementation: passed to `attention`.
+    """
+
+    width: int
+    heads: int
+    dropout: float = 0.0
+    dtype: DTypeLike = jnp.float32
+    qkv_bias: bool = True
+    init_std: float = 0.02
+    implementation: Implementation | None = None
+
+    def setup(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
+        init = nn.initializers.normal(self.init_std)
+        self.query = nn.Dense(self.width, use_bias=self.qkv_bias, dtype=self.dtype, kernel_init=init)
+        self.key = nn.Dense(self.width, use_bias=self.qkv_bias, dtype=self.dtype, kernel_init=init)
+        self.value = nn.Dense(self.width, use_bias=self.qkv_bias, dtype=self.dtype, kernel_init=init)
+        self.out = nn.Dense(self.width, dtype=self.dtype, kernel_init=init)
+
+    def keys_values(self, context: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The keys and values, [B, Lk, H, d] each, that this layer makes of `context` [B, Lk, D']."""
+        return self._split(self.key(context)), self._split(self.value(context))
+
+    def __call__(
+        self,
+        x: jax.Array,
+        context: jax.Array,
+        mask: jax.Array | None = None,
+        *,
+        train: bool,
+        prefix: tuple[jax.Array, jax.Array] | None = None,
+        prefix_mask: jax.Array | None = None,
+    ) -> jax.Array:
+        """Attends from x to [prefix; context].
+
+        Args:
+          x: [B, Lq, D].
+          context: [B, Lk, D'], any width; x itself for self-attention.
+          mask: bool, [B, Lk] or broadcastable [., ., ., Lk] to [B, H, Lq, Lk]. None: all of the context is valid.
+          train: whether dropout is on.
+          prefix: extra keys and values, [B, Lx, H, d] each, that stand before the context's own.
+          prefix_mask: the same as `mask` for the prefix, [B, Lx] or [., ., ., Lx].
+
+        Returns:
+          [B, Lq, D] in `dtype`.
+
+        Raises:
+          ValueError: a prefix mask without a prefix, or shapes that do not fit.
+        """
+        q = self._split(self.query(x))
+        k, v = self.keys_values(context)
+        if prefix is None and prefix_mask is not None:
+            raise ValueError("prefix_mask is given without a prefix")
+        if prefix is not None:
+            mask = _join_masks(prefix_mask, mask, prefix[0].shape[1], k.shape[1])
+            k = jnp.concatenate([prefix[0].astype(k.dtype), k], axis=1)
+            v = jnp.concatenate([prefix[1].astype(v.dtype), v], axis=1)
+        rate = self.dropout if train else 0.0
+        dropout_key = self.make_rng("dropout") if rate > 0.0 else None
+        sow = self.is_mutable_collection("intermediates") and not self.is_initializing()
+        mixed = attention(
+            q,
+            k,
+            v,
+            mask=_per_key(mask),
+            dropout_rate=rate,
+            dropout_key=dropout_key,
+            return_weights=sow,
+            implementation=self.implementation,
+        )
+        if sow:
+            mixed, weights = mixed
+            self.sow("intermediates", "attention", weights)
+        return self.out(mixed.reshape(*mixed.shape[:2], self.width))
+
+    def _split(self, x: jax.Array) -> jax.Array:
+        return x.reshape(*x.shape[:2], self.heads, self.width // self.heads)
+
+
+def _check(q: jax.Array, k: jax.Array, v: jax.Array, dropout_rate: float, dropout_key: jax.Array | None) -> None:
+    if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape or q.shape[0] != k.shape[0] or q.shape[2:] != k.shape[2:]:
+        raise ValueError(f"attention takes q [B, Lq, H, d] and k, v [B, Lk, H, d], found q {q.shape}, k {k.shape}, v {v.shape}")
+    if not 0.0 <= dropout_rate < 1.0:
+        raise ValueError(f"dropout_rate must lie in [0, 1), found {dropout_rate}")
+    if dropout_rate > 0.0 and dropout_key is None:
+        raise ValueError(f"dropout_rate is {dropout_rate} but no dropout_key is given")
+
+
+def _four_axes(name: str, x: jax.Array | None, target: tuple[int, ...]) -> jax.Array | None:
+    if x is None:
+        return None
+    shape = (1,) * (4 - x.ndim) + x.shape
+    if len(shape) != 4 or any(found not in (1, expected) for found, expected in zip(shape, target, strict=True)):
+        raise ValueError(f"attention's {name} {x.shape} does not broadcast to [B, H, Lq, Lk] = {list(target)}")
+    return x.reshape(shape)
+
+
+def _fast(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, bias: jax.Array | None, implementation: Implementation | None
+) -> jax.Array:
+    some = None
+    if mask is not None:
+        some = mask.any(axis=-1, keepdims=True)
+        # A row without keys sees all of them and is then dropped, so that no implementation can meet an empty softmax.
+        mask = mask | ~some
+        if implementation == "cudnn":  # it refuses a mask that broadcasts over queries
+            mask = jnp.broadcast_to(mask, (q.shape[0], mask.shape[1], q.shape[1], k.shape[1]))
+    # JAX promotes bf16 to fp32 in there, which strict promotion would refuse.
+    with jax.numpy_dtype_promotion("standard"):
+        out = jax.nn.dot_product_attention(q, k, v, bias=bias, mask=mask, implementation=implementation)
+    if some is None:
+        return out
+    return jnp.where(some[..., 0].swapaxes(1, 2)[..., None], out, jnp.zeros((), out.dtype))
+
+
+def _weights(q: jax.Array, k: jax.Array, mask: jax.Array | None, bias: jax.Array | None) -> jax.Array:
+    scores = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
+    if bias is not None:
+        scores = scores + bias.astype(jnp.float32)
+    if mask is None:
+        return jax.nn.softmax(scores, axis=-1)
+    return jnp.where(mask, jax.nn.softmax(jnp.where(mask, scores, _MASKED), axis=-1), 0.0)
+
+
+def _per_key(mask: jax.Array | None) -> jax.Array | None:
+    return mask[:, None, None, :] if mask is not None and mask.ndim == 2 else mask
+
+
+def _join_masks(prefix: jax.Array | None, own: jax.Array | None, prefix_keys: int, own_keys: int) -> jax.Array | None:
+    if prefix is None and own is None:
+        return None
+    first = jnp.ones((1, 1, 1, prefix_keys), bool) if prefix is None else _per_key(prefix)
+    second = jnp.ones((1, 1, 1, own_keys), bool) if own is None else _per_key(own)
+    leading = jnp.broadcast_shapes(first.shape[:3], second.shape[:3])
+    both = [jnp.broadcast_to(mask, (*leading, mask.shape[3])) for mask in (first, second)]
+    return jnp.concatenate(both, axis=-1)

@@ -1,0 +1,5 @@
+"""From files to batches: readers, pictures, text, prepared data sets, the loader."""
+
+from mmre_jax.data.datasets import open_records
+
+__all__ = ["open_records"]

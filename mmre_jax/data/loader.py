@@ -1,0 +1,171 @@
+"""Records to batches: which record stands where, how long the batch is, and the pipeline that delivers it.
+
+The order of a run is a pure function of (seed, step): nothing but the step has to be saved to continue, on any number of processes,
+and any step's records can be named afterwards.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import grain
+import numpy as np
+from absl import flags
+
+from mmre_jax.records import Record
+
+Batch = Mapping[str, Any]
+Pixels = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+
+
+class Task(Protocol):
+    """What the loader needs of a task."""
+
+    def length(self, record: Record) -> int: ...
+
+    def features(self, record: Record, length: int) -> dict[str, Any]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """Which records stand in which step, and to how many tokens that step is padded.
+
+    lengths: tokens of every record, int [N].  batch: records of a global batch.  buckets: allowed padded lengths, ascending.
+    train: shuffled by (seed, epoch), a remainder that fills no batch is left for other epochs; else every record exactly once, sorted by
+      length, the last batch filled up with -1.
+    window: batches within which a shuffled epoch is sorted by length before the batches are shuffled again (1: not at all); fewer
+      padded tokens for slightly less random batches.
+    """
+
+    lengths: np.ndarray
+    batch: int
+    buckets: tuple[int, ...]
+    train: bool
+    seed: int = 0
+    window: int = 1
+
+    def __post_init__(self) -> None:
+        if self.train and len(self.lengths) < self.batch:
+            raise ValueError(f"{len(self.lengths)} training records do not fill one batch of {self.batch}: lower train.batch")
+        longest = int(self.lengths.max(initial=0))
+        if longest > self.buckets[-1]:
+            raise ValueError(f"a record has {longest} tokens, more than the largest length bucket {self.buckets[-1]}")
+
+    @property
+    def steps(self) -> int:
+        """Steps of one epoch."""
+        return len(self.lengths) // self.batch if self.train else -(-len(self.lengths) // self.batch)
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019  an order lives as long as its run
+    def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Record indices int [steps, batch] and padded lengths int [steps] of an epoch."""
+        count = self.steps * self.batch
+        if self.train:
+            rng = np.random.default_rng((self.seed, epoch))
+            order = rng.permutation(len(self.lengths))[:count]
+            span = self.window * self.batch
+            for start in range(0, count if self.window > 1 else 0, span):
+                part = order[start : start + span]
+                order[start : start + span] = part[np.argsort(self.lengths[part], kind="stable")]
+            indices = order.reshape(self.steps, self.batch)
+            if self.window > 1:
+                indices = rng.permutation(indices, axis=0)
+        else:
+            order = np.full(count, -1)
+            order[: len(self.lengths)] = np.argsort(self.lengths, kind="stable")
+            indices = order.reshape(self.steps, self.batch)
+        longest = np.where(indices >= 0, self.lengths[indices], 0).max(axis=1, initial=0)
+        return indices, np.array(self.buckets)[np.searchsorted(self.buckets, longest)]
+
+    def at(self, step: int) -> np.ndarray:
+        """Record indices int [batch] of a global step (counted over epochs)."""
+        return self.epoch(step // self.steps)[0][step % self.steps]
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fetch:
+    """Element i of this process's stream: one example's features, pixels, index and validity."""
+
+    order: Order
+    source: Sequence[Record]
+    task: Task
+    pictures: Callable[[Record], Pixels] | None
+    picture_of: np.ndarray | None
+    process: int
+    processes: int
+
+    def __call__(self, element: int) -> dict[str, Any]:
+        local = self.order.batch // self.processes
+        step, place = divmod(int(element), local)
+        indices, lengths = self.order.epoch(step // self.order.steps)
+        index = int(indices[step % self.order.steps, self.process * local + place])
+        record = self.source[max(index, 0)]
+        features = self.task.features(record, int(lengths[step % self.order.steps]))
+        features |= {"index": np.int32(index), "valid": np.bool_(index >= 0)}
+        if self.pictures is not None:
+            shown = record if self.picture_of is None else self.source[int(self.picture_of[max(index, 0)])]
+            features["pictures"], features["present"] = self.pictures(shown)
+        return features
+
+
+def batches(
+    order: Order,
+    source: Sequence[Record],
+    task: Task,
+    pictures: Callable[[Record], Pixels] | None,
+    *,
+    first: int = 0,
+    last: int | None = None,
+    picture_of: np.ndarray | None = None,
+    process: int = 0,
+    processes: int = 1,
+    workers: int = 0,
+    threads: int = 4,
+    ahead: int = 4,
+) -> Iterator[Batch]:
+    """This process's shard of the global batches of steps [first, last), as nested dicts of numpy arrays [batch / processes, ...].
+
+    Args:
+      pictures: record -> (pixels, present); None for systems without pictures.
+      last: one epoch if None.
+      picture_of: int [N], the record whose picture each record is shown with (the visual shuffle); its own if None.
+      workers: processes that prepare records; 0 prepares them in `threads` threads of this one.
+      ahead: batches prepared ahead.
+    """
+    if order.batch % processes:
+        raise ValueError(f"a batch of {order.batch} does not divide over {processes} processes")
+    local = order.batch // processes
+    fetch = Fetch(order, source, task, pictures, picture_of, process, processes)
+    last = order.steps if last is None else last
+    stream = grain.MapDataset.range(first * local, last * local).map(fetch)
+    if workers:
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()  # grain's worker processes read absl flags, which nobody parses outside app.run
+        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
+        elements = stream.to_iter_dataset(options).mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=ahead * local))
+    else:
+        elements = stream.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead * local))
+    return iter(elements.batch(local, drop_remainder=True))
+
+
+def shuffled_pictures(count: int, seed: int) -> np.ndarray:
+    """A permutation int [N] without fixed points that shows every record with another record's picture (the visual shuffle).
+
+    Raises:
+      ValueError: for fewer than two records.
+    """
+    if count < 2:
+        raise ValueError(f"the pictures of {count} records cannot be shuffled")
+    order = np.random.default_rng((seed, 7)).permutation(count)
+    shuffled = np.empty(count, np.int64)
+    shuffled[order] = np.roll(order, 1)  # one cycle through all records
+    return shuffled

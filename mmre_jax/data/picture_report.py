@@ -1,0 +1,113 @@
+"""What pictures a data set refers to, and which of them are there: counted once, before anything is trained."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import tqdm
+
+from mmre_jax.data import pictures
+from mmre_jax.data.pictures import MissingPicture, PictureError, PicturePlan, Source
+from mmre_jax.records import Record
+
+EXAMPLES = 5
+_BAR_FROM = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """How many different pictures are referred to, and how they fared. `examples` are messages, at most five, damage first."""
+
+    referenced: int = 0
+    present: int = 0
+    missing: int = 0
+    unreadable: int = 0
+    examples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.present:,} of {self.referenced:,} at hand, {self.missing:,} missing, {self.unreadable:,} unreadable"
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureReport:
+    """Counts over the records of one or more splits: records, records whose photo can be read, photos, and object crops."""
+
+    records: int
+    records_with_photo: int
+    photos: Tally
+    crops: Tally
+
+    @property
+    def complete(self) -> bool:
+        """Nothing that the plan asks for is missing or unreadable."""
+        return all(tally.present == tally.referenced for tally in (self.photos, self.crops))
+
+    def summary(self) -> str:
+        """A few lines for the terminal."""
+        lines = [f"photos: {self.photos}; {self.records_with_photo:,} of {self.records:,} records have theirs", f"crops:  {self.crops}"]
+        return "\n".join(lines + [f"  {example}" for tally in (self.photos, self.crops) for example in tally.examples])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionary of the counts and examples."""
+        return dataclasses.asdict(self)
+
+
+def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None = None) -> PictureReport:
+    """Looks at every picture file that `plan` asks for, once, without decoding it.
+
+    A record that has no photo, and a region beyond a slot's count, are not references. A crop cut from a photo fares as its photo.
+
+    Args:
+      records: the records.
+      plan: the slots to be filled.
+      threads: how many files are looked at together; the number of processors, at most 16, if None.
+    """
+    records = list(records)
+    wants_photo = any(slot.source == "photo" for slot in plan)
+    crops = {places for record in records for slot in plan if slot.source != "photo" for places in pictures.sources(record, slot)}
+    photos = {record.image for record in records if record.image is not None and wants_photo}
+    files = sorted(photos | {place.file for places in crops for place in places})
+    errors = _probe_all(files, threads or min(os.cpu_count() or 1, 16))
+    return PictureReport(
+        records=len(records),
+        records_with_photo=sum(record.image is not None and wants_photo and errors[record.image] is None for record in records),
+        photos=tally([errors[file] for file in sorted(photos)]),
+        crops=tally([_first_error(places, errors) for places in sorted(crops, key=repr)]),
+    )
+
+
+def _probe_all(files: list[str], threads: int) -> dict[str, PictureError | None]:
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        found = pool.map(_error, files)
+        return dict(zip(files, tqdm.tqdm(found, "checking pictures", len(files), disable=len(files) < _BAR_FROM), strict=True))
+
+
+def _error(file: str) -> PictureError | None:
+    try:
+        pictures.probe(file)
+    except PictureError as error:
+        return error
+    return None
+
+
+def _first_error(places: tuple[Source, ...], errors: dict[str, PictureError | None]) -> PictureError | None:
+    """Why the crop cannot be had, trying its places in order as `gather` does."""
+    error: PictureError | None = MissingPicture("a region without file, box or photo")
+    for place in places:
+        error = errors[place.file]
+        if not isinstance(error, MissingPicture):
+            return error
+    return error
+
+
+def tally(errors: Iterable[PictureError | None]) -> Tally:
+    """Counts what became of pictures: None for one that can be read, else why not."""
+    errors = list(errors)
+    missing = [str(error) for error in errors if isinstance(error, MissingPicture)]
+    unreadable = [str(error) for error in errors if error is not None and not isinstance(error, MissingPicture)]
+    examples = tuple(dict.fromkeys(unreadable + missing))[:EXAMPLES]
+    return Tally(len(errors), len(errors) - len(missing) - len(unreadable), len(missing), len(unreadable), examples)

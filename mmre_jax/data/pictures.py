@@ -1,0 +1,293 @@
+"""The picture plan: which pictures of a record a system sees, decoded, cut, resized, as uint8 pixels.
+
+A plan is an ordered tuple of slots. `gather` follows it for one record; `check` counts beforehand what is missing or damaged.
+A picture that is absent or cannot be read gives zeros and False in `present`, never a stand-in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import pathlib
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from mmre_jax.records import Box, Record
+
+MAX_PIXELS = 50_000_000
+SOURCES = ("photo", "detected", "grounded")
+RESIZES = ("squash", "crop")
+Image.init()  # Pillow loads its decoders late, and refuses to be told the name of one it has not loaded
+# No format whose decoder starts another program (EPS runs Ghostscript).
+_FORMATS = tuple(name for name in ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM") if name in Image.OPEN)
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    ZeroDivisionError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+_PIXEL = 1e-4  # slack, in pixels, for boxes that were divided by the picture's size and multiplied again
+
+
+class PictureError(ValueError):
+    """A picture that cannot be read. The message names the file and the reason."""
+
+
+class MissingPicture(PictureError):
+    """There is no such file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """One entry of a picture plan: `count` pictures of `side` x `side` pixels.
+
+    `source` is the whole photo, or the record's first `count` regions found by a detector ('detected') or by a text query
+    ('grounded'). `resize`: 'squash' makes the picture side x side whatever its shape; 'crop' makes its shorter side 256/224 of
+    `side` and keeps the centre. `mean` and `std` (per channel, for pixels in [0, 1]) are applied on the device.
+
+    Raises:
+      ValueError: a field outside its values.
+    """
+
+    name: str
+    count: int
+    side: int
+    source: str
+    resize: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise ValueError(f"slot {self.name!r}: source is one of {SOURCES}, found {self.source!r}")
+        if self.resize not in RESIZES:
+            raise ValueError(f"slot {self.name!r}: resize is one of {RESIZES}, found {self.resize!r}")
+        if self.count < 1 or self.side < 1:
+            raise ValueError(f"slot {self.name!r}: count and side are at least 1, found {self.count} and {self.side}")
+        if self.source == "photo" and self.count != 1:
+            raise ValueError(f"slot {self.name!r}: a record has one photo, found count {self.count}")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
+            raise ValueError(f"slot {self.name!r}: mean and std are three numbers each, std above 0, found {self.mean}, {self.std}")
+
+
+PicturePlan = tuple[Slot, ...]
+Reader = Callable[[str], Image.Image]
+
+
+def check_plan(plan: Sequence[Slot]) -> PicturePlan:
+    """Returns `plan` as a tuple. Raises ValueError where two slots have one name."""
+    names = [slot.name for slot in plan]
+    if len(set(names)) != len(names):
+        raise ValueError(f"slots of a picture plan need different names, found {names}")
+    return tuple(plan)
+
+
+def plan_to_json(plan: PicturePlan) -> list[dict[str, Any]]:
+    """The plan as plain dictionaries, for checkpoints."""
+    return [{**dataclasses.asdict(slot), "mean": list(slot.mean), "std": list(slot.std)} for slot in plan]
+
+
+def plan_from_json(value: Iterable[Mapping[str, Any]]) -> PicturePlan:
+    """Inverse of `plan_to_json`. Raises ValueError for unknown or missing keys, and for values outside a field's range."""
+    fields = {field.name for field in dataclasses.fields(Slot)}
+    slots = []
+    for item in value:
+        if set(item) != fields:
+            raise ValueError(f"a slot has the keys {sorted(fields)}, found {sorted(item)}")
+        slots.append(Slot(**{**item, "mean": tuple(item["mean"]), "std": tuple(item["std"])}))
+    return check_plan(slots)
+
+
+def inside(root: str | os.PathLike[str], name: str, where: str) -> str:
+    """The path of `name` in the folder `root`, for a name that comes from data.
+
+    Args:
+      root: a folder that the user chose.
+      name: relative path, either kind of slash.
+      where: the record (file, line, field) the name comes from, for the message.
+
+    Raises:
+      PictureError: the name is empty or absolute, or leads out of `root` by `..`.
+    """
+    parts = re.split(r"[/\\]", name)
+    if not name.strip() or "\0" in name or not parts[0] or ":" in parts[0] or ".." in parts:
+        raise PictureError(f"{where}: {name!r} is not a path inside {os.fspath(root)}")
+    return str(pathlib.Path(root, *parts))
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str], max_pixels: int) -> Iterator[Image.Image]:
+    """Opens a picture, header only. Whatever is wrong with it, also inside the block, leaves as a PictureError."""
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise PictureError(f"{os.fspath(path)}: {width} x {height} pixels, more than {max_pixels:,} are not decoded")
+            yield image
+    except PictureError:
+        raise
+    except FileNotFoundError as error:
+        raise MissingPicture(f"{os.fspath(path)}: no such file") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PictureError(f"{os.fspath(path)}: {error}") from error
+    except Image.UnidentifiedImageError as error:
+        raise PictureError(f"{os.fspath(path)}: not a picture, or none of {', '.join(_FORMATS)}") from error
+    except _DAMAGE as error:
+        raise PictureError(f"{os.fspath(path)}: damaged picture ({error})") from error
+
+
+def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Reads a picture as RGB: first frame, turned as its EXIF orientation says, transparent parts on white.
+
+    Args:
+      path: the file.
+      max_pixels: largest width x height decoded; looked up in the header before anything is decoded.
+
+    Returns:
+      The picture, mode RGB, fully in memory.
+
+    Raises:
+      MissingPicture: there is no such file.
+      PictureError: not a picture, truncated, otherwise damaged, or too large.
+    """
+    with _opened(path, max_pixels) as image:
+        image.load()
+        return _rgb(ImageOps.exif_transpose(image))
+
+
+def probe(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> None:
+    """Raises what `read_picture` would, as far as headers and checksums show it; pixels are not decoded.
+
+    A JPEG that ends too early passes here, and is masked by `gather`.
+    """
+    with _opened(path, max_pixels) as image:
+        image.verify()
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # Pillow would clip 16-bit greys at 255
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def cut(image: Image.Image, box: Box) -> Image.Image:
+    """The part of a picture inside a normalised xyxy box, rounded outward to whole pixels, at least one."""
+    (width, height), (x0, y0, x1, y1) = image.size, box
+    left, top = min(math.floor(x0 * width + _PIXEL), width - 1), min(math.floor(y0 * height + _PIXEL), height - 1)
+    right, bottom = max(math.ceil(x1 * width - _PIXEL), left + 1), max(math.ceil(y1 * height - _PIXEL), top + 1)
+    return image.crop((left, top, right, bottom))
+
+
+def fit(image: Image.Image, side: int, resize: str) -> np.ndarray:
+    """Resizes an RGB picture, bicubic and antialiased.
+
+    Args:
+      image: any size.
+      side: side of the result in pixels.
+      resize: 'squash' or 'crop', see `Slot`. 'crop' rounds as torchvision's Resize and CenterCrop do.
+
+    Returns:
+      uint8 [side, side, 3].
+    """
+    if resize == "squash":
+        return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
+    # One resampling of the part that stays: the whole of a 1 x 50,000 picture, enlarged, would not fit in memory.
+    target = round(side * 256 / 224)
+    shorter = min(image.size)
+    scaled = [max(target * length // shorter, side) for length in image.size]
+    starts = [round((length - side) / 2) for length in scaled]
+    left, top = (start * length / after for start, length, after in zip(starts, image.size, scaled, strict=True))
+    right, bottom = ((start + side) * length / after for start, length, after in zip(starts, image.size, scaled, strict=True))
+    return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, right, bottom)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where a slot's picture is: a file, or the part of a file inside a box."""
+
+    file: str
+    box: Box | None = None
+
+
+def sources(record: Record, slot: Slot) -> list[tuple[Source, ...]]:
+    """For each of the slot's pictures that the record has (at most `slot.count`), where it is; best place first.
+
+    A region is in its published file, or, where there is no such file, in its box on the record's photo.
+    """
+    if slot.source == "photo":
+        return [(Source(record.image),)] if record.image is not None else []
+    places = []
+    for region in [region for region in record.regions if region.source == slot.source][: slot.count]:
+        file = (Source(region.file),) if region.file is not None else ()
+        part = (Source(record.image, region.box),) if region.box is not None and record.image is not None else ()
+        places.append(file + part)
+    return places
+
+
+def gather(record: Record, plan: PicturePlan, read: Reader = read_picture) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Reads a record's pictures as the plan says.
+
+    Args:
+      record: the record.
+      plan: the slots to fill.
+      read: reads one file (or key) as an RGB picture and raises PictureError where it cannot.
+
+    Returns:
+      pixels, {slot name: uint8 [count, side, side, 3]}, and present, {slot name: bool [count]}. A picture that is absent or cannot
+      be read is zeros and False.
+    """
+    opened: dict[str, Image.Image | PictureError] = {}
+    pixels: dict[str, np.ndarray] = {}
+    present: dict[str, np.ndarray] = {}
+    for slot in plan:
+        pixels[slot.name] = np.zeros((slot.count, slot.side, slot.side, 3), np.uint8)
+        present[slot.name] = np.zeros((slot.count,), np.bool_)
+        for k, places in enumerate(sources(record, slot)):
+            with contextlib.suppress(PictureError):
+                pixels[slot.name][k] = fit(picture_at(places, read, opened), slot.side, slot.resize)
+                present[slot.name][k] = True
+    return pixels, present
+
+
+def picture_at(places: Sequence[Source], read: Reader, opened: dict[str, Image.Image | PictureError]) -> Image.Image:
+    """The picture at the first of `places` that is not missing, cut out where the place has a box.
+
+    `opened` remembers what became of each file, so that crops of one photo decode it once.
+
+    Raises:
+      PictureError: it cannot be read, or (MissingPicture) is at none of the places.
+    """
+    missing = MissingPicture("a region without file, box or photo")
+    for place in places:
+        if place.file not in opened:
+            try:
+                opened[place.file] = read(place.file)
+            except PictureError as error:
+                opened[place.file] = error
+        image = opened[place.file]
+        if isinstance(image, MissingPicture):
+            missing = image
+        elif isinstance(image, PictureError):
+            raise image
+        else:
+            return image if place.box is None else cut(image, place.box)
+    raise missing

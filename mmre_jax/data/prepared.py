@@ -1,0 +1,221 @@
+"""The format of a prepared data set: what stands in its array_record files, and how a Record and a picture's key look there.
+
+    DIR/prepare.json          what was prepared, from what, and what was missing; written last, so without it nothing is finished
+    DIR/records/1.0.0/        TFDS data set with the splits that were prepared, a row per record
+    DIR/pictures/1.0.0/       TFDS data set with the split 'all', a row per photo or crop; absent where no picture was found
+    DIR/pictures.json         {key of a picture: its row}
+
+A picture is stored once, at one size and resize rule, under a key made of both, its file and its box.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from mmre_jax.data.pictures import PicturePlan, Slot, Source, plan_from_json
+from mmre_jax.records import Box, Mention, Record, Region, Relation, Triple
+
+FORMAT = 1
+VERSION = "1.0.0"
+ENCODINGS = ("png", "raw")
+PICTURES_SPLIT = "all"
+_NO_BOX = (math.nan,) * 4
+
+
+class PreparedError(ValueError):
+    """A prepared data set that cannot be made, or is not what is asked for. The message names the folder or record."""
+
+
+def record_features() -> tfds.features.FeaturesDict:
+    """Features of a record's row. An empty string or NaN stands for None; n mentions are n spans, n types, n scores; and so on."""
+    text, texts = tfds.features.Text(), tfds.features.Sequence(tfds.features.Text())
+    # tf.train.Example has no float64: as bytes the numbers stay exact.
+    scores = tfds.features.Tensor(shape=(None,), dtype=np.float64, encoding="bytes")
+    boxes = tfds.features.Tensor(shape=(None, 4), dtype=np.float64, encoding="bytes")
+    spans = tfds.features.Tensor(shape=(None, 2), dtype=np.int64)
+    mentions = {"spans": spans, "types": texts, "scores": scores}
+    return tfds.features.FeaturesDict(
+        {
+            "id": text,
+            "words": texts,
+            "image": text,
+            "caption": text,
+            "origin": text,
+            "mentions": mentions,
+            "relations": {"heads": mentions, "tails": mentions, "labels": texts, "scores": scores},
+            "triples": {"mentions": mentions, "labels": texts, "boxes": boxes, "scores": scores},
+            "regions": {"boxes": boxes, "files": texts, "sources": texts, "labels": texts, "scores": scores},
+        }
+    )
+
+
+def picture_features(encoding: str) -> tfds.features.FeaturesDict:
+    """Features of a picture's row: its key, and its pixels, uint8 [side, side, 3], as PNG or as they are."""
+    if encoding == "png":
+        pixels = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
+    else:
+        pixels = tfds.features.Tensor(shape=(None, None, 3), dtype=np.uint8, encoding="bytes")
+    return tfds.features.FeaturesDict({"key": tfds.features.Text(), "pixels": pixels})
+
+
+def encode_record(record: Record, root: str | None) -> dict[str, Any]:
+    """A record's row. Its files are stored relative to `root` (as they are if None).
+
+    Raises:
+      PreparedError: the record would not come back as it is: a file outside `root`, or an empty string or NaN in place of a None.
+    """
+    row = {
+        "id": record.id,
+        "words": list(record.words),
+        "image": _relative(record.image, root, record.id),
+        "caption": record.caption or "",
+        "origin": record.origin,
+        "mentions": _mentions(record.mentions),
+        "relations": {
+            "heads": _mentions([relation.head for relation in record.relations]),
+            "tails": _mentions([relation.tail for relation in record.relations]),
+            "labels": [relation.label or "" for relation in record.relations],
+            "scores": _scores(record.relations),
+        },
+        "triples": {
+            "mentions": _mentions([triple.mention for triple in record.triples]),
+            "labels": [triple.label for triple in record.triples],
+            "boxes": _boxes(triple.box for triple in record.triples),
+            "scores": _scores(record.triples),
+        },
+        "regions": {
+            "boxes": _boxes(region.box for region in record.regions),
+            "files": [_relative(region.file, root, record.id) for region in record.regions],
+            "sources": [region.source for region in record.regions],
+            "labels": [region.label or "" for region in record.regions],
+            "scores": _scores(record.regions),
+        },
+    }
+    if decode_record(row, root) != record:
+        raise PreparedError(f"record {record.id}: has an empty string, or a number that is not finite, where there may be none: {record}")
+    return row
+
+
+def decode_record(row: Mapping[str, Any], root: str | None) -> Record:
+    """The record of a row. `root` is put before its files again."""
+    relations, triples, regions = row["relations"], row["triples"], row["regions"]
+    heads, tails, mentions = (_read_mentions(part) for part in (relations["heads"], relations["tails"], triples["mentions"]))
+    texts = {name: _texts(part["labels"]) for name, part in (("relations", relations), ("triples", triples), ("regions", regions))}
+    files, found_by = [_absolute(name, root) for name in _texts(regions["files"])], _texts(regions["sources"])
+    return Record(
+        id=_text(row["id"]) or "",
+        words=tuple(word or "" for word in _texts(row["words"])),
+        image=_absolute(_text(row["image"]), root),
+        mentions=tuple(_read_mentions(row["mentions"])),
+        relations=tuple(map(Relation, heads, tails, texts["relations"], _read_scores(relations["scores"]))),
+        triples=tuple(map(Triple, mentions, texts["triples"], _read_boxes(triples["boxes"]), _read_scores(triples["scores"]))),
+        regions=tuple(map(Region, _read_boxes(regions["boxes"]), files, found_by, texts["regions"], _read_scores(regions["scores"]))),
+        caption=_text(row["caption"]),
+        origin=_text(row["origin"]) or "",
+    )
+
+
+def picture_key(places: Sequence[Source], slot: Slot, root: str | None) -> str:
+    """The key of the picture that `pictures.sources` finds at `places`, at the slot's size and resize rule."""
+    return f"{slot.resize}{slot.side}:" + "|".join(_place(place, root) for place in places)
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """What `prepare.json` says of a prepared folder that later reading needs. `about` is what `prepare` was told of the data set."""
+
+    folder: str
+    root: str | None
+    plan: PicturePlan
+    splits: tuple[str, ...]
+    about: dict[str, Any]
+
+    @classmethod
+    def of(cls, folder: str | os.PathLike[str]) -> Contents:
+        """Reads DIR/prepare.json. Raises PreparedError if it is missing or of another format."""
+        path = pathlib.Path(folder, "prepare.json")
+        try:
+            value = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError as error:
+            raise PreparedError(f"{folder}: no prepare.json: not a prepared data set, or one whose making was interrupted") from error
+        except ValueError as error:
+            raise PreparedError(f"{path}: not a JSON file ({error})") from error
+        if not isinstance(value, dict) or value.get("format") != FORMAT:
+            raise PreparedError(f"{path}: not in format {FORMAT}: prepare the data set again")
+        plan = plan_from_json(value["plan"])
+        return cls(os.fspath(folder), value["root"], plan, tuple(value["splits"]), value["about"])
+
+    def check_split(self, split: str) -> None:
+        """Raises PreparedError if the split was not prepared."""
+        if split not in self.splits:
+            raise PreparedError(f"{self.folder}: no split {split!r}; prepared are {', '.join(self.splits)}")
+
+    def check_plan(self, plan: PicturePlan) -> None:
+        """Raises PreparedError if the folder lacks pictures that `plan` asks for. Means and deviations do not matter here."""
+        for slot in plan:
+            fits = [s for s in self.plan if (s.source, s.side, s.resize) == (slot.source, slot.side, slot.resize) and s.count >= slot.count]
+            if not fits:
+                have = "; ".join(f"{s.count} {s.source} {s.resize} {s.side}" for s in self.plan) or "none"
+                wanted = f"{slot.count} {slot.source} {slot.resize} {slot.side}"
+                raise PreparedError(f"{self.folder}: prepared without the pictures of slot {slot.name!r} ({wanted}); it has {have}")
+
+
+def _mentions(mentions: Sequence[Mention]) -> dict[str, Any]:
+    spans = np.array([mention.span for mention in mentions], np.int64).reshape(-1, 2)
+    return {"spans": spans, "types": [mention.type or "" for mention in mentions], "scores": _scores(mentions)}
+
+
+def _read_mentions(columns: Mapping[str, Any]) -> list[Mention]:
+    rows = zip(np.asarray(columns["spans"]).tolist(), _texts(columns["types"]), _read_scores(columns["scores"]), strict=True)
+    return [Mention(start, end, kind, score) for (start, end), kind, score in rows]
+
+
+def _scores(items: Iterable[Mention | Relation | Triple | Region]) -> np.ndarray:
+    return np.array([math.nan if item.score is None else item.score for item in items], np.float64)
+
+
+def _read_scores(values: np.ndarray) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in np.asarray(values).tolist()]
+
+
+def _boxes(boxes: Iterable[Box | None]) -> np.ndarray:
+    return np.array([_NO_BOX if box is None else box for box in boxes], np.float64).reshape(-1, 4)
+
+
+def _read_boxes(values: np.ndarray) -> list[Any]:
+    return [None if math.isnan(box[0]) else tuple(box) for box in np.asarray(values).tolist()]
+
+
+def _text(value: str | bytes) -> str | None:
+    return (value.decode("utf-8") if isinstance(value, bytes) else value) or None
+
+
+def _texts(values: Iterable[str | bytes]) -> list[Any]:
+    return [_text(value) for value in values]
+
+
+def _relative(file: str | None, root: str | None, name: str) -> str:
+    if file is None or root is None:
+        return file or ""
+    try:
+        return pathlib.PurePath(file).relative_to(root).as_posix()
+    except ValueError as error:
+        raise PreparedError(f"record {name}: {file} does not lie in {root}") from error
+
+
+def _absolute(name: str | None, root: str | None) -> str | None:
+    return name if name is None or root is None else str(pathlib.PurePath(root, name))
+
+
+def _place(place: Source, root: str | None) -> str:
+    file = _relative(place.file, root, place.file)
+    return file if place.box is None else f"{file}#{','.join(map(repr, place.box))}"

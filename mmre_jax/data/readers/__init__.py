@@ -1,0 +1,1 @@
+"""Readers: one published format a file, each giving a list of `Record`."""

@@ -1,0 +1,266 @@
+"""MNRE, versions 2 and 1, in its published layout.
+
+    ROOT/txt/ours_{train,val,test}.txt                     one Python dictionary a line: token, h, t, img_id, relation
+    ROOT/ours_rel2id.json                                  {relation: id}
+    ROOT/img_org/{train,val,test}/                         photos
+    ROOT/boxes/{train,dev,test}_detect_box_dict.pth        {STEM_crop_K.jpg: (cx, cy, w, h, area)} of the photo STEM.jpg
+    ROOT/txt/mre_{train,dev,test}_dict.pth                 {line index: [crop file, ...]}, found by text queries
+    ROOT/img_vg/{train,val,test}/crops/                    those crop files
+    ROOT/boxes/{train,dev,test}_vg_box_dict.pth            {crop file: (cx, cy, w, h, area)} of the line's photo; optional
+
+Text files may lie in ROOT, ROOT/txt or ROOT/mnre_txt, also under the names mnre_{split}.txt and mnre_org_{split}.txt (version 1)
+of the data set's own repository. Version 1 has 31 relations, calls the empty one 'none', was published without a table of ids,
+and copies of it circulate with image ids that are numbers or lack '.jpg'. Zheng et al., MNRE, ICME 2021.
+
+The grounding crops were found with queries made from the gold relation, and their number tells it: protocol 'grounded' serves
+comparison with published tables only.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from mmre_jax.data.pictures import inside
+from mmre_jax.data.torch_pickle import read_dict
+from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, check_span
+
+SPLITS = ("train", "val", "test")
+OBJECTS = ("none", "detected", "grounded")
+VERSIONS = (1, 2)
+COUNTS = {1: {"train": 7824, "val": 975, "test": 1282}, 2: {"train": 12247, "val": 1624, "test": 1614}}
+RELATIONS = {1: 31, 2: 23}
+_IN_DICTS = {"train": "train", "val": "dev", "test": "test"}
+_FOLDERS = ("txt", "mnre_txt", "")
+_TEXT = {
+    1: ("mnre_org_{split}.txt", "mnre_{split}.txt", "{split}.txt"),
+    2: ("ours_{split}.txt", "mnre_{split}.txt", "mnre_{split} .txt", "{split}.txt"),  # the blank is in the published name of val
+}
+_IDS = {1: ("mnre_rel2id.json", "rel2id.json"), 2: ("ours_rel2id.json", "rel2id.json")}
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
+_LITERAL_ERRORS = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
+
+
+def read(root: str | os.PathLike[str], split: str, *, objects: str = "none", version: int = 2) -> list[Record]:
+    """Reads one split.
+
+    Args:
+      root: the folder described above.
+      split: train, val or test.
+      objects: which object crops become the records' regions: 'none', 'detected' (boxes of an image-only detector, by their
+        number K) or 'grounded' (the published crops, in their published order; these leak the label).
+      version: 2 or 1.
+
+    Returns:
+      A record per line, with one relation each, no mentions (the files name only the pair), and id 'mnre-{split}-{line}', the line
+      counted from 0 as the published crop lists do. Photos and crops need not exist.
+
+    Raises:
+      RecordError: a file is missing, a line is broken, a span is out of range, or a relation unknown.
+      PickleError: a .pth file is damaged.
+      PictureError: a picture's name leads out of `root`.
+    """
+    _check("split", split, SPLITS)
+    _check("objects", objects, OBJECTS)
+    known = frozenset(relations(root, version))
+    records = [_record(root, split, index, *line, known, version) for index, line in enumerate(_lines(_text_file(root, split, version)))]
+    if objects == "detected":
+        return _with_detected(root, split, records)
+    return _with_grounded(root, split, records) if objects == "grounded" else records
+
+
+def relations(root: str | os.PathLike[str], version: int = 2) -> tuple[str, ...]:
+    """The relation names, ordered by id.
+
+    Version 1 without a table of ids: the empty relation, then the others of the training split in alphabetical order.
+
+    Raises:
+      RecordError: the table is missing (version 2), or is not {name: 0, name: 1, ...}.
+    """
+    _check("version", version, VERSIONS)
+    found = [path for path in (pathlib.Path(root, folder, name) for name in _IDS[version] for folder in ("", "txt")) if path.is_file()]
+    if not found and version == 1:
+        file = _text_file(root, "train", version)
+        names = {_field(value, "relation", str, where) for where, value in _lines(file)}
+        return tuple(sorted(names, key=lambda name: (name != none_label(version), name)))
+    if not found:
+        raise _missing(pathlib.Path(root), _IDS[version], "table of relation ids")
+    try:
+        table = json.loads(found[0].read_text("utf-8"))
+    except ValueError as error:
+        raise RecordError(f"{found[0]}: not a JSON file ({error})") from error
+    if not isinstance(table, dict) or sorted(map(repr, table.values())) != sorted(map(repr, range(len(table)))):
+        raise RecordError(f"{found[0]}: expected relation names with the ids 0, 1, ..., each once")
+    if none_label(version) not in table:
+        raise RecordError(f"{found[0]}: no relation {none_label(version)!r} among {sorted(table)}; is this version {version}?")
+    return tuple(sorted(table, key=table.__getitem__))
+
+
+def none_label(version: int = 2) -> str:
+    """The name of the empty relation: 'None' in version 2, 'none' in version 1."""
+    _check("version", version, VERSIONS)
+    return {1: "none", 2: "None"}[version]
+
+
+def files(root: str | os.PathLike[str], split: str, *, objects: str = "none", version: int = 2) -> list[pathlib.Path]:
+    """The annotation files that `read` reads for a split, for checksums. Raises RecordError where one that is needed is missing."""
+    found = [_text_file(root, split, version)]
+    if objects != "none":
+        found.append(_dict_file(root, split, objects))
+    if objects == "grounded" and _grounded_boxes(root, split).is_file():
+        found.append(_grounded_boxes(root, split))
+    return found
+
+
+def read_boxes(path: str | os.PathLike[str]) -> tuple[dict[str, Box], int]:
+    """Reads {crop file: (cx, cy, w, h, area)}.
+
+    Returns:
+      {crop file: normalised xyxy box, clipped to the picture}, and how many boxes were dropped as empty after clipping.
+
+    Raises:
+      RecordError: an entry is not a name with four or five numbers.
+      PickleError: the file is damaged.
+    """
+    boxes, dropped = {}, 0
+    for name, value in read_dict(path).items():
+        where = f"{os.fspath(path)}: {name!r}"
+        numbers = isinstance(value, (tuple, list)) and len(value) in (4, 5) and all(type(x) in (int, float) for x in value)
+        if not isinstance(name, str) or not numbers:
+            raise RecordError(f"{where}: expected a name with (cx, cy, w, h, area), found {value!r}")
+        cx, cy, w, h = (float(x) for x in value[:4])
+        x0, y0, x1, y1 = (min(max(x, 0.0), 1.0) for x in (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
+        if x0 < x1 and y0 < y1:
+            boxes[name] = (x0, y0, x1, y1)
+        else:
+            dropped += 1
+    return boxes, dropped
+
+
+def _record(root: str | os.PathLike[str], split: str, index: int, where: str, line: Any, known: frozenset[str], version: int) -> Record:
+    words = _field(line, "token", list, where)
+    if not words or not all(isinstance(word, str) for word in words):
+        raise RecordError(f"{where}, field 'token': expected a list of words, found {words!r}")
+    label = _field(line, "relation", str, where)
+    if label not in known:
+        raise RecordError(f"{where}, field 'relation': unknown relation {label!r}; known are {sorted(known)}")
+    image = _field(line, "img_id", (str, int, float) if version == 1 else str, where)
+    if version == 1:
+        image = str(image)
+        image = image if image.lower().endswith(_SUFFIXES) else f"{image}.jpg"
+    head, tail = (_mention(line, key, len(words), where) for key in ("h", "t"))
+    return Record(
+        id=f"mnre-{split}-{index}",
+        words=tuple(words),
+        image=inside(root, f"img_org/{split}/{image}", f"{where}, field 'img_id'"),
+        relations=(Relation(head, tail, label),),
+        origin=where,
+    )
+
+
+def _mention(line: Any, key: str, words: int, where: str) -> Mention:
+    span = _field(_field(line, key, dict, where), "pos", (list, tuple), f"{where}, field {key!r}")
+    if len(span) != 2:
+        raise RecordError(f"{where}, field '{key}.pos': expected [start, end], found {span!r}")
+    return Mention(*check_span(*span, words, f"{where}, field '{key}.pos'"))
+
+
+def _field(line: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    if not isinstance(line, dict) or key not in line:
+        raise RecordError(f"{where}: no field {key!r} in {line!r:.200}")
+    if not isinstance(line[key], kind) or isinstance(line[key], bool):
+        raise RecordError(f"{where}, field {key!r}: found {line[key]!r:.200}, of type {type(line[key]).__name__}")
+    return line[key]
+
+
+def _lines(path: pathlib.Path) -> list[tuple[str, Any]]:
+    """(place for messages, value) of each line that is not empty."""
+    lines = []
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path}: not UTF-8 text ({error})") from error
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            lines.append((f"{path}:{number}", ast.literal_eval(line.strip())))
+        except _LITERAL_ERRORS as error:
+            raise RecordError(f"{path}:{number}: not a Python dictionary ({error}): {line:.80}") from error
+    return lines
+
+
+def _with_detected(root: str | os.PathLike[str], split: str, records: list[Record]) -> list[Record]:
+    boxes = _boxes(_dict_file(root, split, "detected"))
+    by_stem: dict[str, list[tuple[int, Box]]] = {}
+    for name, box in boxes.items():
+        stem, found, number = os.path.splitext(name)[0].rpartition("_crop_")
+        if not found or not number.isdecimal():
+            raise RecordError(f"{_dict_file(root, split, 'detected')}: {name!r} is not STEM_crop_NUMBER.jpg")
+        by_stem.setdefault(stem, []).append((int(number), box))
+    regions = {stem: tuple(Region(box, source="detected") for _, box in sorted(found)) for stem, found in by_stem.items()}
+    return [_replace_regions(record, regions.get(pathlib.Path(record.image or "").stem, ())) for record in records]
+
+
+def _with_grounded(root: str | os.PathLike[str], split: str, records: list[Record]) -> list[Record]:
+    file = _dict_file(root, split, "grounded")
+    boxes = _boxes(_grounded_boxes(root, split)) if _grounded_boxes(root, split).is_file() else {}
+    lists = read_dict(file)
+    found = []
+    for index, record in enumerate(records):
+        names = lists.get(index, lists.get(str(index)))
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise RecordError(f"{file}: expected a list of crop files for line {index} ({record.origin}), found {names!r}")
+        paths = [inside(root, f"img_vg/{split}/crops/{name}", f"{file}, line {index}") for name in names]
+        pairs = zip(names, paths, strict=True)
+        found.append(_replace_regions(record, tuple(Region(boxes.get(name), path, "grounded") for name, path in pairs)))
+    return found
+
+
+def _replace_regions(record: Record, regions: tuple[Region, ...]) -> Record:
+    return Record(record.id, record.words, record.image, relations=record.relations, regions=regions, origin=record.origin)
+
+
+def _boxes(path: pathlib.Path) -> dict[str, Box]:
+    boxes, dropped = read_boxes(path)
+    if dropped:
+        logging.getLogger(__name__).warning("%s: %d of %d boxes are empty and were left out", path, dropped, dropped + len(boxes))
+    return boxes
+
+
+def _text_file(root: str | os.PathLike[str], split: str, version: int) -> pathlib.Path:
+    names = [name.format(split=split) for name in _TEXT[version]]
+    for path in (pathlib.Path(root, folder, name) for name in names for folder in _FOLDERS):
+        if path.is_file():
+            return path
+    raise _missing(pathlib.Path(root), names, f"text of split {split!r}")
+
+
+def _dict_file(root: str | os.PathLike[str], split: str, objects: str) -> pathlib.Path:
+    folder, name = ("boxes", "{}_detect_box_dict.pth") if objects == "detected" else ("txt", "mre_{}_dict.pth")
+    path = pathlib.Path(root, folder, name.format(_IN_DICTS[split]))
+    if not path.is_file():
+        raise _missing(path.parent, [path.name], f"{objects} objects of split {split!r}")
+    return path
+
+
+def _grounded_boxes(root: str | os.PathLike[str], split: str) -> pathlib.Path:
+    return pathlib.Path(root, "boxes", f"{_IN_DICTS[split]}_vg_box_dict.pth")
+
+
+def _missing(folder: pathlib.Path, names: Sequence[str], what: str) -> RecordError:
+    if not folder.is_dir():
+        return RecordError(f"{folder}: no such folder ({what}: {' or '.join(names)})")
+    paths = (path for pattern in ("*", "*txt/*", "boxes/*") for path in folder.glob(pattern) if path.is_file())
+    there = sorted(str(path.relative_to(folder)) for path in paths)
+    return RecordError(f"{folder}: no {what}, expected {' or '.join(names)}; there are: {', '.join(there[:30]) or 'no files'}")
+
+
+def _check(name: str, value: object, valid: Sequence[object]) -> None:
+    if value not in valid:
+        raise RecordError(f"{name} is one of {', '.join(map(str, valid))}, found {value!r}")

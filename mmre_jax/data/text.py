@@ -1,0 +1,188 @@
+"""Words to pieces and back: tokenizers, entity markers, truncation that never drops a marker, alignment of words and pieces."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import tokenizers
+from tokenizers import models, normalizers, pre_tokenizers, trainers
+
+from mmre_jax.records import RecordError
+
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+MARKERS = ("<s>", "</s>", "<o>", "</o>")  # head opens, head closes, tail opens, tail closes
+
+Span = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """A tokenised sentence.
+
+    ids: int32 [n], with [CLS] first and [SEP] last.  words: int32 [n], the word each piece comes from, -1 for specials and markers.
+    markers: positions of the head's and the tail's opening markers, or () where no pair was marked.
+    """
+
+    ids: np.ndarray
+    words: np.ndarray
+    markers: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class TextEncoder:
+    """A tokenizer (as JSON, so that a checkpoint can hold it) plus four marker ids placed right behind its vocabulary.
+
+    The markers are never strings of the tokenizer: a post that contains "<s>" literally cannot forge one, and RoBERTa's own
+    `<s>` and `</s>` (BOS and EOS) stay what they are.
+
+    max_tokens: longest sequence, specials and markers included; longer sentences are cut around the entities.
+    released_markers: insert markers as the released PyTorch code does (a closing marker at the end of a sentence is dropped,
+      and at one boundary they always come in the order `<s>`, `</s>`, `<o>`, `</o>`); for converted checkpoints only.
+    """
+
+    tokenizer_json: str
+    max_tokens: int = 80
+    released_markers: bool = False
+
+    @functools.cached_property
+    def tokenizer(self) -> tokenizers.Tokenizer:
+        tokenizer = tokenizers.Tokenizer.from_str(self.tokenizer_json)
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = True  # "[SEP]" in a post is text, not a separator
+        return tokenizer
+
+    def __getstate__(self) -> dict[str, object]:  # the Rust tokenizer is rebuilt in worker processes
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    @functools.cached_property
+    def vocab_size(self) -> int:
+        """Rows a word table needs: the tokenizer's ids and the four markers."""
+        return self._base + len(MARKERS)
+
+    @functools.cached_property
+    def _base(self) -> int:
+        return max(self.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+
+    @functools.cached_property
+    def special_ids(self) -> dict[str, int]:
+        """Ids of pad, cls, sep and mask under BERT's names or RoBERTa's."""
+        found = {}
+        for role, names in {"pad": ("[PAD]", "<pad>"), "cls": ("[CLS]", "<s>"), "sep": ("[SEP]", "</s>"), "mask": ("[MASK]", "<mask>")}.items():
+            ids = [i for i in map(self.tokenizer.token_to_id, names) if i is not None]
+            if not ids:
+                raise ValueError(f"the tokenizer has none of {names}, needed as its {role} token")
+            found[role] = ids[0]
+        return found
+
+    def pieces(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
+        """Ids of all pieces of `words`, and the word each comes from. A word of which the tokenizer leaves nothing has no piece."""
+        encoding = self.tokenizer.encode(list(words), is_pretokenized=True, add_special_tokens=False)
+        return encoding.ids, [-1 if w is None else w for w in encoding.word_ids]
+
+    def encode(self, words: Sequence[str]) -> Encoded:
+        """The sentence without markers; an over-long one loses its end."""
+        ids, owners = self.pieces(words)
+        room = self.max_tokens - 2
+        return self._wrap(ids[:room], owners[:room])
+
+    def encode_pair(self, words: Sequence[str], head: Span, tail: Span) -> Encoded:
+        """The sentence with `<s> head </s>` and `<o> tail </o>`; of an over-long one the pieces farthest from both entities go.
+
+        Raises:
+          RecordError: if max_tokens leaves no room for a piece beside specials and markers.
+        """
+        ids, owners = self.pieces(words)
+        room = self.max_tokens - 2 - len(MARKERS)
+        if room < 2:
+            raise RecordError(f"max_tokens={self.max_tokens} leaves no room for text beside [CLS], [SEP] and four markers")
+        if len(ids) > room:
+            kept = _nearest(owners, head, tail, room)
+            ids, owners = [ids[i] for i in kept], [owners[i] for i in kept]
+        order = released_order(head, tail) if self.released_markers else nested_order(head, tail)
+        out_ids: list[int] = []
+        out_owners: list[int] = []
+        position = 0
+        for marker, boundary in order:
+            if self.released_markers and boundary == len(words):
+                continue
+            while position < len(ids) and owners[position] < boundary:
+                out_ids.append(ids[position])
+                out_owners.append(owners[position])
+                position += 1
+            out_ids.append(self._base + marker)
+            out_owners.append(-1)
+        encoded = self._wrap(out_ids + ids[position:], out_owners + owners[position:])
+        opened = tuple(int(np.flatnonzero(encoded.ids == self._base + m)[0]) for m in (0, 2))
+        return dataclasses.replace(encoded, markers=opened)
+
+    def _wrap(self, ids: list[int], owners: list[int]) -> Encoded:
+        special = self.special_ids
+        return Encoded(
+            ids=np.array([special["cls"], *ids, special["sep"]], np.int32), words=np.array([-1, *owners, -1], np.int32)
+        )
+
+
+def nested_order(head: Span, tail: Span) -> list[tuple[int, int]]:
+    """(marker, word boundary) in the order of insertion, properly nested wherever the spans can be.
+
+    At one boundary an entity that ends closes before another opens; of two that open together the longer comes first (the head, if
+    equal), and of two that close together the one that opened last goes first.
+    """
+    spans = {0: head, 1: tail}
+    opened = sorted(spans, key=lambda i: (spans[i][0], -spans[i][1], i))
+    closes = [(spans[i][1], 0, -opened.index(i), 2 * i + 1) for i in spans]
+    opens = [(spans[i][0], 1, opened.index(i), 2 * i) for i in spans]
+    return [(marker, boundary) for boundary, _, _, marker in sorted(closes + opens)]
+
+
+def released_order(head: Span, tail: Span) -> list[tuple[int, int]]:
+    """(marker, word boundary) as the released code inserts them: in marker order at every boundary, nested or not."""
+    return sorted(enumerate((*head, *tail)), key=lambda item: (item[1], item[0]))
+
+
+def _nearest(owners: Sequence[int], head: Span, tail: Span, room: int) -> list[int]:
+    """Indices of the `room` pieces nearest to the two entities, in sentence order; the entities' own first pieces come first of all."""
+
+    def priority(index: int) -> tuple[int, int]:
+        word = owners[index]
+        inside = [word - start for start, end in (head, tail) if start <= word < end]
+        if inside:
+            return 0, min(inside)
+        return 1, min(start - word if word < start else word - end + 1 for start, end in (head, tail))
+
+    return sorted(sorted(range(len(owners)), key=lambda i: (*priority(i), i))[:room])
+
+
+def load_tokenizer(directory: str | pathlib.Path) -> str:
+    """The tokenizer of a transformers directory, as the JSON of the tokenizers library.
+
+    Raises:
+      FileNotFoundError: if the directory has neither a tokenizer.json nor files that transformers can make one of.
+    """
+    directory = pathlib.Path(directory)
+    path = directory / "tokenizer.json"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    if not directory.is_dir() or not any((directory / name).is_file() for name in ("vocab.txt", "vocab.json", "sentencepiece.bpe.model")):
+        raise FileNotFoundError(f"{directory}: no tokenizer.json, vocab.txt, vocab.json or sentencepiece.bpe.model: not a tokenizer's directory")
+    import transformers  # slow to import, and only needed for old directories
+
+    return transformers.AutoTokenizer.from_pretrained(str(directory), local_files_only=True).backend_tokenizer.to_str()
+
+
+def train_tokenizer(sentences: Iterable[Sequence[str]], vocab_size: int) -> str:
+    """A lower-casing WordPiece tokenizer trained on tokenised sentences (the training split's), as JSON.
+
+    A word the training split never had falls into pieces, down to single characters of the training alphabet.
+    """
+    tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=list(SPECIALS), show_progress=False)
+    tokenizer.train_from_iterator((" ".join(words) for words in sentences), trainer)
+    return tokenizer.to_str()

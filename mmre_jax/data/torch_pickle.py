@@ -1,0 +1,102 @@
+"""Dictionaries saved by `torch.save`, read without torch and without running what is in them.
+
+A pickle can name any function and have it called while it is read. Plain dictionaries of numbers, strings, lists and tuples never
+need that, so every such name is refused here.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import struct
+import zipfile
+from collections.abc import Hashable
+from typing import Any, NoReturn
+
+MAX_BYTES = 1 << 28
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of the files torch wrote before 1.6
+_DAMAGE = (
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
+
+
+class PickleError(ValueError):
+    """A file that is not a plain dictionary saved by torch. The message names the file."""
+
+
+class _DataOnly(pickle.Unpickler):
+    """Unpickles Python literals only."""
+
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise PickleError(f"names {module}.{name}; only plain dictionaries of numbers, strings, lists and tuples are read")
+
+    def persistent_load(self, pid: object) -> NoReturn:
+        raise PickleError("holds a tensor; only plain dictionaries of numbers, strings, lists and tuples are read")
+
+
+def read_dict(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> dict[Hashable, Any]:
+    """Reads a dictionary saved by `torch.save` (a zip archive, or the older plain pickle) or by `pickle.dump`.
+
+    Args:
+      path: the .pth file.
+      max_bytes: largest uncompressed pickle accepted, in bytes.
+
+    Returns:
+      The dictionary, holding Python numbers, strings, lists, tuples and dictionaries.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      PickleError: the file is damaged, too large, names code to be run, holds tensors, or holds something else than a dictionary.
+    """
+    path = os.fspath(path)
+    try:
+        value = _load(io.BytesIO(_pickled_bytes(path, max_bytes)))
+    except PickleError as error:
+        raise PickleError(f"{path}: {error}") from error
+    except _DAMAGE as error:
+        raise PickleError(f"{path}: damaged pickle ({type(error).__name__}: {error})") from error
+    if not isinstance(value, dict):
+        raise PickleError(f"{path}: expected a dictionary, found {type(value).__name__}")
+    return value
+
+
+def _load(stream: io.BytesIO) -> object:
+    value = _DataOnly(stream).load()
+    if value == _LEGACY_MAGIC:
+        _DataOnly(stream).load()  # protocol version
+        _DataOnly(stream).load()  # byte order and type sizes of the writing machine
+        value = _DataOnly(stream).load()
+    return value
+
+
+def _pickled_bytes(path: str, max_bytes: int) -> bytes:
+    """The pickle inside `path`, never more than `max_bytes` of it, whatever sizes the archive claims."""
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            if file.read(2) == b"PK":
+                raise PickleError("damaged zip archive")
+            file.seek(0)
+            data = file.read(max_bytes + 1)
+    else:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = [name for name in archive.namelist() if name.split("/")[-1] == "data.pkl"]
+                if len(names) != 1:
+                    raise PickleError(f"expected one data.pkl in the archive, found {len(names)}")
+                with archive.open(names[0]) as file:
+                    data = file.read(max_bytes + 1)
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+            raise PickleError(f"damaged zip archive ({error})") from error
+    if len(data) > max_bytes:
+        raise PickleError(f"the uncompressed pickle is larger than {max_bytes:,} bytes")
+    return data

@@ -1,0 +1,63 @@
+"""What the transformer encoders share: activations by name, layer normalisation and the feed-forward block."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+
+def quick_gelu(x: jax.Array) -> jax.Array:
+    """x * sigmoid(1.702 x), CLIP's approximation of GELU; any shape."""
+    return x * jax.nn.sigmoid(1.702 * x)
+
+
+# Under the names that transformers' config.json uses.
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_new": functools.partial(jax.nn.gelu, approximate=True),
+    "quick_gelu": quick_gelu,
+    "relu": jax.nn.relu,
+}
+
+
+def check_activation(name: str) -> None:
+    """Raises ValueError, listing the known names, where `name` is not a known activation."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {name!r}; known are {', '.join(sorted(ACTIVATIONS))}")
+
+
+def layer_norm(x: jax.Array, eps: float, dtype: DTypeLike, name: str) -> jax.Array:
+    """Layer normalisation over the last axis of x [..., D], computed in fp32 and returned in `dtype`.
+
+    To be called inside a compact method: it makes the submodule `name` there, with `scale` and `bias` [D].
+    """
+    # The fast variance E[x^2] - E[x]^2 loses digits where the mean is large, as it is in CLIP's outlier channels.
+    norm = nn.LayerNorm(epsilon=eps, dtype=jnp.float32, use_fast_variance=False, name=name)
+    return norm(x.astype(jnp.float32)).astype(dtype)
+
+
+class FeedForward(nn.Module):
+    """Dense(hidden) - activation - Dense(D) on x [..., D], as submodules `up` and `down`.
+
+    Attributes:
+      hidden: width between the two layers.
+      activation: a key of ACTIVATIONS.
+      dtype: of the computation; parameters stay fp32.
+      init_std: standard deviation of the initial kernels.
+    """
+
+    hidden: int
+    activation: str
+    dtype: DTypeLike = jnp.float32
+    init_std: float = 0.02
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        init = nn.initializers.normal(self.init_std)
+        hidden = ACTIVATIONS[self.activation](nn.Dense(self.hidden, dtype=self.dtype, kernel_init=init, name="up")(x))
+        return nn.Dense(x.shape[-1], dtype=self.dtype, kernel_init=init, name="down")(hidden)

@@ -1,0 +1,195 @@
+"""Text and picture in, relations out: a trained checkpoint as a Python object."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from mmre_jax.data import datasets
+from mmre_jax.data.pictures import PictureError
+from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, check_box, check_span
+from mmre_jax.tasks import relation
+from mmre_jax.training.checkpoint import CheckpointError, Checkpoints
+from mmre_jax.training.evaluate import Predictor, Split, make_predictor
+from mmre_jax.training.parallel import local_devices
+from mmre_jax.training.setup import Job, restore_job
+
+Where = str | tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Extraction:
+    """What was found in one post.
+
+    relations: one per pair that was asked for, the most likely label each, scored with its probability; the empty relation included.
+    notes: what the system could not see although it was trained to.
+    """
+
+    record: Record
+    relations: tuple[Relation, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: id, text, relations with words and spans, notes."""
+        record = self.record
+
+        def mention(found: Mention) -> dict[str, Any]:
+            return {"text": record.text(found.span), "span": list(found.span), **({"type": found.type} if found.type else {})}
+
+        relations = [
+            {"head": mention(r.head), "relation": r.label, "tail": mention(r.tail), "score": round(r.score or 0.0, 6)} for r in self.relations
+        ]
+        return {"id": record.id, "text": " ".join(record.words), "image": record.image, "relations": relations, "notes": list(self.notes)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Extractor:
+    """A checkpoint ready to extract; make one with `load`."""
+
+    job: Job
+    variables: Any
+    predictor: Predictor
+    step: int
+
+    def extract(
+        self,
+        *,
+        text: str | Sequence[str],
+        image: str | os.PathLike[str] | None = None,
+        head: Where | None = None,
+        tail: Where | None = None,
+        mentions: Sequence[Where] = (),
+        boxes: Sequence[Box] = (),
+    ) -> Extraction:
+        """The relation of one pair, or of every ordered pair of mentions.
+
+        Args:
+          text: a string (split at spaces) or words.
+          image: path of the picture.
+          head, tail: each a word span (start, end), end-exclusive, or words as they stand in the text.
+          mentions: instead of head and tail: all ordered pairs of these are tried.
+          boxes: objects in the picture, normalised (x_min, y_min, x_max, y_max), for systems that look at object crops.
+
+        Raises:
+          RecordError: for a span or box out of range, a string that is not in the text or is in it more than once (its places are
+            listed), or if neither a pair nor mentions are given.
+          PictureError: for a picture that is missing or cannot be read.
+        """
+        words = tuple(text.split() if isinstance(text, str) else text)
+        if (head is None) != (tail is None) or (head is None) == (not mentions):
+            raise RecordError("give head and tail, or two or more mentions")
+        if head is not None and tail is not None:
+            pairs = [(find(words, head, "head"), find(words, tail, "tail"))]
+        else:
+            found = [find(words, mention, f"mentions[{i}]") for i, mention in enumerate(mentions)]
+            pairs = list(itertools.permutations(found, 2))
+        regions = tuple(Region(box=check_box(box, f"boxes[{i}]"), source=self.object_source) for i, box in enumerate(boxes))
+        relations = tuple(Relation(Mention(*a), Mention(*b)) for a, b in pairs)
+        record = Record(id="text", words=words, image=None if image is None else os.fspath(image), relations=relations, regions=regions)
+        return self.extract_records([record])[0]
+
+    @property
+    def object_source(self) -> str:
+        """Which object crops the system looks at: 'detected', 'grounded', or 'none'."""
+        return next((slot.source for slot in self.job.system.plan if slot.source != "photo"), "none")
+
+    def extract_records(self, records: Sequence[Record], progress: str = "") -> list[Extraction]:
+        """Predicts every relation of every record; their labels are not looked at.
+
+        Raises:
+          PictureError: for a picture that is named but missing or cannot be read.
+        """
+        blank = [dataclasses.replace(r, relations=tuple(dataclasses.replace(p, label=None) for p in r.relations)) for r in records]
+        for record in blank:
+            if self.job.system.plan and record.image is not None:
+                try:
+                    datasets.read_picture(record.image)
+                except PictureError as error:
+                    raise PictureError(f"{record.origin or record.id}: image: {error}") from error
+        examples = relation.examples(blank)
+        lengths = np.array([self.job.task.length(example) for example in examples], np.int64)
+        predicted = iter(self.predictor.predict(self.variables, Split(examples, lengths), progress))
+        return [Extraction(r, tuple(next(predicted).relations[0] for _ in r.relations), self._notes(r)) for r in blank]
+
+    def _notes(self, record: Record) -> tuple[str, ...]:
+        notes = []
+        sources = {slot.source for slot in self.job.system.plan}
+        if "photo" in sources and record.image is None:
+            notes.append("no picture: masked")
+        if self.object_source != "none" and not any(region.source == self.object_source for region in record.regions):
+            notes.append(f"trained with {self.object_source} object crops, none given: masked")
+        return tuple(notes)
+
+
+def load(path: str | os.PathLike[str], devices: int = 1) -> Extractor:
+    """An extractor from a run's workdir (its best step by dev score, else its last) or from the directory of one step.
+
+    Args:
+      devices: local devices to predict on; 0 for all.
+
+    Raises:
+      CheckpointError: if there is no checkpoint, or it is of another format or version.
+    """
+    workdir, step = locate(path)
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        job = restore_job(checkpoints.meta(step))
+        variables = checkpoints.restore_variables(step, shapes(job))
+    mapped = local_devices(devices)
+    return Extractor(job, mapped.replicate(variables), make_predictor(job, mapped), step)
+
+
+def locate(path: str | os.PathLike[str]) -> tuple[pathlib.Path, int]:
+    """(workdir, step) of a workdir or of a step's directory.
+
+    Raises:
+      CheckpointError: if there is no checkpoint.
+    """
+    folder = pathlib.Path(path).expanduser().resolve()
+    if folder.name.isdigit() and (folder / "meta").is_dir():
+        return folder.parent.parent, int(folder.name)
+    if not (folder / "checkpoints").is_dir():
+        raise CheckpointError(f"{path}: neither a run's workdir nor the directory of a checkpoint's step")
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        best, latest = checkpoints.best(), checkpoints.latest()
+    if latest is None:
+        raise CheckpointError(f"{folder}: the run has no complete checkpoint yet")
+    return folder, latest if best is None else best
+
+
+def shapes(job: Job) -> Any:
+    """Shapes and dtypes of a system's variables, without allocating them."""
+    task = job.task
+    pair = Relation(Mention(0, 1), Mention(1, 2), task.none)
+    example = Record(id="shape", words=("a", "b"), relations=(pair,))
+    features: dict[str, Any] = {**task.features(example, task.length(example)), "index": np.int32(0), "valid": np.bool_(True)}
+    pictures = datasets.open_pictures(job.system.plan)
+    if pictures is not None:
+        features["pictures"], features["present"] = pictures(example)
+    batch = jax.tree.map(lambda x: np.asarray(x)[None], features)
+    return jax.eval_shape(functools.partial(job.system.init, jax.random.key(0)), batch)
+
+
+def find(words: Sequence[str], wanted: Where, name: str) -> tuple[int, int]:
+    """The word span of a mention given as a span or as the words themselves (compared as written).
+
+    Raises:
+      RecordError: if it is out of range, not there, or there more than once.
+    """
+    if not isinstance(wanted, str):
+        return check_span(*wanted, len(words), name) if len(wanted) == 2 else check_span(None, None, len(words), name)
+    target = wanted.split()
+    places = [(i, i + len(target)) for i in range(len(words) - len(target) + 1) if list(words[i : i + len(target)]) == target]
+    if not target or not places:
+        raise RecordError(f"{name}: {wanted!r} is not in the text {' '.join(words)!r}")
+    if len(places) > 1:
+        shown = ", ".join(f"{span} in '{' '.join(words[max(span[0] - 2, 0) : span[1] + 2])}'" for span in places)
+        raise RecordError(f"{name}: {wanted!r} is in the text {len(places)} times: give a word span, one of {shown}")
+    return places[0]

@@ -1,0 +1,1 @@
+"""One published fusion mechanism a file."""

@@ -1,0 +1,1 @@
+"""What turns a system's token states into predictions, with the loss that trains it."""

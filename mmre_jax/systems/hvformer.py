@@ -1,0 +1,165 @@
+"""HVFormer: a mixture of hierarchical visual context learners (Multimodal Relation Extraction via a Mixture of ..., WWW 2024).
+
+Text and image are encoded apart; for each chosen level of the image encoder, text tokens attend to its patches (fusion/mome.py, TVA),
+one expert a level fuses what they found, and a router mixes the experts per token, a text-only one among them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from mmre_jax.encoders.bert import Bert, BertConfig
+from mmre_jax.encoders.from_config import bert_config, photo_and_objects, released_crops, vit_config
+from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
+from mmre_jax.fusion.mome import MixtureOfExperts, TextGuidedAttention
+from mmre_jax.heads.relation import RelationHead, RelationObjective
+from mmre_jax.systems.system import ModuleSystem
+
+
+@dataclasses.dataclass(frozen=True)
+class HVFormerConfig:
+    """Sizes and ablations.
+
+    vision: None for the text-only configuration.
+    levels: hidden states of the image encoder that get an expert; 0 is the embedded patches. One level alone is figure 4, the last
+      alone is "w/o HVF".
+    gather: 'tva', or 'cls' for "w/o TVA": the [CLS] patch of each level for every token.
+    mixture: 'experts', or 'concat' for "w/o MoME".
+    flavour: 'reference' is what the released code computes: the image states are detached, absent pictures are zeros that are attended
+      to, and the experts have no biases.
+    """
+
+    text: BertConfig
+    vision: ViTConfig | None
+    relations: int
+    levels: tuple[int, ...]
+    heads: int = 12
+    gather: Literal["tva", "cls"] = "tva"
+    mixture: Literal["experts", "concat"] = "experts"
+    flavour: Literal["paper", "reference"] = "paper"
+
+    def __post_init__(self) -> None:
+        if self.vision is None:
+            return
+        if not self.levels or sorted(set(self.levels)) != list(self.levels):
+            raise ValueError(f"system.levels must be ascending and not empty, found {self.levels}")
+        if self.levels[0] < 0 or self.levels[-1] != self.vision.layers:
+            raise ValueError(f"the image encoder is built up to the highest level: levels {self.levels}, {self.vision.layers} layers")
+
+
+class HVFormer(nn.Module):
+    """The network: (text, markers, pixels, present) -> relation logits."""
+
+    config: HVFormerConfig
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, text: Mapping[str, jax.Array], markers: jax.Array, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool
+    ) -> jax.Array:
+        """Computes eq. 2-11.
+
+        Args:
+          text: ids int32 [B, L], mask bool [B, L].
+          markers: int32 [B, 2], positions of the two opening markers.
+          pixels: per slot float32 [B, K, S, S, 3], normalised.  present: per slot bool [B, K].
+
+        Returns:
+          logits float32 [B, R].
+        """
+        config = self.config
+        states = Bert(config.text, dtype=self.dtype, name="text")(text["ids"], text["mask"], train=train)[-1]
+        if config.vision is not None:
+            states = self._fuse(states, *self._see(config.vision, pixels, present, train))
+        return RelationHead(config.relations, dtype=self.dtype, name="head")(states, markers)
+
+    def _see(
+        self, vision: ViTConfig, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], train: bool
+    ) -> tuple[list[jax.Array], jax.Array | None]:
+        """The chosen levels [B, P, V] and which patches may be attended to, bool [B, P] (None: all)."""
+        reference = self.config.flavour == "reference"
+        mask = None if reference else patch_mask(vision, present)
+        hidden = ViT(vision, dtype=self.dtype, name="vision")(pixels, mask, train=train)
+        levels = [hidden[level] for level in self.config.levels]
+        return [jax.lax.stop_gradient(level) for level in levels] if reference else levels, mask
+
+    def _fuse(self, text: jax.Array, levels: list[jax.Array], mask: jax.Array | None) -> jax.Array:
+        """text [B, L, D], levels N x [B, P, V], mask [B, P] -> [B, L, D]."""
+        config, width = self.config, text.shape[-1]
+        if config.gather == "tva":
+            visual = [
+                TextGuidedAttention(width, config.heads, dtype=self.dtype, name=f"tva_{name}")(text, level, mask)
+                for name, level in zip(config.levels, levels, strict=True)
+            ]
+        else:
+            visual = [self._class_patch(f"cls_{name}", level, text, mask) for name, level in zip(config.levels, levels, strict=True)]
+        mixture = MixtureOfExperts(config.mixture, biases=config.flavour == "paper", dtype=self.dtype, name="mome")
+        return mixture(text, visual)
+
+    def _class_patch(self, name: str, level: jax.Array, text: jax.Array, mask: jax.Array | None) -> jax.Array:
+        """The [CLS] patch [B, V] of a level for every token: [B, L, D]; zero where there is no picture."""
+        patch = level[:, 0]
+        if mask is not None:
+            patch = jnp.where(mask[:, :1], patch, jnp.zeros_like(patch))
+        if patch.shape[-1] != text.shape[-1]:
+            patch = nn.Dense(text.shape[-1], dtype=self.dtype, name=name)(patch)
+        return jnp.broadcast_to(patch[:, None], text.shape)
+
+
+def default_levels(layers: int) -> tuple[int, ...]:
+    """First, middle and last level of an encoder of that many layers: (0, 6, 12) for 12."""
+    return tuple(sorted({0, layers // 2, layers}))
+
+
+def build(config: ConfigDict, *, vocab_size: int, outputs: int, dtype: jnp.dtype) -> ModuleSystem:
+    """The system of a resolved configuration.
+
+    Args:
+      config: sections system, data, text, vision, optim.
+      vocab_size: rows of the word table.
+      outputs: relations, the empty one included.
+
+    Raises:
+      ValueError: for settings that contradict each other or that no flavour has.
+    """
+    _check(config)
+    system, text = config.system, bert_config(config.text, vocab_size)
+    if system.modalities == "text":
+        net = HVFormerConfig(text=text, vision=None, relations=outputs, levels=())
+        return ModuleSystem(HVFormer(net, dtype), RelationObjective(), ())
+    levels = tuple(system.levels) or default_levels(config.vision.layers)
+    if levels[-1] > config.vision.layers:
+        raise ValueError(f"system.levels {levels} go beyond the image encoder's {config.vision.layers} layers")
+    plan = released_crops(config.vision) if system.flavour == "reference" else photo_and_objects(config.vision, config.data.objects)
+    net = HVFormerConfig(
+        text=text,
+        vision=vit_config(config.vision, plan, levels[-1]),
+        relations=outputs,
+        levels=levels,
+        heads=system.heads,
+        gather=system.gather,
+        mixture=system.mixture,
+        flavour=system.flavour,
+    )
+    return ModuleSystem(HVFormer(net, dtype), RelationObjective(), plan)
+
+
+CHOICES = {"flavour": ("paper", "reference"), "modalities": ("both", "text"), "gather": ("tva", "cls"), "mixture": ("experts", "concat")}
+
+
+def _check(config: ConfigDict) -> None:
+    for name, choices in CHOICES.items():
+        if config.system[name] not in choices:
+            raise ValueError(f"system.{name} is one of {', '.join(choices)}, found {config.system[name]!r}")
+    if config.system.flavour == "reference" and config.system.modalities == "both":
+        if "vision" not in config.optim.frozen:
+            raise ValueError("the reference flavour detaches the image encoder's states: name it in optim.frozen")
+        if config.data.objects != "grounded":
+            raise ValueError("the reference flavour looks at grounded and detected crops: set data.objects=grounded")

@@ -1,0 +1,82 @@
+"""What the trainer knows of a system, and the plain way to make one of a Flax module and an objective."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mmre_jax.data.pictures import PicturePlan, Slot
+
+Variables = Mapping[str, Any]
+Batch = Mapping[str, Any]
+Metrics = dict[str, tuple[jax.Array, jax.Array]]
+
+
+class System(Protocol):
+    """Three pure functions and the pictures they look at.
+
+    `loss` returns this shard's share of the global batch's loss: shares add up over `axis`. Metrics are local (sum, count) pairs.
+    `updates` are new values of the variable collections other than params (batch statistics), equal on all shards.
+    """
+
+    plan: PicturePlan
+
+    def init(self, key: jax.Array, batch: Batch) -> Variables: ...
+
+    def loss(
+        self, variables: Variables, batch: Batch, key: jax.Array, *, axis: str | None, train: bool
+    ) -> tuple[jax.Array, Metrics, Variables]: ...
+
+    def predict(self, variables: Variables, batch: Batch) -> dict[str, jax.Array]: ...
+
+
+class Objective(Protocol):
+    """A loss on a module's outputs and the predictions read off them."""
+
+    def loss(self, outputs: Any, batch: Batch, axis: str | None) -> tuple[jax.Array, Metrics]: ...
+
+    def predict(self, outputs: Any) -> dict[str, jax.Array]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ModuleSystem:
+    """A linen module called as net(text, markers, pixels, present, train=...) under an objective."""
+
+    net: nn.Module
+    objective: Objective
+    plan: PicturePlan
+
+    def inputs(self, batch: Batch) -> tuple[Any, ...]:
+        """The module's positional arguments: text, markers, normalised pixels and presence per slot."""
+        pixels = {slot.name: normalise(batch["pictures"][slot.name], batch["present"][slot.name], slot) for slot in self.plan}
+        return batch["text"], batch["markers"], pixels, {slot.name: batch["present"][slot.name] for slot in self.plan}
+
+    def init(self, key: jax.Array, batch: Batch) -> Variables:
+        """Initial variables; of the batch only shapes matter."""
+        return self.net.init(key, *self.inputs(batch), train=False)
+
+    def loss(
+        self, variables: Variables, batch: Batch, key: jax.Array, *, axis: str | None, train: bool
+    ) -> tuple[jax.Array, Metrics, Variables]:
+        """See System."""
+        mutable = [name for name in variables if name != "params"] if train else []
+        outputs, updates = self.net.apply(variables, *self.inputs(batch), train=train, rngs={"dropout": key}, mutable=mutable)
+        share, metrics = self.objective.loss(outputs, batch, axis)
+        return share, metrics, updates
+
+    def predict(self, variables: Variables, batch: Batch) -> dict[str, jax.Array]:
+        """Predictions of a batch, arrays with leading axis B."""
+        return self.objective.predict(self.net.apply(variables, *self.inputs(batch), train=False))
+
+
+def normalise(pixels: jax.Array, present: jax.Array, slot: Slot) -> jax.Array:
+    """uint8 [B, K, S, S, 3] -> float32 (x / 255 - mean) / std per channel; an absent picture is zero after normalisation."""
+    mean = jnp.asarray(slot.mean, jnp.float32)[None, None, None, None]
+    std = jnp.asarray(slot.std, jnp.float32)[None, None, None, None]
+    scaled = (pixels.astype(jnp.float32) / 255.0 - mean) / std
+    return jnp.where(present[:, :, None, None, None], scaled, 0.0)

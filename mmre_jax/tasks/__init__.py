@@ -1,0 +1,1 @@
+"""One published task a file: labels, features, decoding, metrics."""

@@ -1,0 +1,142 @@
+"""Relation extraction (MRE): which relation holds from a head mention to a tail mention, None included."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmre_jax.data.text import Encoded, TextEncoder
+from mmre_jax.records import Record, RecordError, Relation
+
+
+@dataclasses.dataclass(frozen=True)
+class RelationTask:
+    """One example is a record with exactly one relation.
+
+    labels: all relations in the order of the classifier's outputs.  none: the label that says that no relation holds.
+    blank_words: the image-only control: every word is a mask token and the markers stand at fixed places.
+    """
+
+    encoder: TextEncoder
+    labels: tuple[str, ...]
+    none: str
+    blank_words: bool = False
+
+    def __post_init__(self) -> None:
+        if self.none not in self.labels:
+            raise ValueError(f"the empty relation {self.none!r} is not among the labels {list(self.labels)}")
+
+    @property
+    def none_id(self) -> int:
+        return self.labels.index(self.none)
+
+    def encode(self, record: Record) -> Encoded:
+        """The marked sentence of an example."""
+        relation = record.relations[0]
+        if self.blank_words:
+            return self._blank()
+        return self.encoder.encode_pair(record.words, relation.head.span, relation.tail.span)
+
+    def _blank(self) -> Encoded:
+        marked = self.encoder.encode_pair(("x", "x"), (0, 1), (1, 2))
+        return dataclasses.replace(marked, ids=np.where(marked.words >= 0, np.int32(self.encoder.special_ids["mask"]), marked.ids))
+
+    def length(self, record: Record) -> int:
+        """Tokens of an example, specials and markers included."""
+        return len(self.encode(record).ids)
+
+    def features(self, record: Record, length: int) -> dict[str, Any]:
+        """Model inputs of one example, padded to `length` tokens: text.ids int32 [L], text.mask bool [L], markers int32 [2], label int32.
+
+        An example without a label (to be predicted) gets label 0.
+
+        Raises:
+          RecordError: for a relation that is not among the labels.
+        """
+        encoded = self.encode(record)
+        ids = np.full(length, self.encoder.special_ids["pad"], np.int32)
+        ids[: len(encoded.ids)] = encoded.ids
+        label = record.relations[0].label
+        return {
+            "text": {"ids": ids, "mask": np.arange(length) < len(encoded.ids)},
+            "markers": np.array(encoded.markers, np.int32),
+            "label": np.int32(0 if label is None else self.label_id(label, record)),
+        }
+
+    def label_id(self, label: str, record: Record) -> int:
+        """The index of a relation.
+
+        Raises:
+          RecordError: naming the record, if the relation is not among the labels.
+        """
+        if label not in self.labels:
+            raise RecordError(f"{record.origin or record.id}: relation: {label!r} is not one of {', '.join(self.labels)}")
+        return self.labels.index(label)
+
+    def decode(self, prediction: Mapping[str, np.ndarray], record: Record) -> tuple[Relation, ...]:
+        """The predicted relation of one example, scored with its probability.
+
+        Args:
+          prediction: probabilities float [R].
+        """
+        best = int(np.argmax(prediction["probabilities"]))
+        score = float(prediction["probabilities"][best])
+        return (dataclasses.replace(record.relations[0], label=self.labels[best], score=score),)
+
+    def metrics(self, gold: Sequence[Relation], predicted: Sequence[Relation]) -> dict[str, Any]:
+        """`metrics` over the labels of paired relations."""
+        index = {label: i for i, label in enumerate(self.labels)}
+        ids = [np.array([index[str(relation.label)] for relation in relations], np.int64) for relations in (gold, predicted)]
+        return metrics(ids[0], ids[1], self.labels, self.none_id)
+
+
+def examples(records: Sequence[Record]) -> list[Record]:
+    """One record per relation: a record with n relations becomes n (ids get a suffix), one without any none."""
+    found = []
+    for record in records:
+        for i, relation in enumerate(record.relations):
+            name = record.id if len(record.relations) == 1 else f"{record.id}#{i}"
+            found.append(dataclasses.replace(record, id=name, relations=(relation,)))
+    return found
+
+
+def _precision_recall_f1(correct: int, predicted: int, gold: int) -> dict[str, float]:
+    precision = correct / predicted if predicted else 0.0
+    recall = correct / gold if gold else 0.0
+    return {"precision": precision, "recall": recall, "f1": 2 * correct / (predicted + gold) if predicted + gold else 0.0}
+
+
+def metrics(gold: np.ndarray, predicted: np.ndarray, labels: Sequence[str], none: int) -> dict[str, Any]:
+    """MNRE's measures: accuracy over all classes; micro P/R/F1 over predictions and golds that are not None; macro over relations.
+
+    Args:
+      gold, predicted: int [N], class indices.
+      none: index of the empty relation, which is never counted as a hit.
+
+    Returns:
+      count, accuracy, micro and macro {precision, recall, f1}, per_relation {label: {precision, recall, f1, support}} (None included,
+      for reading; it is in no average). A ratio without a denominator is 0. Macro averages over relations with gold support.
+    """
+    confusion = confusion_counts(gold, predicted, len(labels))
+    hits, golds, guesses = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    real = np.arange(len(labels)) != none
+    per_relation = {
+        label: {**_precision_recall_f1(int(hits[i]), int(guesses[i]), int(golds[i])), "support": int(golds[i])}
+        for i, label in enumerate(labels)
+    }
+    supported = [per_relation[labels[i]] for i in np.flatnonzero(real & (golds > 0))]
+    return {
+        "count": len(gold),
+        "accuracy": float(hits.sum() / len(gold)) if len(gold) else 0.0,
+        "micro": _precision_recall_f1(int(hits[real].sum()), int(guesses[real].sum()), int(golds[real].sum())),
+        "macro": {k: float(np.mean([row[k] for row in supported])) if supported else 0.0 for k in ("precision", "recall", "f1")},
+        "per_relation": per_relation,
+    }
+
+
+def confusion_counts(gold: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """counts[g, p] = number of records of class g predicted as p; int [classes, classes]."""
+    return np.bincount(gold.astype(np.int64) * classes + predicted, minlength=classes * classes).reshape(classes, classes)

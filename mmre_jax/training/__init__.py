@@ -1,0 +1,1 @@
+"""The trainer: it knows a system only by its three functions."""

@@ -1,0 +1,151 @@
+"""Self-contained checkpoints through Orbax: <workdir>/checkpoints/<step>/{variables, optimiser, meta}.
+
+`meta` holds the resolved configuration, the labels, the tokenizer and the picture plan, so that a step's directory alone is enough to
+extract with. The position of the loader is the step (see data/loader.py).
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import flax.serialization
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from mmre_jax.training.state import TrainState
+
+FORMAT = 1
+FOLDER = "checkpoints"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, incomplete, or of another configuration."""
+
+
+class Checkpoints:
+    """The checkpoints of one run: the latest and the best by dev score are kept. A context manager; saves in the background."""
+
+    def __init__(self, workdir: str | pathlib.Path, *, read_only: bool = False) -> None:
+        self.directory = pathlib.Path(workdir).resolve() / FOLDER
+        policies = ocp.checkpoint_managers
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policies.AnyPreservationPolicy(
+                [policies.LatestN(1), policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)]
+            ),
+            best_fn=_score,  # without it Orbax stores no metrics for the policy to read
+            create=not read_only,
+            read_only=read_only,
+        )
+        self._manager = ocp.CheckpointManager(self.directory, options=options, item_names=("variables", "optimiser", "meta"))
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()
+
+    def latest(self) -> int | None:
+        """The last complete step, or None."""
+        return max(self._manager.all_steps(), default=None)
+
+    def best(self) -> int | None:
+        """The step with the highest dev score (the latest of equals), or None where no step was scored."""
+        scored = [(score, step) for step in self._manager.all_steps() if (score := self._metrics(step)) is not None]
+        return max(scored)[1] if scored else None
+
+    def _metrics(self, step: int) -> float | None:
+        found = self._manager.metrics(step)
+        return None if found is None else _score(found)
+
+    def save(self, step: int, state: TrainState, meta: Mapping[str, Any], score: float | None = None) -> None:
+        """Saves a host copy of the state under `step`, with its dev score if it was evaluated. A step already saved is kept as it is."""
+        if step in self._manager.all_steps():
+            return
+        self._manager.save(step, args=_items(state, {**meta, "format": FORMAT, "step": step}), metrics=None if score is None else {"score": score})
+
+    def wait(self) -> None:
+        """Until all saves are on disk."""
+        self._manager.wait_until_finished()
+
+    def meta(self, step: int) -> dict[str, Any]:
+        """The metadata saved with a step."""
+        return dict(self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
+
+    def restore(self, step: int, state: TrainState) -> TrainState:
+        """The state of a step, on the host.
+
+        Args:
+          state: a state of the same structure and shapes, as arrays or shapes.
+
+        Raises:
+          CheckpointError: if the checkpoint's arrays do not fit.
+        """
+        target = flax.serialization.to_state_dict(state)
+        restored = self._restore(step, {"variables": state.variables(), "optimiser": {k: target[k] for k in ("step", "failed", "opt_state")}})
+        params = restored["variables"].pop("params")
+        found = {
+            **restored["optimiser"],
+            "params": {k: params[k] for k in state.params},
+            "frozen": {k: params[k] for k in state.frozen},
+            "stats": restored["variables"],
+        }
+        return flax.serialization.from_state_dict(state, found)
+
+    def restore_variables(self, step: int, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """The variables of a step alone, on the host; `variables` gives their structure and shapes.
+
+        Raises:
+          CheckpointError: if the checkpoint's arrays do not fit.
+        """
+        return self._restore(step, {"variables": variables})["variables"]
+
+    def _restore(self, step: int, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        saved = self._manager.item_metadata(step)
+        for name, tree in wanted.items():
+            _compare(f"{self.directory / str(step)}/{name}", tree, saved[name])
+        targets = {name: jax.tree.map(lambda x: np.empty(x.shape, x.dtype), tree) for name, tree in wanted.items()}
+        restored = self._manager.restore(step, args=ocp.args.Composite(**{k: ocp.args.StandardRestore(v) for k, v in targets.items()}))
+        return {name: restored[name] for name in wanted}
+
+
+def _score(metrics: Mapping[str, float]) -> float:
+    return float(metrics["score"])
+
+
+def _items(state: TrainState, meta: Mapping[str, Any]) -> ocp.args.Composite:
+    tree = flax.serialization.to_state_dict(state)
+    return ocp.args.Composite(
+        variables=ocp.args.StandardSave(flax.serialization.to_state_dict(state.variables())),
+        optimiser=ocp.args.StandardSave({k: tree[k] for k in ("step", "failed", "opt_state")}),
+        meta=ocp.args.JsonSave(dict(meta)),
+    )
+
+
+def _compare(where: str, wanted: Any, saved: Any) -> None:
+    """Refuses a checkpoint whose arrays differ from the wanted ones, naming the first few."""
+
+    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+        return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+    want, have = shapes(wanted), shapes(getattr(saved, "tree", saved))
+    problems = [f"{k}: not in the checkpoint" for k in want.keys() - have.keys()]
+    problems += [f"{k}: not in this configuration" for k in have.keys() - want.keys()]
+    problems += [f"{k}: {have[k]} in the checkpoint, {want[k]} here" for k in want.keys() & have.keys() if want[k] != have[k]]
+    if problems:
+        shown = "\n  ".join(sorted(problems)[:8])
+        raise CheckpointError(f"{where} is a checkpoint of another configuration ({len(problems)} differences):\n  {shown}")
+
+
+def differences(saved: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Lines that name the keys in which two nested configurations differ."""
+    lines = []
+    for key in sorted(saved.keys() | wanted.keys()):
+        name, a, b = f"{prefix}{key}", saved.get(key, "(absent)"), wanted.get(key, "(absent)")
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            lines += differences(a, b, f"{name}.")
+        elif a != b:
+            lines.append(f"{name}: {a!r} in the checkpoint, {b!r} here")
+    return lines

@@ -1,0 +1,100 @@
+"""Predictions of a whole split on all devices, every record exactly once, and the scores of a split."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from mmre_jax.data import datasets
+from mmre_jax.data.loader import Order, batches, shuffled_pictures
+from mmre_jax.records import Record, Relation
+from mmre_jax.tasks import relation
+from mmre_jax.training.parallel import Devices
+from mmre_jax.training.setup import Job
+from mmre_jax.training.step import make_predict_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A split's examples as the loader wants them: records, their lengths, and whose pictures they are shown with."""
+
+    records: Sequence[Record]
+    lengths: np.ndarray
+    picture_of: np.ndarray | None = None
+
+
+def make_split(job: Job, records: Sequence[Record], *, shuffled: bool = False) -> Split:
+    """One example per relation, tokenised once for its length; `shuffled` shows other records' pictures (the visual shuffle)."""
+    examples = relation.examples(records)
+    lengths = np.array([job.task.length(record) for record in examples], np.int64)
+    return Split(examples, lengths, shuffled_pictures(len(examples), job.config.train.seed) if shuffled else None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Predicted:
+    """What was decoded for one example, and whether the system saw any picture of it."""
+
+    relations: tuple[Relation, ...]
+    seen: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A compiled prediction step: one compilation serves all evaluations of a run."""
+
+    job: Job
+    devices: Devices
+    step: Callable[[Any, Any], dict[str, jax.Array]]
+
+    def predict(self, variables: Any, split: Split, progress: str = "") -> list[Predicted]:
+        """What the task decodes for every record of a split, in the split's order.
+
+        Args:
+          variables: replicated over the devices.
+          progress: name of the progress bar; none where empty.
+        """
+        config = self.job.config
+        if not len(split.records):
+            return []
+        batch = -(-config.train.eval_batch // self.devices.count) * self.devices.count
+        order = Order(split.lengths, batch, config.data.buckets, train=False)
+        stream = batches(
+            order,
+            split.records,
+            self.job.task,
+            datasets.open_pictures(self.job.system.plan),
+            picture_of=split.picture_of,
+            process=jax.process_index(),
+            processes=jax.process_count(),
+            workers=config.data.workers,
+            threads=config.data.threads,
+        )
+        found: dict[int, Predicted] = {}
+        for shard in tqdm(self.devices.prefetch(stream), total=order.steps, desc=progress, disable=not progress, leave=False):
+            outputs = self.devices.collect(self.step(variables, shard))
+            for row in np.flatnonzero(outputs["valid"]):
+                index = int(outputs["index"][row])
+                decoded = self.job.task.decode({k: v[row] for k, v in outputs.items()}, split.records[index])
+                found[index] = Predicted(decoded, bool(outputs["seen"][row]))
+        return [found[index] for index in range(len(split.records))]
+
+    def score(self, variables: Any, split: Split, progress: str = "") -> dict[str, Any]:
+        """The task's metrics of a split."""
+        predicted = self.predict(variables, split, progress)
+        return self.job.task.metrics([r.relations[0] for r in split.records], [p.relations[0] for p in predicted])
+
+
+def make_predictor(job: Job, devices: Devices) -> Predictor:
+    """A predictor on these devices."""
+    return Predictor(job, devices, devices.map(make_predict_step(job.system)))
+
+
+def headline(metrics: Mapping[str, Any]) -> str:
+    """The scores one looks at first, on one line."""
+    micro = metrics["micro"]
+    return f"F1 {micro['f1']:.4f}  P {micro['precision']:.4f}  R {micro['recall']:.4f}  accuracy {metrics['accuracy']:.4f}"

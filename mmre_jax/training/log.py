@@ -1,0 +1,71 @@
+"""What a run writes for people and programs to follow: metrics.jsonl, TensorBoard, JSON files."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from tensorboardX import SummaryWriter
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a JSON file whole or not at all; on the first process only."""
+    if jax.process_index():
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def scalars(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers of a nested mapping under slash-joined names; per_relation tables are left out."""
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= {} if name == "per_relation" else scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, (int, float)):
+            found[prefix + name] = float(value)
+    return found
+
+
+class MetricLog:
+    """Rows {"step": n, ...} appended to metrics.jsonl and to TensorBoard's event file. A context manager; first process only."""
+
+    def __init__(self, workdir: pathlib.Path) -> None:
+        self.path = workdir / "metrics.jsonl"
+        self._board = SummaryWriter(str(workdir / "tensorboard")) if jax.process_index() == 0 else None
+
+    def __enter__(self) -> MetricLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._board is not None:
+            self._board.close()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows so far; a line cut off by a crash is left out."""
+        if not self.path.is_file():
+            return []
+        lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in lines if line]
+
+    def truncate(self, step: int) -> None:
+        """Forgets rows behind `step`: a resumed run writes them again."""
+        kept = [row for row in self.rows() if row["step"] <= step]
+        if self._board is not None:
+            temporary = self.path.with_name(".metrics.jsonl")
+            temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
+            temporary.replace(self.path)
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """One row."""
+        if self._board is None:
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}, ensure_ascii=False) + "\n")
+        for name, value in scalars(values).items():
+            self._board.add_scalar(name, value, step)

@@ -1,0 +1,350 @@
+"""A training run, from a configuration to test scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import pathlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from mmre_jax.data import datasets
+from mmre_jax.data.loader import Order, batches
+from mmre_jax.data.picture_report import PictureReport, check
+from mmre_jax.data.pictures import PictureError
+from mmre_jax.training import state as state_lib
+from mmre_jax.training.checkpoint import CheckpointError, Checkpoints, differences
+from mmre_jax.training.evaluate import Predictor, Split, headline, make_predictor, make_split
+from mmre_jax.training.log import MetricLog, write_json
+from mmre_jax.training.optim import make_optimizer, schedule
+from mmre_jax.training.parallel import AXIS, Devices, local_devices
+from mmre_jax.training.setup import Job, new_job, protocol, restore_job, versions
+from mmre_jax.training.state import TrainState
+from mmre_jax.training.step import make_train_step
+from mmre_jax.weights import pretrained
+
+logger = logging.getLogger(__name__)
+
+# Settings that may differ between a run and its continuation: they change no number that was or will be computed.
+FREE_KEYS = ("train.max_steps", "train.log_every", "train.save_every", "train.compilation_cache", "train.eval_batch", "train.init_from")
+FREE_SECTIONS = ("data.root", "data.workers", "data.threads", "data.require_images", "parallel.devices", "text.weights", "vision.weights")
+
+
+class NonFiniteError(RuntimeError):
+    """The loss or its gradient was not finite."""
+
+
+class Interrupted(RuntimeError):
+    """The run stopped early, on purpose or by a signal, with a checkpoint to go on from."""
+
+
+def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]:
+    """Trains, evaluates each epoch on val, and scores the best checkpoint on test. Returns what it writes to metrics.json.
+
+    A run starts in one of three ways:
+      resume      where workdir has a checkpoint: it goes on, to the same numbers as if it had never stopped; the configuration must
+                  be the same.
+      initialise  where config.train.init_from names a checkpoint: its parameters, a new optimiser, step 0.
+      fresh       else: random parameters, encoders from text.weights and vision.weights where given.
+
+    Raises:
+      CheckpointError: where workdir holds a checkpoint of another configuration.
+      NonFiniteError: naming step and records; the state before that step is saved beside the checkpoints.
+      Interrupted: after train.max_steps steps, or a SIGTERM or SIGINT; a checkpoint is saved first.
+      PictureError: with data.require_images, before training, if a picture is missing or unreadable.
+    """
+    workdir = prepare_workdir(workdir)
+    enable_compilation_cache(config.train.compilation_cache)
+    devices = local_devices(config.parallel.devices)
+
+    # ---- data and system
+    records = {split: datasets.open_records(config.data, split) for split in datasets.SPLITS}
+    job = new_job(config, records["train"])
+    config = job.config
+    report = check_pictures(job, records)
+    shuffle = config.data.shuffle_pictures
+    if shuffle not in ("none", "train", "test", "both"):
+        raise ValueError(f"data.shuffle_pictures is none, train, test or both, found {shuffle!r}")
+    splits = {
+        name: make_split(job, found, shuffled=shuffle in ("both", "train" if name == "train" else "test")) for name, found in records.items()
+    }
+    order = Order(splits["train"].lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
+    total_steps = order.steps * config.train.epochs
+    log_start(job, splits, report, order, devices)
+
+    with Checkpoints(workdir) as checkpoints, MetricLog(workdir) as log:
+        # ---- state: resume, initialise or fresh
+        state = initial_state(job, splits["train"], total_steps)
+        start = checkpoints.latest()
+        if start is not None:
+            check_same(checkpoints.meta(start), job)
+            state = checkpoints.restore(start, state)
+            log.truncate(start)
+            logger.info("resumed from step %d of %s", start, checkpoints.directory)
+        elif config.train.init_from:
+            state = initialise_from(config.train.init_from, state)
+        run = Run(job, devices, order, splits, checkpoints, log, total_steps)
+
+        # ---- train, evaluating and saving at each epoch's end
+        run.fit(devices.replicate(state), start or 0)
+
+        # ---- the best checkpoint on test
+        best = checkpoints.best()
+        variables = checkpoints.restore_variables(best, jax.eval_shape(state.variables))
+        test = run.predictor.score(devices.replicate(variables), splits["test"], "test")
+        metrics = {
+            "test": test,
+            "val": run.history[best],
+            "best_step": best,
+            "steps": total_steps,
+            "seed": config.train.seed,
+            "protocol": protocol(config),
+            "counts": {name: len(split.records) for name, split in splits.items()},
+            "pictures": None if report is None else report.to_json(),
+            "parameters": sum(x.size for x in jax.tree.leaves(variables)),
+            "speed": run.speed(),
+            "versions": versions(),
+        }
+        write_json(workdir / "metrics.json", metrics)
+    logger.info("test of step %d: %s", best, headline(test))
+    return metrics
+
+
+@dataclasses.dataclass
+class Run:
+    """The moving parts of a run."""
+
+    job: Job
+    devices: Devices
+    order: Order
+    splits: dict[str, Split]
+    checkpoints: Checkpoints
+    log: MetricLog
+    total_steps: int
+
+    def __post_init__(self) -> None:
+        self.predictor: Predictor = make_predictor(self.job, self.devices)
+        self.history: dict[int, dict[str, Any]] = {}
+        self.seconds = {"steps": 0.0, "waiting": 0.0, "count": 0.0}
+
+    def fit(self, state: TrainState, start: int) -> None:
+        """Steps [start, total_steps)."""
+        config = self.job.config
+        self.history = {row["step"]: row["val"] for row in self.log.rows() if "val" in row}
+        step_fn = self._compiled_step(state)
+        key = self.devices.replicate(jax.random.key_data(jax.random.key(config.train.seed + 1)))
+        stream = self._stream(start)
+        rates = schedule(config.optim, self.total_steps)
+        bar = tqdm(total=self.total_steps, initial=start, desc="train", unit="step", mininterval=1.0)
+        with StopSignal() as stop, bar:
+            for step in range(start, self.total_steps):
+                began = time.perf_counter()
+                batch = next(stream)
+                waited = time.perf_counter()
+                state, metrics = step_fn(state, batch, key)
+                if jax.default_backend() == "cpu":  # steps in flight with callbacks can starve each other of threads there
+                    jax.block_until_ready(metrics)
+                self._clock(step - start, time.perf_counter() - began, waited - began)
+                bar.update()
+                done = step + 1
+                if done % config.train.log_every == 0 or done == self.total_steps or done % self.order.steps == 0:
+                    means = self.devices.first(metrics)
+                    self._check_finite(state, step)
+                    bar.set_postfix(loss=f"{means['loss']:.3f}")
+                    self.log.write(done, {"train": {k: float(v) for k, v in means.items()}, "lr": float(rates(step))})
+                self._save(state, done)
+                if stop.asked or done == config.train.max_steps:
+                    self._save(state, done, force=True)
+                    self.checkpoints.wait()
+                    raise Interrupted(f"stopped after step {done} of {self.total_steps}; the same command goes on from there")
+        self.checkpoints.wait()
+
+    def _compiled_step(self, state: TrainState) -> Callable[..., Any]:
+        config = self.job.config
+        tx = make_optimizer(config.optim, state.params, self.total_steps)
+        step = make_train_step(self.job.system, tx, axis=AXIS, accumulate=config.optim.accumulate)
+        return self.devices.map(lambda s, b, k: step(s, b, jax.random.wrap_key_data(k)), donate=(0,))
+
+    def _stream(self, start: int) -> Iterator[Any]:
+        config, split = self.job.config, self.splits["train"]
+        stream = batches(
+            self.order,
+            split.records,
+            self.job.task,
+            datasets.open_pictures(self.job.system.plan),
+            first=start,
+            last=self.total_steps,
+            picture_of=split.picture_of,
+            process=jax.process_index(),
+            processes=jax.process_count(),
+            workers=config.data.workers,
+            threads=config.data.threads,
+        )
+        return self.devices.prefetch(stream)
+
+    def _save(self, state: TrainState, done: int, force: bool = False) -> None:
+        """Evaluates and saves at an epoch's end; saves alone every train.save_every steps."""
+        every = self.job.config.train.save_every
+        if done % self.order.steps == 0 or done == self.total_steps:
+            self._check_finite(state, done - 1)
+            if done not in self.history:
+                self.history[done] = self.predictor.score(state.variables(), self.splits["val"], "val")
+                self.log.write(done, {"val": self.history[done]})
+                logger.info("epoch %d, step %d, val: %s", done // self.order.steps, done, headline(self.history[done]))
+            self.checkpoints.save(done, self.devices.first(state), self.job.meta(), self.history[done]["micro"]["f1"])
+        elif force or (every and done % every == 0):
+            self._check_finite(state, done - 1)
+            self.checkpoints.save(done, self.devices.first(state), self.job.meta())
+
+    def _check_finite(self, state: TrainState, step: int) -> None:
+        """Stops a run that failed at or before `step`: the state as it was before the failing step is kept, and saved for inspection."""
+        failed = int(self.devices.first(state.failed))
+        if failed < 0:
+            return
+        ids = [self.splits["train"].records[i].id for i in self.order.at(failed)]
+        host = self.devices.first(state).replace(step=np.int32(failed), failed=np.int32(-1))
+        folder = self.checkpoints.directory.parent / "non_finite"
+        with Checkpoints(folder) as kept:
+            kept.save(failed, host, self.job.meta())
+        raise NonFiniteError(
+            f"step {failed}: the loss or its gradient is not finite (noticed after step {step}). The state before it is in {folder}. "
+            f"Its records: {', '.join(ids)}"
+        )
+
+    def _clock(self, since_start: int, took: float, waited: float) -> None:
+        if since_start >= 2 * len(self.job.config.data.buckets):  # the first steps compile
+            for name, value in (("steps", took), ("waiting", waited), ("count", 1.0)):
+                self.seconds[name] += value
+
+    def speed(self) -> dict[str, float]:
+        """Steps and records a second after the first steps, and the share of that time spent waiting for data."""
+        steps, count = self.seconds["steps"], self.seconds["count"]
+        if not count:
+            return {}
+        rate = count / steps
+        return {"steps_per_second": rate, "records_per_second": rate * self.order.batch, "waiting_for_data": self.seconds["waiting"] / steps}
+
+
+class StopSignal:
+    """Turns the first SIGTERM or SIGINT into a question asked between steps; a second one acts at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignal:
+        try:
+            self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        except ValueError:  # only the main thread may: elsewhere a run cannot be stopped by signals
+            logger.info("not in the main thread: signals do not stop this run gracefully")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, *_: object) -> None:
+        self.asked = True
+        self._restore()
+
+
+def initial_state(job: Job, split: Split, total_steps: int) -> TrainState:
+    """Random parameters, encoders filled from their directories, optimiser state for what is trained; on the host's first device."""
+    order = Order(split.lengths[:1], 1, job.config.data.buckets, train=False)
+    example = next(batches(order, split.records[:1], job.task, datasets.open_pictures(job.system.plan), threads=1))
+    variables = dict(jax.jit(job.system.init)(jax.random.key(job.config.train.seed), example))
+    variables["params"] = pretrained.load(job.config, job.system.plan, variables["params"])
+    params, _ = state_lib.split_params(variables["params"], job.config.optim.frozen)
+    return state_lib.create(variables, job.config.optim.frozen, make_optimizer(job.config.optim, params, total_steps))
+
+
+def initialise_from(path: str, state: TrainState) -> TrainState:
+    """The state with the variables of a checkpoint (a run's workdir: its best step)."""
+    with Checkpoints(path, read_only=True) as source:
+        step = source.best() or source.latest()
+        if step is None:
+            raise CheckpointError(f"train.init_from={path}: there is no checkpoint")
+        variables = source.restore_variables(step, jax.eval_shape(state.variables))
+    logger.info("initialised from step %d of %s", step, path)
+    params = variables.pop("params")
+    return state.replace(params={k: params[k] for k in state.params}, frozen={k: params[k] for k in state.frozen}, stats=variables)
+
+
+def check_same(meta: dict[str, Any], job: Job) -> None:
+    """Refuses to resume a checkpoint of another configuration, naming the differences."""
+    saved = restore_job(meta)
+    lines = differences(saved.config.to_dict(), job.config.to_dict())
+    lines = [line for line in lines if not line.startswith(tuple(f"{key}:" for key in (*FREE_KEYS, *FREE_SECTIONS)))]
+    lines += [name for name in ("labels", "none", "tokenizer") if meta[name] != job.meta()[name]]
+    if lines:
+        shown = "\n  ".join(lines)
+        raise CheckpointError(f"the workdir holds a checkpoint of another configuration; use another --workdir:\n  {shown}")
+
+
+def prepare_workdir(workdir: str | os.PathLike[str]) -> pathlib.Path:
+    """The run's folder, made and found writable.
+
+    Raises:
+      PermissionError, NotADirectoryError: naming it, if it cannot be written to.
+    """
+    path = pathlib.Path(workdir).expanduser().resolve()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".writable_{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise type(error)(error.errno, f"--workdir={workdir}: the run's folder cannot be written to ({error.strerror})") from error
+    return path
+
+
+def enable_compilation_cache(folder: str) -> None:
+    """Keeps compiled programs in a folder of the user's own; '' for not at all."""
+    if folder:
+        path = pathlib.Path(folder).expanduser()
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        jax.config.update("jax_compilation_cache_dir", str(path))
+
+
+def check_pictures(job: Job, records: dict[str, Any]) -> PictureReport | None:
+    """Looks at every picture file once, before training; None where there are no files.
+
+    Raises:
+      PictureError: with data.require_images, if any is missing or unreadable.
+    """
+    if not job.system.plan or job.config.data.name in ("scenes", "prepared"):
+        return None
+    report = check([record for found in records.values() for record in found], job.system.plan)
+    if job.config.data.require_images and not report.complete:
+        raise PictureError(f"data.require_images is set, but pictures are missing:\n{report.summary()}")
+    return report
+
+
+def log_start(job: Job, splits: dict[str, Split], report: PictureReport | None, order: Order, devices: Devices) -> None:
+    """What one wants to know before waiting for a run."""
+    counts = ", ".join(f"{len(split.records):,} {name}" for name, split in splits.items())
+    logger.info("%s on %s (%s), objects=%s", job.config.system.name, job.config.data.name, counts, job.config.data.objects)
+    logger.info("%d steps an epoch, %d device(s), %s", order.steps, devices.count, jax.default_backend())
+    if report is not None:
+        logger.info("pictures:\n%s", report.summary())
+    if warning := protocol(job.config).get("warning"):
+        logger.warning(warning)
+
+
+def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and sample standard deviation of the test scores of runs that differ in their seeds."""
+    names = {"accuracy": lambda t: t["accuracy"], **{f"micro.{k}": lambda t, k=k: t["micro"][k] for k in ("precision", "recall", "f1")}}
+    values = {name: np.array([get(run["test"]) for run in runs]) for name, get in names.items()}
+    spread = {k: {"mean": float(v.mean()), "std": float(v.std(ddof=1)) if len(v) > 1 else 0.0} for k, v in values.items()}
+    return {"seeds": [run["seed"] for run in runs], "test": spread, "runs": runs}

@@ -1,0 +1,63 @@
+"""AdamW with linear warm-up and decay, a decay mask, clipping, and learning rates per part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import optax
+from flax import traverse_util
+
+UNDECAYED = ("bias", "scale")
+
+
+def schedule(config: Any, total_steps: int) -> optax.Schedule:
+    """Linear from 0 to config.lr over the first `config.warmup` share of the steps, then linear to 0; or constant after the warm-up.
+
+    Raises:
+      ValueError: for an unknown config.schedule.
+    """
+    warmup = int(round(config.warmup * total_steps))
+    rise = optax.linear_schedule(0.0, config.lr, warmup)
+    if config.schedule == "linear":
+        rest = optax.linear_schedule(config.lr, 0.0, max(total_steps - warmup, 1))
+    elif config.schedule == "constant":
+        rest = optax.constant_schedule(config.lr)
+    else:
+        raise ValueError(f"optim.schedule is 'linear' or 'constant', found {config.schedule!r}")
+    return optax.join_schedules([rise, rest], [warmup]) if warmup else rest
+
+
+def decay_mask(params: Mapping[str, Any]) -> Any:
+    """True where weight decay applies: everywhere but on biases and normalisation scales (also stacked experts' biases)."""
+    flat = traverse_util.flatten_dict(params)
+    return traverse_util.unflatten_dict({path: not path[-1].endswith(UNDECAYED) for path in flat})
+
+
+def scales(params: Mapping[str, Any], multipliers: Mapping[str, float]) -> Any:
+    """The learning-rate factor of every parameter: its part's multiplier, else 1.
+
+    Raises:
+      ValueError: for a part that is not trained.
+    """
+    if unknown := set(multipliers) - set(params):
+        raise ValueError(f"optim.multipliers names {sorted(unknown)}, but the trained parts are {sorted(params)}")
+    return {part: jax.tree.map(lambda _, part=part: float(multipliers.get(part, 1.0)), tree) for part, tree in params.items()}
+
+
+def make_optimizer(config: Any, params: Mapping[str, Any], total_steps: int) -> optax.GradientTransformation:
+    """The optimiser of config.optim for these trained parameters: every one is in it, once.
+
+    Args:
+      config: lr, warmup, schedule, weight_decay, clip (0: none), b1, b2, eps, multipliers {part: factor}.
+      total_steps: optimiser steps of the whole run.
+    """
+    factors = scales(params, dict(config.multipliers))
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip) if config.clip else optax.identity(),
+        optax.scale_by_adam(config.b1, config.b2, config.eps),
+        optax.add_decayed_weights(config.weight_decay, decay_mask(params)),
+        optax.stateless(lambda updates, _: jax.tree.map(lambda u, f: u * f, updates, factors)),
+        optax.scale_by_learning_rate(schedule(config, total_steps)),
+    )

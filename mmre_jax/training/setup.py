@@ -1,0 +1,104 @@
+"""From a configuration, or from a checkpoint's metadata, to the task and the system they describe."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mmre_jax import systems
+from mmre_jax.data import datasets
+from mmre_jax.data.pictures import plan_to_json
+from mmre_jax.data.text import TextEncoder, load_tokenizer, train_tokenizer
+from mmre_jax.records import Record
+from mmre_jax.systems.system import System
+from mmre_jax.tasks.relation import RelationTask
+from mmre_jax.training.checkpoint import FORMAT, CheckpointError
+from mmre_jax.weights import pretrained
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "transformers", "tokenizers", "numpy", "pillow")
+LEAK_WARNING = (
+    "protocol 'grounded': the published crops of MNRE were cut with queries made from the gold relation, and their number alone tells "
+    "None from a relation. Compare such scores with published tables only."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A resolved configuration with what follows from it."""
+
+    config: ConfigDict
+    task: RelationTask
+    system: System
+
+    def meta(self) -> dict[str, Any]:
+        """All that a checkpoint needs beside arrays, as plain JSON values: `restore_job` is its inverse."""
+        return {
+            "config": _plain(self.config.to_dict()),
+            "labels": list(self.task.labels),
+            "none": self.task.none,
+            "tokenizer": self.task.encoder.tokenizer_json,
+            "plan": plan_to_json(self.system.plan),
+            "versions": versions(),
+        }
+
+
+def new_job(config: ConfigDict, train: Sequence[Record]) -> Job:
+    """The job of a configuration: sizes resolved, the tokenizer loaded from the weights or trained on the training split."""
+    config = pretrained.resolve(config)
+    labels, none = datasets.relation_labels(config.data, train)
+    if config.text.weights:
+        tokenizer = load_tokenizer(config.text.weights)
+    else:
+        tokenizer = train_tokenizer((record.words for record in train), config.text.vocab_size)
+    return _job(config, labels, none, tokenizer)
+
+
+def restore_job(meta: Mapping[str, Any]) -> Job:
+    """The job that a checkpoint's metadata describes.
+
+    Raises:
+      CheckpointError: if it was written in another format, or its picture plan is not what its configuration makes today.
+    """
+    if meta.get("format") != FORMAT:
+        raise CheckpointError(f"the checkpoint has format {meta.get('format')!r}, this version reads {FORMAT}")
+    job = _job(ConfigDict(_tuples(meta["config"])).lock(), tuple(meta["labels"]), meta["none"], meta["tokenizer"])
+    if plan_to_json(job.system.plan) != meta["plan"]:
+        raise CheckpointError(f"the checkpoint's picture plan {meta['plan']} is not this version's {plan_to_json(job.system.plan)}")
+    return job
+
+
+def _job(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: str) -> Job:
+    if config.task.name != "relation":
+        raise ValueError(f"task.name is relation, found {config.task.name!r}")
+    encoder = TextEncoder(tokenizer, config.text.max_tokens, released_markers=config.system.flavour == "reference")
+    task = RelationTask(encoder, tuple(labels), none, blank_words=config.data.blank_words)
+    return Job(config, task, systems.build(config, vocab_size=encoder.vocab_size, outputs=len(labels)))
+
+
+def versions() -> dict[str, str]:
+    """Versions of this library and of what it computes with."""
+    return {name: importlib.metadata.version(name) for name in ("mmre_jax", *PACKAGES)}
+
+
+def protocol(config: ConfigDict) -> dict[str, str]:
+    """What stands in every metrics file: the data set, the protocol of object crops, and why to distrust it if so."""
+    found = {"data": config.data.name, "objects": config.data.objects}
+    return {**found, "warning": LEAK_WARNING} if config.data.objects == "grounded" else found
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, as JSON has them."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as tuples, as configurations have them."""
+    if isinstance(value, Mapping):
+        return {k: _tuples(v) for k, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

@@ -1,0 +1,82 @@
+"""One optimisation step and one prediction step, each written for one device's shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mmre_jax.systems.system import System
+from mmre_jax.training.state import TrainState
+
+Metrics = Mapping[str, jax.Array]
+
+
+def make_train_step(
+    system: System, tx: optax.GradientTransformation, *, axis: str, accumulate: int = 1
+) -> Callable[[TrainState, Any, jax.Array], tuple[TrainState, Metrics]]:
+    """train_step(state, batch, key) -> (state, metrics), to be mapped over `axis`.
+
+    Shares of the loss add up over the axis, so their gradients are summed. The dropout key is folded with step, device and part.
+    A step whose loss or gradient is not finite changes nothing but `state.failed`, and neither does any step after it.
+
+    Args:
+      accumulate: the shard is worked through in that many equal parts, one after the other, and their gradients averaged: less memory.
+        Each part's loss is normalised over that part of the global batch.
+    """
+
+    def gradients(state: TrainState, stats: Any, batch: Any, key: jax.Array) -> tuple[Any, Any, Any]:
+        def loss(params: Any) -> tuple[jax.Array, Any]:
+            variables = {**state.variables(params), **stats}
+            share, metrics, updates = system.loss(variables, batch, key, axis=axis, train=True)
+            return share, (metrics, updates)
+
+        grads, (metrics, updates) = jax.grad(loss, has_aux=True)(state.params)
+        return grads, metrics, updates
+
+    def accumulated(state: TrainState, batch: Any, key: jax.Array) -> tuple[Any, Any, Any]:
+        if accumulate == 1:
+            return gradients(state, state.stats, batch, key)
+        parts = jax.tree.map(lambda x: x.reshape(accumulate, -1, *x.shape[1:]), batch)
+
+        def body(carry: Any, part: Any) -> tuple[Any, Any]:
+            total, stats, i = carry
+            grads, metrics, updates = gradients(state, stats, part, jax.random.fold_in(key, i))
+            return (jax.tree.map(jnp.add, total, grads), {**stats, **updates}, i + 1), metrics
+
+        start = (jax.tree.map(jnp.zeros_like, state.params), state.stats, jnp.zeros((), jnp.int32))
+        (total, stats, _), metrics = jax.lax.scan(body, start, parts)
+        return jax.tree.map(lambda g: g / accumulate, total), jax.tree.map(lambda m: m.sum(axis=0), metrics), stats
+
+    def train_step(state: TrainState, batch: Any, key: jax.Array) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(axis))
+        grads, metrics, stats = accumulated(state, batch, key)
+        grads, metrics = jax.lax.psum((grads, metrics), axis)
+        means = {name: total / jnp.maximum(count, 1.0) for name, (total, count) in metrics.items()}
+        means["gradient_norm"] = optax.global_norm(grads)
+        fine = jnp.isfinite(means["loss"]) & jnp.isfinite(means["gradient_norm"]) & (state.failed < 0)
+
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        new = {"params": params, "opt_state": opt_state, "stats": {**state.stats, **stats}}
+        old = {name: getattr(state, name) for name in new}
+        kept = jax.tree.map(lambda a, b: jnp.where(fine, a, b), new, old)
+        failed = jnp.where(fine | (state.failed >= 0), state.failed, state.step)
+        return state.replace(step=state.step + 1, failed=failed, **kept), means
+
+    return train_step
+
+
+def make_predict_step(system: System) -> Callable[[Mapping[str, Any], Any], dict[str, jax.Array]]:
+    """predict_step(variables, batch) -> the system's predictions with `index`, `valid` and `seen` (any picture at all), bool [B]."""
+
+    def predict_step(variables: Mapping[str, Any], batch: Any) -> dict[str, jax.Array]:
+        seen = jnp.zeros_like(batch["valid"])
+        for slot in system.plan:
+            seen |= batch["present"][slot.name].any(axis=1)
+        return {**system.predict(variables, batch), "index": batch["index"], "valid": batch["valid"], "seen": seen}
+
+    return predict_step

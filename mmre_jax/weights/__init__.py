@@ -1,0 +1,1 @@
+"""Pretrained weights: read safely from disk (hub) and mapped both ways by declarative rules, one table an architecture."""

@@ -1,0 +1,111 @@
+"""Reads a model directory in transformers' format, config.json and safetensors, without torch and without running pickles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+
+_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": jnp.bfloat16,
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+_UPCAST = ("F16", "BF16")
+
+_CONFIG, _SINGLE, _INDEX, _PICKLE = "config.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
+
+
+class WeightError(ValueError):
+    """Weights that cannot be read or do not fit the model. The message names files and tensors."""
+
+
+def read_directory(directory: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Returns (config.json as a dict, all tensors by name) of a model directory.
+
+    Tensors come from model.safetensors, or from the shards that model.safetensors.index.json lists; fp16 and bf16 become
+    fp32, other dtypes stay.
+
+    Raises:
+      WeightError: the directory or a file in it is missing or damaged, or there is only a pickled pytorch_model.bin.
+    """
+    directory = Path(directory)
+    return read_config(directory), read_tensors(directory)
+
+
+def read_config(directory: str | Path) -> dict[str, Any]:
+    """The directory's config.json. Raises WeightError where it is missing or no JSON object."""
+    if not Path(directory).is_dir():
+        raise WeightError(f"{directory} is not a directory; expected a model directory with {_CONFIG} and {_SINGLE}")
+    return _read_json(Path(directory) / _CONFIG)
+
+
+def read_tensors(directory: str | Path) -> dict[str, np.ndarray]:
+    """All tensors of a model directory by name; see `read_directory`."""
+    directory = Path(directory)
+    if (directory / _SINGLE).is_file():
+        return _read_safetensors(directory / _SINGLE)
+    if (directory / _INDEX).is_file():
+        return _read_shards(directory)
+    if (directory / _PICKLE).is_file():
+        raise WeightError(
+            f"{directory} has its weights only as {_PICKLE}, a pickle, which can run code when it is read. Convert it where you "
+            "trust it: python -c \"from transformers import AutoModel; AutoModel.from_pretrained('DIR').save_pretrained('OUT')\""
+        )
+    raise WeightError(f"{directory} holds no weights; expected {_SINGLE}, or {_INDEX} with its shards")
+
+
+def _read_shards(directory: Path) -> dict[str, np.ndarray]:
+    index = _read_json(directory / _INDEX)
+    places = index.get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise WeightError(f"{directory / _INDEX} has no weight_map of tensor names to file names")
+    tensors: dict[str, np.ndarray] = {}
+    for shard in sorted(set(places.values())):
+        if Path(shard).name != shard:
+            raise WeightError(f"{directory / _INDEX} names the shard {shard!r}, which is not a plain file name")
+        tensors.update(_read_safetensors(directory / shard))
+    if set(tensors) != set(places):
+        differing = sorted(set(tensors) ^ set(places))
+        raise WeightError(f"{directory / _INDEX} and its shards disagree on {len(differing)} tensors, such as {differing[:3]}")
+    return tensors
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise WeightError(f"{path} does not exist")
+    try:
+        found = safetensors.deserialize(path.read_bytes())
+    except safetensors.SafetensorError as error:
+        raise WeightError(f"{path} is not a readable safetensors file (damaged or cut short?): {error}") from error
+    return {name: _array(path, name, entry) for name, entry in found}
+
+
+def _array(path: Path, name: str, entry: dict[str, Any]) -> np.ndarray:
+    if entry["dtype"] not in _DTYPES:
+        raise WeightError(f"{path}: tensor {name} has dtype {entry['dtype']}; readable are {', '.join(_DTYPES)}")
+    array = np.frombuffer(entry["data"], dtype=_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return array.astype(np.float32) if entry["dtype"] in _UPCAST else array
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise WeightError(f"{path} does not exist")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise WeightError(f"{path} holds a {type(found).__name__}, expected a JSON object")
+    return found

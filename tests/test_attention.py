@@ -1,0 +1,183 @@
+"""Attention against a NumPy implementation, its two paths against each other, and its promises on masked rows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmre_jax.attention import MultiHeadAttention, attention
+
+B, LQ, LK, H, D = 2, 3, 5, 2, 4
+
+
+run = jax.jit(attention, static_argnames=("dropout_rate", "return_weights"))
+
+
+def random(shape: tuple[int, ...], seed: int) -> jax.Array:
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def qkv() -> tuple[jax.Array, jax.Array, jax.Array]:
+    return random((B, LQ, H, D), 0), random((B, LK, H, D), 1), random((B, LK, H, D), 2)
+
+
+def by_loops(q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    out, weights = np.zeros(q.shape), np.zeros((q.shape[0], q.shape[2], q.shape[1], k.shape[1]))
+    for b, h, i in np.ndindex(q.shape[0], q.shape[2], q.shape[1]):
+        keys = np.flatnonzero(mask[b, h, i])
+        if keys.size:
+            raised = np.exp([q[b, i, h] @ k[b, j, h] / np.sqrt(q.shape[3]) + bias[b, h, i, j] for j in keys])
+            weights[b, h, i, keys] = raised / raised.sum()
+            out[b, i, h] = weights[b, h, i] @ v[b, :, h]
+    return out, weights
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([(B, H, LQ, LK), (B, 1, 1, LK), (LQ, LK)]), st.booleans())
+def test_both_paths_equal_loops_for_any_mask(seed: int, shape: tuple[int, ...], biased: bool) -> None:
+    q, k, v = qkv()
+    mask = jax.random.bernoulli(jax.random.key(seed), 0.5, shape)
+    bias = random((B, 1, LQ, LK), seed + 1) if biased else None
+    expected, expected_weights = by_loops(
+        np.asarray(q),
+        np.asarray(k),
+        np.asarray(v),
+        np.broadcast_to(mask, (B, H, LQ, LK)),
+        np.broadcast_to(bias if biased else 0.0, (B, H, LQ, LK)),
+    )
+    fast = run(q, k, v, mask=mask, bias=bias)
+    explicit, weights = run(q, k, v, mask=mask, bias=bias, return_weights=True)
+    np.testing.assert_allclose(fast, expected, atol=1e-5)
+    np.testing.assert_allclose(explicit, expected, atol=1e-5)
+    np.testing.assert_allclose(weights, expected_weights, atol=1e-5)
+
+
+@pytest.mark.parametrize("explicit", [False, True])
+def test_gradients_of_both_paths_agree_and_rows_without_keys_pass_zero(explicit: bool) -> None:
+    q, k, v = qkv()
+    mask = jnp.ones((B, 1, LQ, LK), bool).at[0].set(False).at[1, 0, 0].set(False).at[1, 0, 1, 2].set(False)
+
+    def loss(q: jax.Array, k: jax.Array, v: jax.Array, explicit: bool) -> jax.Array:
+        out = attention(q, k, v, mask=mask, return_weights=explicit)
+        return jnp.sum(jnp.cos(out[0] if explicit else out))
+
+    gradient = jax.jit(jax.grad(loss, (0, 1, 2)), static_argnums=3)
+    gradients = gradient(q, k, v, explicit)
+    for found, other in zip(gradients, gradient(q, k, v, not explicit), strict=True):
+        np.testing.assert_allclose(found, other, atol=1e-5)
+        assert jnp.isfinite(found).all() and not found[0].any()
+    assert not gradients[0][1, 0].any() and gradients[0][1, 1].any()
+
+
+def test_masked_keys_never_matter_even_when_huge() -> None:
+    q, k, v = qkv()
+    mask = jnp.ones((1, 1, 1, LK), bool).at[..., -1].set(False)
+    expected = attention(q, k, v, mask=mask)
+    np.testing.assert_array_equal(attention(q, k.at[:, -1].set(1e4), v.at[:, -1].set(1e4), mask=mask), expected)
+    explicit, _ = attention(q, k.at[:, -1].set(1e4), v.at[:, -1].set(1e4), mask=mask, return_weights=True)
+    np.testing.assert_allclose(explicit, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("explicit", [False, True])
+def test_bfloat16_takes_its_softmax_in_float32(explicit: bool) -> None:
+    q, k, v = (x.astype(jnp.bfloat16) for x in qkv())
+    mask = jnp.ones((B, 1, 1, LK), bool).at[0].set(False)
+    found = attention(q, k, v, mask=mask, bias=random((1, 1, LQ, LK), 3), return_weights=explicit)
+    if explicit:
+        found, weights = found
+        assert weights.dtype == jnp.float32
+        np.testing.assert_allclose(weights[1].sum(-1), 1.0, atol=1e-6)
+    wide = attention(*(x.astype(jnp.float32) for x in (q, k, v)), mask=mask, bias=random((1, 1, LQ, LK), 3))
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(found.astype(jnp.float32), wide, atol=0.03)
+
+
+def test_dropout_is_unbiased_keeps_the_weights_returned_and_follows_its_key() -> None:
+    q, k, v = qkv()
+    plain, plain_weights = attention(q, k, v, return_weights=True)
+    drop = jax.jit(lambda key: attention(q, k, v, dropout_rate=0.3, dropout_key=key, return_weights=True))
+    outs, weights = jax.lax.map(drop, jax.random.split(jax.random.key(0), 4000))
+    np.testing.assert_allclose(outs.mean(0), plain, atol=0.1)
+    np.testing.assert_allclose(weights[0], plain_weights, atol=1e-6)
+    assert not np.array_equal(outs[0], outs[1])
+    np.testing.assert_array_equal(outs[0], drop(jax.random.split(jax.random.key(0), 4000)[0])[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"k": jnp.zeros((B, LK, H, D + 1))}, "attention takes q"),
+        ({"mask": jnp.ones((B, LK), bool)}, "does not broadcast"),
+        ({"mask": jnp.ones((1, B, 1, 1, LK), bool)}, "does not broadcast"),
+        ({"bias": jnp.zeros((B, 1, 1, LK + 1))}, "bias"),
+        ({"dropout_rate": 0.1}, "no dropout_key"),
+        ({"dropout_rate": 1.0, "dropout_key": jax.random.key(0)}, r"\[0, 1\)"),
+    ],
+)
+def test_what_does_not_fit_is_named(change: dict, message: str) -> None:
+    q, k, v = qkv()
+    with pytest.raises(ValueError, match=message):
+        attention(**({"q": q, "k": k, "v": v} | change))
+
+
+def module(**options: object) -> tuple[MultiHeadAttention, dict, jax.Array]:
+    attend = MultiHeadAttention(8, 2, **options)
+    x = random((B, LK, 8), 0)
+    return attend, attend.init(jax.random.key(1), x, x, train=False), x
+
+
+def test_module_sows_only_when_asked_and_its_paths_agree() -> None:
+    attend, variables, x = module()
+    assert set(variables) == {"params"}
+    mask = jnp.ones((B, LK), bool).at[0, 3:].set(False)
+    fast = attend.apply(variables, x, x, mask, train=False)
+    explicit, sown = attend.apply(variables, x, x, mask, train=False, mutable=["intermediates"])
+    np.testing.assert_allclose(fast, explicit, atol=1e-5)
+    (weights,) = sown["intermediates"]["attention"]
+    assert weights.shape == (B, 2, LK, LK) and not weights[0, :, :, 3:].any()
+    np.testing.assert_allclose(weights.sum(-1), 1.0, atol=1e-5)
+    assert set(attend.init(jax.random.key(1), x, x, train=False, mutable=True)) == {"params"}
+
+
+def test_a_prefix_of_the_layers_own_keys_equals_a_longer_context() -> None:
+    attend, variables, x = module()
+    extra = random((B, 2, 8), 5)
+    prefix = attend.apply(variables, extra, method="keys_values")
+    own, before = jnp.ones((B, LK), bool).at[0, 2:].set(False), jnp.ones((B, 2), bool).at[1, 0].set(False)
+    context = jnp.concatenate([extra, x], axis=1)
+    for own_mask, prefix_mask in [(own, before), (own, None), (None, before), (None, None)]:
+        parts = [
+            jnp.ones((B, 2), bool) if prefix_mask is None else prefix_mask,
+            jnp.ones((B, LK), bool) if own_mask is None else own_mask,
+        ]
+        expected = attend.apply(variables, x, context, jnp.concatenate(parts, axis=1), train=False)
+        found = attend.apply(variables, x, x, own_mask, train=False, prefix=prefix, prefix_mask=prefix_mask)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    causal = jnp.tril(jnp.ones((LK, LK), bool))[None, None]
+    found = attend.apply(variables, x, x, causal, train=False, prefix=prefix, prefix_mask=before)
+    seen = jnp.concatenate([jnp.broadcast_to(before[:, None, None], (B, 1, LK, 2)), jnp.broadcast_to(causal, (B, 1, LK, LK))], axis=3)
+    np.testing.assert_allclose(found, attend.apply(variables, x, context, seen, train=False), atol=1e-6)
+    with pytest.raises(ValueError, match="without a prefix"):
+        attend.apply(variables, x, x, train=False, prefix_mask=before)
+
+
+def test_module_dropout_works_under_jit_and_only_in_training() -> None:
+    attend, variables, x = module(dropout=0.5)
+    run = jax.jit(lambda key: attend.apply(variables, x, x, train=True, rngs={"dropout": key}))
+    first, second = run(jax.random.key(0)), run(jax.random.key(1))
+    assert jnp.isfinite(first).all() and not np.array_equal(first, second)
+    np.testing.assert_array_equal(attend.apply(variables, x, x, train=False), module()[0].apply(variables, x, x, train=False))
+
+
+def test_module_options() -> None:
+    _, variables, _ = module(qkv_bias=False)
+    assert set(variables["params"]["query"]) == {"kernel"} and set(variables["params"]["out"]) == {"kernel", "bias"}
+    attend, variables, x = module(dtype=jnp.bfloat16)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+    narrow = attend.apply(variables, x.astype(jnp.bfloat16), x.astype(jnp.bfloat16), train=False)
+    assert narrow.dtype == jnp.bfloat16
+    np.testing.assert_allclose(narrow.astype(jnp.float32), module()[0].apply(variables, x, x, train=False), atol=0.01)
+    with pytest.raises(ValueError, match="does not divide"):
+        MultiHeadAttention(8, 3).init(jax.random.key(0), x, x, train=False)

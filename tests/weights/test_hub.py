@@ -1,0 +1,99 @@
+"""Model directories: whole, sharded, damaged, pickled."""
+
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from mmre_jax.weights.hub import WeightError, read_config, read_directory, read_tensors
+
+TENSORS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b.c": np.array([1, 2], np.int64), "d": np.float32(3).reshape(())}
+
+
+def directory(path: Path, config: str = '{"model_type": "bert"}') -> Path:
+    path.mkdir(exist_ok=True)
+    (path / "config.json").write_text(config)
+    return path
+
+
+def shards(path: Path, places: dict[str, str]) -> Path:
+    directory(path)
+    for shard in {place for place in places.values() if "/" not in place}:
+        save_file({name: TENSORS[name] for name, place in places.items() if place == shard}, path / shard)
+    (path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    return path
+
+
+def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_one_file_and_shards_give_the_same(tmp_path: Path) -> None:
+    save_file(TENSORS, directory(tmp_path / "one") / "model.safetensors")
+    config, tensors = read_directory(tmp_path / "one")
+    assert config == {"model_type": "bert"}
+    assert_same(tensors, TENSORS)
+    assert_same(read_tensors(shards(tmp_path / "two", {"a": "1.safetensors", "b.c": "2.safetensors", "d": "1.safetensors"})), TENSORS)
+
+
+def test_half_precision_becomes_float32(tmp_path: Path) -> None:
+    values = np.array([0.5, -1.25, 3.0], np.float32)  # exact in both half precisions
+    raw = {"F16": values.astype(np.float16).tobytes(), "BF16": values.astype(jnp.bfloat16).tobytes()}
+    header = json.dumps({name: {"dtype": name, "shape": [3], "data_offsets": [6 * i, 6 * i + 6]} for i, name in enumerate(raw)}).encode()
+    path = directory(tmp_path) / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"".join(raw.values()))
+    assert_same(read_tensors(tmp_path), {"F16": values, "BF16": values})
+
+
+def test_a_pickle_is_never_opened_and_the_error_says_what_to_do(tmp_path: Path) -> None:
+    (directory(tmp_path) / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    with pytest.raises(WeightError, match=r"pytorch_model\.bin, a pickle.*save_pretrained"):
+        read_directory(tmp_path)
+
+
+def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightError, match="nowhere is not a directory"):
+        read_directory(tmp_path / "nowhere")
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(WeightError, match=r"bare/config\.json does not exist"):
+        read_directory(tmp_path / "bare")
+    with pytest.raises(WeightError, match="holds no weights"):
+        read_directory(directory(tmp_path / "bare"))
+    for text, message in [("{", "not valid JSON"), ("[]", "holds a list, expected a JSON object")]:
+        with pytest.raises(WeightError, match=rf"bad/config\.json.*{message}"):
+            read_config(directory(tmp_path / "bad", text))
+    save_file(TENSORS, directory(tmp_path / "cut") / "model.safetensors")
+    whole = (tmp_path / "cut" / "model.safetensors").read_bytes()
+    for damaged in (whole[:-1], whole[:20], b""):
+        (tmp_path / "cut" / "model.safetensors").write_bytes(damaged)
+        with pytest.raises(WeightError, match=r"cut/model\.safetensors is not a readable safetensors file"):
+            read_directory(tmp_path / "cut")
+
+
+def test_an_unreadable_dtype_is_named(tmp_path: Path) -> None:
+    header = json.dumps({"x": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}).encode()
+    (directory(tmp_path) / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"ab")
+    with pytest.raises(WeightError, match="tensor x has dtype F8_E4M3"):
+        read_tensors(tmp_path)
+
+
+def test_a_wrong_index_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightError, match=r"'\.\./x/model\.safetensors', which is not a plain file name"):
+        read_tensors(shards(tmp_path / "outside", {"a": "../x/model.safetensors"}))
+    folder = shards(tmp_path / "lost", {"a": "1.safetensors", "d": "2.safetensors"})
+    (folder / "2.safetensors").unlink()
+    with pytest.raises(WeightError, match=r"lost/2\.safetensors does not exist"):
+        read_tensors(folder)
+    folder = shards(tmp_path / "short", {"a": "1.safetensors", "d": "1.safetensors"})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "1.safetensors"}}))
+    with pytest.raises(WeightError, match=r"disagree on 1 tensors, such as \['d'\]"):
+        read_tensors(folder)
+    (folder / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(WeightError, match="no weight_map"):
+        read_tensors(folder)
