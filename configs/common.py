@@ -26,7 +26,7 @@ def data() -> ConfigDict:
         {
             "name": "scenes",  # scenes | mnre | mnre_v1 | jsonl | prepared
             "root": "",  # folder of the published layout, of {split}.jsonl files, or written by launch.prepare
-            "objects": "detected",  # none | detected | grounded: which object crops are seen beside the photo (grounded leaks MNRE's labels)
+            "objects": "detected",  # none | detected | grounded: object crops seen beside the photo (grounded leaks MNRE's labels)
             "none_label": "None",  # jsonl: the label that says that no relation holds
             "scene": "relations",  # scenes: relations | grounded
             "counts": (16384, 512, 1024),  # scenes: records of train, val, test
@@ -46,7 +46,8 @@ def text() -> ConfigDict:
     return ConfigDict(
         {
             "weights": "",
-            "vocab_size": 2000,  # without weights: size of the WordPiece vocabulary trained on the training split
+            "tokenizer": "bpe",  # without weights, trained on the training split: bpe | word
+            "vocab_size": 2000,  # of that tokenizer
             "max_tokens": 80,
             "width": 768,
             "layers": 12,
@@ -58,6 +59,7 @@ def text() -> ConfigDict:
             "activation": "gelu",
             "dropout": 0.1,
             "attention_dropout": 0.1,
+            "init_std": 0.02,  # of tables and kernels without weights; 0: kernels by fan-in, which learns faster from scratch
         }
     )
 
@@ -80,6 +82,7 @@ def vision() -> ConfigDict:
             "crops": 3,  # object crops a record, where data.objects is not none
             "resize": "squash",  # squash | crop
             "dropout": 0.0,
+            "init_std": 0.02,
             "positions": "normal",  # normal | sine: how the position tables start
         }
     )

@@ -42,13 +42,12 @@ def get_config(variant: str = "mnre") -> ConfigDict:
 
 
 def _quickstart(config: ConfigDict) -> None:
-    small = {"width": 64, "layers": 2, "heads": 4, "mlp": 256}
-    config.text.update({**small, "vocab_size": 600, "max_tokens": 32, "positions": 32, "dropout": 0.0, "attention_dropout": 0.0})
+    small = {"width": 64, "layers": 2, "heads": 4, "mlp": 256, "init_std": 0.0}
+    config.text.update({**small, "tokenizer": "word", "vocab_size": 80, "max_tokens": 32, "positions": 32, "dropout": 0.0, "attention_dropout": 0.0})
     config.vision.update({**small, "dialect": "vit", "patch": 16, "side": 64, "positions": "sine"})
     config.system.heads = 4
     config.data.objects = "none"
-    config.data.buckets = (16, 24, 32)
-    config.data.window = 8
+    config.data.buckets = (16, 32)
     config.optim.lr = 1e-3
     config.train.update({"epochs": 4, "eval_batch": 128})
 
@@ -62,7 +61,19 @@ def _minilm(config: ConfigDict) -> None:
     config.data.buckets = (32, 48, 80)
     config.data.window = 16
     config.text.update({"width": 0, "layers": 0, "heads": 0, "mlp": 0, "positions": 0})
-    config.vision.update({"dialect": "vit", "width": 128, "layers": 2, "heads": 4, "mlp": 512, "side": 128, "crop_side": 64, "positions": "sine"})
+    config.vision.update(
+        {
+            "dialect": "vit",
+            "width": 128,
+            "layers": 2,
+            "heads": 4,
+            "mlp": 512,
+            "init_std": 0.0,
+            "side": 128,
+            "crop_side": 64,
+            "positions": "sine",
+        }
+    )
     config.optim.lr = 1e-4
     config.train.update({"epochs": 6, "log_every": 100})
 

@@ -17,8 +17,8 @@ from mmre_jax.weights.hub import WeightError
 
 
 def setup() -> logging.Logger:
-    """The library's messages on stderr; those of the libraries below it only from warnings on."""
-    absl_logging.set_verbosity(absl_logging.WARNING)
+    """The library's messages on stderr; those of the libraries below it only if they are errors (Orbax warns of every read-only use)."""
+    absl_logging.set_verbosity(absl_logging.ERROR)
     logger = logging.getLogger("mmre_jax")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))

@@ -22,7 +22,7 @@ from mmre_jax.analysis.evaluation import Evaluation, read_predictions
 from mmre_jax.data import datasets
 from mmre_jax.tasks import relation
 from mmre_jax.training.evaluate import headline, make_split
-from mmre_jax.training.setup import new_job, protocol
+from mmre_jax.training.setup import protocol
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
 _PREDICTIONS = flags.DEFINE_string("predictions", None, 'JSON lines {"id", "relation", "score"} to be scored instead of a checkpoint.')

@@ -21,26 +21,26 @@ from typing import Any
 
 from absl import app, flags
 
+from launch import console
 from mmre_jax.data import builders, source
-from mmre_jax.data.pictures import PictureError, PicturePlan, Slot
+from mmre_jax.data.pictures import PicturePlan, Slot
 from mmre_jax.data.prepared import ENCODINGS, PreparedError
 from mmre_jax.data.readers import jsonl, mnre
-from mmre_jax.data.torch_pickle import PickleError
 from mmre_jax.records import Record, RecordError
 
 DATASETS = ("mnre", "mnre_v1", "jsonl")
 SPLITS = ("train", "val", "test")
 
-DATASET = flags.DEFINE_enum("dataset", "mnre", DATASETS, "Which data set, or our JSON lines.")
-SOURCE = flags.DEFINE_string("source", "", "Its folder; TFDS's folder for data fetched by hand if empty.")
-OUT = flags.DEFINE_string("out", "", "The folder to make.")
-OBJECTS = flags.DEFINE_enum("objects", "detected", mnre.OBJECTS, "Which object crops are stored ('grounded' leaks MNRE's labels).")
-ENCODING = flags.DEFINE_enum("encoding", "png", ENCODINGS, "How pixels are stored; both without loss.")
-PHOTO_SIDE = flags.DEFINE_integer("photo_side", 224, "Side of the photos in pixels; 0 for none.", lower_bound=0)
-CROP_SIDE = flags.DEFINE_integer("crop_side", 128, "Side of the object crops in pixels.", lower_bound=1)
-CROPS = flags.DEFINE_integer("crops", 3, "Object crops a record, at most; 0 for none.", lower_bound=0)
-RESIZE = flags.DEFINE_enum("resize", "squash", ("squash", "crop"), "How pictures come to that size (--config.vision.resize in training).")
-BENCHMARK = flags.DEFINE_bool("benchmark", False, "Time reading a few hundred records as png, as raw and from the files, and stop.")
+_DATASET = flags.DEFINE_enum("dataset", "mnre", DATASETS, "Which data set, or our JSON lines.")
+_SOURCE = flags.DEFINE_string("source", "", "Its folder; TFDS's folder for data fetched by hand if empty.")
+_OUT = flags.DEFINE_string("out", "", "The folder to make.")
+_OBJECTS = flags.DEFINE_enum("objects", "detected", mnre.OBJECTS, "Which object crops are stored ('grounded' leaks MNRE's labels).")
+_ENCODING = flags.DEFINE_enum("encoding", "png", ENCODINGS, "How pixels are stored; both without loss.")
+_PHOTO_SIDE = flags.DEFINE_integer("photo_side", 224, "Side of the photos in pixels; 0 for none.", lower_bound=0)
+_CROP_SIDE = flags.DEFINE_integer("crop_side", 128, "Side of the object crops in pixels.", lower_bound=1)
+_CROPS = flags.DEFINE_integer("crops", 3, "Object crops a record, at most; 0 for none.", lower_bound=0)
+_RESIZE = flags.DEFINE_enum("resize", "squash", ("squash", "crop"), "How pictures come to that size (--config.vision.resize in training).")
+_BENCHMARK = flags.DEFINE_bool("benchmark", False, "Time reading a few hundred records as png, as raw and from the files, and stop.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,31 +55,30 @@ class Data:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Reads, prepares, prints the table. A user's mistake ends with its message and exit status 1."""
+    """Reads, prepares, prints the table."""
     if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    if not BENCHMARK.value and not OUT.value:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    if not _BENCHMARK.value and not _OUT.value:
         raise app.UsageError("--out=DIR is needed: the folder to make")
-    folder = pathlib.Path(os.path.abspath(SOURCE.value)) if SOURCE.value else manual_dir(DATASET.value)
-    try:
-        data = load(DATASET.value, folder, OBJECTS.value)
-        plan = picture_plan(OBJECTS.value, PHOTO_SIDE.value, CROP_SIDE.value, CROPS.value, RESIZE.value)
-        if BENCHMARK.value:
+    console.setup()
+    with console.user_errors():
+        folder = pathlib.Path(os.path.abspath(_SOURCE.value)) if _SOURCE.value else manual_dir(_DATASET.value)
+        data = load(_DATASET.value, folder, _OBJECTS.value)
+        plan = picture_plan(_OBJECTS.value, _PHOTO_SIDE.value, _CROP_SIDE.value, _CROPS.value, _RESIZE.value)
+        if _BENCHMARK.value:
             print(benchmark(data.records, plan, folder))
             return
         about = {
-            "dataset": DATASET.value,
-            "objects": OBJECTS.value,
+            "dataset": _DATASET.value,
+            "objects": _OBJECTS.value,
             "relations": list(data.relations),
             "none_label": data.none_label,
             "published": data.published,
             "sha256": {str(path.relative_to(folder)): sha256(path) for path in data.files},
         }
-        summary = builders.prepare(data.records, plan, OUT.value, encoding=ENCODING.value, root=folder, about=about)
-    except (RecordError, PictureError, PickleError, PreparedError, OSError) as error:
-        raise SystemExit(f"launch.prepare: {error}") from error
+        summary = builders.prepare(data.records, plan, _OUT.value, encoding=_ENCODING.value, root=folder, about=about)
     print(table(summary))
-    print(f"\nprepared: {OUT.value} (the same as JSON: {pathlib.Path(OUT.value, 'prepare.json')})")
+    print(f"\nprepared: {_OUT.value} (the same as JSON: {pathlib.Path(_OUT.value, 'prepare.json')})")
 
 
 def manual_dir(dataset: str) -> pathlib.Path:
@@ -89,7 +88,7 @@ def manual_dir(dataset: str) -> pathlib.Path:
 
 
 def load(dataset: str, folder: pathlib.Path, objects: str) -> Data:
-    """Reads every split of a data set from its folder. Raises RecordError, PickleError, PictureError."""
+    """Reads every split of a data set from its folder. Raises RecordError and PictureError."""
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such folder: give the folder of {dataset!r} with --source")
     if dataset == "jsonl":
@@ -137,8 +136,9 @@ def table(summary: Mapping[str, Any]) -> str:
     for name in ("photos", "crops"):
         tally = found[name]
         lines.append(f"{name:<8}{tally['referenced']:>11,}{tally['present']:>9,}{tally['missing']:>9,}{tally['unreadable']:>12,}")
-    lines.append(f"{found['records_with_photo']:,} of {found['records']:,} records have their photo; {found['bytes'] / 2**20:,.1f} MiB of pixels")
-    lines += [f"  {example}" for name in ("photos", "crops") for example in found[name]["examples"]]
+    lines.append(f"{found['records_with_photo']:,} of {found['records']:,} records have their photo")
+    lines.append(f"{found['stored']:,} pictures stored, {found['bytes'] / 2**20:,.1f} MiB as {summary['encoding']}")
+    lines += [f"  {example}" for example in dict.fromkeys(found["photos"]["examples"] + found["crops"]["examples"])]
     lines += ["", "sha256", *(f"  {digest}  {name}" for name, digest in about["sha256"].items())]
     return "\n".join(lines)
 
@@ -164,7 +164,8 @@ def benchmark(records: Mapping[str, Sequence[Record]], plan: PicturePlan, root: 
             stored = summary["pictures"]["bytes"] / 2**20
             rows.append((encoding, _rate(source.PreparedPictures(f"{folder}/{encoding}", plan), shown), stored))
     png = dict((name, rate) for name, rate, _ in rows)["png"]
-    lines = [f"{len(shown)} records, {sum(slot.count for slot in plan)} pictures each at most", f"{'':<8}{'records/s':>11}{'MiB':>9}{'x png':>8}"]
+    lines = [f"{len(shown)} records, {sum(slot.count for slot in plan)} pictures each at most"]
+    lines.append(f"{'':<8}{'records/s':>11}{'MiB':>9}{'x png':>8}")
     return "\n".join(lines + [f"{name:<8}{rate:>11,.0f}{stored:>9,.1f}{rate / png:>8.2f}" for name, rate, stored in rows])
 
 

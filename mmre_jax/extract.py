@@ -45,7 +45,8 @@ class Extraction:
             return {"text": record.text(found.span), "span": list(found.span), **({"type": found.type} if found.type else {})}
 
         relations = [
-            {"head": mention(r.head), "relation": r.label, "tail": mention(r.tail), "score": round(r.score or 0.0, 6)} for r in self.relations
+            {"head": mention(r.head), "relation": r.label, "tail": mention(r.tail), "score": round(r.score or 0.0, 6)}
+            for r in self.relations
         ]
         return {"id": record.id, "text": " ".join(record.words), "image": record.image, "relations": relations, "notes": list(self.notes)}
 

@@ -108,5 +108,7 @@ def check_box(box: object, where: str) -> Box:
         raise RecordError(f"{where}: a box is four numbers [x_min, y_min, x_max, y_max], found {box!r}")
     x0, y0, x1, y1 = (float(x) for x in box)
     if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
-        raise RecordError(f"{where}: box {box!r} is not 0 <= x_min < x_max <= 1, 0 <= y_min < y_max <= 1 (boxes are normalised by the picture's size)")
+        raise RecordError(
+            f"{where}: box {box!r} is not 0 <= x_min < x_max <= 1, 0 <= y_min < y_max <= 1 (boxes are normalised by the picture's size)"
+        )
     return x0, y0, x1, y1

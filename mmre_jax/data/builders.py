@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -148,7 +149,8 @@ def _staged(out: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _build(builder: tfds.core.GeneratorBasedBuilder) -> None:
     downloads = pathlib.Path(builder.data_dir).parent / "downloads"  # TFDS makes this folder whether it is needed or not
-    builder.download_and_prepare(download_dir=str(downloads))
+    with contextlib.redirect_stdout(sys.stderr):  # TFDS announces itself with print
+        builder.download_and_prepare(download_dir=str(downloads))
     shutil.rmtree(downloads)
 
 

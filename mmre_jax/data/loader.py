@@ -151,7 +151,9 @@ def batches(
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # grain's worker processes read absl flags, which nobody parses outside app.run
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
-        elements = stream.to_iter_dataset(options).mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=ahead * local))
+        elements = stream.to_iter_dataset(options).mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=ahead * local)
+        )
     else:
         elements = stream.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead * local))
     return iter(elements.batch(local, drop_remainder=True))

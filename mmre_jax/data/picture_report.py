@@ -49,7 +49,7 @@ class PictureReport:
     def summary(self) -> str:
         """A few lines for the terminal."""
         lines = [f"photos: {self.photos}; {self.records_with_photo:,} of {self.records:,} records have theirs", f"crops:  {self.crops}"]
-        return "\n".join(lines + [f"  {example}" for tally in (self.photos, self.crops) for example in tally.examples])
+        return "\n".join(lines + [f"  {example}" for example in dict.fromkeys(self.photos.examples + self.crops.examples)])
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary of the counts and examples."""

@@ -2,7 +2,7 @@
 
     DIR/prepare.json          what was prepared, from what, and what was missing; written last, so without it nothing is finished
     DIR/records/1.0.0/        TFDS data set with the splits that were prepared, a row per record
-    DIR/pictures/1.0.0/       TFDS data set with the split 'all', a row per photo or crop; absent where no picture was found
+    DIR/pictures/1.0.0/       TFDS data set with the split "pictures", a row per photo or crop; absent where no picture was found
     DIR/pictures.json         {key of a picture: its row}
 
 A picture is stored once, at one size and resize rule, under a key made of both, its file and its box.
@@ -22,16 +22,16 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from mmre_jax.data.pictures import PicturePlan, Slot, Source, plan_from_json
-from mmre_jax.records import Box, Mention, Record, Region, Relation, Triple
+from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple
 
 FORMAT = 1
 VERSION = "1.0.0"
 ENCODINGS = ("png", "raw")
-PICTURES_SPLIT = "all"
+PICTURES_SPLIT = "pictures"
 _NO_BOX = (math.nan,) * 4
 
 
-class PreparedError(ValueError):
+class PreparedError(RecordError):
     """A prepared data set that cannot be made, or is not what is asked for. The message names the folder or record."""
 
 

@@ -72,7 +72,12 @@ class TextEncoder:
     def special_ids(self) -> dict[str, int]:
         """Ids of pad, cls, sep and mask under BERT's names or RoBERTa's."""
         found = {}
-        for role, names in {"pad": ("[PAD]", "<pad>"), "cls": ("[CLS]", "<s>"), "sep": ("[SEP]", "</s>"), "mask": ("[MASK]", "<mask>")}.items():
+        for role, names in {
+            "pad": ("[PAD]", "<pad>"),
+            "cls": ("[CLS]", "<s>"),
+            "sep": ("[SEP]", "</s>"),
+            "mask": ("[MASK]", "<mask>"),
+        }.items():
             ids = [i for i in map(self.tokenizer.token_to_id, names) if i is not None]
             if not ids:
                 raise ValueError(f"the tokenizer has none of {names}, needed as its {role} token")
@@ -122,9 +127,7 @@ class TextEncoder:
 
     def _wrap(self, ids: list[int], owners: list[int]) -> Encoded:
         special = self.special_ids
-        return Encoded(
-            ids=np.array([special["cls"], *ids, special["sep"]], np.int32), words=np.array([-1, *owners, -1], np.int32)
-        )
+        return Encoded(ids=np.array([special["cls"], *ids, special["sep"]], np.int32), words=np.array([-1, *owners, -1], np.int32))
 
 
 def nested_order(head: Span, tail: Span) -> list[tuple[int, int]]:
@@ -169,20 +172,33 @@ def load_tokenizer(directory: str | pathlib.Path) -> str:
     if path.is_file():
         return path.read_text(encoding="utf-8")
     if not directory.is_dir() or not any((directory / name).is_file() for name in ("vocab.txt", "vocab.json", "sentencepiece.bpe.model")):
-        raise FileNotFoundError(f"{directory}: no tokenizer.json, vocab.txt, vocab.json or sentencepiece.bpe.model: not a tokenizer's directory")
+        raise FileNotFoundError(
+            f"{directory}: no tokenizer.json, vocab.txt, vocab.json or sentencepiece.bpe.model: not a tokenizer's directory"
+        )
     import transformers  # slow to import, and only needed for old directories
 
     return transformers.AutoTokenizer.from_pretrained(str(directory), local_files_only=True).backend_tokenizer.to_str()
 
 
-def train_tokenizer(sentences: Iterable[Sequence[str]], vocab_size: int) -> str:
-    """A lower-casing WordPiece tokenizer trained on tokenised sentences (the training split's), as JSON.
+def train_tokenizer(sentences: Iterable[Sequence[str]], vocab_size: int, kind: str = "bpe") -> str:
+    """A lower-casing tokenizer trained on tokenised sentences (the training split's), as JSON; the same for the same sentences.
 
-    A word the training split never had falls into pieces, down to single characters of the training alphabet.
+    Args:
+      vocab_size: entries, specials included.
+      kind: 'bpe': a word that training never had falls into pieces, down to single characters of the training alphabet.
+        'word': the most frequent words; all others are one and the same unknown word, so that rare names cannot be learnt by heart.
+
+    Raises:
+      ValueError: for another kind.
     """
-    tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
+    settings = {"vocab_size": vocab_size, "special_tokens": list(SPECIALS), "show_progress": False}
+    if kind == "bpe":  # not WordPiece: its trainer numbers the pieces inside words in the order of a hash table, another one each time
+        tokenizer, trainer = tokenizers.Tokenizer(models.BPE(unk_token="[UNK]")), trainers.BpeTrainer(**settings)
+    elif kind == "word":
+        tokenizer, trainer = tokenizers.Tokenizer(models.WordLevel(unk_token="[UNK]")), trainers.WordLevelTrainer(**settings)
+    else:
+        raise ValueError(f"text.tokenizer is bpe or word, found {kind!r}")
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=list(SPECIALS), show_progress=False)
     tokenizer.train_from_iterator((" ".join(words) for words in sentences), trainer)
     return tokenizer.to_str()

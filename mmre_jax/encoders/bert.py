@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from mmre_jax.attention import Implementation, MultiHeadAttention
-from mmre_jax.encoders.blocks import FeedForward, check_activation, layer_norm
+from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, check_activation, layer_norm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class BertConfig:
       activation: of the feed-forward blocks.
       dropout: rate after the embeddings and after both halves of each layer.
       attention_dropout: rate on the attention weights.
-      init_std: standard deviation of initial tables and kernels.
+      init_std: standard deviation of initial tables and kernels, 0 for kernels by fan-in.
     """
 
     vocab_size: int = 30522
@@ -124,11 +124,13 @@ class BertEmbeddings(nn.Module):
     def __call__(self, ids: jax.Array, types: jax.Array, positions: jax.Array, *, train: bool) -> jax.Array:
         """ids, types int [B, L]; positions int [B, L] or [1, L]."""
         config = self.config
-        init = nn.initializers.normal(config.init_std)
+        init = nn.initializers.normal(config.init_std or TABLE_STD)
         words = self.param("word", init, (config.vocab_size, config.width))
         places = self.param("position", init, (config.positions, config.width))
         kinds = self.param("type", init, (config.types, config.width))
-        x = words[ids] + places[jnp.broadcast_to(positions, ids.shape)] + kinds[types]
+        # `take` gives NaN for an index outside its table, where indexing would silently give the last row.
+        x = jnp.take(words, ids, axis=0) + jnp.take(kinds, types, axis=0)
+        x = x + jnp.broadcast_to(jnp.take(places, positions, axis=0), x.shape)
         return nn.Dropout(config.dropout, deterministic=not train)(layer_norm(x, config.eps, self.dtype, "norm"))
 
 
@@ -152,7 +154,7 @@ class Bert(nn.Module):
         """Encodes a batch of token sequences.
 
         Args:
-          ids: int [B, L].
+          ids: int [B, L]. An id outside the word table gives NaN states, as do types and positions outside theirs.
           mask: bool [B, L], True on tokens and False on padding, which is never attended to. None: no padding.
           types: int [B, L], token types; 0 where not given.
           positions: int [B, L] or [1, L]; 0..L-1 where not given.

@@ -10,6 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from mmre_jax.attention import kernel_init
+
+TABLE_STD = 0.02  # of position, word and class embeddings where kernels start by fan-in
+
 
 def quick_gelu(x: jax.Array) -> jax.Array:
     """x * sigmoid(1.702 x), CLIP's approximation of GELU; any shape."""
@@ -48,7 +52,7 @@ class FeedForward(nn.Module):
       hidden: width between the two layers.
       activation: a key of ACTIVATIONS.
       dtype: of the computation; parameters stay fp32.
-      init_std: standard deviation of the initial kernels.
+      init_std: standard deviation of the initial kernels, 0 for one by fan-in.
     """
 
     hidden: int
@@ -58,6 +62,6 @@ class FeedForward(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        init = nn.initializers.normal(self.init_std)
+        init = kernel_init(self.init_std)
         hidden = ACTIVATIONS[self.activation](nn.Dense(self.hidden, dtype=self.dtype, kernel_init=init, name="up")(x))
         return nn.Dense(x.shape[-1], dtype=self.dtype, kernel_init=init, name="down")(hidden)

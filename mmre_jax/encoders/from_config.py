@@ -31,6 +31,7 @@ def bert_config(text: ConfigDict, vocab_size: int) -> BertConfig:
         activation=text.activation,
         dropout=text.dropout,
         attention_dropout=text.attention_dropout,
+        init_std=text.init_std,
     )
 
 
@@ -47,6 +48,7 @@ def vit_config(vision: ConfigDict, plan: PicturePlan, layers: int) -> ViTConfig:
         activation=vision.activation or None,
         eps=vision.eps or None,
         dropout=vision.dropout,
+        init_std=vision.init_std,
         position_init=vision.positions,
         final_norm=False,
     )

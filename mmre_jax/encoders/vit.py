@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from mmre_jax.attention import Implementation, MultiHeadAttention
-from mmre_jax.encoders.blocks import FeedForward, layer_norm
+from mmre_jax.attention import Implementation, MultiHeadAttention, kernel_init
+from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, layer_norm
 from mmre_jax.encoders.vit_config import PHOTO, ImageSequence, ViTConfig
 
 __all__ = ["PHOTO", "ImageSequence", "ViT", "ViTConfig", "ViTLayer", "patch_mask", "sine_table"]
@@ -72,7 +72,7 @@ class PatchEmbedding(nn.Module):
 
     def setup(self) -> None:
         patch, width = self.config.patch, self.config.width
-        self.kernel = self.param("kernel", nn.initializers.normal(self.config.init_std), (patch, patch, 3, width))
+        self.kernel = self.param("kernel", kernel_init(self.config.init_std), (patch, patch, 3, width))
         if self.config.style.patch_bias:
             self.bias = self.param("bias", nn.initializers.zeros, (width,))
 
@@ -101,7 +101,7 @@ class ViTEmbeddings(nn.Module):
     def __call__(self, pixels: Mapping[str, jax.Array]) -> jax.Array:
         config = self.config
         embed = PatchEmbedding(config, self.dtype, name="patch")
-        cls = self.param("cls", nn.initializers.normal(config.init_std), (config.width,))[None, None]
+        cls = self.param("cls", nn.initializers.normal(config.init_std or TABLE_STD), (config.width,))[None, None]
         parts = []
         for sequence in config.sequences:
             rows = config.patches(sequence) + (1 if sequence.name == PHOTO else 0)
@@ -114,7 +114,7 @@ class ViTEmbeddings(nn.Module):
 
     def _position_init(self, sequence: ImageSequence) -> nn.initializers.Initializer:
         if self.config.position_init == "normal":
-            return nn.initializers.normal(self.config.init_std)
+            return nn.initializers.normal(self.config.init_std or TABLE_STD)
         table = np.tile(sine_table(self.config.grid(sequence), self.config.width), (sequence.count, 1))
         if sequence.name == PHOTO:
             table = np.concatenate([np.zeros((1, self.config.width), np.float32), table])

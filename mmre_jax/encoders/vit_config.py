@@ -69,7 +69,7 @@ class ViTConfig:
       dropout: rate after the embeddings and after both halves of each layer.
       attention_dropout: rate on the attention weights.
       position_init: 'normal', or 'sine' for a 2-D sine table at scale 1, for learning from scratch.
-      init_std: standard deviation of initial tables and kernels.
+      init_std: standard deviation of initial tables and kernels, 0 for kernels by fan-in.
     """
 
     sequences: tuple[ImageSequence, ...] = (ImageSequence(PHOTO, 1, 224),)

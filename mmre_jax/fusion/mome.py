@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from mmre_jax.attention import MultiHeadAttention
+from mmre_jax.encoders.blocks import layer_norm
 
 NORM_EPS = 1e-5  # as released; the paper states none
 
@@ -31,8 +32,9 @@ class TextGuidedAttention(nn.Module):
     def __call__(self, text: jax.Array, level: jax.Array, mask: jax.Array | None) -> jax.Array:
         """text [B, L, D], level [B, P, V], mask bool [B, P] or None -> [B, L, D]."""
         keys = None if mask is None else mask[:, None, None, :]
-        attended = MultiHeadAttention(self.width, self.heads, dtype=self.dtype, name="attention")(text, level, keys, train=False)
-        return nn.LayerNorm(epsilon=NORM_EPS, dtype=self.dtype, name="norm")(attended)
+        attend = MultiHeadAttention(self.width, self.heads, dtype=self.dtype, init_std=0.0, name="attention")
+        attended = attend(text, level, keys, train=False)
+        return layer_norm(attended, NORM_EPS, self.dtype, "norm")
 
 
 class MixtureOfExperts(nn.Module):

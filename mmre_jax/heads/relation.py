@@ -31,7 +31,9 @@ class RelationHead(nn.Module):
 class RelationObjective:
     """Cross-entropy averaged over the global batch's valid records (HVFormer eq. 12)."""
 
-    def loss(self, logits: jax.Array, batch: Mapping[str, Any], axis: str | None) -> tuple[jax.Array, dict[str, tuple[jax.Array, jax.Array]]]:
+    def loss(
+        self, logits: jax.Array, batch: Mapping[str, Any], axis: str | None
+    ) -> tuple[jax.Array, dict[str, tuple[jax.Array, jax.Array]]]:
         """logits [B, R] -> (this shard's share of the loss, metrics as local (sum, count))."""
         valid = batch["valid"].astype(jnp.float32)
         losses = cross_entropy(logits, batch["label"]) * valid

@@ -62,7 +62,13 @@ class HVFormer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, text: Mapping[str, jax.Array], markers: jax.Array, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool
+        self,
+        text: Mapping[str, jax.Array],
+        markers: jax.Array,
+        pixels: Mapping[str, jax.Array],
+        present: Mapping[str, jax.Array],
+        *,
+        train: bool,
     ) -> jax.Array:
         """Computes eq. 2-11.
 

@@ -39,7 +39,8 @@ class Checkpoints:
             create=not read_only,
             read_only=read_only,
         )
-        self._manager = ocp.CheckpointManager(self.directory, options=options, item_names=("variables", "optimiser", "meta"))
+        handlers = {"variables": ocp.StandardCheckpointHandler(), "optimiser": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
+        self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -64,7 +65,9 @@ class Checkpoints:
         """Saves a host copy of the state under `step`, with its dev score if it was evaluated. A step already saved is kept as it is."""
         if step in self._manager.all_steps():
             return
-        self._manager.save(step, args=_items(state, {**meta, "format": FORMAT, "step": step}), metrics=None if score is None else {"score": score})
+        self._manager.save(
+            step, args=_items(state, {**meta, "format": FORMAT, "step": step}), metrics=None if score is None else {"score": score}
+        )
 
     def wait(self) -> None:
         """Until all saves are on disk."""
@@ -84,7 +87,9 @@ class Checkpoints:
           CheckpointError: if the checkpoint's arrays do not fit.
         """
         target = flax.serialization.to_state_dict(state)
-        restored = self._restore(step, {"variables": state.variables(), "optimiser": {k: target[k] for k in ("step", "failed", "opt_state")}})
+        restored = self._restore(
+            step, {"variables": state.variables(), "optimiser": {k: target[k] for k in ("step", "failed", "opt_state")}}
+        )
         params = restored["variables"].pop("params")
         found = {
             **restored["optimiser"],

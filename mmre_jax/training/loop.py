@@ -74,7 +74,8 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
     if shuffle not in ("none", "train", "test", "both"):
         raise ValueError(f"data.shuffle_pictures is none, train, test or both, found {shuffle!r}")
     splits = {
-        name: make_split(job, found, shuffled=shuffle in ("both", "train" if name == "train" else "test")) for name, found in records.items()
+        name: make_split(job, found, shuffled=shuffle in ("both", "train" if name == "train" else "test"))
+        for name, found in records.items()
     }
     order = Order(splits["train"].lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
     total_steps = order.steps * config.train.epochs
@@ -230,7 +231,11 @@ class Run:
         if not count:
             return {}
         rate = count / steps
-        return {"steps_per_second": rate, "records_per_second": rate * self.order.batch, "waiting_for_data": self.seconds["waiting"] / steps}
+        return {
+            "steps_per_second": rate,
+            "records_per_second": rate * self.order.batch,
+            "waiting_for_data": self.seconds["waiting"] / steps,
+        }
 
 
 class StopSignal:

@@ -53,7 +53,7 @@ def new_job(config: ConfigDict, train: Sequence[Record]) -> Job:
     if config.text.weights:
         tokenizer = load_tokenizer(config.text.weights)
     else:
-        tokenizer = train_tokenizer((record.words for record in train), config.text.vocab_size)
+        tokenizer = train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
     return _job(config, labels, none, tokenizer)
 
 

@@ -1,0 +1,151 @@
+"""What is prepared equals what the readers give, and an interrupted build leaves nothing behind."""
+
+import json
+import os
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmre_jax.data import builders, picture_report
+from mmre_jax.data.pictures import MissingPicture, Slot, gather, read_picture
+from mmre_jax.data.prepared import PreparedError
+from mmre_jax.data.readers import mnre
+from mmre_jax.data.source import FilePictures, PreparedPictures, PreparedSource
+from mmre_jax.records import Record, Region
+
+REAL = pathlib.Path(os.environ.get("MMRE_DATA", pathlib.Path(__file__).parents[3] / "shared" / "data")) / "RE_data"
+HALF = ((0.5,) * 3, (0.5,) * 3)
+PHOTO = Slot("photo", 1, 32, "photo", "crop", *HALF)
+DETECTED = Slot("detected", 3, 16, "detected", "squash", *HALF)
+GROUNDED = Slot("grounded", 3, 24, "grounded", "squash", *HALF)
+PLANS = {"none": (PHOTO,), "detected": (PHOTO, DETECTED), "grounded": (PHOTO, GROUNDED)}
+
+
+def assert_same(folder, records, plan):
+    """The prepared folder gives the very records and pixels. Returns how many pictures were present."""
+    direct, prepared, present = FilePictures(plan), PreparedPictures(folder, plan), 0
+    for split, wanted in records.items():
+        found = PreparedSource(folder, split)
+        assert len(found) == len(wanted)
+        assert [found[i] for i in range(len(found))] == list(wanted)
+        for record in wanted:
+            (pixels, there), (expected, expected_there) = prepared(record), direct(record)
+            assert set(pixels) == set(there) == set(expected)
+            for name in expected:
+                assert pixels[name].dtype == np.uint8 and there[name].dtype == np.bool_
+                np.testing.assert_array_equal(pixels[name], expected[name])
+                np.testing.assert_array_equal(there[name], expected_there[name])
+                present += there[name].sum()
+    return present
+
+
+@pytest.mark.parametrize("encoding", ["png", "raw"])
+@pytest.mark.parametrize("objects", mnre.OBJECTS)
+def test_prepared_is_what_the_readers_give(mnre_folder, tmp_path, objects, encoding):
+    records = {split: mnre.read(mnre_folder, split, objects=objects) for split in mnre.SPLITS}
+    plan = PLANS[objects]
+    summary = builders.prepare(records, plan, tmp_path / "out", encoding=encoding, root=mnre_folder, about={"dataset": "mnre"})
+    assert assert_same(tmp_path / "out", records, plan) > 0
+    assert json.loads((tmp_path / "out" / "prepare.json").read_text()) == json.loads(json.dumps(summary))
+    assert {split: counts["records"] for split, counts in summary["splits"].items()} == {"train": 9, "val": 6, "test": 5}
+    assert summary["splits"]["train"]["relations"] == {"None": 3, "/per/per/peer": 3, "/per/loc/place_of_birth": 3}
+
+
+def test_counts_of_pictures(mnre_folder, tmp_path):
+    records = {split: mnre.read(mnre_folder, split, objects="detected") for split in mnre.SPLITS}
+    found = builders.prepare(records, PLANS["detected"], tmp_path / "out", root=mnre_folder)["pictures"]
+    everything = [record for part in records.values() for record in part]
+    report = picture_report.check(everything, PLANS["detected"])
+    for name, there in (("photos", report.photos), ("crops", report.crops)):
+        assert (found[name]["referenced"], found[name]["missing"]) == (there.referenced, there.missing)
+        assert found[name]["present"] + found[name]["unreadable"] == there.present  # those cut off show only when decoded
+    assert (found["photos"]["referenced"], found["photos"]["missing"], found["photos"]["unreadable"]) == (11, 3, 3)
+    assert found["stored"] == found["photos"]["present"] + found["crops"]["present"]
+    present = [gather(record, (PHOTO,))[1]["photo"].all() for record in everything]
+    assert found["records_with_photo"] == sum(present)
+
+
+def test_each_picture_is_decoded_and_stored_once(mnre_folder, tmp_path):
+    records = {"val": mnre.read(mnre_folder, "val", objects="detected")}
+    read = []
+
+    def reader(path):
+        read.append(path)
+        return read_picture(path)
+
+    builders.prepare(records, PLANS["detected"], tmp_path / "out", root=mnre_folder, read=reader)
+    assert sorted(read) == sorted({record.image for record in records["val"]})
+    index = json.loads((tmp_path / "out" / "pictures.json").read_text())
+    assert sorted(index.values()) == list(range(len(index)))
+
+
+def test_pictures_from_memory(tmp_path):
+    def read(key):
+        if not key.startswith("scene:"):
+            raise MissingPicture(key)
+        return Image.fromarray(np.full((20, 20, 3), int(key[6:]), np.uint8))
+
+    region = Region(box=(0.0, 0.0, 0.5, 0.5))
+    records = {"train": [Record(str(i), ("w",), image=f"scene:{i % 3}", regions=(region,)) for i in range(5)]}
+    plan = (PHOTO, DETECTED)
+    builders.prepare(records, plan, tmp_path / "out", read=read)
+    source, pictures = PreparedSource(tmp_path / "out", "train"), PreparedPictures(tmp_path / "out", plan)
+    for i in range(5):
+        assert source[i] == records["train"][i]
+        pixels, present = pictures(source[i])
+        assert (pixels["photo"] == i % 3).all() and present["photo"].all()
+        np.testing.assert_array_equal(pixels["detected"], gather(source[i], plan, read)[0]["detected"])
+
+
+@pytest.mark.parametrize("plan", [(), (PHOTO, DETECTED)])
+def test_without_any_picture(tmp_path, plan):
+    records = {"train": [Record("r", ("w",), image=str(tmp_path / "none.jpg")), Record("s", ("w",))]}
+    summary = builders.prepare(records, plan, tmp_path / "out", root=tmp_path)
+    assert summary["pictures"]["stored"] == 0
+    assert assert_same(tmp_path / "out", records, plan) == 0
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_build_leaves_nothing(mnre_folder, tmp_path, stop):
+    records = {"val": mnre.read(mnre_folder, "val")}
+
+    def read(path):
+        if path.endswith("val_1.jpg"):
+            raise stop
+        return read_picture(path)
+
+    with pytest.raises(stop):
+        builders.prepare(records, (PHOTO,), tmp_path / "new" / "out", root=mnre_folder, read=read)
+    assert list((tmp_path / "new").iterdir()) == []
+    builders.prepare(records, (PHOTO,), tmp_path / "new" / "out", root=mnre_folder)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
+    assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == ["pictures", "pictures.json", "prepare.json", "records"]
+
+
+def test_refusals(tmp_path):
+    record = Record("r", ("w",))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("x")
+    with pytest.raises(PreparedError, match="full: exists already"):
+        builders.prepare({"train": [record]}, (), tmp_path / "full")
+    with pytest.raises(PreparedError, match="split 'val' has no records"):
+        builders.prepare({"train": [record], "val": []}, (), tmp_path / "out")
+    with pytest.raises(PreparedError, match="encoding is one of png, raw"):
+        builders.prepare({"train": [record]}, (), tmp_path / "out", encoding="jpeg")
+    with pytest.raises(ValueError, match="different names"):
+        builders.prepare({"train": [record]}, (PHOTO, PHOTO), tmp_path / "out")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OSError):
+        builders.prepare({"train": [record]}, (), tmp_path / "file" / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.real
+def test_real_validation_split(tmp_path):
+    if not REAL.is_dir():
+        pytest.skip(f"no real data at {REAL}")
+    records = {"val": mnre.read(REAL, "val", objects="detected")}
+    builders.prepare(records, PLANS["detected"], tmp_path / "out", root=REAL)
+    assert assert_same(tmp_path / "out", records, PLANS["detected"]) > 0

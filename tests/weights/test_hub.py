@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from mmre_jax.weights.hub import WeightError, read_config, read_directory, read_tensors
 
-TENSORS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b.c": np.array([1, 2], np.int64), "d": np.float32(3).reshape(())}
+TENSORS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b.c": np.array([1, 2], np.int64), "d": np.array(3, np.float32)}
 
 
 def directory(path: Path, config: str = '{"model_type": "bert"}') -> Path:

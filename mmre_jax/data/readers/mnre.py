@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmre_jax.data.pictures import inside
-from mmre_jax.data.torch_pickle import read_dict
+from mmre_jax.data.torch_pickle import PickleError, read_dict
 from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, check_span
 
 SPLITS = ("train", "val", "test")
@@ -61,8 +61,7 @@ def read(root: str | os.PathLike[str], split: str, *, objects: str = "none", ver
       counted from 0 as the published crop lists do. Photos and crops need not exist.
 
     Raises:
-      RecordError: a file is missing, a line is broken, a span is out of range, or a relation unknown.
-      PickleError: a .pth file is damaged.
+      RecordError: a file is missing or damaged, a line is broken, a span is out of range, or a relation unknown.
       PictureError: a picture's name leads out of `root`.
     """
     _check("split", split, SPLITS)
@@ -124,11 +123,10 @@ def read_boxes(path: str | os.PathLike[str]) -> tuple[dict[str, Box], int]:
       {crop file: normalised xyxy box, clipped to the picture}, and how many boxes were dropped as empty after clipping.
 
     Raises:
-      RecordError: an entry is not a name with four or five numbers.
-      PickleError: the file is damaged.
+      RecordError: the file is damaged, or an entry is not a name with four or five numbers.
     """
     boxes, dropped = {}, 0
-    for name, value in read_dict(path).items():
+    for name, value in _read_dict(path).items():
         where = f"{os.fspath(path)}: {name!r}"
         numbers = isinstance(value, (tuple, list)) and len(value) in (4, 5) and all(type(x) in (int, float) for x in value)
         if not isinstance(name, str) or not numbers:
@@ -210,7 +208,7 @@ def _with_detected(root: str | os.PathLike[str], split: str, records: list[Recor
 def _with_grounded(root: str | os.PathLike[str], split: str, records: list[Record]) -> list[Record]:
     file = _dict_file(root, split, "grounded")
     boxes = _boxes(_grounded_boxes(root, split)) if _grounded_boxes(root, split).is_file() else {}
-    lists = read_dict(file)
+    lists = _read_dict(file)
     found = []
     for index, record in enumerate(records):
         names = lists.get(index, lists.get(str(index)))
@@ -224,6 +222,13 @@ def _with_grounded(root: str | os.PathLike[str], split: str, records: list[Recor
 
 def _replace_regions(record: Record, regions: tuple[Region, ...]) -> Record:
     return Record(record.id, record.words, record.image, relations=record.relations, regions=regions, origin=record.origin)
+
+
+def _read_dict(path: str | os.PathLike[str]) -> dict[Any, Any]:
+    try:
+        return read_dict(path)
+    except PickleError as error:
+        raise RecordError(str(error)) from error
 
 
 def _boxes(path: pathlib.Path) -> dict[str, Box]:

@@ -12,6 +12,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from mmre_jax.data.readers import jsonl
 from mmre_jax.data.scenes import compose as scenery
 from mmre_jax.data.scenes.draw import render
 from mmre_jax.data.scenes.language import SPLITS
@@ -95,7 +96,11 @@ def parse_key(key: str) -> tuple[str, int, str, int, int]:
 
 
 def export(folder: str | os.PathLike[str], task: str, split: str, count: int, seed: int = 0, side: int = 64) -> list[Record]:
-    """Writes the pictures of `read` as PNG files into `folder` (made if need be), and returns the records with these paths as images."""
+    """Writes the pictures of `read` as PNG files into `folder` (made if need be), and the records to `folder`/{split}.jsonl.
+
+    Returns:
+      The records, with the files' paths as images.
+    """
     root = pathlib.Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     records = []
@@ -103,6 +108,7 @@ def export(folder: str | os.PathLike[str], task: str, split: str, count: int, se
         path = root / f"{task}_{seed}_{split}_{index:05d}.png"
         Image.fromarray(draw(record.image)).save(path)
         records.append(dataclasses.replace(record, image=str(path)))
+    jsonl.write(records, root / f"{split}.jsonl")
     return records
 
 

@@ -54,6 +54,16 @@ RELATIONS: dict[tuple[str, str], str] = {
 }
 PROPS = ("ball", "house", "kite", "car", "nothing")
 ENTITY_TYPE_OF = {"person": "PER", "house": "LOC", "ball": "ORG", "car": "MISC"}
+# Each colour belongs to several kinds, but a kind has few: a small network learns its kinds of things from these in a minute of training,
+# and hardly at all from shape alone.
+TYPICAL: dict[str, tuple[str, ...]] = {
+    "person": tuple(COLOURS),
+    "ball": ("red", "yellow"),
+    "house": ("white", "red"),
+    "tree": ("green",),
+    "kite": ("yellow", "purple"),
+    "car": ("blue", "white"),
+}
 LEFT, RIGHT = "/per/per/left_of", "/per/per/right_of"
 
 
@@ -111,10 +121,10 @@ def _triples(random: np.random.Generator, split: str) -> Scene:
     things = []
     for place in range(4):
         kind = pick(random, KINDS)
-        width, height = _size(random, kind, 0.21, 0.31)
+        width, height = _size(random, kind, 0.23, 0.33)
         x = 0.5 * (place % 2) + 0.01 + (0.48 - width) * random.random()
         y = 0.5 * (place // 2) + 0.01 + (0.48 - height) * random.random()
-        things.append(Thing(kind, (x, y, x + width, y + height), _colour(random)))
+        things.append(Thing(kind, (x, y, x + width, y + height), _colour(random, pick(random, TYPICAL[kind]))))
     named = language.shuffled(random, range(4))[: pick(random, (1, 2, 3, 4))]
     names = language.make_names(random, split, len(named))
     verb = pick(random, language.PLACE_VERBS)
@@ -139,19 +149,19 @@ def _grounded(random: np.random.Generator, split: str) -> Scene:
 
 def scatter(random: np.random.Generator, kinds: list[str], colours: list[str] | None = None, apart: float = 0.0) -> tuple[Thing, ...]:
     """Things of `kinds` anywhere in the picture, none touching another; centres at least `apart` from each other from left to right."""
-    largest = 0.34
+    largest = 0.40
     while True:
         boxes: list[Box] = []
         for kind in kinds:
             for _ in range(20):
-                width, height = _size(random, kind, 0.7 * largest, largest)
+                width, height = _size(random, kind, 0.75 * largest, largest)
                 x, y = 0.01 + (0.98 - width) * random.random(), 0.01 + (0.98 - height) * random.random()
                 box = (x, y, x + width, y + height)
                 if all(_clear(box, other, apart) for other in boxes):
                     boxes.append(box)
                     break
         if len(boxes) == len(kinds):
-            named = colours or [None] * len(kinds)
+            named = colours or [pick(random, TYPICAL[kind]) for kind in kinds]
             return tuple(Thing(kind, box, _colour(random, name)) for kind, box, name in zip(kinds, boxes, named, strict=True))
         largest *= 0.97
 
@@ -169,7 +179,8 @@ def _size(random: np.random.Generator, kind: str, low: float, high: float) -> tu
     return size * root, size / root
 
 
-def _colour(random: np.random.Generator, name: str | None = None) -> Colour:
-    red, green, blue = COLOURS[name or pick(random, tuple(COLOURS))]
+def _colour(random: np.random.Generator, name: str) -> Colour:
+    """A shade of a named colour."""
+    red, green, blue = COLOURS[name]
     jitter = [0.12 * (random.random() - 0.5) for _ in range(3)]
     return red + jitter[0], green + jitter[1], blue + jitter[2]

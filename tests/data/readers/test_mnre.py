@@ -184,6 +184,9 @@ def test_damaged_relation_ids(root, text):
 
 
 def test_damaged_dicts(root):
+    (root / "boxes" / "dev_detect_box_dict.pth").write_bytes(b"PK no")
+    with pytest.raises(RecordError, match="dev_detect_box_dict.pth: damaged zip"):
+        mnre.read(root, "val", objects="detected")
     torch_dict(root / "boxes" / "dev_detect_box_dict.pth", {"photo_0_crop_0.jpg": (0.5, 0.5)})
     with pytest.raises(RecordError, match="dev_detect_box_dict.pth: 'photo_0_crop_0.jpg'"):
         mnre.read(root, "val", objects="detected")

@@ -1,0 +1,49 @@
+"""Leak audit: can the relation, or that there is none, be told from metadata alone (number of crops, missing pictures, sizes)?
+
+    python -m launch.audit --config=configs/hvformer.py:mnre --config.data.root=DIR --config.data.objects=grounded
+    python -m launch.audit --config=configs/hvformer.py:quickstart
+
+Fits on the training split, scores on validation and test together, prints a table, and ends with exit code 1 where metadata of the
+pictures tells more than --threshold. --json=FILE writes the same as JSON.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from launch import console
+from mmre_jax.analysis import leakage
+from mmre_jax.data import datasets
+from mmre_jax.tasks import relation
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration whose section `data` is audited.")
+_THRESHOLD = flags.DEFINE_float("threshold", leakage.THRESHOLD, "Largest gain over the majority's answer, 0 to 1, that passes.", 0.0, 1.0)
+_JSON = flags.DEFINE_string("json", None, "File for the report as JSON.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Audits, prints, and exits with 1 where the audit fails."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}", exitcode=2)
+    if _CONFIG.value is None:
+        raise app.UsageError("--config names the data set, for example --config=configs/hvformer.py:quickstart", exitcode=2)
+    console.setup()
+    with console.user_errors():
+        data = _CONFIG.value.data
+        splits = {split: datasets.open_records(data, split) for split in datasets.SPLITS}
+        _, none_label = datasets.relation_labels(data, splits["train"])
+        train, val, test = (relation.examples(records) for records in splits.values())
+        report = leakage.audit(train, val + test, none_label, _THRESHOLD.value)
+        if _JSON.value is not None:
+            pathlib.Path(_JSON.value).write_text(report.to_json() + "\n", encoding="utf-8")
+    print(f"{data.name}, objects: {data.objects}\n{report.table()}")
+    sys.exit(1 if report.failed else 0)
+
+
+if __name__ == "__main__":
+    app.run(main)

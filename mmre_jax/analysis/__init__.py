@@ -1,0 +1,1 @@
+"""Looking at data, models and predictions: audits, reports, maps, plots."""

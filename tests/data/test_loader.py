@@ -1,0 +1,99 @@
+"""The order of records is a pure function of (seed, step), and every record is evaluated exactly once."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmre_jax.data.loader import Order, batches, shuffled_pictures
+from mmre_jax.records import Record
+
+BUCKETS = (8, 16)
+
+
+def order_of(count, batch, train, **more):
+    lengths = np.random.default_rng(count).integers(3, 17, count)
+    return Order(lengths, batch, BUCKETS, train, **more)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    def length(self, record):
+        return 3
+
+    def features(self, record, length):
+        return {"text": np.full(length, int(record.id), np.int32)}
+
+
+RECORDS = [Record(id=str(i), words=("a",)) for i in range(23)]
+
+
+def pixels_of(record):
+    return {"photo": np.full((1, 2, 2, 3), int(record.id), np.uint8)}, {"photo": np.ones(1, bool)}
+
+
+@given(st.integers(1, 60), st.integers(1, 16))
+@settings(deadline=None)
+def test_evaluation_holds_every_record_once(count, batch):
+    order = order_of(count, batch, train=False)
+    indices, lengths = order.epoch(0)
+    assert sorted(indices[indices >= 0]) == list(range(count))
+    assert (np.where(indices >= 0, order.lengths[indices], 0).max(1) <= lengths).all()
+
+
+@given(st.integers(16, 80), st.sampled_from([1, 3]))
+@settings(deadline=None)
+def test_training_epochs_differ_and_repeat_no_record(count, window):
+    order = order_of(count, 8, train=True, seed=1, window=window)
+    first, second = order.epoch(0)[0], order.epoch(1)[0]
+    assert len(np.unique(first)) == first.size == count // 8 * 8
+    assert not np.array_equal(first, second)
+    again = order_of(count, 8, train=True, seed=1, window=window)
+    np.testing.assert_array_equal(again.epoch(1)[0], second)
+
+
+def test_windows_save_padding():
+    order, sorted_order = (order_of(512, 8, train=True, window=window) for window in (1, 16))
+    assert sorted_order.epoch(0)[1].sum() < order.epoch(0)[1].sum()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_stream_follows_the_order_from_any_step(workers):
+    order = order_of(23, 4, train=True, seed=3)
+    task = Task()
+    found = list(batches(order, RECORDS, task, pixels_of, first=7, last=12, workers=workers))
+    assert len(found) == 5
+    for step, batch in zip(range(7, 12), found, strict=True):
+        np.testing.assert_array_equal(batch["index"], order.at(step))
+        assert batch["text"].shape[1] in BUCKETS
+        np.testing.assert_array_equal(batch["text"][:, 0], order.at(step))
+        np.testing.assert_array_equal(batch["pictures"]["photo"][:, 0, 0, 0, 0], order.at(step))
+
+
+def test_processes_share_the_global_batch():
+    order = order_of(23, 4, train=False)
+    parts = [list(batches(order, RECORDS, Task(), None, process=p, processes=2)) for p in range(2)]
+    joined = [np.concatenate([a["index"], b["index"]]) for a, b in zip(*parts, strict=True)]
+    np.testing.assert_array_equal(np.stack(joined), order.epoch(0)[0])
+    valid = np.concatenate([batch["valid"] for part in parts for batch in part])
+    assert valid.sum() == 23 and valid.size == 24
+
+
+def test_shuffled_pictures_come_from_other_records():
+    found = shuffled_pictures(23, 0)
+    assert sorted(found) == list(range(23)) and (found != np.arange(23)).all()
+    batch = next(batches(order_of(23, 4, train=False), RECORDS, Task(), pixels_of, picture_of=found))
+    np.testing.assert_array_equal(batch["pictures"]["photo"][:, 0, 0, 0, 0], found[batch["index"]])
+    with pytest.raises(ValueError, match="1 records"):
+        shuffled_pictures(1, 0)
+
+
+def test_what_cannot_be_ordered_is_refused():
+    with pytest.raises(ValueError, match="do not fill one batch of 32"):
+        order_of(5, 32, train=True)
+    with pytest.raises(ValueError, match="more than the largest length bucket 16"):
+        Order(np.array([17]), 1, BUCKETS, False)
+    with pytest.raises(ValueError, match="does not divide over 3 processes"):
+        next(batches(order_of(23, 4, train=False), RECORDS, Task(), None, processes=3))

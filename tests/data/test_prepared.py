@@ -1,0 +1,121 @@
+"""The prepared format gives back exactly the record that went in, or refuses it."""
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mmre_jax.data.pictures import Slot, Source, plan_to_json
+from mmre_jax.data.prepared import (
+    FORMAT,
+    Contents,
+    PreparedError,
+    decode_record,
+    encode_record,
+    picture_features,
+    picture_key,
+    record_features,
+)
+from mmre_jax.records import Mention, Record, Region, Relation, Triple
+
+HALF = ((0.5,) * 3, (0.5,) * 3)
+PHOTO = Slot("photo", 1, 32, "photo", "crop", *HALF)
+CROPS = Slot("detected", 3, 16, "detected", "squash", *HALF)
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
+SCORE = st.none() | st.floats(allow_nan=False)
+NAME = st.text("abc.", min_size=1, max_size=4).filter(lambda name: name not in (".", ".."))
+FILE = st.none() | NAME.map(lambda name: f"/data/set/x/{name}")
+BOX = st.tuples(*[st.floats(0, 1)] * 4)
+MENTION = st.builds(Mention, st.integers(0, 9), st.integers(0, 9), st.none() | TEXT, SCORE)
+RECORD = st.builds(
+    Record,
+    id=TEXT,
+    words=st.lists(TEXT | st.just(""), min_size=1, max_size=4).map(tuple),
+    image=FILE,
+    mentions=st.lists(MENTION, max_size=2).map(tuple),
+    relations=st.lists(st.builds(Relation, MENTION, MENTION, st.none() | TEXT, SCORE), max_size=2).map(tuple),
+    triples=st.lists(st.builds(Triple, MENTION, TEXT, BOX, SCORE), max_size=2).map(tuple),
+    regions=st.lists(st.builds(Region, st.none() | BOX, FILE, st.just("gold"), st.none() | TEXT, SCORE), max_size=2).map(tuple),
+    caption=st.none() | TEXT,
+    origin=TEXT | st.just(""),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(RECORD)
+def test_round_trip_through_bytes(record):
+    features = record_features()
+    data = features.serialize_example(encode_record(record, "/data/set"))
+    assert decode_record(features.deserialize_example_np(data), "/data/set") == record
+    moved = decode_record(features.deserialize_example_np(data), "/elsewhere")
+    assert (moved.image is None) == (record.image is None) and (moved.image or "/elsewhere/x").startswith("/elsewhere/x")
+
+
+@pytest.mark.parametrize("encoding", ["png", "raw"])
+def test_pixels_go_through_bytes(encoding):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    features = picture_features(encoding)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    data = features.serialize_example({"key": "k", "pixels": buffer.getvalue() if encoding == "png" else pixels})
+    np.testing.assert_array_equal(features.deserialize_example_np(data)["pixels"], pixels)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"caption": ""},
+        {"image": ""},
+        {"image": "/data/other/a.jpg"},
+        {"mentions": (Mention(0, 1, ""),)},
+        {"mentions": (Mention(0, 1, None, float("nan")),)},
+        {"relations": (Relation(Mention(0, 1), Mention(0, 1), ""),)},
+        {"triples": (Triple(Mention(0, 1), "", (0.0, 0.0, 1.0, 1.0)),)},
+    ],
+)
+def test_what_would_not_come_back_is_refused(change):
+    with pytest.raises(PreparedError, match="record r: "):
+        encode_record(dataclasses.replace(Record("r", ("a",)), **change), "/data/set")
+
+
+def test_keys():
+    places = (Source("/data/set/c.png"), Source("/data/set/a.jpg", (0.1, 0.2, 0.30000000000000004, 1.0)))
+    assert picture_key(places[:1], PHOTO, "/data/set") == "crop32:c.png"
+    assert picture_key(places, CROPS, "/data/set") == "squash16:c.png|a.jpg#0.1,0.2,0.30000000000000004,1.0"
+    assert picture_key((Source("scenes:7"),), PHOTO, None) == "crop32:scenes:7"
+
+
+def contents(folder, **changes):
+    value = {"format": FORMAT, "root": "/data", "plan": plan_to_json((PHOTO, CROPS)), "splits": {"val": {}}, "about": {"dataset": "x"}}
+    (folder / "prepare.json").write_text(json.dumps({**value, **changes}))
+    return Contents.of(folder)
+
+
+def test_contents(tmp_path):
+    found = contents(tmp_path)
+    assert (found.root, found.plan, found.splits, found.about) == ("/data", (PHOTO, CROPS), ("val",), {"dataset": "x"})
+    found.check_plan((PHOTO,))
+    found.check_plan((dataclasses.replace(CROPS, name="other", count=2, mean=(0.1,) * 3),))
+    with pytest.raises(PreparedError, match="slot 'detected' .4 detected squash 16.; it has 1 photo crop 32; 3 detected squash 16"):
+        found.check_plan((dataclasses.replace(CROPS, count=4),))
+    for change in ({"side": 8}, {"resize": "squash"}):
+        with pytest.raises(PreparedError, match="slot 'photo'"):
+            found.check_plan((dataclasses.replace(PHOTO, **change),))
+    with pytest.raises(PreparedError, match="no split 'train'; prepared are val"):
+        found.check_split("train")
+
+
+def test_unfinished_or_strange_folders(tmp_path):
+    with pytest.raises(PreparedError, match="no prepare.json"):
+        Contents.of(tmp_path)
+    with pytest.raises(PreparedError, match="not in format"):
+        contents(tmp_path, format=0)
+    (tmp_path / "prepare.json").write_text("{")
+    with pytest.raises(PreparedError, match="not a JSON file"):
+        Contents.of(tmp_path)

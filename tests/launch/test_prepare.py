@@ -1,0 +1,80 @@
+"""The command as a person types it, each in a process of its own: launchers share flag names."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = pathlib.Path(__file__).parents[2]
+PUBLISHED = {"train": 12247, "val": 1624, "test": 1614}
+
+
+def run(*arguments, **environment):
+    command = [sys.executable, "-W", "error", "-m", "launch.prepare", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **environment}, timeout=120, check=False)
+
+
+@pytest.fixture
+def posts(tmp_path):
+    """JSON lines of two splits; of the three photos one is missing and one is cut off."""
+    folder = tmp_path / "posts"
+    folder.mkdir()
+    for name in ("a.png", "b.jpg"):
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)).save(folder / name)
+    (folder / "b.jpg").write_bytes((folder / "b.jpg").read_bytes()[:1500])
+    relation = {"head": [0, 1], "tail": [1, 2], "label": "knows"}
+    region = {"box": [0.1, 0.1, 0.6, 0.9]}
+    lines = [{"text": "Ada Grace", "image": name, "relations": [relation], "regions": [region]} for name in ("a.png", "b.jpg", "c.jpg")]
+    (folder / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "test.jsonl").write_text(json.dumps(lines[0]) + "\n")
+    return folder
+
+
+def test_json_lines(posts, tmp_path):
+    result = run("--dataset=jsonl", f"--source={posts}", f"--out={tmp_path / 'out'}", "--photo_side=16", "--crop_side=8")
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((tmp_path / "out" / "prepare.json").read_text())
+    assert {split: counts["records"] for split, counts in summary["splits"].items()} == {"train": 3, "test": 1}
+    assert summary["about"]["relations"] == ["knows"] and set(summary["about"]["sha256"]) == {"train.jsonl", "test.jsonl"}
+    for name in ("photos", "crops"):
+        assert {key: summary["pictures"][name][key] for key in ("referenced", "present", "missing", "unreadable")} == {
+            "referenced": 3,
+            "present": 1,
+            "missing": 1,
+            "unreadable": 1,
+        }
+    assert "2 of 4 records have their photo" in result.stdout
+    assert "b.jpg: damaged picture" in result.stdout and "c.jpg: no such file" in result.stdout
+
+
+def test_mnre_from_the_manual_folder(tmp_path):
+    folder = tmp_path / "downloads" / "manual" / "mnre"
+    (folder / "txt").mkdir(parents=True)
+    (folder / "ours_rel2id.json").write_text('{"None": 0}')
+    side = {"name": "a", "pos": [0, 1]}
+    line = {"token": ["a", "b"], "h": side, "t": side, "img_id": "a.jpg", "relation": "None"}
+    for split in PUBLISHED:
+        (folder / "txt" / f"ours_{split}.txt").write_text(f"{line!r}\n")
+    result = run("--dataset=mnre", f"--out={tmp_path / 'out'}", "--objects=none", TFDS_DATA_DIR=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    about = json.loads((tmp_path / "out" / "prepare.json").read_text())["about"]
+    assert (about["published"], about["none_label"], about["objects"]) == (PUBLISHED, "None", "none")
+    assert result.stdout.count("DIFFERS") == 3
+
+
+def test_benchmark(posts):
+    result = run("--dataset=jsonl", f"--source={posts}", "--benchmark")
+    assert result.returncode == 0, result.stderr
+    assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == ["files", "png", "raw"]
+
+
+def test_a_users_mistake_ends_with_a_message(tmp_path):
+    result = run(f"--source={tmp_path / 'none'}", f"--out={tmp_path / 'out'}")
+    assert result.returncode != 0
+    assert "none: no such folder: give the folder of 'mnre' with --source" in result.stderr and "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
