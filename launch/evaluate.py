@@ -57,7 +57,7 @@ def _of_checkpoint() -> tuple[Evaluation, pathlib.Path]:
     job = extractor.job
     data = _data(job.config)
     train = relation.examples(datasets.open_records(data, "train"))
-    split = make_split(job, datasets.open_records(data, _SPLIT.value), shuffled=_SHUFFLE.value)
+    split = make_split(job, datasets.open_records(data, _SPLIT.value), shuffled=_SHUFFLE.value, data=data)
     predicted = extractor.predictor.predict(extractor.variables, split, _SPLIT.value)
     outcomes = [
         report.Outcome(r, str(r.relations[0].label), str(p.relations[0].label), p.relations[0].score or 0.0)

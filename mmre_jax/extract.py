@@ -117,7 +117,7 @@ class Extractor:
                     raise PictureError(f"{record.origin or record.id}: image: {error}") from error
         examples = relation.examples(blank)
         lengths = np.array([self.job.task.length(example) for example in examples], np.int64)
-        predicted = iter(self.predictor.predict(self.variables, Split(examples, lengths), progress))
+        predicted = iter(self.predictor.predict(self.variables, Split(examples, lengths, datasets.open_pictures(self.job.system.plan)), progress))
         return [Extraction(r, tuple(next(predicted).relations[0] for _ in r.relations), self._notes(r)) for r in blank]
 
     def _notes(self, record: Record) -> tuple[str, ...]:

@@ -165,8 +165,9 @@ def _text_groups(train: Sequence[Record], held_out: Sequence[Record]) -> list[Gr
 
 
 def _picture_groups(train: Sequence[Record], held_out: Sequence[Record], size: Callable[[str], tuple[int, int] | None]) -> list[Group]:
-    def regions(record: Record) -> list[int]:
-        return [len(record.regions)]
+    def regions(record: Record) -> list[int]:  # a number for each way they were found: a leaking kind must not drown in another
+        found = [region.source for region in record.regions]
+        return [found.count(source) for source in found_by]
 
     def present(record: Record) -> list[int]:
         return [record.image is not None and sizes[record.image] is not None]
@@ -175,6 +176,7 @@ def _picture_groups(train: Sequence[Record], held_out: Sequence[Record], size: C
         return list(sizes[record.image])
 
     everything = (*train, *held_out)
+    found_by = sorted({region.source for record in everything for region in record.regions}) or ["detected"]
     sizes = {image: size(image) for image in {record.image for record in everything} if image is not None}
     there = sum(found is not None for found in sizes.values())
     groups = [Group("number of regions", "pictures", _matrix(train, regions), _matrix(held_out, regions))]

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 from PIL import Image
 
 from mmre_jax.data import pictures as pictures_lib
-from mmre_jax.data.loader import Pixels
 from mmre_jax.data.pictures import PicturePlan
+from mmre_jax.data.prepared import Contents
 from mmre_jax.data.readers import jsonl, mnre, scenes
+from mmre_jax.data.source import FilePictures, PictureSource, PreparedPictures, PreparedSource
 from mmre_jax.records import Record, RecordError
 
 SPLITS = ("train", "val", "test")
 NAMES = ("scenes", "mnre", "mnre_v1", "jsonl", "prepared")
 
 
-def open_records(data: ConfigDict, split: str) -> list[Record]:
+def open_records(data: ConfigDict, split: str) -> Sequence[Record]:
     """The records of a split, read and checked.
 
     Args:
@@ -38,6 +39,8 @@ def open_records(data: ConfigDict, split: str) -> list[Record]:
     root = pathlib.Path(data.root).expanduser()
     if not data.root or not root.is_dir():
         raise RecordError(f"data.root={data.root!r} is not a folder: give the folder of {data.name!r} with --config.data.root")
+    if data.name == "prepared":
+        return PreparedSource(root, split)
     if data.name == "jsonl":
         return jsonl.read(root / f"{split}.jsonl")
     return mnre.read(root, split, objects=data.objects, version=1 if data.name == "mnre_v1" else 2)
@@ -48,6 +51,10 @@ def relation_labels(data: ConfigDict, train: Sequence[Record]) -> tuple[tuple[st
 
     MNRE's come from its relation file; of JSON lines they are those of the training split, sorted, behind `data.none_label`.
     """
+    if data.name == "prepared":
+        about = Contents.of(pathlib.Path(data.root).expanduser()).about
+        none = about["none_label"] or data.none_label
+        return (none, *(label for label in about["relations"] if label != none)), none
     if data.name == "scenes":
         labels = scenes.relations(data.scene)
         return labels, labels[0]
@@ -58,9 +65,17 @@ def relation_labels(data: ConfigDict, train: Sequence[Record]) -> tuple[tuple[st
     return (data.none_label, *sorted(found - {data.none_label})), data.none_label
 
 
-def open_pictures(plan: PicturePlan) -> Callable[[Record], Pixels] | None:
-    """What gives a record's (pixels, present) under a plan; None for a plan without slots."""
-    return functools.partial(pictures_lib.gather, plan=plan, read=read_picture) if plan else None
+def open_pictures(plan: PicturePlan, data: ConfigDict | None = None) -> PictureSource | None:
+    """What gives a record's (pixels, present) under a plan; None for a plan without slots.
+
+    Args:
+      data: section of a configuration; where it names a prepared data set, pictures come from there, else from their files.
+    """
+    if not plan:
+        return None
+    if data is not None and data.name == "prepared":
+        return PreparedPictures(pathlib.Path(data.root).expanduser(), plan)
+    return FilePictures(plan, read_picture)
 
 
 def read_picture(name: str) -> Image.Image:

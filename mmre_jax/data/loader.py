@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import grain
 import numpy as np
 from absl import flags
 
+from mmre_jax.data.source import PictureSource, RecordSource
 from mmre_jax.records import Record
 
 Batch = Mapping[str, Any]
-Pixels = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
 
 class Task(Protocol):
@@ -96,9 +96,9 @@ class Fetch:
     """Element i of this process's stream: one example's features, pixels, index and validity."""
 
     order: Order
-    source: Sequence[Record]
+    source: RecordSource
     task: Task
-    pictures: Callable[[Record], Pixels] | None
+    pictures: PictureSource | None
     picture_of: np.ndarray | None
     process: int
     processes: int
@@ -119,9 +119,9 @@ class Fetch:
 
 def batches(
     order: Order,
-    source: Sequence[Record],
+    source: RecordSource,
     task: Task,
-    pictures: Callable[[Record], Pixels] | None,
+    pictures: PictureSource | None,
     *,
     first: int = 0,
     last: int | None = None,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mmre_jax.data.source import RecordSource
 from mmre_jax.data.text import Encoded, TextEncoder
 from mmre_jax.records import Record, RecordError, Relation
 
@@ -93,10 +94,10 @@ class RelationTask:
         return metrics(ids[0], ids[1], self.labels, self.none_id)
 
 
-def examples(records: Sequence[Record]) -> list[Record]:
+def examples(records: RecordSource) -> list[Record]:
     """One record per relation: a record with n relations becomes n (ids get a suffix), one without any none."""
     found = []
-    for record in records:
+    for record in map(records.__getitem__, range(len(records))):
         for i, relation in enumerate(record.relations):
             name = record.id if len(record.relations) == 1 else f"{record.id}#{i}"
             found.append(dataclasses.replace(record, id=name, relations=(relation,)))

@@ -8,10 +8,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from mmre_jax.data import datasets
 from mmre_jax.data.loader import Order, batches, shuffled_pictures
+from mmre_jax.data.source import PictureSource, RecordSource
 from mmre_jax.records import Record, Relation
 from mmre_jax.tasks import relation
 from mmre_jax.training.parallel import Devices
@@ -21,18 +23,25 @@ from mmre_jax.training.step import make_predict_step
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """A split's examples as the loader wants them: records, their lengths, and whose pictures they are shown with."""
+    """A split's examples as the loader wants them: records, their lengths, where their pictures are, and whose they are shown with."""
 
     records: Sequence[Record]
     lengths: np.ndarray
+    pictures: PictureSource | None
     picture_of: np.ndarray | None = None
 
 
-def make_split(job: Job, records: Sequence[Record], *, shuffled: bool = False) -> Split:
-    """One example per relation, tokenised once for its length; `shuffled` shows other records' pictures (the visual shuffle)."""
+def make_split(job: Job, records: RecordSource, *, shuffled: bool = False, data: ConfigDict | None = None) -> Split:
+    """One example per relation, tokenised once for its length.
+
+    Args:
+      shuffled: show other records' pictures (the visual shuffle).
+      data: section of a configuration that says where the records come from; the job's own if None.
+    """
     examples = relation.examples(records)
     lengths = np.array([job.task.length(record) for record in examples], np.int64)
-    return Split(examples, lengths, shuffled_pictures(len(examples), job.config.train.seed) if shuffled else None)
+    pictures = datasets.open_pictures(job.system.plan, job.config.data if data is None else data)
+    return Split(examples, lengths, pictures, shuffled_pictures(len(examples), job.config.train.seed) if shuffled else None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +76,7 @@ class Predictor:
             order,
             split.records,
             self.job.task,
-            datasets.open_pictures(self.job.system.plan),
+            split.pictures,
             picture_of=split.picture_of,
             process=jax.process_index(),
             processes=jax.process_count(),

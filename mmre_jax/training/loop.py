@@ -180,7 +180,7 @@ class Run:
             self.order,
             split.records,
             self.job.task,
-            datasets.open_pictures(self.job.system.plan),
+            split.pictures,
             first=start,
             last=self.total_steps,
             picture_of=split.picture_of,
@@ -267,7 +267,7 @@ class StopSignal:
 def initial_state(job: Job, split: Split, total_steps: int) -> TrainState:
     """Random parameters, encoders filled from their directories, optimiser state for what is trained; on the host's first device."""
     order = Order(split.lengths[:1], 1, job.config.data.buckets, train=False)
-    example = next(batches(order, split.records[:1], job.task, datasets.open_pictures(job.system.plan), threads=1))
+    example = next(batches(order, split.records[:1], job.task, split.pictures, threads=1))
     variables = dict(jax.jit(job.system.init)(jax.random.key(job.config.train.seed), example))
     variables["params"] = pretrained.load(job.config, job.system.plan, variables["params"])
     params, _ = state_lib.split_params(variables["params"], job.config.optim.frozen)

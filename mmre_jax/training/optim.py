@@ -54,10 +54,16 @@ def make_optimizer(config: Any, params: Mapping[str, Any], total_steps: int) -> 
       total_steps: optimiser steps of the whole run.
     """
     factors = scales(params, dict(config.multipliers))
-    return optax.chain(
+    chain = optax.chain(
         optax.clip_by_global_norm(config.clip) if config.clip else optax.identity(),
         optax.scale_by_adam(config.b1, config.b2, config.eps),
         optax.add_decayed_weights(config.weight_decay, decay_mask(params)),
         optax.stateless(lambda updates, _: jax.tree.map(lambda u, f: u * f, updates, factors)),
         optax.scale_by_learning_rate(schedule(config, total_steps)),
     )
+
+    def update(updates: Any, state: optax.OptState, params: Any = None) -> tuple[Any, optax.OptState]:
+        with jax.numpy_dtype_promotion("standard"):  # optax's bias correction mixes integers and floats
+            return chain.update(updates, state, params)
+
+    return optax.GradientTransformation(chain.init, update)

@@ -56,7 +56,7 @@ def make_train_step(
         grads, metrics, stats = accumulated(state, batch, key)
         grads, metrics = jax.lax.psum((grads, metrics), axis)
         means = {name: total / jnp.maximum(count, 1.0) for name, (total, count) in metrics.items()}
-        means["gradient_norm"] = optax.global_norm(grads)
+        means["gradient_norm"] = optax.tree.norm(grads)
         fine = jnp.isfinite(means["loss"]) & jnp.isfinite(means["gradient_norm"]) & (state.failed < 0)
 
         updates, opt_state = tx.update(grads, state.opt_state, state.params)

@@ -53,7 +53,8 @@ def read(root: str | os.PathLike[str], split: str, *, objects: str = "none", ver
       root: the folder described above.
       split: train, val or test.
       objects: which object crops become the records' regions: 'none', 'detected' (boxes of an image-only detector, by their
-        number K) or 'grounded' (the published crops, in their published order; these leak the label).
+        number K) or 'grounded' (the published crops, in their published order, before the detected boxes where there are such: the
+        released systems look at both; the grounded ones leak the label). A region's `source` says which it is.
       version: 2 or 1.
 
     Returns:
@@ -68,8 +69,8 @@ def read(root: str | os.PathLike[str], split: str, *, objects: str = "none", ver
     _check("objects", objects, OBJECTS)
     known = frozenset(relations(root, version))
     records = [_record(root, split, index, *line, known, version) for index, line in enumerate(_lines(_text_file(root, split, version)))]
-    if objects == "detected":
-        return _with_detected(root, split, records)
+    if objects != "none" and (objects == "detected" or _dict_path(root, split, "detected").is_file()):
+        records = _with_detected(root, split, records)
     return _with_grounded(root, split, records) if objects == "grounded" else records
 
 
@@ -111,8 +112,8 @@ def files(root: str | os.PathLike[str], split: str, *, objects: str = "none", ve
     found = [_text_file(root, split, version)]
     if objects != "none":
         found.append(_dict_file(root, split, objects))
-    if objects == "grounded" and _grounded_boxes(root, split).is_file():
-        found.append(_grounded_boxes(root, split))
+    if objects == "grounded":
+        found += [path for path in (_grounded_boxes(root, split), _dict_path(root, split, "detected")) if path.is_file()]
     return found
 
 
@@ -216,7 +217,8 @@ def _with_grounded(root: str | os.PathLike[str], split: str, records: list[Recor
             raise RecordError(f"{file}: expected a list of crop files for line {index} ({record.origin}), found {names!r}")
         paths = [inside(root, f"img_vg/{split}/crops/{name}", f"{file}, line {index}") for name in names]
         pairs = zip(names, paths, strict=True)
-        found.append(_replace_regions(record, tuple(Region(boxes.get(name), path, "grounded") for name, path in pairs)))
+        grounded = tuple(Region(boxes.get(name), path, "grounded") for name, path in pairs)
+        found.append(_replace_regions(record, grounded + record.regions))
     return found
 
 
@@ -246,9 +248,13 @@ def _text_file(root: str | os.PathLike[str], split: str, version: int) -> pathli
     raise _missing(pathlib.Path(root), names, f"text of split {split!r}")
 
 
-def _dict_file(root: str | os.PathLike[str], split: str, objects: str) -> pathlib.Path:
+def _dict_path(root: str | os.PathLike[str], split: str, objects: str) -> pathlib.Path:
     folder, name = ("boxes", "{}_detect_box_dict.pth") if objects == "detected" else ("txt", "mre_{}_dict.pth")
-    path = pathlib.Path(root, folder, name.format(_IN_DICTS[split]))
+    return pathlib.Path(root, folder, name.format(_IN_DICTS[split]))
+
+
+def _dict_file(root: str | os.PathLike[str], split: str, objects: str) -> pathlib.Path:
+    path = _dict_path(root, split, objects)
     if not path.is_file():
         raise _missing(path.parent, [path.name], f"{objects} objects of split {split!r}")
     return path

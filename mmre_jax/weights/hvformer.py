@@ -1,0 +1,103 @@
+"""HVFormer's released checkpoints: the authors' state dict <-> the parameters of the reference flavour."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mmre_jax.systems.hvformer import HVFormerConfig
+from mmre_jax.weights.bert import bert_rules
+from mmre_jax.weights.rules import Rule, WeightError, dense_rules, norm_rules, read, write
+from mmre_jax.weights.vit import vit_rules
+
+_CROSS = "model.encoder.vision2text_layer_agg.cross_modal_att_layer"
+_MIXTURE = "model.encoder.vision2text_layer_agg.moe_layer_wise_agg"
+
+# How the release renames transformers' modules: {start of a name there: start of it here}.
+_TEXT_NAMES = {"embeddings.": "model.text_embeddings.", "encoder.layer.": "model.encoder.text_layer."}
+_VISION_NAMES = {
+    "embeddings.": "model.vision_embeddings.",
+    "encoder.layers.": "model.encoder.vision_layers.",
+    "pre_layrnorm.": "model.vision_pre_layrnorm.",
+    "post_layernorm.": "model.vision_post_layernorm.",
+}
+
+
+def hvformer_rules(config: HVFormerConfig) -> tuple[Rule, ...]:
+    """The table of the released state dict, for the parameters of an `HVFormer(config)` of the reference flavour.
+
+    Raises:
+      WeightError: for a configuration that the authors released no checkpoints of.
+    """
+    if config.vision is None or config.flavour != "reference" or config.vision.dialect != "clip":
+        raise WeightError("released checkpoints fit the reference flavour with its CLIP image encoder alone")
+    attention = {
+        f"{_CROSS}.{{n}}.self_attn.text_q_proj": "tva_{n}/attention/query",
+        f"{_CROSS}.{{n}}.self_attn.vision_k_proj": "tva_{n}/attention/key",
+        f"{_CROSS}.{{n}}.self_attn.vision_v_proj": "tva_{n}/attention/value",
+        f"{_CROSS}.{{n}}.self_attn.out_proj": "tva_{n}/attention/out",
+    }
+    return (
+        *_renamed(bert_rules(), _TEXT_NAMES, "text"),
+        *_renamed(vit_rules(config.vision), _VISION_NAMES, "vision"),
+        Rule("model.vision_embeddings.aux_position_embedding.weight", "vision/embeddings/position_grounded"),
+        Rule("model.vision_embeddings.rcnn_position_embedding.weight", "vision/embeddings/position_detected"),
+        *dense_rules(attention),
+        *norm_rules({f"{_CROSS}.{{n}}.layer_norm1": "tva_{n}/norm"}),
+        Rule(f"{_MIXTURE}.experts1", "mome/experts_in"),  # stored as [experts, in, out]
+        Rule(f"{_MIXTURE}.experts2", "mome/experts_out"),
+        *dense_rules({f"{_MIXTURE}.expert_router": "mome/router", "re_classifier.classifier": "head/classifier"}),
+    )
+
+
+def unread(config: HVFormerConfig) -> dict[str, str]:
+    """{pattern: reason} for the tensors of a release that its forward pass never reads."""
+    layers = 0 if config.vision is None else config.vision.layers
+    return {
+        "model.text_embeddings.position_ids": "a constant",
+        "model.vision_embeddings.*position_ids": "a constant",
+        "model.vision_embeddings.position_embedding.weight": "the full image is not looked at",
+        "model.vision_post_layernorm.*": "the levels are taken before it",
+        f"{_CROSS}.*.self_attn.vision_and_text_k_proj.*": "declared, never called",
+        **{f"{_CROSS}.{n}.*": f"no expert looks at level {n}" for n in range(layers + 1) if n not in config.levels},
+    }
+
+
+def read_released(
+    tensors: Mapping[str, np.ndarray], params: Mapping[str, Any], config: HVFormerConfig, *, source: str = "the checkpoint"
+) -> dict[str, Any]:
+    """The parameters that a released checkpoint holds.
+
+    Args:
+      tensors: the authors' state dict, every tensor of it, by name.
+      params: the `params` of an `HVFormer(config)`, as arrays or `jax.ShapeDtypeStruct`; only shapes and dtypes matter.
+      config: of the reference flavour; numbers of heads, eps and activations, which no shape shows, must be the release's.
+      source: what error messages call the checkpoint.
+
+    Returns:
+      A tree like `params`, see `rules.read`.
+
+    Raises:
+      WeightError: tensors that are missing, surplus or of another shape, all of them named; or a configuration without releases.
+    """
+    return read(hvformer_rules(config), tensors, params, unread=unread(config), source=source)
+
+
+def write_released(params: Mapping[str, Any], config: HVFormerConfig) -> dict[str, np.ndarray]:
+    """The inverse of `read_released`: the authors' state dict, less the tensors that their forward pass never reads.
+
+    Their code loads it with `load_state_dict(tensors, strict=False)`.
+    """
+    return write(hvformer_rules(config), params)
+
+
+def _renamed(rules: tuple[Rule, ...], names: Mapping[str, str], part: str) -> tuple[Rule, ...]:
+    """An encoder's table in the release's names, for that encoder as a part of the system."""
+    renamed = []
+    for rule in rules:
+        old = next(start for start in names if rule.source.startswith(start))
+        renamed.append(dataclasses.replace(rule, source=names[old] + rule.source.removeprefix(old), target=f"{part}/{rule.target}"))
+    return tuple(renamed)
