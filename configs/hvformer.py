@@ -44,12 +44,13 @@ def get_config(variant: str = "mnre") -> ConfigDict:
 def _quickstart(config: ConfigDict) -> None:
     small = {"width": 64, "layers": 2, "heads": 4, "mlp": 256, "init_std": 0.0}
     config.text.update({**small, "tokenizer": "word", "vocab_size": 80, "max_tokens": 32, "positions": 32, "dropout": 0.0, "attention_dropout": 0.0})
-    config.vision.update({**small, "dialect": "vit", "patch": 16, "side": 64, "positions": "sine"})
+    config.vision.update({**small, "dialect": "vit", "patch": 16, "side": 64})
     config.system.heads = 4
     config.data.objects = "none"
     config.data.buckets = (16, 32)
     config.optim.lr = 1e-3
-    config.train.update({"epochs": 4, "eval_batch": 128})
+    config.data.counts = (12288, 512, 1024)
+    config.train.update({"epochs": 5, "eval_batch": 128})
 
 
 def _mnre(config: ConfigDict) -> None:

@@ -5,6 +5,9 @@
 
 Prints a table per relation and per slice of the data, and writes metrics.json, predictions.jsonl and confusion.png into --out
 (by default WORKDIR/evaluation/SPLIT; for predictions, a folder beside the file).
+
+Predictions of any other program, a vision-language model's say, are JSON lines {"id": example, "relation": label, "score": number}, one
+for each example of the split; the score may be left out. The predictions.jsonl of a checkpoint shows the ids.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ from ml_collections import ConfigDict, config_flags
 from launch import console
 from mmre_jax import extract
 from mmre_jax.analysis import report
-from mmre_jax.analysis.evaluation import Evaluation, read_predictions
-from mmre_jax.data import datasets
+from mmre_jax.analysis.evaluation import Evaluation, outcome, read_predictions
+from mmre_jax.data import datasets, pictures
+from mmre_jax.data.readers import scenes
+from mmre_jax.records import Record
 from mmre_jax.tasks import relation
 from mmre_jax.training.evaluate import headline, make_split
 from mmre_jax.training.setup import protocol
@@ -39,8 +44,10 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     if (_CHECKPOINT.value is None) == (_PREDICTIONS.value is None):
         raise app.UsageError("give either --checkpoint or --predictions")
-    if _PREDICTIONS.value is not None and _CONFIG.value is None:
-        raise app.UsageError("--predictions needs --config, whose section `data` names what they are scored against")
+    if (_PREDICTIONS.value is None) != (_CONFIG.value is None):
+        raise app.UsageError("--predictions needs --config, whose section `data` says what it is scored against; --checkpoint has its own")
+    if _PREDICTIONS.value is not None and _SHUFFLE.value:
+        raise app.UsageError("--shuffle_pictures needs --checkpoint")
     logger = console.setup()
     with console.user_errors():
         evaluation, out = _of_checkpoint() if _CHECKPOINT.value is not None else _of_predictions()
@@ -59,15 +66,13 @@ def _of_checkpoint() -> tuple[Evaluation, pathlib.Path]:
     train = relation.examples(datasets.open_records(data, "train"))
     split = make_split(job, datasets.open_records(data, _SPLIT.value), shuffled=_SHUFFLE.value, data=data)
     predicted = extractor.predictor.predict(extractor.variables, split, _SPLIT.value)
-    outcomes = [
-        report.Outcome(r, str(r.relations[0].label), str(p.relations[0].label), p.relations[0].score or 0.0)
-        for r, p in zip(split.records, predicted, strict=True)
-    ]
-    seen = frozenset(r.id for r, p in zip(split.records, predicted, strict=True) if p.seen)
+    labels, pairs = job.task.labels, list(zip(split.records, predicted, strict=True))
+    outcomes = [outcome(r, str(p.relations[0].label), p.relations[0].score or 0.0, labels) for r, p in pairs]
+    seen = frozenset(r.id for r, p in pairs if p.seen)
     about = {**protocol(job.config), "pictures": "shuffled" if _SHUFFLE.value else "own", "step": extractor.step}
     workdir, _ = extract.locate(_CHECKPOINT.value)
     out = pathlib.Path(_OUT.value) if _OUT.value else workdir / "evaluation" / (_SPLIT.value + ("_shuffled" if _SHUFFLE.value else ""))
-    return Evaluation(_SPLIT.value, job.task.labels, job.task.none, outcomes, seen, report.entity_pairs(train), about), out
+    return Evaluation(_SPLIT.value, labels, job.task.none, outcomes, seen, report.entity_pairs(train), about), out
 
 
 def _of_predictions() -> tuple[Evaluation, pathlib.Path]:
@@ -78,7 +83,18 @@ def _of_predictions() -> tuple[Evaluation, pathlib.Path]:
     outcomes = read_predictions(_PREDICTIONS.value, examples, labels)
     about = {**protocol(_CONFIG.value), "predictions": _PREDICTIONS.value}
     out = pathlib.Path(_OUT.value) if _OUT.value else pathlib.Path(_PREDICTIONS.value).with_suffix(f".{_SPLIT.value}")
-    return Evaluation(_SPLIT.value, labels, none, outcomes, frozenset(), report.entity_pairs(relation.examples(train)), about), out
+    seen = frozenset(example.id for example in examples if _has_photo(example))  # what the other program looked at is not known
+    return Evaluation(_SPLIT.value, labels, none, outcomes, seen, report.entity_pairs(relation.examples(train)), about), out
+
+
+def _has_photo(record: Record) -> bool:
+    if record.image is None or record.image.startswith(scenes.PREFIX):
+        return record.image is not None
+    try:
+        pictures.probe(record.image)
+    except pictures.PictureError:
+        return False
+    return True
 
 
 def _data(config: ConfigDict) -> ConfigDict:

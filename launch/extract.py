@@ -3,14 +3,16 @@
     python -m launch.extract --checkpoint=runs/quickstart --input=posts.jsonl --out=extracted
     python -m launch.extract --checkpoint=runs/quickstart --scenes=4 --out=extracted
 
-Input lines are in the library's JSON-lines format (mmre_jax/data/readers/jsonl.py): text or words, an image path relative to the file,
-and either `relations` (pairs; a label, if any, is shown as gold) or `mentions` (all ordered pairs of which are tried).
+Input lines are in the library's JSON-lines format (mmre_jax/data/readers/jsonl.py), one post a line, such as
+    {"text": "Ada meets Grace in Paris", "image": "photos/17.jpg", "relations": [{"head": [0, 1], "tail": [2, 3]}]}
+    {"text": "Ada meets Grace in Paris", "mentions": [[0, 1], [2, 3], [4, 5]], "regions": [{"box": [0.1, 0.2, 0.4, 0.9]}]}
+with spans [start, end) in words, the image's path relative to the file, and either `relations` (pairs; a label, if any, is shown as
+gold) or `mentions`, all ordered pairs of which are tried. `regions` are for systems trained with object crops.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import pathlib
 import re
@@ -23,14 +25,14 @@ from launch import console
 from mmre_jax.analysis import plots
 from mmre_jax.analysis.seen import what_was_seen
 from mmre_jax.data.readers import jsonl, scenes
-from mmre_jax.extract import Extraction
-from mmre_jax.records import Record, RecordError, Relation
+from mmre_jax.extract import Extraction, all_pairs
+from mmre_jax.records import Record
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
 _INPUT = flags.DEFINE_string("input", None, "JSON lines of posts.")
-_SCENES = flags.DEFINE_integer("scenes", 0, "Instead of --input: that many test records of the embedded data set.")
+_SCENES = flags.DEFINE_integer("scenes", 0, "Instead of --input: that many test records of the embedded data set.", lower_bound=0)
 _OUT = flags.DEFINE_string("out", None, "Folder for extracted.jsonl and the pictures.")
-_PICTURES = flags.DEFINE_integer("pictures", 20, "Draw at most so many records.")
+_PICTURES = flags.DEFINE_integer("pictures", 20, "Draw at most so many records.", lower_bound=0)
 
 
 def main(argv: list[str]) -> None:
@@ -42,17 +44,15 @@ def main(argv: list[str]) -> None:
     logger = console.setup()
     out = pathlib.Path(_OUT.value)
     with console.user_errors():
+        posts = None if _INPUT.value is None else [with_pairs(record) for record in jsonl.read(_INPUT.value)]
         extractor = mmre_jax.load(_CHECKPOINT.value)
-        given = jsonl.read(_INPUT.value) if _INPUT.value else scenes.read("relations", "test", _SCENES.value)
-        records = [with_pairs(record) for record in given]
+        records = scenes.read(_scene(extractor), "test", _SCENES.value) if posts is None else posts
         extractions = extractor.extract_records(records, progress="extract")
         out.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps(extraction.to_json(), ensure_ascii=False) for extraction in extractions]
         (out / "extracted.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        drawn = [
-            _draw(extractor, record, extraction, out / f"{number:03d}_{re.sub(r'[^A-Za-z0-9._-]', '_', record.id)}.png")
-            for number, (record, extraction) in enumerate(tqdm(list(zip(records, extractions, strict=True))[: _PICTURES.value], "draw"))
-        ]
+        some = list(zip(records, extractions, strict=True))[: _PICTURES.value]
+        drawn = [_draw(extractor, *pair, out / file_name(number, pair[0].id)) for number, pair in enumerate(tqdm(some, "draw"))]
     for line in lines[:5]:
         print(line)
     logger.info("%d records, %d relations: %s", len(records), sum(len(e.relations) for e in extractions), out / "extracted.jsonl")
@@ -64,14 +64,22 @@ def with_pairs(record: Record) -> Record:
     """The record itself if it names pairs, else with every ordered pair of its mentions.
 
     Raises:
-      RecordError: if it names neither a pair nor two mentions.
+      RecordError: if it names neither a pair nor two mentions, or one mention twice.
     """
     if record.relations:
         return record
-    pairs = tuple(Relation(head, tail) for head, tail in itertools.permutations(record.mentions, 2))
-    if not pairs:
-        raise RecordError(f"{record.origin or record.id}: 'relations' with a pair, or two or more 'mentions', are needed to extract from")
-    return dataclasses.replace(record, relations=pairs)
+    where = f"{record.origin or record.id}: no 'relations', so all pairs of 'mentions' are tried"
+    return dataclasses.replace(record, relations=all_pairs(record.mentions, where))
+
+
+def file_name(number: int, name: str) -> str:
+    """A record's picture's: its place in the input and what of its id every file system takes."""
+    return f"{number:03d}_{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:80]}.png"
+
+
+def _scene(extractor: mmre_jax.Extractor) -> str:
+    data = extractor.job.config.data
+    return data.scene if data.name == "scenes" else "relations"
 
 
 def _draw(extractor: mmre_jax.Extractor, record: Record, extraction: Extraction, path: pathlib.Path) -> pathlib.Path:

@@ -14,10 +14,10 @@ import jax
 import numpy as np
 
 from mmre_jax.data import datasets
-from mmre_jax.data.pictures import PictureError
+from mmre_jax.data.pictures import PictureError, picture_at, sources
 from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, check_box, check_span
 from mmre_jax.tasks import relation
-from mmre_jax.training.checkpoint import CheckpointError, Checkpoints
+from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.evaluate import Predictor, Split, make_predictor
 from mmre_jax.training.parallel import local_devices
 from mmre_jax.training.setup import Job, restore_job
@@ -77,57 +77,92 @@ class Extractor:
           image: path of the picture.
           head, tail: each a word span (start, end), end-exclusive, or words as they stand in the text.
           mentions: instead of head and tail: all ordered pairs of these are tried.
-          boxes: objects in the picture, normalised (x_min, y_min, x_max, y_max), for systems that look at object crops.
+          boxes: objects in the picture, normalised (x_min, y_min, x_max, y_max), best first, for systems that look at object crops;
+            where they look at crops found in two ways, these serve for both.
 
         Raises:
           RecordError: for a span or box out of range, a string that is not in the text or is in it more than once (its places are
-            listed), or if neither a pair nor mentions are given.
+            listed), or if neither a pair nor two mentions are given.
           PictureError: for a picture that is missing or cannot be read.
         """
         words = tuple(text.split() if isinstance(text, str) else text)
         if (head is None) != (tail is None) or (head is None) == (not mentions):
             raise RecordError("give head and tail, or two or more mentions")
         if head is not None and tail is not None:
-            pairs = [(find(words, head, "head"), find(words, tail, "tail"))]
+            relations: tuple[Relation, ...] = (Relation(Mention(*find(words, head, "head")), Mention(*find(words, tail, "tail"))),)
         else:
-            found = [find(words, mention, f"mentions[{i}]") for i, mention in enumerate(mentions)]
-            pairs = list(itertools.permutations(found, 2))
-        regions = tuple(Region(box=check_box(box, f"boxes[{i}]"), source=self.object_source) for i, box in enumerate(boxes))
-        relations = tuple(Relation(Mention(*a), Mention(*b)) for a, b in pairs)
+            relations = all_pairs([Mention(*find(words, mention, f"mentions[{i}]")) for i, mention in enumerate(mentions)], "mentions")
+        checked = [check_box(box, f"boxes[{i}]") for i, box in enumerate(boxes)]
+        regions = tuple(Region(box=box, source=source) for source in self.object_sources or ("detected",) for box in checked)
         record = Record(id="text", words=words, image=None if image is None else os.fspath(image), relations=relations, regions=regions)
         return self.extract_records([record])[0]
 
     @property
-    def object_source(self) -> str:
-        """Which object crops the system looks at: 'detected', 'grounded', or 'none'."""
-        return next((slot.source for slot in self.job.system.plan if slot.source != "photo"), "none")
+    def object_sources(self) -> tuple[str, ...]:
+        """Which object crops the system looks at: any of 'grounded' and 'detected'."""
+        return tuple(slot.source for slot in self.job.system.plan if slot.source != "photo")
 
     def extract_records(self, records: Sequence[Record], progress: str = "") -> list[Extraction]:
         """Predicts every relation of every record; their labels are not looked at.
 
         Raises:
+          RecordError: for a record that names no pair.
           PictureError: for a picture that is named but missing or cannot be read.
         """
         blank = [dataclasses.replace(r, relations=tuple(dataclasses.replace(p, label=None) for p in r.relations)) for r in records]
-        for record in blank:
-            if self.job.system.plan and record.image is not None:
-                try:
-                    datasets.read_picture(record.image)
-                except PictureError as error:
-                    raise PictureError(f"{record.origin or record.id}: image: {error}") from error
+        notes = [self._look(record) for record in blank]
         examples = relation.examples(blank)
         lengths = np.array([self.job.task.length(example) for example in examples], np.int64)
-        predicted = iter(self.predictor.predict(self.variables, Split(examples, lengths, datasets.open_pictures(self.job.system.plan)), progress))
-        return [Extraction(r, tuple(next(predicted).relations[0] for _ in r.relations), self._notes(r)) for r in blank]
+        split = Split(examples, lengths, datasets.open_pictures(self.job.system.plan))
+        predicted = iter(self._predictor(len(examples)).predict(self.variables, split, progress))
+        return [Extraction(r, tuple(next(predicted).relations[0] for _ in r.relations), n) for r, n in zip(blank, notes, strict=True)]
 
-    def _notes(self, record: Record) -> tuple[str, ...]:
+    def _look(self, record: Record) -> tuple[str, ...]:
+        """Reads all that the system will be shown of a record, so that damage is an error; says what it will not be shown."""
+        where = record.origin or record.id
+        if not record.relations:
+            raise RecordError(f"{where}: no pair to find the relation of")
+        opened: dict[str, Any] = {}
         notes = []
-        sources = {slot.source for slot in self.job.system.plan}
-        if "photo" in sources and record.image is None:
-            notes.append("no picture: masked")
-        if self.object_source != "none" and not any(region.source == self.object_source for region in record.regions):
-            notes.append(f"trained with {self.object_source} object crops, none given: masked")
+        for slot in self.job.system.plan:
+            places = [place for place in sources(record, slot) if place]
+            for place in places:
+                try:
+                    picture_at(place, datasets.read_picture, opened)
+                except PictureError as error:
+                    raise PictureError(f"{where}: {'image' if slot.source == 'photo' else f'{slot.source} crop'}: {error}") from error
+            if not places and slot.source == "photo":
+                notes.append("no picture: masked")
+            elif not places:
+                notes.append(f"trained with {slot.source} object crops, none given: masked")
+        if record.image is not None and not self.job.system.plan:
+            notes.append("trained on text alone: the picture is not looked at")
+        elif record.regions and not self.object_sources:
+            notes.append("trained without object crops: boxes are not looked at")
         return tuple(notes)
+
+    def _predictor(self, examples: int) -> Predictor:
+        """The predictor for a few examples: rows that fill up a batch cost as much as real ones, and starting workers takes seconds."""
+        size = 1
+        while size < examples:
+            size *= 4  # few sizes, since each is compiled
+        config = self.job.config.copy_and_resolve_references().unlock()
+        config.train.eval_batch = min(size, config.train.eval_batch)
+        config.data.workers = 0
+        return dataclasses.replace(self.predictor, job=dataclasses.replace(self.job, config=config.lock()))
+
+
+def all_pairs(mentions: Sequence[Mention], where: str) -> tuple[Relation, ...]:
+    """A relation without label for every ordered pair of mentions.
+
+    Raises:
+      RecordError: naming `where`, for fewer than two mentions, or two of one span.
+    """
+    if len(mentions) < 2:
+        raise RecordError(f"{where}: two or more mentions make pairs, found {len(mentions)}")
+    if twice := [m.span for i, m in enumerate(mentions) if m.span in [other.span for other in mentions[:i]]]:
+        raise RecordError(f"{where}: two mentions have the span [{twice[0][0]}, {twice[0][1]})")
+    return tuple(Relation(head, tail) for head, tail in itertools.permutations(mentions, 2))
 
 
 def load(path: str | os.PathLike[str], devices: int = 1) -> Extractor:
@@ -148,21 +183,26 @@ def load(path: str | os.PathLike[str], devices: int = 1) -> Extractor:
 
 
 def locate(path: str | os.PathLike[str]) -> tuple[pathlib.Path, int]:
-    """(workdir, step) of a workdir or of a step's directory.
+    """(workdir, step) of a workdir or of a step's directory in it.
 
     Raises:
-      CheckpointError: if there is no checkpoint.
+      CheckpointError: if there is no checkpoint, or a part of it is lost.
     """
     folder = pathlib.Path(path).expanduser().resolve()
-    if folder.name.isdigit() and (folder / "meta").is_dir():
-        return folder.parent.parent, int(folder.name)
-    if not (folder / "checkpoints").is_dir():
-        raise CheckpointError(f"{path}: neither a run's workdir nor the directory of a checkpoint's step")
-    with Checkpoints(folder, read_only=True) as checkpoints:
-        best, latest = checkpoints.best(), checkpoints.latest()
-    if latest is None:
-        raise CheckpointError(f"{folder}: the run has no complete checkpoint yet")
-    return folder, latest if best is None else best
+    if folder.parent.name == FOLDER and folder.name.isdigit() and folder.is_dir():
+        workdir, step = folder.parent.parent, int(folder.name)
+    elif (folder / FOLDER).is_dir():
+        with Checkpoints(folder, read_only=True) as checkpoints:
+            best, latest = checkpoints.best(), checkpoints.latest()
+        if latest is None:
+            raise CheckpointError(f"{folder}: the run has no complete checkpoint yet")
+        workdir, step = folder, latest if best is None else best
+    else:
+        raise CheckpointError(f"{path}: neither a run's workdir nor the directory {FOLDER}/STEP in one")
+    found = workdir / FOLDER / str(step)
+    if lost := [part for part in ("meta", "variables") if not (found / part).is_dir()]:
+        raise CheckpointError(f"{found}: incomplete checkpoint: {' and '.join(lost)} missing")
+    return workdir, step
 
 
 def shapes(job: Job) -> Any:
@@ -185,11 +225,13 @@ def find(words: Sequence[str], wanted: Where, name: str) -> tuple[int, int]:
       RecordError: if it is out of range, not there, or there more than once.
     """
     if not isinstance(wanted, str):
-        return check_span(*wanted, len(words), name) if len(wanted) == 2 else check_span(None, None, len(words), name)
+        if not isinstance(wanted, (tuple, list)) or len(wanted) != 2:
+            raise RecordError(f"{name}: expected a word span (start, end) or words of the text, found {wanted!r}")
+        return check_span(*wanted, len(words), name)
     target = wanted.split()
     places = [(i, i + len(target)) for i in range(len(words) - len(target) + 1) if list(words[i : i + len(target)]) == target]
     if not target or not places:
-        raise RecordError(f"{name}: {wanted!r} is not in the text {' '.join(words)!r}")
+        raise RecordError(f"{name}: {wanted!r} is not in the text, whose words are {', '.join(map(repr, words))}")
     if len(places) > 1:
         shown = ", ".join(f"{span} in '{' '.join(words[max(span[0] - 2, 0) : span[1] + 2])}'" for span in places)
         raise RecordError(f"{name}: {wanted!r} is in the text {len(places)} times: give a word span, one of {shown}")

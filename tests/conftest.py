@@ -14,27 +14,20 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-def tiny_config(**changes):
-    """HVFormer on 64 scenes, one epoch: seconds to train. `changes` are flattened keys such as `data.objects`."""
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The workdir, to be read only, of a run of seconds: HVFormer with object crops on 64 scenes."""
     from configs import hvformer
+    from mmre_jax.training import loop
 
     config = hvformer.get_config("quickstart").unlock()
     small = {"width": 16, "layers": 1, "heads": 2, "mlp": 32}
     config.text.update(small)
     config.vision.update({**small, "side": 32, "crop_side": 16, "crops": 2})
     config.system.heads = 2
-    config.data.update({"counts": (64, 16, 16), "buckets": (32,)})
-    config.train.update({"epochs": 1, "batch": 16, "eval_batch": 16, "compilation_cache": ""})
-    config.update_from_flattened_dict(changes)
-    return config.lock()
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """The workdir of a trained run; read it only."""
-    from mmre_jax.training import loop
-
+    config.data.update({"counts": (64, 16, 16), "buckets": (32,), "objects": "detected"})
+    config.optim.lr = 1e-2
+    config.train.update({"epochs": 4, "batch": 16, "eval_batch": 16, "compilation_cache": ""})
     workdir = tmp_path_factory.mktemp("trained")
-    with jax.numpy_dtype_promotion("standard"):  # optax's Adam raises a float to an integer power
-        loop.train(tiny_config(), workdir)
+    loop.train(config.lock(), workdir)
     return workdir

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -69,38 +70,58 @@ class Evaluation:
         plots.save(plots.confusion(report.confusion_counts(self.outcomes, self.labels), self.labels), folder / "confusion.png")
 
 
+def outcome(record: Record, predicted: str, score: float, labels: Sequence[str]) -> Outcome:
+    """The outcome of one example.
+
+    Raises:
+      RecordError: if the example has no gold relation, or one that is not among the labels.
+    """
+    gold = record.relations[0].label
+    if gold not in labels:
+        found = "no label, and cannot be scored" if gold is None else f"the label {gold!r}, which is not one of {', '.join(labels)}"
+        raise RecordError(f"{record.origin or record.id}: the relation of {record.id!r} has {found}")
+    return Outcome(record, gold, predicted, score)
+
+
 def read_predictions(path: str | os.PathLike[str], examples: Sequence[Record], labels: Sequence[str]) -> list[Outcome]:
     """Any program's predictions: JSON lines {"id": example, "relation": label, "score": optional probability}, one per example.
 
+    Other keys are not looked at. The outcomes are in the order of the examples.
+
     Raises:
-      RecordError: naming the line, for broken JSON, an unknown or repeated id or an unknown relation; and if examples are missing.
+      RecordError: naming the line, for broken JSON, an unknown or repeated id, an unknown relation or a score that is no number; if
+        examples are missing; and if one has no gold relation.
     """
+    try:
+        lines = pathlib.Path(path).read_text("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path}: not UTF-8 text ({error})") from error
     found: dict[str, tuple[str, float]] = {}
     ids = {record.id for record in examples}
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                name, label, score = _prediction(line, f"{path}:{number}", ids, labels)
-                if name in found:
-                    raise RecordError(f"{path}:{number}: field 'id': {name!r} was predicted before")
-                found[name] = (label, score)
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            name, label, score = _prediction(line, f"{path}:{number}", ids, labels)
+            if name in found:
+                raise RecordError(f"{path}:{number}: field 'id': {name!r} was predicted before")
+            found[name] = (label, score)
     if missing := sorted(ids - found.keys()):
         raise RecordError(f"{path}: {len(missing)} of {len(ids)} examples have no prediction, such as {', '.join(missing[:3])}")
-    return [Outcome(record, str(record.relations[0].label), *found[record.id]) for record in examples]
+    return [outcome(record, *found[record.id], labels) for record in examples]
 
 
 def _prediction(line: str, where: str, ids: set[str], labels: Sequence[str]) -> tuple[str, str, float]:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
+        row = json.loads(line, parse_int=float)  # a number too large for a float becomes infinite, which is refused below
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{where}: not JSON: {error}") from error
     if not isinstance(row, dict) or not {"id", "relation"} <= row.keys():
         raise RecordError(f'{where}: expected an object with "id" and "relation", found {line.strip()[:120]}')
-    if row["id"] not in ids:
-        raise RecordError(f"{where}: field 'id': {row['id']!r} is not an example of this split, whose ids look like {min(ids)!r}")
-    if row["relation"] not in labels:
-        raise RecordError(f"{where}: field 'relation': {row['relation']!r} is not one of {', '.join(labels)}")
-    score = row.get("score", 1.0)
-    if not isinstance(score, (int, float)) or isinstance(score, bool):
+    name, label, score = row["id"], row["relation"], row.get("score")
+    if not isinstance(name, str) or name not in ids:
+        raise RecordError(f"{where}: field 'id': {name!r} is not an example of this split, whose ids look like {min(ids, default='')!r}")
+    if label not in labels:
+        raise RecordError(f"{where}: field 'relation': {label!r} is not one of {', '.join(labels)}")
+    score = 1.0 if score is None else score
+    if not isinstance(score, float) or not math.isfinite(score):
         raise RecordError(f"{where}: field 'score': expected a number, found {score!r}")
-    return row["id"], row["relation"], float(score)
+    return name, label, score

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -99,5 +98,7 @@ def _renamed(rules: tuple[Rule, ...], names: Mapping[str, str], part: str) -> tu
     renamed = []
     for rule in rules:
         old = next(start for start in names if rule.source.startswith(start))
-        renamed.append(dataclasses.replace(rule, source=names[old] + rule.source.removeprefix(old), target=f"{part}/{rule.target}"))
+        source, target = names[old] + rule.source.removeprefix(old), f"{part}/{rule.target}"
+        # A release's word table has the markers' rows already: unlike a bare encoder's it must fit exactly.
+        renamed.append(Rule(source, target, "same" if rule.transform == "rows" else rule.transform))
     return tuple(renamed)

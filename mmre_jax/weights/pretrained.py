@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
@@ -15,8 +15,10 @@ from mmre_jax.encoders.from_config import bert_config, vit_config
 from mmre_jax.encoders.vit import ViTConfig
 from mmre_jax.weights import bert, hub, vit
 
+T = TypeVar("T", BertConfig, ViTConfig)
 TEXT_SIZES = ("width", "layers", "heads", "mlp", "positions", "types", "eps", "activation")
-VISION_SIZES = ("width", "layers", "heads", "mlp", "patch", "eps", "activation", "dialect")
+VISION_SIZES = ("width", "layers", "heads", "mlp", "patch", "side", "eps", "activation", "dialect")
+NEEDED = {"text": ("width", "layers", "heads", "mlp", "positions"), "vision": ("width", "heads", "mlp", "patch", "side")}
 
 
 def resolve(config: ConfigDict) -> ConfigDict:
@@ -26,17 +28,19 @@ def resolve(config: ConfigDict) -> ConfigDict:
     an error; fewer layers are allowed: the lowest ones are used. eps, activation, types and dialect always follow the weights.
 
     Raises:
-      ValueError: for a size that is missing or contradicts the weights.
+      WeightError: for weights that cannot be read or are of another kind, and for a size that contradicts them.
+      ValueError: for a size that is missing.
     """
     config = ConfigDict(copy.deepcopy(config.to_dict()))
     if config.text.weights:
-        found = dataclasses.asdict(BertConfig.from_transformers(hub.read_config(config.text.weights)))
+        found = dataclasses.asdict(_described(BertConfig, "text", config.text.weights))
         _fill("text", config.text, {name: found[name] for name in TEXT_SIZES})
     if config.vision.weights:
-        vision = ViTConfig.from_transformers(hub.read_config(config.vision.weights))
+        vision = _described(ViTConfig, "vision", config.vision.weights)
         found = {**dataclasses.asdict(vision), "eps": vision.style.eps, "activation": vision.style.activation}
+        found["side"] = vision.sequences[0].side
         _fill("vision", config.vision, {name: found[name] for name in VISION_SIZES})
-    for section, names in (("text", ("width", "layers", "heads", "mlp", "positions")), ("vision", ("width", "heads", "mlp", "patch"))):
+    for section, names in NEEDED.items():
         if unset := [name for name in names if not config[section][name]]:
             raise ValueError(f"{', '.join(f'{section}.{name}' for name in unset)} unset: give sizes, or --config.{section}.weights=DIR")
     if config.text.max_tokens > config.text.positions:
@@ -44,12 +48,20 @@ def resolve(config: ConfigDict) -> ConfigDict:
     return config.lock()
 
 
+def _described(kind: type[T], section: str, directory: str) -> T:
+    found = hub.read_config(directory)
+    try:
+        return kind.from_transformers(found)
+    except ValueError as error:
+        raise hub.WeightError(f"{section}.weights={directory}: {error}") from error
+
+
 def _fill(section: str, config: ConfigDict, found: Mapping[str, Any]) -> None:
     follow = ("eps", "activation", "types", "dialect")
     for name, value in found.items():
         given = config[name]
         if given and name not in follow and given != value and not (name == "layers" and given < value):
-            raise ValueError(f"{section}.{name}={given}, but {config.weights} has {value} (0 takes what the weights have)")
+            raise hub.WeightError(f"{section}.{name}={given}, but {config.weights} has {value} (0 takes what the weights have)")
         if not given or name in follow:
             config[name] = value
 

@@ -57,7 +57,7 @@ ENTITY_TYPE_OF = {"person": "PER", "house": "LOC", "ball": "ORG", "car": "MISC"}
 # Each colour belongs to several kinds, but a kind has few: a small network learns its kinds of things from these in a minute of training,
 # and hardly at all from shape alone.
 TYPICAL: dict[str, tuple[str, ...]] = {
-    "person": tuple(COLOURS),
+    "person": ("green", "blue"),  # any colour would do, but then learning takes far longer than a quickstart should
     "ball": ("red", "yellow"),
     "house": ("white", "red"),
     "tree": ("green",),

@@ -1,0 +1,89 @@
+"""The relation head reads the two markers and nothing else; its objective's shares add up over shards of any size."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmre_jax.heads.relation import RelationHead, RelationObjective
+
+B, L, D, R = 4, 6, 3, 5
+random = np.random.default_rng(0)
+STATES = random.normal(size=(B, L, D)).astype(np.float32)
+MARKERS = np.array([[0, 3], [5, 2], [1, 1], [4, 0]], np.int32)
+HEAD = RelationHead(R)
+PARAMS = jax.tree.map(
+    lambda p: random.normal(size=p.shape).astype(np.float32), HEAD.init(jax.random.key(0), STATES, MARKERS)["params"]
+)
+
+
+def logits_of(states: Any, markers: Any = MARKERS) -> jax.Array:
+    return HEAD.apply({"params": PARAMS}, states, markers)
+
+
+def test_logits_by_hand() -> None:
+    kernel, bias = PARAMS["classifier"]["kernel"], PARAMS["classifier"]["bias"]
+    expected = [np.concatenate([STATES[b, head], STATES[b, tail]]) @ kernel + bias for b, (head, tail) in enumerate(MARKERS)]
+    np.testing.assert_allclose(logits_of(STATES), expected, rtol=1e-5)
+
+
+def test_head_and_tail_are_told_apart() -> None:
+    assert not np.allclose(logits_of(STATES), logits_of(STATES, MARKERS[:, ::-1]))
+
+
+def test_only_the_markers_are_read() -> None:
+    read = np.zeros((B, L), bool)
+    np.put_along_axis(read, MARKERS, True, axis=1)
+    other = np.where(read[..., None], STATES, np.nan)
+    np.testing.assert_array_equal(logits_of(other), logits_of(STATES))
+    gradient = jax.grad(lambda states: jnp.sin(logits_of(states)).sum())(STATES)
+    np.testing.assert_array_equal(gradient.any(axis=-1), read)
+
+
+def test_logits_are_fp32_in_bf16_computation() -> None:
+    logits = RelationHead(R, dtype=jnp.bfloat16).apply({"params": PARAMS}, STATES.astype(jnp.bfloat16), MARKERS)
+    assert logits.dtype == jnp.float32
+    np.testing.assert_allclose(logits, logits_of(STATES), atol=0.1)
+
+
+LOGITS = random.normal(size=(6, R)).astype(np.float32)
+BATCH = {"label": np.array([0, 4, 2, 2, 1, 3], np.int32), "valid": np.array([True, True, False, True, False, True])}
+
+
+def test_the_loss_is_the_mean_over_valid_records() -> None:
+    share, metrics = RelationObjective().loss(LOGITS, BATCH, None)
+    losses = [math.log(sum(math.exp(x) for x in row)) - row[label] for row, label in zip(LOGITS.tolist(), BATCH["label"], strict=True)]
+    expected = np.array(losses)[BATCH["valid"]]
+    np.testing.assert_allclose(share, expected.mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"], (expected.sum(), 4), rtol=1e-5)
+    hits = (LOGITS.argmax(axis=1) == BATCH["label"])[BATCH["valid"]].sum()
+    np.testing.assert_array_equal(metrics["accuracy"], (hits, 4))
+
+
+def test_shares_of_uneven_shards_add_up() -> None:
+    def share(logits: jax.Array, batch: Any) -> tuple[jax.Array, jax.Array]:
+        return jax.value_and_grad(lambda x: RelationObjective().loss(x, batch, "shards")[0])(logits)
+
+    cut = jax.tree.map(lambda x: x.reshape(2, 3, *x.shape[1:]), BATCH)  # 2 valid records in each ...
+    uneven = {**cut, "valid": np.array([[True, True, True], [True, False, False]])}  # ... and 3 against 1
+    for batch in (cut, uneven):
+        shares, gradients = jax.pmap(share, axis_name="shards")(LOGITS.reshape(2, 3, R), batch)
+        whole = jax.tree.map(lambda x: x.reshape(6), batch)
+        expected, gradient = jax.value_and_grad(lambda x, whole=whole: RelationObjective().loss(x, whole, None)[0])(LOGITS)
+        np.testing.assert_allclose(shares.sum(), expected, rtol=1e-6)
+        np.testing.assert_allclose(gradients.reshape(6, R), gradient, atol=1e-6)
+
+
+def test_a_batch_without_valid_records_costs_nothing() -> None:
+    nothing = {**BATCH, "valid": np.zeros(6, bool)}
+    share, gradient = jax.value_and_grad(lambda x: RelationObjective().loss(x, nothing, None)[0])(LOGITS)
+    assert share == 0 and not gradient.any()
+
+
+def test_predictions_are_probabilities() -> None:
+    found = RelationObjective().predict(LOGITS)
+    np.testing.assert_allclose(found["probabilities"].sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(found["probabilities"].argmax(axis=1), LOGITS.argmax(axis=1))
+    np.testing.assert_array_equal(found["logits"], LOGITS)

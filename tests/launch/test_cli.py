@@ -1,0 +1,155 @@
+"""launch.extract and launch.evaluate as a person types them, each in a process of its own: launchers share flag names."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from mmre_jax.data.readers import scenes
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+STRICT = ["-W", "error", "-W", "ignore:the load_module() method:DeprecationWarning"]  # how ml_collections reads a configuration's file
+
+
+def run(module, *arguments):
+    command = [sys.executable, *STRICT, "-m", f"launch.{module}", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ, timeout=300, check=False)
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def assert_one_message(result, *parts):
+    """A user's mistake ends with one line on stderr and exit code 2."""
+    assert result.returncode == 2, result.stderr
+    [line] = [line for line in result.stderr.splitlines() if line.strip()]
+    assert line.startswith("error: ") and all(part in line for part in parts), line
+
+
+@pytest.fixture(scope="module")
+def posts(tmp_path_factory):
+    """Two scenes as files; then a post with mentions and boxes, one with mentions alone, without picture and id."""
+    folder = tmp_path_factory.mktemp("posts")
+    records = scenes.export(folder, "relations", "test", 2)
+    image, boxes = pathlib.Path(records[0].image).name, [{"box": list(region.box)} for region in records[0].regions]
+    more = [
+        {"id": "a post: €5/?", "text": "Ada meets Grace in Zürich", "image": image, "mentions": [[0, 1], [2, 3], [4, 5]], "regions": boxes},
+        {"words": ["Ada", "meets", "Grace"], "mentions": [{"start": 0, "end": 1, "type": "PER"}, [2, 3]]},
+    ]
+    with (folder / "test.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in more)
+    return folder / "test.jsonl"
+
+
+@pytest.fixture(scope="module")
+def extracted(trained, posts, tmp_path_factory):
+    out = tmp_path_factory.mktemp("extracted")
+    result = run("extract", f"--checkpoint={trained}", f"--input={posts}", f"--out={out / 'new'}", "--pictures=3")
+    assert result.returncode == 0, result.stderr
+    return out / "new", result
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained):
+    result = run("evaluate", f"--checkpoint={trained}")
+    assert result.returncode == 0, result.stderr
+    return trained / "evaluation" / "test", result
+
+
+def test_extract_writes_json_lines(extracted):
+    out, result = extracted
+    found = rows(out / "extracted.jsonl")
+    assert [len(row["relations"]) for row in found] == [1, 1, 6, 2]
+    assert found[2]["id"] == "a post: €5/?" and found[2]["text"].endswith("Zürich")
+    assert [row["notes"] for row in found[:3]] == [[], [], []]
+    assert found[3]["notes"] == ["no picture: masked", "trained with detected object crops, none given: masked"]
+    assert found[3]["relations"][1]["head"] == {"text": "Grace", "span": [2, 3]}
+    assert found[3]["relations"][1]["tail"] == {"text": "Ada", "span": [0, 1], "type": "PER"}
+    labels = scenes.relations()
+    assert all(relation["relation"] in labels and 0 < relation["score"] <= 1 for row in found for relation in row["relations"])
+    assert [json.loads(line) for line in result.stdout.splitlines()] == found
+
+
+def test_extract_draws_and_names_pictures(extracted):
+    out, result = extracted
+    pictures = sorted(out.glob("*.png"))
+    assert [path.name[:4] for path in pictures] == ["000_", "001_", "002_"], "as many as --pictures says"
+    for path in pictures:
+        assert f"picture: {path}" in result.stderr
+        with Image.open(path) as picture:
+            assert len(picture.convert("RGB").getcolors(1 << 24)) > 50, "more than an empty page"
+
+
+def test_extract_predicts_what_evaluate_does(extracted, evaluated):
+    """The same two records, from exported files and from memory."""
+    evaluations = rows(evaluated[0] / "predictions.jsonl")
+    for row, expected in zip(rows(extracted[0] / "extracted.jsonl")[:2], evaluations, strict=False):
+        [relation] = row["relations"]
+        assert (row["id"], relation["relation"]) == (expected["id"], expected["relation"])
+        assert relation["score"] == pytest.approx(expected["score"], abs=1e-5)
+
+
+def test_evaluate_writes_its_three_files(trained, evaluated):
+    out, result = evaluated
+    metrics = json.loads((out / "metrics.json").read_text())
+    trained_to = json.loads((trained / "metrics.json").read_text())
+    best = trained_to["best_step"]
+    assert metrics["test"] == trained_to["test"], "as the run itself scored its best step"
+    assert metrics["protocol"] == {"data": "scenes", "objects": "detected", "pictures": "own", "step": best}
+    assert len(rows(out / "predictions.jsonl")) == metrics["test"]["count"] == 16
+    with Image.open(out / "confusion.png") as picture:
+        picture.verify()
+    assert "relation" in result.stdout and "with picture" in result.stdout and f"F1 {metrics['test']['micro']['f1']:.4f}" in result.stderr
+
+
+def test_predictions_of_any_program_score_under_the_same_protocol(evaluated, tmp_path):
+    out, _ = evaluated
+    data = ["--config=configs/hvformer.py:quickstart", "--config.data.counts=(64,16,16)", "--config.data.objects=detected"]
+    result = run("evaluate", f"--predictions={out / 'predictions.jsonl'}", *data, f"--out={tmp_path}")
+    assert result.returncode == 0, result.stderr
+    again, first = (json.loads((folder / "metrics.json").read_text()) for folder in (tmp_path, out))
+    assert again["test"] == first["test"] and again["slices"] == first["slices"]
+    assert (tmp_path / "predictions.jsonl").read_text() == (out / "predictions.jsonl").read_text()
+
+
+def test_a_missing_picture_ends_with_a_message(trained, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": "a b", "image": "gone.png", "mentions": [[0, 1], [1, 2]]}\n')
+    result = run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'out'}")
+    assert_one_message(result, "in.jsonl:1: image: ", "gone.png: no such file")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": "a b", "relations": [', "in.jsonl:2: not a JSON value"),
+        ('{"text": "a b", "mentions": [[0, 1]]}', "in.jsonl:2: no 'relations', so all pairs of 'mentions' are tried: two or more"),
+    ],
+)
+def test_a_broken_line_ends_with_a_message(trained, tmp_path, line, message):
+    (tmp_path / "in.jsonl").write_text(f'{{"text": "a b", "mentions": [[0, 1], [1, 2]]}}\n{line}\n')
+    assert_one_message(run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'out'}"), message)
+
+
+def test_a_missing_checkpoint_ends_with_a_message(tmp_path):
+    result = run("evaluate", f"--checkpoint={tmp_path / 'nowhere'}")
+    assert_one_message(result, "nowhere: neither a run's workdir nor the directory checkpoints/STEP in one")
+
+
+@pytest.mark.parametrize(
+    ("module", "flags"),
+    [
+        ("extract", ["--checkpoint", "--input", "--scenes", "--out", "--pictures", '"mentions": [[0, 1]']),
+        ("evaluate", ["--checkpoint", "--predictions", "--config", "--split", "--root", "--out", '{"id": example']),
+    ],
+)
+def test_help_says_how_to_use_it(module, flags):
+    result = run(module, "--help")
+    assert all(flag in result.stdout for flag in flags) and f"python -m launch.{module} --checkpoint" in result.stdout

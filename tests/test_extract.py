@@ -1,0 +1,252 @@
+"""A trained checkpoint as a Python object: what it answers, what it says it could not see, and what it refuses."""
+
+import dataclasses
+import itertools
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mmre_jax
+from mmre_jax import extract
+from mmre_jax.analysis.seen import what_was_seen
+from mmre_jax.data import datasets
+from mmre_jax.data.pictures import PictureError
+from mmre_jax.data.readers import scenes
+from mmre_jax.records import Mention, Record, RecordError, Region
+from mmre_jax.training.checkpoint import CheckpointError, Checkpoints
+from mmre_jax.training.evaluate import make_split
+from mmre_jax.training.loop import initial_state
+from mmre_jax.training.setup import new_job
+
+TEXT = "Ada meets Grace near the old Ada Bridge"
+NO_CROPS = "trained with detected object crops, none given: masked"
+
+
+@pytest.fixture(scope="module")
+def extractor(trained):
+    return mmre_jax.load(trained)
+
+
+@pytest.fixture(scope="module")
+def records():
+    return scenes.read("relations", "test", 16)
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def untrained(trained, tmp_path):
+    """Makes a workdir with a checkpoint of random parameters, from the trained run's configuration with changes."""
+
+    def make(**changes):
+        config = mmre_jax.load(trained).job.config.copy_and_resolve_references().unlock()
+        config.update_from_flattened_dict(changes)
+        train = datasets.open_records(config.data, "train")
+        job = new_job(config.lock(), train)
+        with Checkpoints(tmp_path / "run") as checkpoints:
+            checkpoints.save(1, initial_state(job, make_split(job, train), 1), job.meta())
+        return tmp_path / "run"
+
+    return make
+
+
+def scored(extraction):
+    return [(relation.head.span, relation.tail.span, relation.label, relation.score) for relation in extraction.relations]
+
+
+def assert_close(found, expected):
+    assert [row[:3] for row in found] == [row[:3] for row in expected]
+    np.testing.assert_allclose([row[3] for row in found], [row[3] for row in expected], atol=1e-5)
+
+
+def test_spans_and_strings_are_the_same_pair(extractor, photo):
+    by_span = extractor.extract(text=TEXT, image=photo, head=(2, 3), tail=(6, 8))
+    by_words = extractor.extract(text=TEXT.split(), image=str(photo), head="Grace", tail="Ada Bridge")
+    assert by_span == by_words
+    [relation] = by_span.relations
+    assert (relation.head, relation.tail) == (Mention(2, 3), Mention(6, 8))
+    assert relation.label in extractor.job.task.labels and 1 / len(extractor.job.task.labels) <= relation.score <= 1
+
+
+def test_mentions_are_tried_in_all_ordered_pairs(extractor, photo):
+    found = scored(extractor.extract(text=TEXT, image=photo, mentions=[(0, 1), "Grace", "Ada Bridge"]))
+    assert [row[:2] for row in found] == list(itertools.permutations([(0, 1), (2, 3), (6, 8)], 2))
+    alone = [scored(extractor.extract(text=TEXT, image=photo, head=head, tail=tail))[0] for head, tail, _, _ in found]
+    assert_close(found, alone)
+
+
+def test_as_json(extractor, photo):
+    extraction = extractor.extract(text=TEXT, image=photo, head="Grace", tail="old")
+    [relation] = extraction.relations
+    assert json.loads(json.dumps(extraction.to_json())) == {
+        "id": "text",
+        "text": TEXT,
+        "image": str(photo),
+        "relations": [
+            {
+                "head": {"text": "Grace", "span": [2, 3]},
+                "relation": relation.label,
+                "tail": {"text": "old", "span": [5, 6]},
+                "score": round(relation.score, 6),
+            }
+        ],
+        "notes": [NO_CROPS],
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"head": "Ada", "tail": "old"}, r"head: 'Ada' is in the text 2 times.*\(0, 1\) in 'Ada meets Grace'.*\(6, 7\) in 'the old Ada B"),
+        ({"head": "Grace", "tail": "Paris"}, r"tail: 'Paris' is not in the text, whose words are 'Ada', 'meets'"),
+        ({"head": "Grac", "tail": "old"}, "head: 'Grac' is not in the text"),
+        ({"head": "", "tail": "old"}, "head: '' is not in the text"),
+        ({"head": (0, 1), "tail": (7, 9)}, r"tail: span \[7, 9\) does not lie inside the record's 8 words"),
+        ({"head": (1, 1), "tail": (7, 8)}, "head: span"),
+        ({"head": (0, 1, 2), "tail": (7, 8)}, r"head: expected a word span \(start, end\) or words of the text, found \(0, 1, 2\)"),
+        ({"head": 3, "tail": (7, 8)}, "head: expected a word span"),
+        ({}, "give head and tail, or two or more mentions"),
+        ({"head": "Grace"}, "give head and tail"),
+        ({"head": "Grace", "tail": "old", "mentions": ["near", "old"]}, "give head and tail, or"),
+        ({"mentions": ["Grace"]}, "mentions: two or more mentions make pairs, found 1"),
+        ({"mentions": ["Grace", "old", (2, 3)]}, r"mentions: two mentions have the span \[2, 3\)"),
+        ({"mentions": ["Grace", "Ada"]}, r"mentions\[1\]: 'Ada' is in the text 2 times"),
+        ({"head": "Grace", "tail": "old", "boxes": [(0, 0, 1, 1), (0.5, 0, 1.5, 1)]}, r"boxes\[1\]: box \(0.5, 0, 1.5, 1\)"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(extractor, asked, message):
+    with pytest.raises(RecordError, match=message):
+        extractor.extract(text=TEXT, **asked)
+
+
+def test_a_record_without_a_pair_is_refused(extractor):
+    with pytest.raises(RecordError, match="posts:3: no pair"):
+        extractor.extract_records([Record("a", ("b",), origin="posts:3")])
+    assert extractor.extract_records([]) == []
+
+
+def test_damaged_pictures_are_errors(extractor, photo, tmp_path):
+    pair = {"text": TEXT, "head": "Grace", "tail": "old"}
+    with pytest.raises(PictureError, match=r"text: image: .*nowhere\.png: no such file"):
+        extractor.extract(**pair, image=tmp_path / "nowhere.png")
+    (tmp_path / "cut.png").write_bytes(photo.read_bytes()[:3000])
+    with pytest.raises(PictureError, match=r"cut\.png: damaged picture"):
+        extractor.extract(**pair, image=tmp_path / "cut.png")
+    (tmp_path / "page.jpg").write_text("<html></html>")
+    with pytest.raises(PictureError, match=r"page\.jpg: not a picture"):
+        extractor.extract(**pair, image=tmp_path / "page.jpg")
+    extraction = extractor.extract(**pair)
+    crop = Region(file=str(tmp_path / "crop.png"))
+    with pytest.raises(PictureError, match=r"text: detected crop: .*crop\.png: no such file"):
+        extractor.extract_records([dataclasses.replace(extraction.record, regions=(crop,))])
+
+
+def test_what_is_not_given_is_masked_and_said(extractor, photo):
+    pair = {"text": TEXT, "head": "Grace", "tail": "old"}
+    assert extractor.extract(**pair).notes == ("no picture: masked", NO_CROPS)
+    assert extractor.extract(**pair, boxes=[(0, 0, 1, 1)]).notes == ("no picture: masked", NO_CROPS), "a box of no picture shows nothing"
+    assert extractor.extract(**pair, image=photo).notes == (NO_CROPS,)
+    assert extractor.extract(**pair, image=photo, boxes=[(0, 0, 1, 1)]).notes == ()
+
+
+def test_pictures_and_boxes_are_looked_at(extractor, records):
+    record = records[0]
+    pair = {"text": record.words, "head": record.relations[0].head.span, "tail": record.relations[0].tail.span}
+    boxes = [region.box for region in record.regions]
+    asked = [
+        {},
+        {"image": record.image},
+        {"image": records[1].image},
+        {"image": record.image, "boxes": boxes[:1]},
+        {"image": record.image, "boxes": boxes[:2]},
+        {"image": record.image, "boxes": boxes[1::-1]},
+    ]
+    scores = [extractor.extract(**pair, **more).relations[0].score for more in asked]
+    assert len({round(score, 7) for score in scores}) == len(asked)
+    more = extractor.extract(**pair, image=record.image, boxes=[*boxes[:2], (0, 0, 0.5, 0.5)])
+    assert more.relations[0].score == pytest.approx(scores[4], abs=1e-6), "the system has two crops: a third box is left out"
+
+
+def test_a_batch_of_records_is_predicted_as_each_alone_and_as_in_evaluation(extractor, records):
+    together = extractor.extract_records(records)
+    assert [extraction.record.id for extraction in together] == [record.id for record in records]
+    assert_close(scored(extractor.extract_records([records[5]])[0]), scored(together[5]))
+    split = make_split(extractor.job, records)
+    predicted = extractor.predictor.predict(extractor.variables, split)
+    evaluated = [(r.head.span, r.tail.span, r.label, r.score) for p in predicted for r in p.relations]
+    assert_close([row for extraction in together for row in scored(extraction)], evaluated)
+
+
+def test_labels_are_not_looked_at(extractor, records):
+    record = records[0]
+    wrong = dataclasses.replace(record, relations=tuple(dataclasses.replace(r, label="no such relation") for r in record.relations))
+    assert scored(extractor.extract_records([wrong])[0]) == scored(extractor.extract_records([record])[0])
+
+
+def test_more_devices_find_the_same(trained, extractor, records):
+    both = mmre_jax.load(trained, devices=0)
+    assert both.predictor.devices.count == 2
+    for one, two in zip(extractor.extract_records(records[:3]), both.extract_records(records[:3]), strict=True):
+        assert_close(scored(one), scored(two))
+
+
+def test_a_checkpoint_is_self_contained(trained, extractor, records, tmp_path):
+    """Moved elsewhere, a workdir and a step's directory load and predict as before."""
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(trained / "checkpoints", moved / "checkpoints")
+    expected = scored(extractor.extract_records(records[:1])[0])
+    step = moved / "checkpoints" / str(extractor.step)
+    for place in (moved, step):
+        found = mmre_jax.load(place)
+        assert found.step == extractor.step
+        assert scored(found.extract_records(records[:1])[0]) == expected
+
+
+def test_where_there_is_no_checkpoint(trained, extractor, tmp_path):
+    with pytest.raises(CheckpointError, match="nowhere: neither a run's workdir nor the directory checkpoints/STEP in one"):
+        mmre_jax.load(tmp_path / "nowhere")
+    (tmp_path / "early" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="no complete checkpoint yet"):
+        mmre_jax.load(tmp_path / "early")
+    with pytest.raises(CheckpointError, match="99"):
+        mmre_jax.load(trained / "checkpoints" / "99")
+
+
+@pytest.mark.parametrize("lost", ["meta", "variables"])
+def test_an_incomplete_checkpoint_is_refused(trained, extractor, tmp_path, lost):
+    shutil.copytree(trained / "checkpoints", tmp_path / "checkpoints")
+    shutil.rmtree(tmp_path / "checkpoints" / str(extractor.step) / lost)
+    with pytest.raises(CheckpointError, match=f"checkpoints/{extractor.step}: incomplete checkpoint: {lost} missing"):
+        mmre_jax.load(tmp_path)
+
+
+def test_a_system_without_object_crops_says_that_boxes_are_not_looked_at(untrained, photo):
+    found = mmre_jax.load(untrained(**{"data.objects": "none"}))
+    pair = {"text": TEXT, "head": "Grace", "tail": "old", "image": photo}
+    without, given = found.extract(**pair), found.extract(**pair, boxes=[(0, 0, 0.5, 0.5)])
+    assert without.notes == () and given.notes == ("trained without object crops: boxes are not looked at",)
+    assert scored(without) == scored(given)
+
+
+def test_a_system_of_text_alone_opens_no_picture(untrained):
+    found = mmre_jax.load(untrained(**{"system.modalities": "text"}))
+    extraction = found.extract(text=TEXT, head="Grace", tail="old", image="nowhere.png", boxes=[(0, 0, 1, 1)])
+    assert extraction.notes == ("trained on text alone: the picture is not looked at",)
+    assert what_was_seen(extraction.record, found.job.system.plan).photo is None
+
+
+def test_places_of_words():
+    words = ("a", "b", "a", "b", "a")
+    with pytest.raises(RecordError, match="2 times"):
+        extract.find(words, "a b a", "head")
+    assert extract.find(words, "b a b", "head") == (1, 4)
+    assert extract.find(words, " b  a b ", "head") == (1, 4)
+    assert extract.find(words, [1, 4], "head") == (1, 4)

@@ -1,0 +1,175 @@
+"""Runs of the real loop: to the end, stopped and resumed, from another checkpoint, failing, refused."""
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from configs import hvformer
+from mmre_jax.records import Mention, Record, Relation
+from mmre_jax.training import loop
+from mmre_jax.training.checkpoint import CheckpointError, Checkpoints
+from mmre_jax.training.setup import new_job
+
+
+def config(**changes):
+    found = hvformer.get_config("quickstart").copy_and_resolve_references()
+    small = {"width": 16, "layers": 1, "heads": 2, "mlp": 16}
+    with found.unlocked():
+        found.text.update({**small, "dropout": 0.1})
+        found.vision.update({**small, "side": 32})
+        found.system.heads = 2
+        found.data.update({"counts": (48, 12, 10), "buckets": (32,), "threads": 1})
+        found.train.update({"batch": 8, "eval_batch": 8, "epochs": 2, "log_every": 2, "compilation_cache": ""})
+        found.update_from_flattened_dict(changes)
+    return found.lock()
+
+
+def arrays(workdir, step):
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        restored = checkpoints._manager.restore(step)
+    return restored["variables"], restored["optimiser"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("whole")
+    return workdir, loop.train(config(), workdir)
+
+
+def test_a_run_leaves_what_it_promises(whole):
+    workdir, metrics = whole
+    saved = json.loads((workdir / "metrics.json").read_text())
+    assert saved == json.loads(json.dumps(metrics))
+    assert set(saved["test"]) == {"count", "accuracy", "micro", "macro", "per_relation"}
+    assert saved["counts"] == {"train": 48, "val": 12, "test": 10}
+    assert saved["protocol"] == {"data": "scenes", "objects": "none"}
+    assert {"jax", "flax", "mmre_jax"} <= set(saved["versions"])
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "val" in row] == [6, 12]
+    assert all(np.isfinite(row["train"]["loss"]) for row in rows if "train" in row)
+    assert list((workdir / "tensorboard").glob("events.out.tfevents.*"))
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        assert checkpoints.latest() == 12
+        assert checkpoints.best() == saved["best_step"]
+        best = max(row["val"]["micro"]["f1"] for row in rows if "val" in row)
+        assert saved["val"]["micro"]["f1"] == best, "the best on dev is scored, never on test"
+
+
+@pytest.mark.parametrize("stop", [6, 9])
+def test_stopped_and_resumed_is_bit_identical(whole, tmp_path, stop):
+    with pytest.raises(loop.Interrupted, match=f"after step {stop} of 12"):
+        loop.train(config(**{"train.max_steps": stop}), tmp_path)
+    resumed = loop.train(config(), tmp_path)
+    for a, b in zip(jax.tree.leaves(arrays(whole[0], 12)), jax.tree.leaves(arrays(tmp_path, 12)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert resumed["test"] == whole[1]["test"] and resumed["best_step"] == whole[1]["best_step"]
+    first, second = ((folder / "metrics.jsonl").read_text() for folder in (whole[0], tmp_path))
+    assert [json.loads(line) for line in first.splitlines() if '"val"' in line] == [
+        json.loads(line) for line in second.splitlines() if '"val"' in line
+    ]
+
+
+def test_a_signal_stops_after_the_step_with_a_checkpoint(tmp_path):
+    def interrupt(self, *args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return clock(self, *args)
+
+    clock = loop.Run._clock
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Run, "_clock", interrupt)
+        with pytest.raises(loop.Interrupted, match="after step 1 of 12"):
+            loop.train(config(), tmp_path)
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.latest() == 1
+
+
+def test_a_new_run_starts_from_another_ones_best(whole, tmp_path):
+    with pytest.raises(loop.Interrupted):
+        loop.train(config(**{"train.init_from": str(whole[0]), "optim.lr": 0.0, "train.max_steps": 1}), tmp_path)
+    ours, theirs = arrays(tmp_path, 1)[0], arrays(whole[0], whole[1]["best_step"])[0]
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_frozen_parts_do_not_move(whole, tmp_path):
+    with pytest.raises(loop.Interrupted):
+        loop.train(config(**{"optim.frozen": ("text",), "train.max_steps": 3}), tmp_path)
+    job = new_job(config(), loop.datasets.open_records(config().data, "train"))
+    split = loop.make_split(job, loop.datasets.open_records(config().data, "train"))
+    initial = loop.initial_state(job, split, 12).params["text"]
+    variables, optimiser = arrays(tmp_path, 3)
+    for a, b in zip(jax.tree.leaves(variables["params"]["text"]), jax.tree.leaves(initial), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert "'text'" not in str(jax.tree_util.tree_structure(optimiser))
+
+
+def test_another_configuration_is_not_resumed(whole):
+    with pytest.raises(CheckpointError, match=r"(?s)another configuration.*optim.lr: 0.001 in the checkpoint, 0.5 here"):
+        loop.train(config(**{"optim.lr": 0.5}), whole[0])
+
+
+def test_parameters_of_another_size_do_not_start_a_run(whole, tmp_path):
+    changes = {"train.init_from": str(whole[0]), "text.mlp": 24}
+    with pytest.raises(CheckpointError, match=r"(?s)another configuration.*'mlp'.*\(16, 16\) in the checkpoint, \(16, 24\) here"):
+        loop.train(config(**changes), tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_records(tmp_path):
+    with pytest.raises(loop.NonFiniteError, match=r"(?s)step \d: the loss .*scenes:relations:0:train:\d+"):
+        loop.train(config(**{"optim.lr": 1e30, "optim.clip": 0.0, "optim.warmup": 0.0}), tmp_path)
+    with Checkpoints(tmp_path / "non_finite", read_only=True) as checkpoints:
+        step = checkpoints.latest()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays(tmp_path / "non_finite", step)[0]))
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.latest() is None, "a failed state is never a checkpoint to resume from"
+
+
+def test_a_workdir_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"--workdir=.*file.*cannot be written to"):
+        loop.train(config(), tmp_path / "file" / "run")
+    with pytest.raises(OSError, match=r"--workdir=.*cannot be written to"):
+        loop.train(config(), "/proc/mmre_jax")
+
+
+def write_jsonl(folder, image):
+    from mmre_jax.data.readers import jsonl
+
+    for split, count in (("train", 16), ("val", 4), ("test", 4)):
+        pair = Relation(Mention(0, 1), Mention(2, 3), "likes")
+        records = [
+            Record(id=f"{split}{i}", words=("anna", "likes", "bert"), image=str(image), relations=(pair,) * (i % 2 + 1)) for i in range(count)
+        ]
+        jsonl.write(records, folder / f"{split}.jsonl")
+
+
+def test_required_pictures_are_checked_before_training(tmp_path):
+    write_jsonl(tmp_path, tmp_path / "missing.png")
+    changes = {"data.name": "jsonl", "data.root": str(tmp_path), "data.require_images": True}
+    with pytest.raises(loop.PictureError, match=r"(?s)require_images.*missing.png"):
+        loop.train(config(**changes), tmp_path / "run")
+
+
+def test_json_lines_train_without_being_prepared(tmp_path):
+    write_jsonl(tmp_path, tmp_path / "missing.png")
+    metrics = loop.train(config(**{"data.name": "jsonl", "data.root": str(tmp_path), "train.epochs": 1}), tmp_path / "run")
+    assert metrics["counts"] == {"train": 24, "val": 6, "test": 6}
+    assert metrics["pictures"]["photos"]["missing"] == 1
+
+
+def test_missing_split(tmp_path):
+    write_jsonl(tmp_path, tmp_path / "missing.png")
+    (tmp_path / "val.jsonl").unlink()
+    with pytest.raises((loop.datasets.RecordError, OSError), match="val.jsonl"):
+        loop.train(config(**{"data.name": "jsonl", "data.root": str(tmp_path)}), tmp_path / "run")
+
+
+def test_seeds_are_summarised():
+    runs = [{"seed": s, "test": {"accuracy": a, "micro": dict.fromkeys(("precision", "recall", "f1"), a)}} for s, a in ((0, 0.5), (1, 0.7))]
+    found = loop.summarise(runs)
+    assert found["seeds"] == [0, 1]
+    assert found["test"]["micro.f1"] == {"mean": pytest.approx(0.6), "std": pytest.approx(np.std([0.5, 0.7], ddof=1))}

@@ -1,0 +1,190 @@
+"""Encoders named by a configuration: sizes are taken from their directories, tensors from their files."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from flax import traverse_util
+from safetensors.numpy import save_file
+
+from configs import hvformer
+from mmre_jax.encoders.bert import Bert
+from mmre_jax.encoders.from_config import bert_config, photo_and_objects, vit_config
+from mmre_jax.encoders.vit import ViT
+from mmre_jax.weights import pretrained
+from mmre_jax.weights.bert import bert_rules
+from mmre_jax.weights.hub import WeightError
+from mmre_jax.weights.rules import write
+from mmre_jax.weights.vit import vit_rules
+
+BERT = {
+    "model_type": "bert",
+    "vocab_size": 30,
+    "hidden_size": 8,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 12,
+    "max_position_embeddings": 40,
+    "type_vocab_size": 2,
+    "layer_norm_eps": 1e-7,
+    "hidden_act": "relu",
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "initializer_range": 0.02,
+}
+SIZES = {"hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 12, "image_size": 16, "patch_size": 8}
+CLIP = {"model_type": "clip_vision_model", **SIZES, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-4}
+VIT = {
+    "model_type": "vit",
+    **SIZES,
+    "num_channels": 3,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-4,
+    "initializer_range": 0.02,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "qkv_bias": True,
+}
+ZEROS = {name: 0 for name in ("width", "layers", "heads", "mlp")}
+
+
+def directory(path, description):
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps(description))
+    return str(path)
+
+
+@pytest.fixture
+def given(tmp_path):
+    """A configuration that leaves every size to tiny directories, by the image encoder's description."""
+
+    def make(vision=CLIP, text=BERT, **changes):
+        config = hvformer.get_config("quickstart").unlock()
+        config.text.update({**ZEROS, "positions": 0, "max_tokens": 32, "weights": directory(tmp_path / "bert", text)})
+        config.vision.update({**ZEROS, "patch": 0, "side": 0, "crop_side": 8, "crops": 2, "weights": directory(tmp_path / "vit", vision)})
+        config.data.objects = "detected"
+        config.update_from_flattened_dict(changes)
+        return config.lock()
+
+    return make
+
+
+def fields(section, **expected):
+    return {name: section[name] for name in expected}, expected
+
+
+@pytest.mark.parametrize(("vision", "dialect"), [(CLIP, "clip"), (VIT, "vit")])
+def test_zeros_become_what_the_directories_have(given, vision, dialect):
+    config = given(vision)
+    found = pretrained.resolve(config)
+    sizes = {"width": 8, "layers": 3, "heads": 2, "mlp": 12}
+    got, expected = fields(found.text, **sizes, positions=40, types=2, eps=1e-7, activation="relu")
+    assert got == expected
+    got, expected = fields(found.vision, **sizes, patch=8, side=16, eps=1e-4, dialect=dialect, activation=vision["hidden_act"])
+    assert got == expected
+    assert found.is_locked and config.text.width == 0, "the configuration given stays as it is"
+    assert pretrained.resolve(found).to_dict() == found.to_dict()
+
+
+def test_without_weights_nothing_changes():
+    config = hvformer.get_config("quickstart")
+    assert pretrained.resolve(config).to_dict() == config.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "has"),
+    [
+        ("text.width", 16, 8),
+        ("text.layers", 4, 3),
+        ("text.positions", 512, 40),
+        ("vision.heads", 4, 2),
+        ("vision.layers", 12, 3),
+        ("vision.patch", 4, 8),
+        ("vision.side", 224, 16),
+    ],
+)
+def test_a_size_that_contradicts_the_weights_is_refused(given, key, value, has):
+    with pytest.raises(WeightError, match=rf"{key}={value}, but .* has {has} \(0 takes what the weights have\)"):
+        pretrained.resolve(given(**{key: value}))
+
+
+def test_fewer_layers_are_allowed(given):
+    found = pretrained.resolve(given(**{"text.layers": 2, "vision.layers": 1}))
+    assert (found.text.layers, found.vision.layers) == (2, 1)
+
+
+def test_other_kinds_and_missing_directories_are_named(given, tmp_path):
+    with pytest.raises(WeightError, match=r"text\.weights=.*bert: this is the configuration of a 'roberta' model"):
+        pretrained.resolve(given(text={**BERT, "model_type": "roberta"}))
+    config = hvformer.get_config("quickstart").unlock()
+    config.vision.weights = str(tmp_path / "nowhere")
+    with pytest.raises(WeightError, match="nowhere is not a directory"):
+        pretrained.resolve(config)
+
+
+def test_sizes_left_out_without_weights_are_named():
+    config = hvformer.get_config("quickstart").unlock()
+    config.text.update({"width": 0, "mlp": 0})
+    with pytest.raises(ValueError, match=r"text\.width, text\.mlp unset: give sizes, or --config\.text\.weights=DIR"):
+        pretrained.resolve(config)
+    config.text.update({"width": 64, "mlp": 64, "max_tokens": 33})
+    with pytest.raises(ValueError, match=r"text\.max_tokens=33 exceeds the text encoder's 32 positions"):
+        pretrained.resolve(config)
+
+
+def filled(module, seed, *inputs):
+    """Parameters of a module, every number another one."""
+    random = np.random.default_rng(seed)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs, train=False))["params"]
+    return jax.tree.map(lambda leaf: random.normal(size=leaf.shape).astype(np.float32), shapes)
+
+
+def encoders(config, objects, vocab_size, seed):
+    """(plan, parameters of the text encoder, of the image encoder) of a resolved configuration."""
+    plan = photo_and_objects(config.vision, objects)
+    ids = np.zeros((1, 4), np.int32)
+    pixels = {slot.name: np.zeros((1, slot.count, slot.side, slot.side, 3), np.float32) for slot in plan}
+    text = filled(Bert(bert_config(config.text, vocab_size)), seed, ids, ids == 0)
+    return plan, text, filled(ViT(vit_config(config.vision, plan, config.vision.layers)), seed + 1, pixels, None)
+
+
+def publish(config, prefix):
+    """Writes random weights for 30 words and a photo into the directories that a configuration names."""
+    plan, text, image = encoders(config, "none", 30, 0)
+    rules = vit_rules(vit_config(config.vision, plan, config.vision.layers), prefix)
+    save_file(write(bert_rules(), text), f"{config.text.weights}/model.safetensors")
+    save_file(write(rules, image), f"{config.vision.weights}/model.safetensors")
+    return text, image
+
+
+@pytest.mark.parametrize(("vision", "prefix"), [(CLIP, "vision_model."), (VIT, "")], ids=["clip", "vit"])
+@pytest.mark.parametrize("layers", [0, 2])
+def test_loaded_parameters_are_the_files_and_the_rest_stays(given, vision, prefix, layers):
+    """Marker rows, position tables of crops, and other parts of the system keep what they were initialised with."""
+    config = given(vision)
+    published = publish(pretrained.resolve(config), prefix)
+    config = config.unlock()
+    config.text.layers = config.vision.layers = layers
+    resolved = pretrained.resolve(config)
+    plan, text, image = encoders(resolved, "detected", 34, 7)
+    head = {"kernel": np.ones((2, 2), np.float32)}
+    found = pretrained.load(resolved, plan, {"text": text, "vision": image, "head": head})
+
+    assert found["head"] is head
+    np.testing.assert_array_equal(found["text"]["embeddings"]["word"][:30], published[0]["embeddings"]["word"])
+    np.testing.assert_array_equal(found["text"]["embeddings"]["word"][30:], text["embeddings"]["word"][30:])
+    np.testing.assert_array_equal(found["vision"]["embeddings"]["position_detected"], image["embeddings"]["position_detected"])
+    special = ("embeddings/word", "embeddings/position_detected")
+    for part, files, own in (("text", published[0], text), ("vision", published[1], image)):
+        got, files, own = (traverse_util.flatten_dict(tree, sep="/") for tree in (found[part], files, own))
+        assert set(got) == set(own)
+        for name in set(got) - set(special):
+            np.testing.assert_array_equal(got[name], files[name])
+
+
+def test_a_system_without_image_encoder_reads_no_image_weights(given):
+    sizes = {"width": 8, "layers": 1, "heads": 2, "mlp": 8, "positions": 32, "weights": ""}
+    resolved = pretrained.resolve(given(**{f"text.{name}": value for name, value in sizes.items()}))
+    params = {"text": {"a": np.ones(1)}}
+    assert pretrained.load(resolved, (), params) == params
