@@ -43,7 +43,9 @@ def get_config(variant: str = "mnre") -> ConfigDict:
 
 def _quickstart(config: ConfigDict) -> None:
     small = {"width": 64, "layers": 2, "heads": 4, "mlp": 256, "init_std": 0.0}
-    config.text.update({**small, "tokenizer": "word", "vocab_size": 80, "max_tokens": 32, "positions": 32, "dropout": 0.0, "attention_dropout": 0.0})
+    config.text.update(
+        {**small, "tokenizer": "word", "vocab_size": 80, "max_tokens": 32, "positions": 32, "dropout": 0.0, "attention_dropout": 0.0}
+    )
     config.vision.update({**small, "dialect": "vit", "patch": 16, "side": 64})
     config.system.heads = 4
     config.data.objects = "none"
@@ -83,4 +85,5 @@ def _reference(config: ConfigDict) -> None:
     config.data.name = "mnre"
     config.data.objects = "grounded"
     config.system.flavour = "reference"
+    config.vision.resize = "cover"  # CLIP's own preprocessing
     config.optim.frozen = ("vision",)  # the released code detaches the image encoder's states

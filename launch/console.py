@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import traceback
 from collections.abc import Iterator
+from typing import NoReturn
 
 from absl import logging as absl_logging
 
@@ -30,9 +32,21 @@ def setup() -> logging.Logger:
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Errors that name what the user can mend end the program with that message alone, exit code 2."""
+    """Errors that name what the user can mend end the program with that message alone, exit code 2.
+
+    Of other ValueErrors those are meant that the library itself raises, of a setting; one from below it keeps its traceback.
+    """
     try:
         yield
     except (RecordError, PictureError, CheckpointError, WeightError, NonFiniteError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(error)
+    except ValueError as error:
+        places = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if not places[-1].startswith("mmre_jax."):
+            raise
+        _end(error)
+
+
+def _end(error: Exception) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)

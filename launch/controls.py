@@ -51,7 +51,9 @@ def main(argv: list[str]) -> None:
             began = time.perf_counter()
             logger.info("---- %s", name)
             try:
-                test = _shuffled(workdir) if name == "shuffled" else loop.train(_changed(_CONFIG.value, CHANGES[name]), workdir / name)["test"]
+                test = (
+                    _shuffled(workdir) if name == "shuffled" else loop.train(_changed(_CONFIG.value, CHANGES[name]), workdir / name)["test"]
+                )
             except loop.Interrupted as stop:
                 logger.info("%s", stop)
                 sys.exit(3)

@@ -70,8 +70,12 @@ def _of_checkpoint() -> tuple[Evaluation, pathlib.Path]:
     outcomes = [outcome(r, str(p.relations[0].label), p.relations[0].score or 0.0, labels) for r, p in pairs]
     seen = frozenset(r.id for r, p in pairs if p.seen)
     about = {**protocol(job.config), "pictures": "shuffled" if _SHUFFLE.value else "own", "step": extractor.step}
-    workdir, _ = extract.locate(_CHECKPOINT.value)
-    out = pathlib.Path(_OUT.value) if _OUT.value else workdir / "evaluation" / (_SPLIT.value + ("_shuffled" if _SHUFFLE.value else ""))
+    directory, _ = extract.locate(_CHECKPOINT.value)
+    out = (
+        pathlib.Path(_OUT.value)
+        if _OUT.value
+        else directory.parent / "evaluation" / (_SPLIT.value + ("_shuffled" if _SHUFFLE.value else ""))
+    )
     return Evaluation(_SPLIT.value, labels, job.task.none, outcomes, seen, report.entity_pairs(train), about), out
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from absl import app, flags
 
 from launch import console
-from mmre_jax.data import builders, source
+from mmre_jax.data import builders, pictures, source
 from mmre_jax.data.pictures import PicturePlan, Slot
 from mmre_jax.data.prepared import ENCODINGS, PreparedError
 from mmre_jax.data.readers import jsonl, mnre
@@ -39,7 +39,7 @@ _ENCODING = flags.DEFINE_enum("encoding", "png", ENCODINGS, "How pixels are stor
 _PHOTO_SIDE = flags.DEFINE_integer("photo_side", 224, "Side of the photos in pixels; 0 for none.", lower_bound=0)
 _CROP_SIDE = flags.DEFINE_integer("crop_side", 128, "Side of the object crops in pixels.", lower_bound=1)
 _CROPS = flags.DEFINE_integer("crops", 3, "Object crops a record, at most; 0 for none.", lower_bound=0)
-_RESIZE = flags.DEFINE_enum("resize", "squash", ("squash", "crop"), "How pictures come to that size (--config.vision.resize in training).")
+_RESIZE = flags.DEFINE_enum("resize", "squash", pictures.RESIZES, "How pictures come to that size (--config.vision.resize in training).")
 _BENCHMARK = flags.DEFINE_bool("benchmark", False, "Time reading a few hundred records as png, as raw and from the files, and stop.")
 
 

@@ -28,14 +28,15 @@ def main(argv: list[str]) -> None:
     logger = console.setup()
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
     try:
-        if not config.train.seeds:
-            loop.train(config, workdir)
-        else:
-            runs = [loop.train(_with_seed(config, seed), workdir / f"seed_{seed}") for seed in config.train.seeds]
-            summary = loop.summarise(runs)
-            loop.write_json(workdir / "metrics.json", summary)
-            for name, value in summary["test"].items():
-                logger.info("test %s over seeds %s: %.4f +- %.4f", name, summary["seeds"], value["mean"], value["std"])
+        with console.user_errors():
+            if not config.train.seeds:
+                loop.train(config, workdir)
+            else:
+                runs = [loop.train(_with_seed(config, seed), workdir / f"seed_{seed}") for seed in config.train.seeds]
+                summary = loop.summarise(runs)
+                loop.write_json(workdir / "metrics.json", summary)
+                for name, value in summary["test"].items():
+                    logger.info("test %s over seeds %s: %.4f +- %.4f", name, summary["seeds"], value["mean"], value["std"])
     except loop.Interrupted as stop:
         logger.info("%s", stop)
         sys.exit(3)

@@ -174,8 +174,8 @@ def load(path: str | os.PathLike[str], devices: int = 1) -> Extractor:
     Raises:
       CheckpointError: if there is no checkpoint, or it is of another format or version.
     """
-    workdir, step = locate(path)
-    with Checkpoints(workdir, read_only=True) as checkpoints:
+    directory, step = locate(path)
+    with Checkpoints(directory, read_only=True) as checkpoints:
         job = restore_job(checkpoints.meta(step))
         variables = checkpoints.restore_variables(step, shapes(job))
     mapped = local_devices(devices)
@@ -183,26 +183,26 @@ def load(path: str | os.PathLike[str], devices: int = 1) -> Extractor:
 
 
 def locate(path: str | os.PathLike[str]) -> tuple[pathlib.Path, int]:
-    """(workdir, step) of a workdir or of a step's directory in it.
+    """(directory of the steps, step) of a run's workdir, or of one step's directory, which may have been copied anywhere.
 
     Raises:
       CheckpointError: if there is no checkpoint, or a part of it is lost.
     """
     folder = pathlib.Path(path).expanduser().resolve()
-    if folder.parent.name == FOLDER and folder.name.isdigit() and folder.is_dir():
-        workdir, step = folder.parent.parent, int(folder.name)
+    if folder.name.isdigit() and ((folder / "meta").is_dir() or folder.parent.name == FOLDER) and folder.is_dir():
+        directory, step = folder.parent, int(folder.name)
     elif (folder / FOLDER).is_dir():
-        with Checkpoints(folder, read_only=True) as checkpoints:
+        with Checkpoints(folder / FOLDER, read_only=True) as checkpoints:
             best, latest = checkpoints.best(), checkpoints.latest()
         if latest is None:
             raise CheckpointError(f"{folder}: the run has no complete checkpoint yet")
-        workdir, step = folder, latest if best is None else best
+        directory, step = folder / FOLDER, latest if best is None else best
     else:
-        raise CheckpointError(f"{path}: neither a run's workdir nor the directory {FOLDER}/STEP in one")
-    found = workdir / FOLDER / str(step)
+        raise CheckpointError(f"{path}: neither a run's workdir nor the directory of a step, named by its number")
+    found = directory / str(step)
     if lost := [part for part in ("meta", "variables") if not (found / part).is_dir()]:
         raise CheckpointError(f"{found}: incomplete checkpoint: {' and '.join(lost)} missing")
-    return workdir, step
+    return directory, step
 
 
 def shapes(job: Job) -> Any:

@@ -1,6 +1,7 @@
 """Strict JAX for the whole suite: two simulated devices, no silent dtype or rank promotion; and one small trained run for all tests."""
 
 import os
+import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
@@ -12,11 +13,15 @@ import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Tests compile the same small programs over and over. A worker has its own cache: one might read what another is just writing.
+CACHE = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "xla" / os.environ.get("PYTEST_XDIST_WORKER", "main")
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
+jax.config.update("jax_persistent_compilation_cache_min_compile_time_secs", 0.3)
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """The workdir, to be read only, of a run of seconds: HVFormer with object crops on 64 scenes."""
+    """The workdir of a run of seconds, HVFormer with object crops on 64 scenes. Its checkpoints are to be left as they are."""
     from configs import hvformer
     from mmre_jax.training import loop
 

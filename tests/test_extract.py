@@ -51,7 +51,7 @@ def untrained(trained, tmp_path):
         config.update_from_flattened_dict(changes)
         train = datasets.open_records(config.data, "train")
         job = new_job(config.lock(), train)
-        with Checkpoints(tmp_path / "run") as checkpoints:
+        with Checkpoints(tmp_path / "run" / "checkpoints") as checkpoints:
             checkpoints.save(1, initial_state(job, make_split(job, train), 1), job.meta())
         return tmp_path / "run"
 
@@ -211,7 +211,7 @@ def test_a_checkpoint_is_self_contained(trained, extractor, records, tmp_path):
 
 
 def test_where_there_is_no_checkpoint(trained, extractor, tmp_path):
-    with pytest.raises(CheckpointError, match="nowhere: neither a run's workdir nor the directory checkpoints/STEP in one"):
+    with pytest.raises(CheckpointError, match="nowhere: neither a run's workdir nor the directory of a step"):
         mmre_jax.load(tmp_path / "nowhere")
     (tmp_path / "early" / "checkpoints").mkdir(parents=True)
     with pytest.raises(CheckpointError, match="no complete checkpoint yet"):

@@ -15,14 +15,13 @@ from ml_collections import ConfigDict
 from mmre_jax import systems
 from mmre_jax.analysis.peaks import peak_of
 from mmre_jax.data import datasets
-from mmre_jax.data.loader import Order, batches
+from mmre_jax.data.loader import Order
 from mmre_jax.training import loop
 from mmre_jax.training.evaluate import Split, make_split
-from mmre_jax.training.optim import make_optimizer
-from mmre_jax.training.parallel import AXIS, Devices, local_devices
+from mmre_jax.training.parallel import Devices, local_devices
+from mmre_jax.training.run import mapped_step, train_stream
 from mmre_jax.training.setup import Job, new_job, protocol, versions
 from mmre_jax.training.state import TrainState
-from mmre_jax.training.step import make_train_step
 
 ROUNDS = 5  # dtypes take turns so often, so that a machine that slows down slows all of them
 FILLED = 8  # steps of the loop that live on what was loaded ahead, and are not timed
@@ -50,7 +49,7 @@ class Setup:
 
     @classmethod
     def of(cls, config: ConfigDict, steps: int) -> Setup:
-        """As `training.loop.train` does, for runs of up to `steps` steps."""
+        """As `training.loop.train` does."""
         records = datasets.open_records(config.data, "train")
         job = new_job(config, records)
         config = job.config
@@ -61,18 +60,7 @@ class Setup:
 
     def stream(self, first: int, last: int) -> Iterator[Any]:
         """The batches of steps [first, last), on the host."""
-        data, split = self.job.config.data, self.split
-        return batches(
-            self.order,
-            split.records,
-            self.job.task,
-            split.pictures,
-            first=first,
-            last=last,
-            picture_of=split.picture_of,
-            workers=data.workers,
-            threads=data.threads,
-        )
+        return train_stream(self.job, self.order, self.split, first, last)
 
     def examples(self) -> dict[int, Any]:
         """A real batch, on the devices, of every length that occurs."""
@@ -85,16 +73,14 @@ class Trainer:
 
     def __init__(self, setup: Setup, dtype: str, start: TrainState, examples: Mapping[int, Any]) -> None:
         config, devices = _with_dtype(setup.job.config, dtype), setup.devices
-        task, total = setup.job.task, setup.order.steps * config.train.epochs
+        task = setup.job.task
         system = systems.build(config, vocab_size=task.encoder.vocab_size, outputs=len(task.labels))
-        accumulate = config.optim.accumulate
-        step = make_train_step(system, make_optimizer(config.optim, start.params, total), axis=AXIS, accumulate=accumulate)
-        mapped = devices.map(lambda s, b, k: step(s, b, jax.random.wrap_key_data(k)), donate=(0,))
+        job = dataclasses.replace(setup.job, config=config, system=system)
+        mapped, self._key = mapped_step(job, devices, start.params, setup.order.steps * config.train.epochs)
         self.dtype = dtype
         self.state = devices.replicate(start)
-        self._key = devices.replicate(jax.random.key_data(jax.random.key(config.train.seed + 1)))
         self.programs = {
-            length: _compile(mapped, (self.state, batch, self._key), devices.count, counted=accumulate == 1)
+            length: _compile(mapped, (self.state, batch, self._key), devices.count, counted=config.optim.accumulate == 1)
             for length, batch in examples.items()
         }
 
@@ -192,7 +178,9 @@ def _loader_rate(setup: Setup, steps: int) -> float:
     began = time.perf_counter()
     for _ in range(steps - 1):
         next(stream)
-    return (steps - 1) * setup.order.batch / (time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    next(stream, None)  # lets worker processes end by themselves
+    return (steps - 1) * setup.order.batch / seconds
 
 
 def _in_turns(trainers: Sequence[Trainer], batch: Any, steps: int) -> dict[str, list[float]]:
@@ -267,6 +255,7 @@ def _loop_row(setup: Setup, trainer: Trainer, steps: int, rows: Sequence[Mapping
         expected += alone[tokens(batch)]
     jax.block_until_ready(metrics)
     seconds = time.perf_counter() - began
+    next(stream, None)
     rate = (steps - filled) / seconds
     return {
         "dtype": trainer.dtype,

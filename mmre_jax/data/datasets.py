@@ -38,7 +38,9 @@ def open_records(data: ConfigDict, split: str) -> Sequence[Record]:
         raise ValueError(f"data.name is one of {', '.join(NAMES)}, found {data.name!r}")
     root = pathlib.Path(data.root).expanduser()
     if not data.root or not root.is_dir():
-        raise RecordError(f"data.root={data.root!r} is not a folder: give the folder of {data.name!r} with --config.data.root")
+        raise RecordError(
+            f"data.root={data.root!r} is not a folder: give the folder of {data.name!r} (--config.data.root, or --root in launch.evaluate)"
+        )
     if data.name == "prepared":
         return PreparedSource(root, split)
     if data.name == "jsonl":

@@ -24,7 +24,7 @@ from mmre_jax.records import Box, Record
 
 MAX_PIXELS = 50_000_000
 SOURCES = ("photo", "detected", "grounded")
-RESIZES = ("squash", "crop")
+RESIZES = ("squash", "crop", "cover")
 Image.init()  # Pillow loads its decoders late, and refuses to be told the name of one it has not loaded
 # No format whose decoder starts another program (EPS runs Ghostscript).
 _FORMATS = tuple(name for name in ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM") if name in Image.OPEN)
@@ -58,8 +58,9 @@ class Slot:
     """One entry of a picture plan: `count` pictures of `side` x `side` pixels.
 
     `source` is the whole photo, or the record's first `count` regions found by a detector ('detected') or by a text query
-    ('grounded'). `resize`: 'squash' makes the picture side x side whatever its shape; 'crop' makes its shorter side 256/224 of
-    `side` and keeps the centre. `mean` and `std` (per channel, for pixels in [0, 1]) are applied on the device.
+    ('grounded'). `mean` and `std` (per channel, for pixels in [0, 1]) are applied on the device.
+    `resize`: 'squash' makes the picture side x side whatever its shape; 'crop' makes its shorter side 256/224 of `side` and keeps the
+    centre, as ImageNet models do; 'cover' makes its shorter side `side` and keeps the centre, as CLIP does.
 
     Raises:
       ValueError: a field outside its values.
@@ -203,7 +204,7 @@ def fit(image: Image.Image, side: int, resize: str) -> np.ndarray:
     Args:
       image: any size.
       side: side of the result in pixels.
-      resize: 'squash' or 'crop', see `Slot`. 'crop' rounds as torchvision's Resize and CenterCrop do.
+      resize: see `Slot`. 'crop' and 'cover' round as torchvision's Resize and CenterCrop do.
 
     Returns:
       uint8 [side, side, 3].
@@ -211,7 +212,7 @@ def fit(image: Image.Image, side: int, resize: str) -> np.ndarray:
     if resize == "squash":
         return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
     # One resampling of the part that stays: the whole of a 1 x 50,000 picture, enlarged, would not fit in memory.
-    target = round(side * 256 / 224)
+    target = side if resize == "cover" else round(side * 256 / 224)
     shorter = min(image.size)
     scaled = [max(target * length // shorter, side) for length in image.size]
     starts = [round((length - side) / 2) for length in scaled]

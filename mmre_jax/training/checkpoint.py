@@ -1,4 +1,4 @@
-"""Self-contained checkpoints through Orbax: <workdir>/checkpoints/<step>/{variables, optimiser, meta}.
+"""Self-contained checkpoints through Orbax: WORKDIR/checkpoints/STEP/{variables, optimiser, meta}.
 
 `meta` holds the resolved configuration, the labels, the tokenizer and the picture plan, so that a step's directory alone is enough to
 extract with. The position of the loader is the step (see data/loader.py).
@@ -6,8 +6,9 @@ extract with. The position of the loader is the step (see data/loader.py).
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import flax.serialization
@@ -26,10 +27,16 @@ class CheckpointError(ValueError):
 
 
 class Checkpoints:
-    """The checkpoints of one run: the latest and the best by dev score are kept. A context manager; saves in the background."""
+    """The checkpoints of one run: the latest and the best by dev score are kept. A context manager; saves in the background.
 
-    def __init__(self, workdir: str | pathlib.Path, *, read_only: bool = False) -> None:
-        self.directory = pathlib.Path(workdir).resolve() / FOLDER
+    Args:
+      directory: holds a folder per step; a run's is WORKDIR/checkpoints.
+
+    Reading damaged files raises CheckpointError, whatever the method.
+    """
+
+    def __init__(self, directory: str | pathlib.Path, *, read_only: bool = False) -> None:
+        self.directory = pathlib.Path(directory).resolve()
         policies = ocp.checkpoint_managers
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy(
@@ -39,7 +46,11 @@ class Checkpoints:
             create=not read_only,
             read_only=read_only,
         )
-        handlers = {"variables": ocp.StandardCheckpointHandler(), "optimiser": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
+        handlers = {
+            "variables": ocp.StandardCheckpointHandler(),
+            "optimiser": ocp.StandardCheckpointHandler(),
+            "meta": ocp.JsonCheckpointHandler(),
+        }
         self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
     def __enter__(self) -> Checkpoints:
@@ -58,7 +69,8 @@ class Checkpoints:
         return max(scored)[1] if scored else None
 
     def _metrics(self, step: int) -> float | None:
-        found = self._manager.metrics(step)
+        with _damage(self.directory / str(step)):
+            found = self._manager.metrics(step)
         return None if found is None else _score(found)
 
     def save(self, step: int, state: TrainState, meta: Mapping[str, Any], score: float | None = None) -> None:
@@ -75,7 +87,8 @@ class Checkpoints:
 
     def meta(self, step: int) -> dict[str, Any]:
         """The metadata saved with a step."""
-        return dict(self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
+        with _damage(self.directory / str(step)):
+            return dict(self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
 
     def restore(self, step: int, state: TrainState) -> TrainState:
         """The state of a step, on the host.
@@ -108,12 +121,24 @@ class Checkpoints:
         return self._restore(step, {"variables": variables})["variables"]
 
     def _restore(self, step: int, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        saved = self._manager.item_metadata(step)
-        for name, tree in wanted.items():
-            _compare(f"{self.directory / str(step)}/{name}", tree, saved[name])
         targets = {name: jax.tree.map(lambda x: np.empty(x.shape, x.dtype), tree) for name, tree in wanted.items()}
-        restored = self._manager.restore(step, args=ocp.args.Composite(**{k: ocp.args.StandardRestore(v) for k, v in targets.items()}))
-        return {name: restored[name] for name in wanted}
+        with _damage(self.directory / str(step)):
+            saved = self._manager.item_metadata(step)
+            for name, tree in wanted.items():
+                _compare(f"{self.directory / str(step)}/{name}", tree, saved[name])
+            restored = self._manager.restore(step, args=ocp.args.Composite(**{k: ocp.args.StandardRestore(v) for k, v in targets.items()}))
+            return {name: restored[name] for name in wanted}
+
+
+@contextlib.contextmanager
+def _damage(where: pathlib.Path) -> Iterator[None]:
+    """What Orbax raises on files that are cut short or missing, as one kind of error."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise CheckpointError(f"{where}: the checkpoint is damaged or incomplete ({type(error).__name__}: {str(error)[:300]})") from error
 
 
 def _score(metrics: Mapping[str, float]) -> float:

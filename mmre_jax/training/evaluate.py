@@ -14,7 +14,7 @@ from tqdm import tqdm
 from mmre_jax.data import datasets
 from mmre_jax.data.loader import Order, batches, shuffled_pictures
 from mmre_jax.data.source import PictureSource, RecordSource
-from mmre_jax.records import Record, Relation
+from mmre_jax.records import Record, RecordError, Relation
 from mmre_jax.tasks import relation
 from mmre_jax.training.parallel import Devices
 from mmre_jax.training.setup import Job
@@ -37,8 +37,14 @@ def make_split(job: Job, records: RecordSource, *, shuffled: bool = False, data:
     Args:
       shuffled: show other records' pictures (the visual shuffle).
       data: section of a configuration that says where the records come from; the job's own if None.
+
+    Raises:
+      RecordError: for a pair without a label, which can be neither learnt from nor scored.
     """
     examples = relation.examples(records)
+    for record in examples:
+        if record.relations[0].label is None:
+            raise RecordError(f"{record.origin or record.id}: relations: a pair without a label can be neither learnt from nor scored")
     lengths = np.array([job.task.length(record) for record in examples], np.int64)
     pictures = datasets.open_pictures(job.system.plan, job.config.data if data is None else data)
     return Split(examples, lengths, pictures, shuffled_pictures(len(examples), job.config.train.seed) if shuffled else None)

@@ -2,48 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import pathlib
-import signal
-import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from mmre_jax.data import datasets
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.picture_report import PictureReport, check
 from mmre_jax.data.pictures import PictureError
 from mmre_jax.training import state as state_lib
-from mmre_jax.training.checkpoint import CheckpointError, Checkpoints, differences
-from mmre_jax.training.evaluate import Predictor, Split, headline, make_predictor, make_split
+from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, differences
+from mmre_jax.training.evaluate import Split, headline, make_split
 from mmre_jax.training.log import MetricLog, write_json
-from mmre_jax.training.optim import make_optimizer, schedule
-from mmre_jax.training.parallel import AXIS, Devices, local_devices
+from mmre_jax.training.optim import make_optimizer
+from mmre_jax.training.parallel import Devices, local_devices
+from mmre_jax.training.run import Interrupted, NonFiniteError, Run
 from mmre_jax.training.setup import Job, new_job, protocol, restore_job, versions
 from mmre_jax.training.state import TrainState
-from mmre_jax.training.step import make_train_step
 from mmre_jax.weights import pretrained
+
+__all__ = ["Interrupted", "NonFiniteError", "Run", "initial_state", "summarise", "train"]
 
 logger = logging.getLogger(__name__)
 
 # Settings that may differ between a run and its continuation: they change no number that was or will be computed.
 FREE_KEYS = ("train.max_steps", "train.log_every", "train.save_every", "train.compilation_cache", "train.eval_batch", "train.init_from")
 FREE_SECTIONS = ("data.root", "data.workers", "data.threads", "data.require_images", "parallel.devices", "text.weights", "vision.weights")
-
-
-class NonFiniteError(RuntimeError):
-    """The loss or its gradient was not finite."""
-
-
-class Interrupted(RuntimeError):
-    """The run stopped early, on purpose or by a signal, with a checkpoint to go on from."""
 
 
 def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]:
@@ -81,7 +70,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
     total_steps = order.steps * config.train.epochs
     log_start(job, splits, report, order, devices)
 
-    with Checkpoints(workdir) as checkpoints, MetricLog(workdir) as log:
+    with Checkpoints(workdir / FOLDER) as checkpoints, MetricLog(workdir) as log:
         # ---- state: resume, initialise or fresh
         state = initial_state(job, splits["train"], total_steps)
         start = checkpoints.latest()
@@ -119,151 +108,6 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
     return metrics
 
 
-@dataclasses.dataclass
-class Run:
-    """The moving parts of a run."""
-
-    job: Job
-    devices: Devices
-    order: Order
-    splits: dict[str, Split]
-    checkpoints: Checkpoints
-    log: MetricLog
-    total_steps: int
-
-    def __post_init__(self) -> None:
-        self.predictor: Predictor = make_predictor(self.job, self.devices)
-        self.history: dict[int, dict[str, Any]] = {}
-        self.seconds = {"steps": 0.0, "waiting": 0.0, "count": 0.0}
-
-    def fit(self, state: TrainState, start: int) -> None:
-        """Steps [start, total_steps)."""
-        config = self.job.config
-        self.history = {row["step"]: row["val"] for row in self.log.rows() if "val" in row}
-        step_fn = self._compiled_step(state)
-        key = self.devices.replicate(jax.random.key_data(jax.random.key(config.train.seed + 1)))
-        stream = self._stream(start)
-        rates = schedule(config.optim, self.total_steps)
-        bar = tqdm(total=self.total_steps, initial=start, desc="train", unit="step", mininterval=1.0)
-        with StopSignal() as stop, bar:
-            for step in range(start, self.total_steps):
-                began = time.perf_counter()
-                batch = next(stream)
-                waited = time.perf_counter()
-                state, metrics = step_fn(state, batch, key)
-                if jax.default_backend() == "cpu":  # steps in flight with callbacks can starve each other of threads there
-                    jax.block_until_ready(metrics)
-                self._clock(step - start, time.perf_counter() - began, waited - began)
-                bar.update()
-                done = step + 1
-                if done % config.train.log_every == 0 or done == self.total_steps or done % self.order.steps == 0:
-                    means = self.devices.first(metrics)
-                    self._check_finite(state, step)
-                    bar.set_postfix(loss=f"{means['loss']:.3f}")
-                    self.log.write(done, {"train": {k: float(v) for k, v in means.items()}, "lr": float(rates(step))})
-                self._save(state, done)
-                if stop.asked or done == config.train.max_steps:
-                    self._save(state, done, force=True)
-                    self.checkpoints.wait()
-                    raise Interrupted(f"stopped after step {done} of {self.total_steps}; the same command goes on from there")
-        self.checkpoints.wait()
-
-    def _compiled_step(self, state: TrainState) -> Callable[..., Any]:
-        config = self.job.config
-        tx = make_optimizer(config.optim, state.params, self.total_steps)
-        step = make_train_step(self.job.system, tx, axis=AXIS, accumulate=config.optim.accumulate)
-        return self.devices.map(lambda s, b, k: step(s, b, jax.random.wrap_key_data(k)), donate=(0,))
-
-    def _stream(self, start: int) -> Iterator[Any]:
-        config, split = self.job.config, self.splits["train"]
-        stream = batches(
-            self.order,
-            split.records,
-            self.job.task,
-            split.pictures,
-            first=start,
-            last=self.total_steps,
-            picture_of=split.picture_of,
-            process=jax.process_index(),
-            processes=jax.process_count(),
-            workers=config.data.workers,
-            threads=config.data.threads,
-        )
-        return self.devices.prefetch(stream)
-
-    def _save(self, state: TrainState, done: int, force: bool = False) -> None:
-        """Evaluates and saves at an epoch's end; saves alone every train.save_every steps."""
-        every = self.job.config.train.save_every
-        if done % self.order.steps == 0 or done == self.total_steps:
-            self._check_finite(state, done - 1)
-            if done not in self.history:
-                self.history[done] = self.predictor.score(state.variables(), self.splits["val"], "val")
-                self.log.write(done, {"val": self.history[done]})
-                logger.info("epoch %d, step %d, val: %s", done // self.order.steps, done, headline(self.history[done]))
-            self.checkpoints.save(done, self.devices.first(state), self.job.meta(), self.history[done]["micro"]["f1"])
-        elif force or (every and done % every == 0):
-            self._check_finite(state, done - 1)
-            self.checkpoints.save(done, self.devices.first(state), self.job.meta())
-
-    def _check_finite(self, state: TrainState, step: int) -> None:
-        """Stops a run that failed at or before `step`: the state as it was before the failing step is kept, and saved for inspection."""
-        failed = int(self.devices.first(state.failed))
-        if failed < 0:
-            return
-        ids = [self.splits["train"].records[i].id for i in self.order.at(failed)]
-        host = self.devices.first(state).replace(step=np.int32(failed), failed=np.int32(-1))
-        folder = self.checkpoints.directory.parent / "non_finite"
-        with Checkpoints(folder) as kept:
-            kept.save(failed, host, self.job.meta())
-        raise NonFiniteError(
-            f"step {failed}: the loss or its gradient is not finite (noticed after step {step}). The state before it is in {folder}. "
-            f"Its records: {', '.join(ids)}"
-        )
-
-    def _clock(self, since_start: int, took: float, waited: float) -> None:
-        if since_start >= 2 * len(self.job.config.data.buckets):  # the first steps compile
-            for name, value in (("steps", took), ("waiting", waited), ("count", 1.0)):
-                self.seconds[name] += value
-
-    def speed(self) -> dict[str, float]:
-        """Steps and records a second after the first steps, and the share of that time spent waiting for data."""
-        steps, count = self.seconds["steps"], self.seconds["count"]
-        if not count:
-            return {}
-        rate = count / steps
-        return {
-            "steps_per_second": rate,
-            "records_per_second": rate * self.order.batch,
-            "waiting_for_data": self.seconds["waiting"] / steps,
-        }
-
-
-class StopSignal:
-    """Turns the first SIGTERM or SIGINT into a question asked between steps; a second one acts at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> StopSignal:
-        try:
-            self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
-        except ValueError:  # only the main thread may: elsewhere a run cannot be stopped by signals
-            logger.info("not in the main thread: signals do not stop this run gracefully")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, *_: object) -> None:
-        self.asked = True
-        self._restore()
-
-
 def initial_state(job: Job, split: Split, total_steps: int) -> TrainState:
     """Random parameters, encoders filled from their directories, optimiser state for what is trained; on the host's first device."""
     order = Order(split.lengths[:1], 1, job.config.data.buckets, train=False)
@@ -276,10 +120,14 @@ def initial_state(job: Job, split: Split, total_steps: int) -> TrainState:
 
 def initialise_from(path: str, state: TrainState) -> TrainState:
     """The state with the variables of a checkpoint (a run's workdir: its best step)."""
-    with Checkpoints(path, read_only=True) as source:
-        step = source.best() or source.latest()
-        if step is None:
-            raise CheckpointError(f"train.init_from={path}: there is no checkpoint")
+    directory = pathlib.Path(path).expanduser() / FOLDER
+    if not directory.is_dir():
+        raise CheckpointError(f"train.init_from={path}: not the workdir of a run: there is no folder {FOLDER}")
+    with Checkpoints(directory, read_only=True) as source:
+        best, latest = source.best(), source.latest()
+        if latest is None:
+            raise CheckpointError(f"train.init_from={path}: there is no complete checkpoint")
+        step = latest if best is None else best
         variables = source.restore_variables(step, jax.eval_shape(state.variables))
     logger.info("initialised from step %d of %s", step, path)
     params = variables.pop("params")

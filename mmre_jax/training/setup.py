@@ -65,6 +65,8 @@ def restore_job(meta: Mapping[str, Any]) -> Job:
     """
     if meta.get("format") != FORMAT:
         raise CheckpointError(f"the checkpoint has format {meta.get('format')!r}, this version reads {FORMAT}")
+    if lacking := {"config", "labels", "none", "tokenizer", "plan"} - meta.keys():
+        raise CheckpointError(f"the checkpoint's metadata lacks {', '.join(sorted(lacking))}")
     job = _job(ConfigDict(_tuples(meta["config"])).lock(), tuple(meta["labels"]), meta["none"], meta["tokenizer"])
     if plan_to_json(job.system.plan) != meta["plan"]:
         raise CheckpointError(f"the checkpoint's picture plan {meta['plan']} is not this version's {plan_to_json(job.system.plan)}")
@@ -72,6 +74,8 @@ def restore_job(meta: Mapping[str, Any]) -> Job:
 
 
 def _job(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: str) -> Job:
+    if config.text.max_tokens > config.data.buckets[-1]:
+        raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the largest of data.buckets={config.data.buckets}")
     if config.task.name != "relation":
         raise ValueError(f"task.name is relation, found {config.task.name!r}")
     encoder = TextEncoder(tokenizer, config.text.max_tokens, released_markers=config.system.flavour == "reference")

@@ -1,8 +1,12 @@
-"""Reads a model directory in transformers' format, config.json and safetensors, without torch and without running pickles."""
+"""Reads a model directory in transformers' format: config.json and safetensors, or, with PyTorch installed, a pytorch_model.bin.
+
+No pickled code is run: PyTorch reads .bin files in its mode for tensors alone.
+"""
 
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +42,7 @@ def read_directory(directory: str | Path) -> tuple[dict[str, Any], dict[str, np.
     fp32, other dtypes stay.
 
     Raises:
-      WeightError: the directory or a file in it is missing or damaged, or there is only a pickled pytorch_model.bin.
+      WeightError: the directory or a file in it is missing or damaged, or there is only a pytorch_model.bin and no PyTorch to read it.
     """
     directory = Path(directory)
     return read_config(directory), read_tensors(directory)
@@ -59,10 +63,7 @@ def read_tensors(directory: str | Path) -> dict[str, np.ndarray]:
     if (directory / _INDEX).is_file():
         return _read_shards(directory)
     if (directory / _PICKLE).is_file():
-        raise WeightError(
-            f"{directory} has its weights only as {_PICKLE}, a pickle, which can run code when it is read. Convert it where you "
-            "trust it: python -c \"from transformers import AutoModel; AutoModel.from_pretrained('DIR').save_pretrained('OUT')\""
-        )
+        return _read_pickle(directory / _PICKLE)
     raise WeightError(f"{directory} holds no weights; expected {_SINGLE}, or {_INDEX} with its shards")
 
 
@@ -90,6 +91,20 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     except safetensors.SafetensorError as error:
         raise WeightError(f"{path} is not a readable safetensors file (damaged or cut short?): {error}") from error
     return {name: _array(path, name, entry) for name, entry in found}
+
+
+def _read_pickle(path: Path) -> dict[str, np.ndarray]:
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise WeightError(f"{path} is a pickle, which takes PyTorch to read: pip install 'mmre_jax[torch]', or give safetensors") from error
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise WeightError(f"{path} holds more than tensors, or is damaged: {str(error)[:200]}") from error
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise WeightError(f"{path} does not hold a dictionary of tensors")
+    return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in found.items()}
 
 
 def _array(path: Path, name: str, entry: dict[str, Any]) -> np.ndarray:

@@ -171,14 +171,14 @@ def test_squash_is_a_plain_resize(width, height, side):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(8, 300), st.integers(8, 300), st.sampled_from([28, 32, 56]))
-def test_crop_is_resize_then_centre_crop(width, height, side):
+@given(st.integers(8, 300), st.integers(8, 300), st.sampled_from([28, 32, 56]), st.sampled_from(["crop", "cover"]))
+def test_crop_and_cover_are_resize_then_centre_crop(width, height, side, resize):
     image = Image.fromarray(noise(width, height) // 2 + 64)  # without overshoots, which Pillow clips between its two passes
-    target = round(side * 256 / 224)
+    target = round(side * 256 / 224) if resize == "crop" else side
     w, h = (target, target * height // width) if width <= height else (target * width // height, target)
     left, top = round((w - side) / 2), round((h - side) / 2)
     expected = np.asarray(image.resize((w, h), Image.Resampling.BICUBIC).crop((left, top, left + side, top + side)))
-    assert np.abs(fit(image, side, "crop").astype(int) - expected).max() <= 2
+    assert np.abs(fit(image, side, resize).astype(int) - expected).max() <= 2
 
 
 def test_a_needle_costs_no_memory():

@@ -14,9 +14,7 @@ random = np.random.default_rng(0)
 STATES = random.normal(size=(B, L, D)).astype(np.float32)
 MARKERS = np.array([[0, 3], [5, 2], [1, 1], [4, 0]], np.int32)
 HEAD = RelationHead(R)
-PARAMS = jax.tree.map(
-    lambda p: random.normal(size=p.shape).astype(np.float32), HEAD.init(jax.random.key(0), STATES, MARKERS)["params"]
-)
+PARAMS = jax.tree.map(lambda p: random.normal(size=p.shape).astype(np.float32), HEAD.init(jax.random.key(0), STATES, MARKERS)["params"])
 
 
 def logits_of(states: Any, markers: Any = MARKERS) -> jax.Array:

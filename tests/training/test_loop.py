@@ -11,7 +11,7 @@ import pytest
 from configs import hvformer
 from mmre_jax.records import Mention, Record, Relation
 from mmre_jax.training import loop
-from mmre_jax.training.checkpoint import CheckpointError, Checkpoints
+from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.setup import new_job
 
 
@@ -28,8 +28,8 @@ def config(**changes):
     return found.lock()
 
 
-def arrays(workdir, step):
-    with Checkpoints(workdir, read_only=True) as checkpoints:
+def arrays(workdir, step, folder=FOLDER):
+    with Checkpoints(workdir / folder, read_only=True) as checkpoints:
         restored = checkpoints._manager.restore(step)
     return restored["variables"], restored["optimiser"]
 
@@ -52,7 +52,7 @@ def test_a_run_leaves_what_it_promises(whole):
     assert [row["step"] for row in rows if "val" in row] == [6, 12]
     assert all(np.isfinite(row["train"]["loss"]) for row in rows if "train" in row)
     assert list((workdir / "tensorboard").glob("events.out.tfevents.*"))
-    with Checkpoints(workdir, read_only=True) as checkpoints:
+    with Checkpoints(workdir / FOLDER, read_only=True) as checkpoints:
         assert checkpoints.latest() == 12
         assert checkpoints.best() == saved["best_step"]
         best = max(row["val"]["micro"]["f1"] for row in rows if "val" in row)
@@ -83,7 +83,7 @@ def test_a_signal_stops_after_the_step_with_a_checkpoint(tmp_path):
         patch.setattr(loop.Run, "_clock", interrupt)
         with pytest.raises(loop.Interrupted, match="after step 1 of 12"):
             loop.train(config(), tmp_path)
-    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    with Checkpoints(tmp_path / FOLDER, read_only=True) as checkpoints:
         assert checkpoints.latest() == 1
 
 
@@ -123,8 +123,8 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_records(tmp_path):
         loop.train(config(**{"optim.lr": 1e30, "optim.clip": 0.0, "optim.warmup": 0.0}), tmp_path)
     with Checkpoints(tmp_path / "non_finite", read_only=True) as checkpoints:
         step = checkpoints.latest()
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays(tmp_path / "non_finite", step)[0]))
-    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays(tmp_path, step, "non_finite")[0]))
+    with Checkpoints(tmp_path / FOLDER, read_only=True) as checkpoints:
         assert checkpoints.latest() is None, "a failed state is never a checkpoint to resume from"
 
 
@@ -142,7 +142,8 @@ def write_jsonl(folder, image):
     for split, count in (("train", 16), ("val", 4), ("test", 4)):
         pair = Relation(Mention(0, 1), Mention(2, 3), "likes")
         records = [
-            Record(id=f"{split}{i}", words=("anna", "likes", "bert"), image=str(image), relations=(pair,) * (i % 2 + 1)) for i in range(count)
+            Record(id=f"{split}{i}", words=("anna", "likes", "bert"), image=str(image), relations=(pair,) * (i % 2 + 1))
+            for i in range(count)
         ]
         jsonl.write(records, folder / f"{split}.jsonl")
 

@@ -1,6 +1,7 @@
 """Model directories: whole, sharded, damaged, pickled."""
 
 import json
+import sys
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -51,10 +52,26 @@ def test_half_precision_becomes_float32(tmp_path: Path) -> None:
     assert_same(read_tensors(tmp_path), {"F16": values, "BF16": values})
 
 
-def test_a_pickle_is_never_opened_and_the_error_says_what_to_do(tmp_path: Path) -> None:
-    (directory(tmp_path) / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    with pytest.raises(WeightError, match=r"pytorch_model\.bin, a pickle.*save_pretrained"):
+def test_a_pickle_of_tensors_is_read_by_pytorch_and_no_code_in_it_is_run(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    path = directory(tmp_path) / "pytorch_model.bin"
+    torch.save({"half": torch.tensor([1.5, 2.0], dtype=torch.bfloat16), "ids": torch.arange(3)}, path)
+    found = read_tensors(tmp_path)
+    assert_same(found, {"half": np.array([1.5, 2.0], np.float32), "ids": np.arange(3)})
+    path.write_bytes(f"cos\nsystem\n(S'touch {tmp_path / 'ran'}'\ntR.".encode())
+    with pytest.raises(WeightError, match=r"pytorch_model\.bin holds more than tensors, or is damaged"):
         read_directory(tmp_path)
+    assert not (tmp_path / "ran").exists()
+    torch.save([1, 2], path)
+    with pytest.raises(WeightError, match="does not hold a dictionary of tensors"):
+        read_tensors(tmp_path)
+
+
+def test_without_pytorch_a_pickle_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (directory(tmp_path) / "pytorch_model.bin").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(WeightError, match=r"takes PyTorch to read: pip install 'mmre_jax\[torch\]'"):
+        read_tensors(tmp_path)
 
 
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:

@@ -109,9 +109,7 @@ def format_record(record: Record, root: str | os.PathLike[str]) -> str:
         "relations": [
             _filled({"head": _span(r.head), "tail": _span(r.tail), "label": r.label, "score": r.score}) for r in record.relations
         ],
-        "triples": [
-            _filled({"mention": _span(t.mention), "label": t.label, "box": list(t.box), "score": t.score}) for t in record.triples
-        ],
+        "triples": [_filled({"mention": _span(t.mention), "label": t.label, "box": list(t.box), "score": t.score}) for t in record.triples],
         "regions": [_region_json(region, root, record) for region in record.regions],
         "caption": record.caption,
     }
