@@ -16,7 +16,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tests compile the same small programs over and over. A worker has its own cache: one might read what another is just writing.
 CACHE = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "xla" / os.environ.get("PYTEST_XDIST_WORKER", "main")
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_compilation_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmre_jax.records import Record
+from mmre_jax.tasks import relation
 
 # (gold ids [N], predicted ids [N], labels, id of the empty relation) -> {"count", "accuracy", "micro": {"precision", "recall", "f1"},
 # "per_relation": {label: {"precision", "recall", "f1", "support"}}}; see mmre_jax.tasks.relation.
@@ -63,10 +64,7 @@ def ids(outcomes: Sequence[Outcome], labels: Sequence[str]) -> tuple[np.ndarray,
 
 def confusion_counts(outcomes: Sequence[Outcome], labels: Sequence[str]) -> np.ndarray:
     """How often gold relation i was predicted as relation j: int64 [R, R], rows gold."""
-    gold, predicted = ids(outcomes, labels)
-    counts = np.zeros((len(labels), len(labels)), np.int64)
-    np.add.at(counts, (gold, predicted), 1)
-    return counts
+    return relation.confusion_counts(*ids(outcomes, labels), len(labels))
 
 
 def per_relation(outcomes: Sequence[Outcome], labels: Sequence[str], none: int, metrics: Metrics) -> list[Row]:

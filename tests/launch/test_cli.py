@@ -140,7 +140,7 @@ def test_a_broken_line_ends_with_a_message(trained, tmp_path, line, message):
 
 def test_a_missing_checkpoint_ends_with_a_message(tmp_path):
     result = run("evaluate", f"--checkpoint={tmp_path / 'nowhere'}")
-    assert_one_message(result, "nowhere: neither a run's workdir nor the directory checkpoints/STEP in one")
+    assert_one_message(result, "nowhere: neither a run's workdir nor the directory of a step")
 
 
 @pytest.mark.parametrize(

@@ -83,16 +83,28 @@ def test_detected_boxes_go_by_photo_and_number(root, caplog):
     assert "1 of 4 boxes are empty" in caplog.text
 
 
+def found_by(record, source):
+    return [region for region in record.regions if region.source == source]
+
+
 def test_grounded_crops_go_by_line(root):
     records = mnre.read(root, "val", objects="grounded")
     crops = root / "img_vg" / "val" / "crops"
-    assert [[(region.file, region.box) for region in record.regions] for record in records] == [
+    assert [[(region.file, region.box) for region in found_by(record, "grounded")] for record in records] == [
         [(str(crops / "b.png"), None), (str(crops / "a.png"), (0.25, 0.25, 0.75, 0.75))],
         [],
         [(str(crops / "c.png"), None)],
     ]
     (root / "boxes" / "dev_vg_box_dict.pth").unlink()
-    assert not any(region.box for record in mnre.read(root, "val", objects="grounded") for region in record.regions)
+    assert not any(region.box for record in mnre.read(root, "val", objects="grounded") for region in found_by(record, "grounded"))
+
+
+def test_grounded_records_hold_the_detected_boxes_too_where_there_are_such(root):
+    grounded, detected = (mnre.read(root, "val", objects=objects) for objects in ("grounded", "detected"))
+    assert [found_by(record, "detected") for record in grounded] == [list(record.regions) for record in detected]
+    assert all(list(record.regions) == found_by(record, "grounded") + found_by(record, "detected") for record in grounded)
+    (root / "boxes" / "dev_detect_box_dict.pth").unlink()
+    assert not any(found_by(record, "detected") for record in mnre.read(root, "val", objects="grounded"))
 
 
 def test_files_are_what_is_read(root):
@@ -100,7 +112,7 @@ def test_files_are_what_is_read(root):
     assert names == {
         "none": ["ours_val.txt"],
         "detected": ["ours_val.txt", "dev_detect_box_dict.pth"],
-        "grounded": ["ours_val.txt", "mre_dev_dict.pth", "dev_vg_box_dict.pth"],
+        "grounded": ["ours_val.txt", "mre_dev_dict.pth", "dev_vg_box_dict.pth", "dev_detect_box_dict.pth"],
     }
 
 
@@ -193,6 +205,7 @@ def test_damaged_dicts(root):
     torch_dict(root / "boxes" / "dev_detect_box_dict.pth", {"photo_0.jpg": (0.5, 0.5, 1.0, 1.0, 1.0)})
     with pytest.raises(RecordError, match="'photo_0.jpg' is not STEM_crop_NUMBER.jpg"):
         mnre.read(root, "val", objects="detected")
+    (root / "boxes" / "dev_detect_box_dict.pth").unlink()
     torch_dict(root / "txt" / "mre_dev_dict.pth", {0: ["a.png"], 1: ["b.png"]})
     with pytest.raises(RecordError, match="list of crop files for line 2 .*ours_val.txt:3"):
         mnre.read(root, "val", objects="grounded")
@@ -248,7 +261,7 @@ def test_real_counts(split, grounded, detected):
     assert len(mnre.relations(REAL)) == mnre.RELATIONS[2]
     records = mnre.read(REAL, split, objects="grounded")
     assert len(records) == mnre.COUNTS[2][split]
-    assert sum(len(record.regions) for record in records) == grounded
+    assert sum(len(found_by(record, "grounded")) for record in records) == grounded
     assert all(region.box for record in records for region in record.regions)
     records = mnre.read(REAL, split, objects="detected")
     assert sum(len(regions) for regions in {record.image: record.regions for record in records}.values()) == detected
