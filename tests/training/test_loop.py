@@ -3,12 +3,18 @@
 import json
 import os
 import signal
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from toy import ToyNet, ToySystem
+
 from configs import hvformer
+from mmre_jax import systems
 from mmre_jax.records import Mention, Record, Relation
 from mmre_jax.training import loop
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
@@ -167,6 +173,17 @@ def test_missing_split(tmp_path):
     (tmp_path / "val.jsonl").unlink()
     with pytest.raises((loop.datasets.RecordError, OSError), match="val.jsonl"):
         loop.train(config(**{"data.name": "jsonl", "data.root": str(tmp_path)}), tmp_path / "run")
+
+
+def test_a_new_system_needs_nothing_but_three_functions(tmp_path, monkeypatch):
+    def build(config, *, vocab_size, outputs, dtype):
+        return ToySystem(ToyNet(outputs))
+
+    monkeypatch.setitem(systems.BUILDERS, "toy", build)
+    metrics = loop.train(config(**{"system.name": "toy", "train.epochs": 1}), tmp_path)
+    assert metrics["test"]["count"] == 10
+    variables, _ = arrays(tmp_path, 6)
+    assert np.abs(variables["batch_stats"]["norm"]["mean"]).max() > 0, "batch statistics were trained and saved"
 
 
 def test_seeds_are_summarised():

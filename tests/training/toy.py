@@ -14,7 +14,7 @@ class ToyNet(nn.Module):
 
     @nn.compact
     def __call__(self, ids, mask, *, train, axis=None):
-        words = nn.Embed(64, 8, name="text")(ids) * mask[:, :, None]
+        words = nn.Embed(128, 8, name="text")(ids) * mask[:, :, None]
         pooled = words.sum(1) / mask.sum(1, keepdims=True)
         normed = nn.BatchNorm(use_running_average=not train, axis_name=axis, momentum=0.9, name="norm")(pooled)
         return nn.Dense(self.outputs, name="head")(nn.Dropout(0.1, deterministic=not train)(normed))
