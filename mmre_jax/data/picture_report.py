@@ -57,7 +57,7 @@ class PictureReport:
 
 
 def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None = None) -> PictureReport:
-    """Looks at every picture file that `plan` asks for, once, without decoding it.
+    """Looks at every picture file that `plan` asks for, once, as `pictures.probe` does.
 
     A record that has no photo, and a region beyond a slot's count, are not references. A crop cut from a photo fares as its photo.
 
