@@ -3,10 +3,11 @@
     python -m launch.train --config=configs/hvformer.py:quickstart --workdir=runs/quickstart
 
 Variants:
-  quickstart  small encoders from random weights on `scenes`.
+  quickstart  small encoders from random weights on `scenes`: test micro-F1 0.98 in under 2 minutes on 2 CPU cores.
   mnre        the paper's sizes (BERT-base, CLIP ViT-B/32, levels 0, 6, 12) and settings. Give --config.data.root, --config.text.weights
               and --config.vision.weights (transformers directories).
-  minilm      all of MNRE on a CPU: a 6-layer MiniLM as text encoder, a small image encoder from random weights.
+  minilm      all of MNRE on a CPU: a 6-layer MiniLM as text encoder, a small image encoder from random weights. Test micro-F1 0.64,
+              almost all pictures missing, in less than an hour on 2 cores (RESULTS.md).
   reference   what the released code computes, for converted checkpoints: 61 visual tokens of grounded and detected crops.
 
 Ablations (any variant): --config.system.modalities=text, --config.system.levels=(12,) ("w/o HVF" and figure 4),
