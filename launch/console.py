@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
-from typing import NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
 
 from absl import logging as absl_logging
+from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PictureError
 from mmre_jax.records import RecordError
@@ -28,6 +30,13 @@ def setup() -> logging.Logger:
     logger.propagate = False
     logger.setLevel(logging.INFO)
     return logger
+
+
+def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
+    """A locked copy of a configuration with some values, named as flags name them, replaced."""
+    config = ConfigDict(copy.deepcopy(config.to_dict()))
+    config.update_from_flattened_dict(changes)
+    return config.lock()
 
 
 @contextlib.contextmanager

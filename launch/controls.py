@@ -9,14 +9,13 @@ controls.json in the workdir.
 
 from __future__ import annotations
 
-import copy
 import pathlib
 import sys
 import time
 from typing import Any
 
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from launch import console
 from mmre_jax import extract
@@ -52,7 +51,9 @@ def main(argv: list[str]) -> None:
             logger.info("---- %s", name)
             try:
                 test = (
-                    _shuffled(workdir) if name == "shuffled" else loop.train(_changed(_CONFIG.value, CHANGES[name]), workdir / name)["test"]
+                    _shuffled(workdir)
+                    if name == "shuffled"
+                    else loop.train(console.changed(_CONFIG.value, CHANGES[name]), workdir / name)["test"]
                 )
             except loop.Interrupted as stop:
                 logger.info("%s", stop)
@@ -62,12 +63,6 @@ def main(argv: list[str]) -> None:
             rows.append(row)
     print(report.table(rows, list(rows[0])))
     write_json(workdir / "controls.json", rows)
-
-
-def _changed(config: ConfigDict, changes: dict[str, Any]) -> ConfigDict:
-    config = ConfigDict(copy.deepcopy(config.to_dict()))
-    config.update_from_flattened_dict(changes)
-    return config.lock()
 
 
 def _shuffled(workdir: pathlib.Path) -> dict[str, Any]:

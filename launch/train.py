@@ -7,12 +7,11 @@ Every value of the configuration is a flag; the same command goes on with a run 
 
 from __future__ import annotations
 
-import copy
 import pathlib
 import sys
 
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from launch import console
 from mmre_jax.training import loop
@@ -32,7 +31,10 @@ def main(argv: list[str]) -> None:
             if not config.train.seeds:
                 loop.train(config, workdir)
             else:
-                runs = [loop.train(_with_seed(config, seed), workdir / f"seed_{seed}") for seed in config.train.seeds]
+                runs = [
+                    loop.train(console.changed(config, {"train.seed": s, "train.seeds": ()}), workdir / f"seed_{s}")
+                    for s in config.train.seeds
+                ]
                 summary = loop.summarise(runs)
                 loop.write_json(workdir / "metrics.json", summary)
                 for name, value in summary["test"].items():
@@ -40,12 +42,6 @@ def main(argv: list[str]) -> None:
     except loop.Interrupted as stop:
         logger.info("%s", stop)
         sys.exit(3)
-
-
-def _with_seed(config: ConfigDict, seed: int) -> ConfigDict:
-    config = ConfigDict(copy.deepcopy(config.to_dict()))
-    config.train.update({"seed": seed, "seeds": ()})
-    return config.lock()
 
 
 if __name__ == "__main__":

@@ -193,10 +193,10 @@ def locate(path: str | os.PathLike[str]) -> tuple[pathlib.Path, int]:
         directory, step = folder.parent, int(folder.name)
     elif (folder / FOLDER).is_dir():
         with Checkpoints(folder / FOLDER, read_only=True) as checkpoints:
-            best, latest = checkpoints.best(), checkpoints.latest()
-        if latest is None:
+            found_step = checkpoints.preferred()
+        if found_step is None:
             raise CheckpointError(f"{folder}: the run has no complete checkpoint yet")
-        directory, step = folder / FOLDER, latest if best is None else best
+        directory, step = folder / FOLDER, found_step
     else:
         raise CheckpointError(f"{path}: neither a run's workdir nor the directory of a step, named by its number")
     found = directory / str(step)

@@ -68,6 +68,11 @@ class Checkpoints:
         scored = [(score, step) for step in self._manager.all_steps() if (score := self._metrics(step)) is not None]
         return max(scored)[1] if scored else None
 
+    def preferred(self) -> int | None:
+        """The step to use a run by: its best, else its last; None where there is no complete checkpoint."""
+        best = self.best()
+        return self.latest() if best is None else best
+
     def _metrics(self, step: int) -> float | None:
         with _damage(self.directory / str(step)):
             found = self._manager.metrics(step)

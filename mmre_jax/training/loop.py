@@ -124,10 +124,9 @@ def initialise_from(path: str, state: TrainState) -> TrainState:
     if not directory.is_dir():
         raise CheckpointError(f"train.init_from={path}: not the workdir of a run: there is no folder {FOLDER}")
     with Checkpoints(directory, read_only=True) as source:
-        best, latest = source.best(), source.latest()
-        if latest is None:
+        step = source.preferred()
+        if step is None:
             raise CheckpointError(f"train.init_from={path}: there is no complete checkpoint")
-        step = latest if best is None else best
         variables = source.restore_variables(step, jax.eval_shape(state.variables))
     logger.info("initialised from step %d of %s", step, path)
     params = variables.pop("params")
