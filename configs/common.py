@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_collections
 from ml_collections import ConfigDict
 
@@ -24,16 +26,21 @@ def data() -> ConfigDict:
     """Where records come from and how they become batches."""
     return ConfigDict(
         {
-            "name": "scenes",  # scenes | mnre | mnre_v1 | jsonl | prepared
+            "name": "scenes",  # scenes | mnre | mnre_v1 | twitter2015 | twitter2017 | gmner | more | jsonl | prepared
             "root": "",  # folder of the published layout, of {split}.jsonl files, or written by launch.prepare
-            "objects": "detected",  # none | detected | grounded: object crops seen beside the photo (grounded leaks MNRE's labels)
-            "none_label": "None",  # jsonl: the label that says that no relation holds
-            "scene": "relations",  # scenes: relations | grounded
+            "objects": "detected",  # none | detected | grounded (leaks MNRE's labels; the only ones of twitter): crops beside the photo
+            "none_label": "None",  # jsonl, and triples of any set: the label that says that no relation holds
+            "view": "",  # of triples: mentions (entities) | regions (triples) | pairs (relation): a pipeline's parts (configs/pipeline.py)
+            "scene": "relations",  # scenes: relations | grounded (task relation) | entities | triples
             "counts": (16384, 512, 1024),  # scenes: records of train, val, test
+            "published": False,  # more: facts 'none' are triples with that relation, as in the published figures
+            "merge_val": False,  # more: train on the validation split too, as MORTE does; val then selects on what was trained on
             "require_images": False,  # a missing or unreadable picture stops the run before training
             "buckets": (32, 48, 80),  # padded lengths; each is compiled once
             "window": 1,  # batches within which a shuffled epoch is sorted by length
             "shuffle_pictures": "none",  # none | train | test | both: show records with other records' pictures
+            "image_share": 1.0,  # of the pictures; the others are masked in all splits
+            "train_share": 1.0,  # of the training examples, drawn by train.seed from each class
             "blank_words": False,  # the image-only control
             "workers": 0,  # processes that prepare records; 0: threads of this one
             "threads": 2,
@@ -46,6 +53,8 @@ def text() -> ConfigDict:
     return ConfigDict(
         {
             "weights": "",
+            "kind": "bert",  # bert | roberta (also XLM-R); follows the weights
+            "pad_id": 1,  # roberta: id of padding, behind which positions start; follows the weights
             "tokenizer": "bpe",  # without weights, trained on the training split: bpe | word
             "vocab_size": 2000,  # of that tokenizer
             "max_tokens": 80,
@@ -69,12 +78,22 @@ def vision() -> ConfigDict:
     return ConfigDict(
         {
             "weights": "",
-            "dialect": "clip",  # vit | clip
+            "kind": "vit",  # vit | resnet | resnest
+            "dialect": "clip",  # vit: vit | clip
             "width": 768,
             "layers": 12,
             "heads": 12,
             "mlp": 3072,
             "patch": 32,
+            "depths": (3, 4, 6, 3),  # resnet, resnest: blocks of each stage; () with weights: as they have it
+            "stem": 64,  # channels of the stem; the blocks of stage i are stem * 2^i wide
+            "stem_kernel": 0,  # 0: the kind's, 7 (resnest: 3)
+            "stem_stride": 2,
+            "stem_pool": True,
+            "bottleneck": True,  # False: blocks of two 3x3 convolutions
+            "stride_first": False,  # the stride on a bottleneck's first convolution, not on its 3x3
+            "norm": "frozen",  # frozen (for pretrained weights) | batch | group
+            "groups": 32,  # of norm=group
             "eps": 0.0,  # 0: the dialect's
             "activation": "",  # '': the dialect's
             "side": 224,  # of the photo, pixels
@@ -124,6 +143,25 @@ def train() -> ConfigDict:
             "compilation_cache": "~/.cache/mmre_jax/xla",  # '' for none
         }
     )
+
+
+def scenes_task(config: ConfigDict, task: str) -> None:
+    """The embedded data set, at the size of a quickstart, for 'relation', 'entities' or 'triples'."""
+    config.task.name = task
+    scene = "relations" if task == "relation" else task
+    config.data.update({"name": "scenes", "scene": scene, "objects": "none", "buckets": (16, 32), "counts": (12288, 512, 1024)})
+
+
+def small_text() -> dict[str, Any]:
+    """Section text: a BERT of two layers, its words those of the embedded data set."""
+    sizes = {"width": 64, "layers": 2, "heads": 4, "mlp": 256, "positions": 32, "max_tokens": 32, "init_std": 0.0}
+    return {**sizes, "tokenizer": "word", "vocab_size": 80, "dropout": 0.0, "attention_dropout": 0.0}
+
+
+def small_resnet() -> dict[str, Any]:
+    """Section vision: a ResNet of two stages with group normalisation, which learns from random weights: 64 pixels become 8 x 8 cells."""
+    blocks = {"depths": (1, 1), "stem": 32, "stem_kernel": 3, "bottleneck": False, "norm": "group", "groups": 8}
+    return {"kind": "resnet", **blocks, "side": 64, "crop_side": 64, "resize": "squash"}
 
 
 def choose(variant: str, variants: tuple[str, ...]) -> None:

@@ -32,11 +32,13 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}", exitcode=2)
     if _CONFIG.value is None:
         raise app.UsageError("--config names the data set, for example --config=configs/hvformer.py:quickstart", exitcode=2)
+    if _CONFIG.value.task.name != "relation":
+        raise app.UsageError(f"the audit is of relation labels, and the configuration's task is {_CONFIG.value.task.name!r}", exitcode=2)
     console.setup()
     with console.user_errors():
         data = _CONFIG.value.data
         splits = {split: datasets.open_records(data, split) for split in datasets.SPLITS}
-        _, none_label = datasets.relation_labels(data, splits["train"])
+        _, none_label = datasets.labels(data, "relation", splits["train"])
         train, val, test = (relation.examples(records) for records in splits.values())
         report = leakage.audit(train, val + test, none_label, _THRESHOLD.value)
         if _JSON.value is not None:

@@ -1,32 +1,36 @@
-"""Extracts relations from posts with a trained checkpoint, to JSON lines and to a picture per record.
+"""Extracts relations, mentions or triples from posts with a trained checkpoint, to JSON lines and to a picture per record.
 
     python -m launch.extract --checkpoint=runs/quickstart --input=posts.jsonl --out=extracted
     python -m launch.extract --checkpoint=runs/quickstart --scenes=4 --out=extracted
 
 Input lines are in the library's JSON-lines format (mmre_jax/data/readers/jsonl.py), one post a line, such as
+    {"text": "Ada meets Grace in Paris", "image": "photos/17.jpg"}
     {"text": "Ada meets Grace in Paris", "image": "photos/17.jpg", "relations": [{"head": [0, 1], "tail": [2, 3]}]}
     {"text": "Ada meets Grace in Paris", "mentions": [[0, 1], [2, 3], [4, 5]], "regions": [{"box": [0.1, 0.2, 0.4, 0.9]}]}
-with spans [start, end) in words, the image's path relative to the file, and either `relations` (pairs; a label, if any, is shown as
-gold) or `mentions`, all ordered pairs of which are tried. `regions` are for systems trained with object crops.
+with spans [start, end) in words and the image's path relative to the file. A checkpoint for entities or triples needs no more than the
+first; one for relations needs either `relations` (pairs) or `mentions`, all ordered pairs of which are tried. `regions` are for systems
+trained with object crops. Annotation of what is to be found is not looked at, but drawn beside what was found.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import pathlib
 import re
 
 from absl import app, flags
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import mmre_jax
 from launch import console
-from mmre_jax.analysis import plots
+from mmre_jax.analysis import plots, triple_plots
 from mmre_jax.analysis.seen import what_was_seen
 from mmre_jax.data.readers import jsonl, scenes
 from mmre_jax.extract import Extraction, all_pairs
-from mmre_jax.records import Record
+from mmre_jax.records import Record, Relation, Triple
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
 _INPUT = flags.DEFINE_string("input", None, "JSON lines of posts.")
@@ -44,18 +48,21 @@ def main(argv: list[str]) -> None:
     logger = console.setup()
     out = pathlib.Path(_OUT.value)
     with console.user_errors():
-        posts = None if _INPUT.value is None else [with_pairs(record) for record in jsonl.read(_INPUT.value)]
+        posts = None if _INPUT.value is None else jsonl.read(_INPUT.value)
         extractor = mmre_jax.load(_CHECKPOINT.value)
         records = scenes.read(_scene(extractor), "test", _SCENES.value) if posts is None else posts
+        if extractor.task == "relation":
+            records = [with_pairs(record) for record in records]
         extractions = extractor.extract_records(records, progress="extract")
         out.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps(extraction.to_json(), ensure_ascii=False) for extraction in extractions]
         (out / "extracted.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         some = list(zip(records, extractions, strict=True))[: _PICTURES.value]
         drawn = [_draw(extractor, *pair, out / file_name(number, pair[0].id)) for number, pair in enumerate(tqdm(some, "draw"))]
-    for line in lines[:5]:
+    for line in itertools.chain.from_iterable(map(as_text, extractions[:5])):
         print(line)
-    logger.info("%d records, %d relations: %s", len(records), sum(len(e.relations) for e in extractions), out / "extracted.jsonl")
+    kind = {"relation": "relations", "entities": "mentions", "triples": "triples"}[extractor.task]
+    logger.info("%d records, %d %s: %s", len(records), sum(len(e.found) for e in extractions), kind, out / "extracted.jsonl")
     for path in drawn:
         logger.info("picture: %s", path)
 
@@ -72,31 +79,69 @@ def with_pairs(record: Record) -> Record:
     return dataclasses.replace(record, relations=all_pairs(record.mentions, where))
 
 
+def as_text(extraction: Extraction, width: int = 120, most: int = 6) -> list[str]:
+    """Lines for a terminal, none wider than `width`: the post, and indented what was found in it, the first `most` of it, with scores."""
+    record = extraction.record
+    lines = [f"{record.id}: {' '.join(record.words)}", *(f"      note: {note}" for note in extraction.notes)]
+    for found in extraction.found[:most]:
+        if isinstance(found, Relation):
+            said = f"{record.text(found.head.span)} -> {record.text(found.tail.span)}: {found.label}"
+        elif isinstance(found, Triple):
+            said = f"{record.text(found.mention.span)}: {found.label} at {', '.join(f'{side:.2f}' for side in found.box)}"
+        else:
+            said = f"{record.text(found.span)}: {found.type}"
+        lines.append(f"{'' if found.score is None else f'{found.score:.2f}':>8}  {said}")
+    rest = len(extraction.found) - most
+    if rest > 0 or not extraction.found:
+        lines.append(f"          {f'and {rest} more' if rest > 0 else 'nothing found'}")
+    return [line if len(line) <= width else f"{line[: width - 3]}..." for line in lines]
+
+
 def file_name(number: int, name: str) -> str:
     """A record's picture's: its place in the input and what of its id every file system takes."""
     return f"{number:03d}_{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:80]}.png"
 
 
 def _scene(extractor: mmre_jax.Extractor) -> str:
+    """The checkpoint's own kind of scene; if it was trained on something else, the kind that its task is annotated in."""
     data = extractor.job.config.data
-    return data.scene if data.name == "scenes" else "relations"
+    return data.scene if data.name == "scenes" else {"relation": "relations"}.get(extractor.task, extractor.task)
 
 
 def _draw(extractor: mmre_jax.Extractor, record: Record, extraction: Extraction, path: pathlib.Path) -> pathlib.Path:
+    plots.save(figure_of(extractor, record, extraction), path)
+    return path
+
+
+def figure_of(extractor: mmre_jax.Extractor, record: Record, extraction: Extraction) -> Figure:
+    """What was found, what the system saw, and what the record is annotated with, if it is."""
     seen = what_was_seen(record, extractor.job.system.plan)
+    note = "; ".join(extraction.notes) or None
+    if extractor.task == "triples":
+        iou = extractor.job.config.task.iou
+        return triple_plots.triples_figure(record, extraction.triples, seen.photo, record.triples or None, iou=iou)
+    if extractor.task == "entities":
+        return plots.entities(
+            record,
+            extraction.mentions,
+            seen.photo,
+            seen.crops,
+            boxes=seen.boxes,
+            gold=tuple(mention for mention in record.mentions if mention.type is not None) or None,
+            note=note,
+            types=extractor.job.task.types,
+        )
     gold = tuple(relation for relation in record.relations if relation.label is not None)
-    figure = plots.extraction(
+    return plots.extraction(
         record,
         extraction.relations,
         seen.photo,
         seen.crops,
         boxes=seen.boxes,
         gold=gold or None,
-        note="; ".join(extraction.notes) or None,
+        note=note,
         none=extractor.job.task.none,
     )
-    plots.save(figure, path)
-    return path
 
 
 if __name__ == "__main__":

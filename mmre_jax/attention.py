@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 Implementation = Literal["xla", "cudnn"]
+KeysValues = tuple[jax.Array, jax.Array]  # [B, Lk, H, d] each
 
 # A finite stand-in for minus infinity: exp(x - max) underflows to 0, while gradients stay free of inf - inf.
 _MASKED = -0.7 * float(jnp.finfo(jnp.float32).max)
@@ -105,9 +106,13 @@ class MultiHeadAttention(nn.Module):
         self.value = nn.Dense(self.width, use_bias=self.qkv_bias, dtype=self.dtype, kernel_init=init)
         self.out = nn.Dense(self.width, dtype=self.dtype, kernel_init=init)
 
-    def keys_values(self, context: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def keys_values(self, context: jax.Array) -> KeysValues:
         """The keys and values, [B, Lk, H, d] each, that this layer makes of `context` [B, Lk, D']."""
-        return self._split(self.key(context)), self._split(self.value(context))
+        return self.keys(context), self._split(self.value(context))
+
+    def keys(self, context: jax.Array) -> jax.Array:
+        """The keys alone, [B, Lk, H, d]; a layer of which nothing else is asked for has no parameters of values."""
+        return self._split(self.key(context))
 
     def __call__(
         self,
@@ -116,8 +121,9 @@ class MultiHeadAttention(nn.Module):
         mask: jax.Array | None = None,
         *,
         train: bool,
-        prefix: tuple[jax.Array, jax.Array] | None = None,
+        prefix: KeysValues | None = None,
         prefix_mask: jax.Array | None = None,
+        prefix_bias: float = 0.0,
     ) -> jax.Array:
         """Attends from x to [prefix; context].
 
@@ -128,19 +134,24 @@ class MultiHeadAttention(nn.Module):
           train: whether dropout is on.
           prefix: extra keys and values, [B, Lx, H, d] each, that stand before the context's own.
           prefix_mask: the same as `mask` for the prefix, [B, Lx] or [., ., ., Lx].
+          prefix_bias: added to the scaled scores of the prefix's keys.
 
         Returns:
           [B, Lq, D] in `dtype`.
 
         Raises:
-          ValueError: a prefix mask without a prefix, or shapes that do not fit.
+          ValueError: a prefix mask or bias without a prefix, or shapes that do not fit.
         """
         q = self._split(self.query(x))
         k, v = self.keys_values(context)
-        if prefix is None and prefix_mask is not None:
-            raise ValueError("prefix_mask is given without a prefix")
+        bias = None
+        if prefix is None and (prefix_mask is not None or prefix_bias):
+            raise ValueError("prefix_mask or prefix_bias is given without a prefix")
         if prefix is not None:
+            _check_prefix(prefix, k)
             mask = _join_masks(prefix_mask, mask, prefix[0].shape[1], k.shape[1])
+            if prefix_bias:
+                bias = jnp.concatenate([jnp.full(prefix[0].shape[1], prefix_bias), jnp.zeros(k.shape[1])])
             k = jnp.concatenate([prefix[0].astype(k.dtype), k], axis=1)
             v = jnp.concatenate([prefix[1].astype(v.dtype), v], axis=1)
         rate = self.dropout if train else 0.0
@@ -151,6 +162,7 @@ class MultiHeadAttention(nn.Module):
             k,
             v,
             mask=_per_key(mask),
+            bias=bias,
             dropout_rate=rate,
             dropout_key=dropout_key,
             return_weights=sow,
@@ -172,6 +184,13 @@ def _check(q: jax.Array, k: jax.Array, v: jax.Array, dropout_rate: float, dropou
         raise ValueError(f"dropout_rate must lie in [0, 1), found {dropout_rate}")
     if dropout_rate > 0.0 and dropout_key is None:
         raise ValueError(f"dropout_rate is {dropout_rate} but no dropout_key is given")
+
+
+def _check_prefix(prefix: KeysValues, own: jax.Array) -> None:
+    for x in prefix:
+        if x.ndim != 4 or x.shape != prefix[0].shape or (x.shape[0], *x.shape[2:]) != (own.shape[0], *own.shape[2:]):
+            batch, _, heads, width = own.shape
+            raise ValueError(f"a prefix is keys and values, [{batch}, Lx, {heads}, {width}] each, found {[list(y.shape) for y in prefix]}")
 
 
 def _four_axes(name: str, x: jax.Array | None, target: tuple[int, ...]) -> jax.Array | None:

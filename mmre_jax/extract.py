@@ -1,4 +1,4 @@
-"""Text and picture in, relations out: a trained checkpoint as a Python object."""
+"""Text and picture in; relations, mentions or triples out: a trained checkpoint as a Python object."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import numpy as np
 
 from mmre_jax.data import datasets
 from mmre_jax.data.pictures import PictureError, picture_at, sources
-from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, check_box, check_span
+from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span
 from mmre_jax.tasks import relation
+from mmre_jax.tasks.task import Found
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.evaluate import Predictor, Split, make_predictor
 from mmre_jax.training.parallel import local_devices
@@ -29,26 +30,49 @@ Where = str | tuple[int, int]
 class Extraction:
     """What was found in one post.
 
-    relations: one per pair that was asked for, the most likely label each, scored with its probability; the empty relation included.
+    found: what the checkpoint's task finds, scored. relation: one per pair that was asked for, the most likely label each, the empty
+      relation included. entities: mentions. triples: triples.
     notes: what the system could not see although it was trained to.
     """
 
     record: Record
-    relations: tuple[Relation, ...]
+    found: Found
     notes: tuple[str, ...] = ()
+    task: str = "relation"
+
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        """The relations among what was found."""
+        return tuple(x for x in self.found if isinstance(x, Relation))
+
+    @property
+    def mentions(self) -> tuple[Mention, ...]:
+        """The mentions among what was found."""
+        return tuple(x for x in self.found if isinstance(x, Mention))
+
+    @property
+    def triples(self) -> tuple[Triple, ...]:
+        """The triples among what was found."""
+        return tuple(x for x in self.found if isinstance(x, Triple))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: id, text, relations with words and spans, notes."""
+        """Plain values: id, text, image, what was found (relations, mentions or triples) with words and spans, notes."""
         record = self.record
 
         def mention(found: Mention) -> dict[str, Any]:
             return {"text": record.text(found.span), "span": list(found.span), **({"type": found.type} if found.type else {})}
 
-        relations = [
-            {"head": mention(r.head), "relation": r.label, "tail": mention(r.tail), "score": round(r.score or 0.0, 6)}
-            for r in self.relations
-        ]
-        return {"id": record.id, "text": " ".join(record.words), "image": record.image, "relations": relations, "notes": list(self.notes)}
+        def plain(found: Relation | Mention | Triple) -> dict[str, Any]:
+            score = {} if found.score is None else {"score": round(found.score, 6)}
+            if isinstance(found, Relation):
+                return {"head": mention(found.head), "relation": found.label, "tail": mention(found.tail), **score}
+            if isinstance(found, Triple):
+                return {"entity": mention(found.mention), "relation": found.label, "box": [round(x, 4) for x in found.box], **score}
+            return {**mention(found), **score}
+
+        kind = {"relation": "relations", "entities": "mentions", "triples": "triples"}[self.task]
+        rows = [plain(found) for found in self.found]
+        return {"id": record.id, "text": " ".join(record.words), "image": record.image, kind: rows, "notes": list(self.notes)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,26 +94,30 @@ class Extractor:
         mentions: Sequence[Where] = (),
         boxes: Sequence[Box] = (),
     ) -> Extraction:
-        """The relation of one pair, or of every ordered pair of mentions.
+        """What the checkpoint's task finds in a post; for relations, of one pair or of every ordered pair of mentions.
 
         Args:
           text: a string (split at spaces) or words.
           image: path of the picture.
-          head, tail: each a word span (start, end), end-exclusive, or words as they stand in the text.
+          head, tail: (task relation) each a word span (start, end), end-exclusive, or words as they stand in the text.
           mentions: instead of head and tail: all ordered pairs of these are tried.
           boxes: objects in the picture, normalised (x_min, y_min, x_max, y_max), best first, for systems that look at object crops;
             where they look at crops found in two ways, these serve for both.
 
         Raises:
           RecordError: for a span or box out of range, a string that is not in the text or is in it more than once (its places are
-            listed), or if neither a pair nor two mentions are given.
+            listed), if neither a pair nor two mentions are given, or if they are given to a task that finds them by itself.
           PictureError: for a picture that is missing or cannot be read.
         """
         words = tuple(text.split() if isinstance(text, str) else text)
-        if (head is None) != (tail is None) or (head is None) == (not mentions):
+        relations: tuple[Relation, ...] = ()
+        if self.task != "relation":
+            if head is not None or tail is not None or mentions:
+                raise RecordError(f"the checkpoint's task is {self.task!r}, which takes no head, tail or mentions")
+        elif (head is None) != (tail is None) or (head is None) == (not mentions):
             raise RecordError("give head and tail, or two or more mentions")
-        if head is not None and tail is not None:
-            relations: tuple[Relation, ...] = (Relation(Mention(*find(words, head, "head")), Mention(*find(words, tail, "tail"))),)
+        elif head is not None and tail is not None:
+            relations = (Relation(Mention(*find(words, head, "head")), Mention(*find(words, tail, "tail"))),)
         else:
             relations = all_pairs([Mention(*find(words, mention, f"mentions[{i}]")) for i, mention in enumerate(mentions)], "mentions")
         checked = [check_box(box, f"boxes[{i}]") for i, box in enumerate(boxes)]
@@ -98,29 +126,41 @@ class Extractor:
         return self.extract_records([record])[0]
 
     @property
+    def task(self) -> str:
+        """What the checkpoint finds: 'relation', 'entities' or 'triples'."""
+        return str(self.job.config.task.name)
+
+    @property
     def object_sources(self) -> tuple[str, ...]:
         """Which object crops the system looks at: any of 'grounded' and 'detected'."""
         return tuple(slot.source for slot in self.job.system.plan if slot.source != "photo")
 
     def extract_records(self, records: Sequence[Record], progress: str = "") -> list[Extraction]:
-        """Predicts every relation of every record; their labels are not looked at.
+        """Predicts every record: of relations, every pair that it names; annotations are not looked at.
 
         Raises:
-          RecordError: for a record that names no pair.
+          RecordError: for a record that names no pair, where the task is to find relations.
           PictureError: for a picture that is named but missing or cannot be read.
         """
-        blank = [dataclasses.replace(r, relations=tuple(dataclasses.replace(p, label=None) for p in r.relations)) for r in records]
+        pairs = self.task == "relation"
+        blank = [
+            dataclasses.replace(r, relations=tuple(dataclasses.replace(p, label=None) for p in r.relations))
+            if pairs
+            else dataclasses.replace(r, relations=(), mentions=(), triples=())
+            for r in records
+        ]
         notes = [self._look(record) for record in blank]
-        examples = relation.examples(blank)
+        examples = relation.examples(blank) if pairs else blank
         lengths = np.array([self.job.task.length(example) for example in examples], np.int64)
         split = Split(examples, lengths, datasets.open_pictures(self.job.system.plan))
         predicted = iter(self._predictor(len(examples)).predict(self.variables, split, progress))
-        return [Extraction(r, tuple(next(predicted).relations[0] for _ in r.relations), n) for r, n in zip(blank, notes, strict=True)]
+        found = [tuple(x for _ in (r.relations if pairs else (r,)) for x in next(predicted).found) for r in blank]
+        return [Extraction(*each, self.task) for each in zip(blank, found, notes, strict=True)]
 
     def _look(self, record: Record) -> tuple[str, ...]:
         """Reads all that the system will be shown of a record, so that damage is an error; says what it will not be shown."""
         where = record.origin or record.id
-        if not record.relations:
+        if self.task == "relation" and not record.relations:
             raise RecordError(f"{where}: no pair to find the relation of")
         opened: dict[str, Any] = {}
         notes = []
@@ -207,10 +247,8 @@ def locate(path: str | os.PathLike[str]) -> tuple[pathlib.Path, int]:
 
 def shapes(job: Job) -> Any:
     """Shapes and dtypes of a system's variables, without allocating them."""
-    task = job.task
-    pair = Relation(Mention(0, 1), Mention(1, 2), task.none)
-    example = Record(id="shape", words=("a", "b"), relations=(pair,))
-    features: dict[str, Any] = {**task.features(example, task.length(example)), "index": np.int32(0), "valid": np.bool_(True)}
+    example = Record(id="shape", words=("a", "b"), relations=(Relation(Mention(0, 1), Mention(1, 2)),))
+    features: dict[str, Any] = {**job.task.features(example, job.task.length(example)), "index": np.int32(0), "valid": np.bool_(True)}
     pictures = datasets.open_pictures(job.system.plan)
     if pictures is not None:
         features["pictures"], features["present"] = pictures(example)

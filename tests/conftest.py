@@ -1,4 +1,4 @@
-"""Strict JAX for the whole suite: two simulated devices, no silent dtype or rank promotion; and one small trained run for all tests."""
+"""Strict JAX for the whole suite: two simulated devices, no silent dtype or rank promotion; and small runs for all tests."""
 
 import os
 import pathlib
@@ -36,3 +36,28 @@ def trained(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("trained")
     loop.train(config.lock(), workdir)
     return workdir
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """Workdirs of a run for entities (IFAformer) and of one for triples (QEOT) on scenes, with a checkpoint of random parameters each."""
+    from configs import ifaformer, qeot
+    from mmre_jax.data import datasets
+    from mmre_jax.training.checkpoint import Checkpoints
+    from mmre_jax.training.evaluate import make_split
+    from mmre_jax.training.loop import initial_state
+    from mmre_jax.training.setup import new_job
+
+    workdirs = {}
+    small = {"width": 16, "layers": 2, "heads": 2, "mlp": 32}
+    for config in (ifaformer.get_config("quickstart_entities").unlock(), qeot.get_config("quickstart").unlock()):
+        config.text.update(small)
+        config.vision.update({**small, "side": 32, "stem": 8, "groups": 2})
+        config.data.update({"counts": (16, 4, 4), "buckets": (32,)})
+        config.train.update({"eval_batch": 4, "compilation_cache": ""})
+        train = datasets.open_records(config.data, "train")
+        job = new_job(config.lock(), train)
+        workdirs[config.task.name] = tmp_path_factory.mktemp(config.task.name)
+        with Checkpoints(workdirs[config.task.name] / "checkpoints") as checkpoints:
+            checkpoints.save(1, initial_state(job, make_split(job, train), 1), job.meta())
+    return workdirs

@@ -180,6 +180,37 @@ def test_a_prefix_of_the_layers_own_keys_equals_a_longer_context() -> None:
         call(attend, variables, x, x, None, None, before)
 
 
+def test_module_prefix_bias_adds_to_the_scores_of_the_prefix_alone() -> None:
+    """Scores + b on two of the keys, where softmax multiplies weights by e^b: the same as from weights that are taken by hand."""
+    attend, variables, x = module()
+    prefix = (random((B, 2, 2, 4), 5), random((B, 2, 2, 4), 6))
+    own = jnp.ones((B, LK), bool).at[0, 3:].set(False)
+
+    def by(bias: float, mutable: Any) -> Any:
+        return attend.apply(variables, x, x, own, train=False, prefix=prefix, prefix_bias=bias, mutable=mutable)
+
+    plain, biased = (by(bias, "intermediates")[1]["intermediates"]["attention"][0] for bias in (0.0, 1.5))
+    raised = plain * jnp.where(jnp.arange(2 + LK) < 2, jnp.exp(1.5), 1.0)[None, None, None]
+    np.testing.assert_allclose(biased, raised / raised.sum(-1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(by(1.5, "intermediates")[0], by(1.5, False), atol=1e-6)
+    assert np.abs(by(1.5, False) - by(0.0, False)).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prefix_bias": 1.0}, "without a prefix"),
+        ({"prefix": (jnp.zeros((B, 2, 4, 2)), jnp.zeros((B, 2, 4, 2)))}, r"\[2, Lx, 2, 4\] each, found \[\[2, 2, 4, 2\]"),
+        ({"prefix": (jnp.zeros((B, 2, 2, 4)), jnp.zeros((B, 3, 2, 4)))}, "keys and values"),
+        ({"prefix": (jnp.zeros((1, 2, 2, 4)), jnp.zeros((1, 2, 2, 4)))}, "keys and values"),
+    ],
+)
+def test_a_prefix_that_does_not_fit_is_named(options: dict[str, Any], message: str) -> None:
+    attend, variables, x = module()
+    with pytest.raises(ValueError, match=message):
+        attend.apply(variables, x, x, train=False, **options)
+
+
 def test_module_dropout_works_under_jit_and_only_in_training() -> None:
     attend, variables, x = module(dropout=0.5)
     drop = jax.jit(lambda key: attend.apply(variables, x, x, train=True, rngs={"dropout": key}))

@@ -15,7 +15,7 @@ from mmre_jax.analysis.seen import what_was_seen
 from mmre_jax.data import datasets
 from mmre_jax.data.pictures import PictureError
 from mmre_jax.data.readers import scenes
-from mmre_jax.records import Mention, Record, RecordError, Region
+from mmre_jax.records import Mention, Record, RecordError, Region, Triple
 from mmre_jax.training.checkpoint import CheckpointError, Checkpoints
 from mmre_jax.training.evaluate import make_split
 from mmre_jax.training.loop import initial_state
@@ -43,7 +43,7 @@ def photo(tmp_path_factory):
 
 
 @pytest.fixture
-def untrained(trained, tmp_path):
+def variation(trained, tmp_path):
     """Makes a workdir with a checkpoint of random parameters, from the trained run's configuration with changes."""
 
     def make(**changes):
@@ -181,7 +181,7 @@ def test_a_batch_of_records_is_predicted_as_each_alone_and_as_in_evaluation(extr
     assert_close(scored(extractor.extract_records([records[5]])[0]), scored(together[5]))
     split = make_split(extractor.job, records)
     predicted = extractor.predictor.predict(extractor.variables, split)
-    evaluated = [(r.head.span, r.tail.span, r.label, r.score) for p in predicted for r in p.relations]
+    evaluated = [(r.head.span, r.tail.span, r.label, r.score) for p in predicted for r in p.found]
     assert_close([row for extraction in together for row in scored(extraction)], evaluated)
 
 
@@ -228,19 +228,76 @@ def test_an_incomplete_checkpoint_is_refused(trained, extractor, tmp_path, lost)
         mmre_jax.load(tmp_path)
 
 
-def test_a_system_without_object_crops_says_that_boxes_are_not_looked_at(untrained, photo):
-    found = mmre_jax.load(untrained(**{"data.objects": "none"}))
+def test_a_system_without_object_crops_says_that_boxes_are_not_looked_at(variation, photo):
+    found = mmre_jax.load(variation(**{"data.objects": "none"}))
     pair = {"text": TEXT, "head": "Grace", "tail": "old", "image": photo}
     without, given = found.extract(**pair), found.extract(**pair, boxes=[(0, 0, 0.5, 0.5)])
     assert without.notes == () and given.notes == ("trained without object crops: boxes are not looked at",)
     assert scored(without) == scored(given)
 
 
-def test_a_system_of_text_alone_opens_no_picture(untrained):
-    found = mmre_jax.load(untrained(**{"system.modalities": "text"}))
+def test_a_system_of_text_alone_opens_no_picture(variation):
+    found = mmre_jax.load(variation(**{"system.modalities": "text"}))
     extraction = found.extract(text=TEXT, head="Grace", tail="old", image="nowhere.png", boxes=[(0, 0, 1, 1)])
     assert extraction.notes == ("trained on text alone: the picture is not looked at",)
     assert what_was_seen(extraction.record, found.job.system.plan).photo is None
+
+
+@pytest.fixture(scope="module", params=["entities", "triples"])
+def finder(request, untrained):
+    """An extractor of random parameters that is not asked about pairs."""
+    return mmre_jax.load(untrained[request.param])
+
+
+@pytest.fixture(scope="module")
+def posts(finder):
+    return scenes.read(finder.task, "test", 4)
+
+
+def test_entities_and_triples_need_words_alone(finder, photo):
+    extraction = finder.extract(text=TEXT, image=photo)
+    assert extraction == finder.extract(text=TEXT.split(), image=str(photo))
+    assert extraction.found == getattr(extraction, {"entities": "mentions", "triples": "triples"}[finder.task])
+    assert extraction.relations == () and extraction.notes == ()
+    assert finder.extract(text=TEXT).notes[0] == "no picture: masked"
+    for asked in ({"head": "Grace", "tail": "old"}, {"mentions": ["Grace", "old"]}):
+        with pytest.raises(RecordError, match=f"the checkpoint's task is '{finder.task}', which takes no head, tail or mentions"):
+            finder.extract(text=TEXT, **asked)
+
+
+def test_annotation_is_not_looked_at(finder, posts):
+    bare = [dataclasses.replace(post, mentions=(), triples=()) for post in posts]
+    assert [extraction.record for extraction in finder.extract_records(posts)] == bare
+    assert finder.extract_records(bare) == finder.extract_records(posts)
+    assert finder.extract_records([]) == []
+
+
+def test_entities_and_triples_are_those_of_evaluation(finder, posts):
+    together = finder.extract_records(posts)
+    predicted = finder.predictor.predict(finder.variables, make_split(finder.job, posts))
+    alone = [finder.extract_records([post])[0] for post in posts]
+    # Random parameters: a box or a span that hangs on the last digit may differ between batch sizes; which were found may not.
+    assert [len(each.found) for each in together] == [len(each.found) for each in predicted] == [len(each.found) for each in alone]
+    assert any(each.found for each in together), "nothing was found, and so nothing tested"
+
+
+def test_entities_and_triples_as_json(finder, photo):
+    mentions = (Mention(0, 2, "PER"), Mention(2, 3, "LOC", 0.25))
+    triples = (Triple(Mention(6, 8, score=0.5), "person", (0.0, 1 / 3, 0.5, 1.0), 0.125),)
+    extraction = finder.extract(text=TEXT, image=photo)
+    extraction = dataclasses.replace(extraction, found=mentions if finder.task == "entities" else triples)
+    expected = {
+        "mentions": [
+            {"text": "Ada meets", "span": [0, 2], "type": "PER"},
+            {"text": "Grace", "span": [2, 3], "type": "LOC", "score": 0.25},
+        ],
+        "triples": [
+            {"entity": {"text": "Ada Bridge", "span": [6, 8]}, "relation": "person", "box": [0.0, 0.3333, 0.5, 1.0], "score": 0.125}
+        ],
+    }
+    kind = {"entities": "mentions", "triples": "triples"}[finder.task]
+    post = {"id": "text", "text": TEXT, "image": str(photo), "notes": []}
+    assert json.loads(json.dumps(extraction.to_json())) == {**post, kind: expected[kind]}
 
 
 def test_places_of_words():

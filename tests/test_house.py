@@ -34,7 +34,7 @@ FLOORS = (
     ("weights",),
     ("training",),
     ("analysis",),
-    ("extract",),
+    ("extract", "convert"),
     ("pipelines",),
 )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
@@ -26,6 +28,21 @@ LANE = 15.0
 BOX, ROW, BETWEEN = 17.0, 10.0, 10.0  # heights of an entity's box, of a row of captions, and of the space between lines
 HEADROOM = 8.0  # for arrow heads below the lowest lane
 CORNER = 5.0  # radius where an arrow turns
+
+
+class Look(NamedTuple):
+    """How a mention is drawn: the caption below it, the colours of its box, of the box's edge and of the caption, the edge's line style."""
+
+    caption: str
+    fill: str = ROLES[""]
+    edge: str = LINE
+    ink: str = FAINT
+    style: str = "-"
+
+
+def tint(colour: str, share: float = 0.18) -> str:
+    """A colour thinned with white, for fills behind words."""
+    return to_hex([1 - share * (1 - part) for part in to_rgb(colour)])
 
 
 def shown(text: str) -> str:
@@ -68,32 +85,33 @@ def draw_sentence(
     left: float,
     top: float,
     words: Sequence[str],
-    captions: Mapping[Span, tuple[str, str]],
+    looks: Mapping[Span, Look],
     layout: SentenceLayout,
     arrows: Sequence[tuple[str, str, str]],
 ) -> None:
     """Draws words, entities and arrows at (left, top).
 
     Args:
-      captions: (role in ROLES, caption) of each mention of the layout.
+      looks: of each mention of the layout.
       arrows: (label, colour, line style) of each arc of the layout.
     """
     bases = []  # y of each line's words' middle
     for lanes, rows in zip(layout.lanes, layout.rows, strict=True):
         bases.append(top + _above(lanes) + BOX / 2)
         top += _line_height(lanes, rows)
-    for span in sorted(captions, key=lambda span: span[0] - span[1]):  # long ones first: a mention inside another is drawn over it
-        role, caption = captions[span]
-        inner = any(other != span and other[0] <= span[0] and span[1] <= other[1] for other in captions)
+    for span in sorted(looks, key=lambda span: span[0] - span[1]):  # long ones first: a mention inside another is drawn over it
+        look = looks[span]
+        inner = any(other != span and other[0] <= span[0] and span[1] <= other[1] for other in looks)
         pad = 1.5 if inner else 3.5
         for piece in layout.mentions[span]:
             corner = (left + piece.left - pad, bases[piece.line] - BOX / 2 - pad + 3)
             size = (piece.right - piece.left + 2 * pad, BOX + 2 * pad - 6)
-            style = {"boxstyle": "round,pad=0,rounding_size=3", "facecolor": ROLES[role], "edgecolor": LINE, "linewidth": 0.6}
-            page.add_patch(FancyBboxPatch(corner, *size, **style, zorder=2))
+            line = {"edgecolor": look.edge, "linewidth": 0.6 if look.edge == LINE else 1.2, "linestyle": look.style}
+            shape = {"boxstyle": "round,pad=0,rounding_size=3", "facecolor": look.fill}
+            page.add_patch(FancyBboxPatch(corner, *size, **shape, **line, zorder=2))
         first = layout.mentions[span][0]
         y = bases[first.line] + BOX / 2 + 6.5 + ROW * layout.captions[span]
-        page.text(left + first.left, y, caption, fontsize=CAPTION, color=FAINT, va="center", parse_math=False, zorder=4)
+        page.text(left + first.left, y, look.caption, fontsize=CAPTION, color=look.ink, va="center", parse_math=False, zorder=4)
     for word, (line, x) in zip(words, layout.words, strict=True):
         page.text(left + x, bases[line] + 4, word, fontsize=WORD, color=INK, va="baseline", parse_math=False, zorder=4)
     for arc, (label, colour, style) in zip(layout.arcs, arrows, strict=True):

@@ -1,127 +1,226 @@
-"""One evaluation protocol: scores, a table per relation, slices and a confusion picture, for our checkpoints and anyone's predictions."""
+"""One evaluation protocol for our checkpoints and for anyone's predictions: scores, a table per class, slices, files of all that."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import os
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ml_collections import ConfigDict
+
+from mmre_jax import tasks
 from mmre_jax.analysis import plots, report
-from mmre_jax.analysis.report import Outcome
-from mmre_jax.records import Record, RecordError
-from mmre_jax.tasks.relation import metrics
+from mmre_jax.data.text import TextEncoder, train_tokenizer
+from mmre_jax.records import Mention, Record, RecordError, Relation, Triple, check_box, check_span
+from mmre_jax.tasks import task as task_lib
+from mmre_jax.tasks.entities import EntitiesTask
+from mmre_jax.tasks.task import Found, Task
 from mmre_jax.training.log import write_json
+
+FIELDS = {"relation": "relation", "entities": "mentions", "triples": "triples"}  # of a line of predictions.jsonl, by task
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """A scored split.
 
-    outcomes: one per example.  seen: ids of the examples of which a picture was seen.  protocol: see training/setup.py.
+    kind: the task's name.  records: the task's examples.  predicted: what was found in each.  seen: ids of the examples of which a picture
+    was seen.  known: what the slices compare with training (report.known).  protocol: see training/setup.py.
     """
 
     split: str
-    labels: tuple[str, ...]
-    none: str
-    outcomes: Sequence[Outcome]
+    kind: str
+    task: Task
+    records: Sequence[Record]
+    predicted: Sequence[Found]
     seen: frozenset[str]
-    train_pairs: frozenset[tuple[str, str]]
+    known: frozenset[Any]
     protocol: Mapping[str, Any]
 
-    @property
-    def none_id(self) -> int:
-        """Index of the empty relation."""
-        return self.labels.index(self.none)
-
     def scores(self) -> dict[str, Any]:
-        """The task's metrics (tasks/relation.py)."""
-        return metrics(*report.ids(self.outcomes, self.labels), self.labels, self.none_id)
+        """The task's metrics."""
+        return self._scores
 
-    def slices(self) -> list[dict[str, Any]]:
-        """Scores with and without a picture, by whether training had the entity pair, and by sentence length."""
+    def headline(self) -> dict[str, float]:
+        """The scores to look at first."""
+        return task_lib.headline(self.task, self.scores())
+
+    def slices(self) -> list[report.Row]:
+        """The first scores on parts of the split (report.slices)."""
+        return self._slices
+
+    @functools.cached_property
+    def _scores(self) -> dict[str, Any]:
+        return self.task.metrics(self.records, self.predicted)
+
+    @functools.cached_property
+    def _slices(self) -> list[report.Row]:
         return report.slices(
-            self.outcomes, self.labels, self.none_id, metrics, has_picture=lambda record: record.id in self.seen, seen=self.train_pairs
+            self.kind,
+            self.records,
+            self.predicted,
+            self.task.metrics,
+            self.task.headline,
+            has_picture=lambda record: record.id in self.seen,
+            known=self.known,
         )
 
     def text(self) -> str:
-        """Both tables, for a terminal."""
-        relations = report.per_relation(self.outcomes, self.labels, self.none_id, metrics)
-        relations.sort(key=lambda row: -int(row["support"] or 0))
-        parts = [report.table(rows, list(rows[0])) for rows in (relations, self.slices()) if rows]
-        return "\n\n".join(parts)
+        """A table per class and one of slices, for a terminal: of the headline all but precision and recall."""
+        classes = report.per_class(self.kind, self.scores())
+        numbers = [name for name in self.task.headline if not name.endswith(("precision", "recall"))]
+        parts = [report.table(classes, list(classes[0]))] if classes else []
+        return "\n\n".join([*parts, report.table(self.slices(), ["slice", "count", *numbers])])
 
     def to_json(self) -> dict[str, Any]:
-        """Scores under the split's name, slices, protocol."""
-        return {self.split: self.scores(), "slices": self.slices(), "protocol": dict(self.protocol)}
+        """Scores under the split's name, the first of them, slices, protocol."""
+        return {self.split: self.scores(), "headline": self.headline(), "slices": self.slices(), "protocol": dict(self.protocol)}
 
-    def write(self, folder: pathlib.Path) -> None:
-        """Writes metrics.json, predictions.jsonl and confusion.png into a folder."""
+    def write(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """Writes metrics.json, predictions.jsonl and, of relations, confusion.png into a folder. Returns what it wrote."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "metrics.json", self.to_json())
-        lines = [
-            json.dumps({"id": o.record.id, "relation": o.predicted, "score": round(o.score, 6), "gold": o.gold}, ensure_ascii=False)
-            for o in self.outcomes
-        ]
-        (folder / "predictions.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        plots.save(plots.confusion(report.confusion_counts(self.outcomes, self.labels), self.labels), folder / "confusion.png")
+        written = [folder / "metrics.json", folder / "predictions.jsonl"]
+        write_json(written[0], self.to_json())
+        lines = [json.dumps(row(self.kind, *each), ensure_ascii=False) for each in zip(self.records, self.predicted, strict=True)]
+        written[1].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        if self.kind == "relation":
+            written.append(folder / "confusion.png")
+            counts = report.confusion_counts(self.records, self.predicted, self.task.labels)
+            plots.save(plots.confusion(counts, self.task.labels), written[2])
+        return written
 
 
-def outcome(record: Record, predicted: str, score: float, labels: Sequence[str]) -> Outcome:
-    """The outcome of one example.
+def row(kind: str, record: Record, found: Found) -> dict[str, Any]:
+    """A line of predictions.jsonl: what `read_predictions` reads, and the annotation under 'gold'."""
+    gold: dict[str, Found] = {"relation": record.relations, "entities": record.mentions, "triples": record.triples}
+    guesses, golds = ([_plain(each) for each in side] for side in (found, gold[kind]))
+    if kind == "relation":
+        return {"id": record.id, **guesses[0], "gold": golds[0]["relation"]}
+    return {"id": record.id, FIELDS[kind]: guesses, "gold": golds}
 
-    Raises:
-      RecordError: if the example has no gold relation, or one that is not among the labels.
+
+def _plain(found: Relation | Mention | Triple) -> dict[str, Any]:
+    score = {} if found.score is None else {"score": round(found.score, 6)}
+    if isinstance(found, Relation):
+        return {"relation": found.label, **score}
+    if isinstance(found, Triple):
+        return {"span": list(found.mention.span), "relation": found.label, "box": list(found.box), **score}
+    return {"span": list(found.span), "type": found.type, **score}
+
+
+def scoring_task(config: ConfigDict, labels: Sequence[str], none: str) -> Task:
+    """The task of a configuration, to score any program's predictions by.
+
+    What the program cannot see is not known: the task's tokenizer has no vocabulary and cuts nothing off, so that the metrics count no word
+    as truncated.
     """
-    gold = record.relations[0].label
-    if gold not in labels:
-        found = "no label, and cannot be scored" if gold is None else f"the label {gold!r}, which is not one of {', '.join(labels)}"
-        raise RecordError(f"{record.origin or record.id}: the relation of {record.id!r} has {found}")
-    return Outcome(record, gold, predicted, score)
+    return tasks.build(config, TextEncoder(train_tokenizer([], 8, "word"), max_tokens=sys.maxsize), labels, none)
 
 
-def read_predictions(path: str | os.PathLike[str], examples: Sequence[Record], labels: Sequence[str]) -> list[Outcome]:
-    """Any program's predictions: JSON lines {"id": example, "relation": label, "score": optional probability}, one per example.
+def read_predictions(path: str | os.PathLike[str], kind: str, task: Task, examples: Sequence[Record]) -> list[Found]:
+    """Any program's predictions: JSON lines, one for each example, in any order. Returns them in the order of the examples.
 
-    Other keys are not looked at. The outcomes are in the order of the examples.
+    relation: {"id": example, "relation": label, "score": optional probability}
+    entities: {"id": example, "mentions": [{"span": [start, end], "type": "PER", "score"}]}
+    triples: {"id": example, "triples": [{"span": [start, end], "relation": label, "box": [x_min, y_min, x_max, y_max], "score"}]}
+
+    Spans are words, end-exclusive; boxes are divided by the picture's width and height. Other keys are not looked at.
 
     Raises:
-      RecordError: naming the line, for broken JSON, an unknown or repeated id, an unknown relation or a score that is no number; if
-        examples are missing; and if one has no gold relation.
+      RecordError: naming line and field, for broken JSON, an unknown or repeated id, an unknown label, a span or box that does not fit,
+        or a score that is no number; if examples are missing; if the gold relation of one is not among the labels.
     """
     try:
         lines = pathlib.Path(path).read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise RecordError(f"{path}: not UTF-8 text ({error})") from error
-    found: dict[str, tuple[str, float]] = {}
-    ids = {record.id for record in examples}
+    by_id = {record.id: record for record in examples}
+    names = task.types if isinstance(task, EntitiesTask) else task.labels
+    found: dict[str, Found] = {}
     for number, line in enumerate(lines, 1):
         if line.strip():
-            name, label, score = _prediction(line, f"{path}:{number}", ids, labels)
-            if name in found:
-                raise RecordError(f"{path}:{number}: field 'id': {name!r} was predicted before")
-            found[name] = (label, score)
-    if missing := sorted(ids - found.keys()):
-        raise RecordError(f"{path}: {len(missing)} of {len(ids)} examples have no prediction, such as {', '.join(missing[:3])}")
-    return [outcome(record, *found[record.id], labels) for record in examples]
+            where = f"{path}:{number}"
+            value = _object(line, FIELDS[kind], where)
+            record = _example(value["id"], by_id, where)
+            if record.id in found:
+                raise RecordError(f"{where}: field 'id': {record.id!r} was predicted before")
+            found[record.id] = _found(kind, value, record, names, where)
+    if missing := sorted(by_id.keys() - found.keys()):
+        raise RecordError(f"{path}: {len(missing)} of {len(by_id)} examples have no prediction, such as {', '.join(missing[:3])}")
+    if kind == "relation":
+        for record in examples:
+            _name(record.relations[0].label, names, f"{record.origin or record.id}: field 'relation' of {record.id!r}")
+    return [found[record.id] for record in examples]
 
 
-def _prediction(line: str, where: str, ids: set[str], labels: Sequence[str]) -> tuple[str, str, float]:
+def _object(line: str, field: str, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(line, parse_int=float)  # a number too large for a float becomes infinite, which is refused below
+        value = json.loads(line, parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{where}: not JSON: {error}") from error
-    if not isinstance(row, dict) or not {"id", "relation"} <= row.keys():
-        raise RecordError(f'{where}: expected an object with "id" and "relation", found {line.strip()[:120]}')
-    name, label, score = row["id"], row["relation"], row.get("score")
-    if not isinstance(name, str) or name not in ids:
-        raise RecordError(f"{where}: field 'id': {name!r} is not an example of this split, whose ids look like {min(ids, default='')!r}")
-    if label not in labels:
-        raise RecordError(f"{where}: field 'relation': {label!r} is not one of {', '.join(labels)}")
-    score = 1.0 if score is None else score
-    if not isinstance(score, float) or not math.isfinite(score):
-        raise RecordError(f"{where}: field 'score': expected a number, found {score!r}")
-    return name, label, score
+    if not isinstance(value, dict) or not {"id", field} <= value.keys():
+        raise RecordError(f'{where}: expected an object with "id" and "{field}", found {line.strip()[:120]}')
+    return value
+
+
+def _whole(text: str) -> int | float:
+    """A whole number, as a float where no float could hold it: such a one becomes infinite, and is refused as that."""
+    return int(text) if len(text) < 20 else float(text)
+
+
+def _example(name: Any, examples: Mapping[str, Record], where: str) -> Record:
+    if not isinstance(name, str) or name not in examples:
+        like = min(examples, default="")
+        raise RecordError(f"{where}: field 'id': {name!r} is not an example of this split, whose ids look like {like!r}")
+    return examples[name]
+
+
+def _found(kind: str, value: dict[str, Any], record: Record, names: Sequence[str], where: str) -> Found:
+    if kind == "relation":
+        label = _name(value["relation"], names, f"{where}: field 'relation'")
+        return (dataclasses.replace(record.relations[0], label=label, score=_score(value, where)),)
+    field, parse = FIELDS[kind], {"entities": _mention, "triples": _triple}[kind]
+    if not isinstance(value[field], list):
+        raise RecordError(f"{where}: field '{field}': expected a list, found {value[field]!r:.80}")
+    return tuple(parse(item, record, names, f"{where}: {field}[{i}]") for i, item in enumerate(value[field]))
+
+
+def _mention(item: Any, record: Record, names: Sequence[str], where: str) -> Mention:
+    start, end = _span(item, record, ("span", "type"), where)
+    return Mention(start, end, _name(item["type"], names, f"{where}: field 'type'"), _score(item, where))
+
+
+def _triple(item: Any, record: Record, names: Sequence[str], where: str) -> Triple:
+    mention = Mention(*_span(item, record, ("span", "relation", "box"), where))
+    label = _name(item["relation"], names, f"{where}: field 'relation'")
+    return Triple(mention, label, check_box(item["box"], f"{where}: field 'box'"), _score(item, where))
+
+
+def _span(item: Any, record: Record, fields: Sequence[str], where: str) -> tuple[int, int]:
+    if not isinstance(item, dict) or not set(fields) <= item.keys():
+        raise RecordError(f"{where}: expected an object with {', '.join(fields)}, found {item!r:.80}")
+    span = item["span"]
+    if not isinstance(span, list) or len(span) != 2:
+        raise RecordError(f"{where}: field 'span': expected [start, end], found {span!r:.80}")
+    return check_span(*span, len(record.words), f"{where}: field 'span'")
+
+
+def _name(value: Any, names: Sequence[str], where: str) -> str:
+    if value not in names:
+        raise RecordError(f"{where}: {value!r} is not one of {', '.join(names)}")
+    return value
+
+
+def _score(item: dict[str, Any], where: str) -> float | None:
+    score = item.get("score")
+    if score is None:
+        return None
+    if not isinstance(score, (int, float)) or isinstance(score, bool) or not math.isfinite(score):
+        raise RecordError(f"{where}: field 'score': expected a number, found {score!r:.80}")
+    return float(score)

@@ -1,4 +1,4 @@
-"""Pictures of what was measured and extracted: confusion, training curves, and a record with its relations drawn in.
+"""Pictures of what was measured and extracted: confusion, training curves, and a record with its relations or entities drawn in.
 
 Each function returns a matplotlib Figure of its own; none touches pyplot or any other global state.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mmre_jax.analysis import annotate
-from mmre_jax.analysis.annotate import COLOURS, FAINT, INK, shown
+from mmre_jax.analysis.annotate import COLOURS, FAINT, INK, ROLES, Look, shown, tint
 from mmre_jax.analysis.layout import Span, lay_out, shorten
 from mmre_jax.records import Box, Mention, Record, Relation, check_box, check_span
 
@@ -165,13 +165,52 @@ def extraction(
       ValueError: if a picture is not uint8 [H, W, 3].
     """
     arrows = _arrows(relations, gold, none, show_none)
-    captions = _captions(record, [relation for relation, _, _, _ in arrows])
+    looks = _roles(record, [relation for relation, _, _, _ in arrows])
+    return _page(record, looks, arrows, picture, crops, boxes, note)
+
+
+def entities(
+    record: Record,
+    mentions: Sequence[Mention],
+    picture: np.ndarray | None,
+    crops: Sequence[tuple[np.ndarray, str]],
+    *,
+    boxes: Sequence[Box] = (),
+    gold: Sequence[Mention] | None = None,
+    note: str | None = None,
+    types: Sequence[str] = (),
+) -> Figure:
+    """A record as a picture: the photo with what the model saw, and the sentence with its mentions in the colours of their types.
+
+    Args:
+      record: its words are shown.
+      mentions: predicted ones, with type and score below them.
+      picture, crops, boxes, note: as of `extraction`.
+      gold: annotated mentions. Predictions are marked right or wrong, and gold ones whose span was not predicted are framed with dashes.
+      types: those that have the same colour in every figure that is given the same; others get the colours behind them.
+
+    Raises:
+      RecordError: if a span or box does not fit.
+      ValueError: if a picture is not uint8 [H, W, 3].
+    """
+    return _page(record, _types(record, mentions, gold, types), [], picture, crops, boxes, note)
+
+
+def _page(
+    record: Record,
+    looks: Mapping[Span, Look],
+    arrows: Sequence[Arrow],
+    picture: np.ndarray | None,
+    crops: Sequence[tuple[np.ndarray, str]],
+    boxes: Sequence[Box],
+    note: str | None,
+) -> Figure:
     checked = [check_box(box, f"record {record.id}: box {number}") for number, box in enumerate(boxes, 1)]
     word_width, label_width, caption_width = (annotate.measure(size) for size in (annotate.WORD, annotate.LABEL, annotate.CAPTION))
     words = [shorten(shown(word), TEXT, word_width) for word in record.words]
     layout = lay_out(
         [word_width(word) for word in words],
-        {span: caption_width(caption) for span, (_, caption) in captions.items()},
+        {span: caption_width(look.caption) for span, look in looks.items()},
         [(relation.head.span, relation.tail.span, label_width(label) + 4) for relation, label, _, _ in arrows],
         gap=annotate.GAP,
         limit=TEXT,
@@ -187,7 +226,7 @@ def extraction(
     page.set_axis_off()
     page.text(EDGE, EDGE + 4, shown(record.id), fontsize=9, color=FAINT, va="center", parse_math=False)
     annotate.draw_pictures(figure, (EDGE, EDGE + 18, WIDTH - 2 * EDGE, photo), picture, crops, checked)
-    annotate.draw_sentence(page, EDGE, top, words, captions, layout, [(label, colour, style) for _, label, colour, style in arrows])
+    annotate.draw_sentence(page, EDGE, top, words, looks, layout, [(label, colour, style) for _, label, colour, style in arrows])
     for number, line in enumerate(remark):
         page.text(EDGE, bottom + 14 * number, line, fontsize=annotate.LABEL, color=FAINT, style="italic", va="top", parse_math=False)
     return figure
@@ -215,8 +254,8 @@ def _arrows(relations: Sequence[Relation], gold: Sequence[Relation] | None, none
     return arrows
 
 
-def _captions(record: Record, relations: Sequence[Relation]) -> dict[Span, tuple[str, str]]:
-    """(role, caption) of every mention in the record or in a relation; a caption is role and type, as far as there are any."""
+def _roles(record: Record, relations: Sequence[Relation]) -> dict[Span, Look]:
+    """How every mention in the record or in a relation looks: filled by role, its caption role and type, as far as there are any."""
     roles: dict[Span, set[str]] = {}
     types: dict[Span, str] = {}
     ends: list[tuple[str, Mention]] = [("", mention) for mention in record.mentions]
@@ -226,7 +265,30 @@ def _captions(record: Record, relations: Sequence[Relation]) -> dict[Span, tuple
         roles.setdefault(span, set()).update({role} - {""})
         if mention.type:
             types[span] = mention.type
+    names = {span: ", ".join(sorted(found)) for span, found in roles.items()}
     return {
-        span: (role := ", ".join(sorted(found)), shown(" \N{MIDDLE DOT} ".join(part for part in (role, types.get(span, "")) if part)))
-        for span, found in roles.items()
+        span: Look(shown(" \N{MIDDLE DOT} ".join(part for part in (role, types.get(span, "")) if part)), ROLES[role])
+        for span, role in names.items()
     }
+
+
+def _types(record: Record, mentions: Sequence[Mention], gold: Sequence[Mention] | None, types: Sequence[str]) -> dict[Span, Look]:
+    """How predicted mentions look, with their marks, and gold ones of spans nothing was predicted for."""
+    annotated: dict[Span, list[str]] = {}
+    for mention in gold or ():
+        annotated.setdefault(mention.span, []).append(mention.type or "?")
+    names = dict.fromkeys((*types, *sorted(mention.type or "?" for mention in (*mentions, *(gold or ())))))
+    colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(names)}
+    looks: dict[Span, Look] = {}
+    for mention in mentions:
+        span = check_span(mention.start, mention.end, len(record.words), f"record {record.id}: predicted mention")
+        name, right = mention.type or "?", annotated.get(span)
+        score = "" if mention.score is None else f" {mention.score:.2f}"
+        wrong = " \N{BALLOT X}" + (f" gold {', '.join(right)}" if right else "")
+        mark = "" if gold is None else " \N{CHECK MARK}" if right and name in right else wrong
+        looks[span] = Look(shown(name + score + mark), tint(colours[name]), colours[name], colours[name])
+    for span in annotated.keys() - looks.keys():
+        check_span(*span, len(record.words), f"record {record.id}: gold mention")
+        name = annotated[span][0]
+        looks[span] = Look(shown(f"missed {', '.join(annotated[span])}"), "none", colours[name], colours[name], "--")
+    return looks

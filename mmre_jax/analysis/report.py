@@ -1,33 +1,28 @@
-"""What an evaluation says beyond its totals: each relation by itself, and slices of the data that systems are known to differ on.
+"""What an evaluation says beyond its totals: each class by itself, and slices of the data that systems are known to differ on.
 
-Everything here is a pure function of outcomes; the scores themselves are computed by the task's `metrics`, handed in.
+Everything here is a pure function of records and what was found in them; the scores themselves are computed by the task's `metrics`,
+handed in. `kind` is the task's name: 'relation' (records with one relation each), 'entities' or 'triples'.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from mmre_jax.records import Record
+from mmre_jax.records import Mention, Record
 from mmre_jax.tasks import relation
+from mmre_jax.tasks.task import Found, at
 
-# (gold ids [N], predicted ids [N], labels, id of the empty relation) -> {"count", "accuracy", "micro": {"precision", "recall", "f1"},
-# "per_relation": {label: {"precision", "recall", "f1", "support"}}}; see mmre_jax.tasks.relation.
-Metrics = Callable[[np.ndarray, np.ndarray, Sequence[str], int], Mapping[str, Any]]
 Row = dict[str, str | int | float | None]
+Metrics = Callable[[Sequence[Record], Sequence[Found]], Mapping[str, Any]]
+# What of an example and of what was found in it belongs to a slice; None where nothing does.
+Slice = Callable[[Record, Found], tuple[Record, Found] | None]
 
 LENGTHS = ((1, 10), (11, 20), (21, 30), (31, None))
-
-
-class Outcome(NamedTuple):
-    """A record with exactly one relation, its gold label, and what was predicted for it with which probability (in [0, 1])."""
-
-    record: Record
-    gold: str
-    predicted: str
-    score: float
+TRIPLES = ((0, 0), (1, 1), (2, 2), (3, 5), (6, None))
 
 
 def entity_pair(record: Record) -> tuple[str, str]:
@@ -39,91 +34,127 @@ def entity_pair(record: Record) -> tuple[str, str]:
     if len(record.relations) != 1:
         raise ValueError(f"record {record.id}: expected exactly one relation, found {len(record.relations)}")
     relation = record.relations[0]
-    return record.text(relation.head.span).lower(), record.text(relation.tail.span).lower()
+    return _text(record, relation.head), _text(record, relation.tail)
 
 
-def entity_pairs(records: Iterable[Record]) -> frozenset[tuple[str, str]]:
-    """All (head, tail) pairs of `records`, of the training split say: what `slices` takes as `seen`."""
-    return frozenset(entity_pair(record) for record in records)
+def known(kind: str, train: Iterable[Record]) -> frozenset[Any]:
+    """What `slices` wants to know of the training split: its entity pairs (relation), the texts of its mentions (entities), nothing."""
+    if kind == "relation":
+        return frozenset(entity_pair(record) for record in train)
+    if kind == "entities":
+        return frozenset(_text(record, mention) for record in train for mention in record.mentions)
+    return frozenset()
 
 
-def ids(outcomes: Sequence[Outcome], labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Gold and predicted labels as positions in `labels`: two int32 arrays [N].
+def _text(record: Record, mention: Mention) -> str:
+    return record.text(mention.span).lower()
 
-    Raises:
-      ValueError: naming the record whose gold or predicted label is not in `labels`.
+
+def confusion_counts(records: Sequence[Record], predicted: Sequence[Found], labels: Sequence[str]) -> np.ndarray:
+    """How often gold relation i was predicted as relation j: int64 [R, R], rows gold. All are among the `labels`."""
+    gold = np.array([labels.index(str(record.relations[0].label)) for record in records], np.int64)
+    guesses = np.array([labels.index(found[0].label) for found in predicted], np.int64)
+    return relation.confusion_counts(gold, guesses, len(labels))
+
+
+def per_class(kind: str, scores: Mapping[str, Any]) -> list[Row]:
+    """One row a relation (of triples: by the strict measure) or type of entity: its name, precision, recall, f1, support (how often it is
+    gold), in falling order of support.
+
+    Args:
+      scores: the task's metrics.
     """
-    place = {label: number for number, label in enumerate(labels)}
-    for outcome in outcomes:
-        for role, label in (("gold", outcome.gold), ("predicted", outcome.predicted)):
-            if label not in place:
-                raise ValueError(f"record {outcome.record.id}: the {role} relation {label!r} is not one of {', '.join(labels)}")
-    gold = np.array([place[outcome.gold] for outcome in outcomes], np.int32)
-    return gold, np.array([place[outcome.predicted] for outcome in outcomes], np.int32)
-
-
-def confusion_counts(outcomes: Sequence[Outcome], labels: Sequence[str]) -> np.ndarray:
-    """How often gold relation i was predicted as relation j: int64 [R, R], rows gold."""
-    return relation.confusion_counts(*ids(outcomes, labels), len(labels))
-
-
-def per_relation(outcomes: Sequence[Outcome], labels: Sequence[str], none: int, metrics: Metrics) -> list[Row]:
-    """One row a relation, in the order of `labels`: relation, precision, recall, f1, support (how often it is gold).
-
-    Relations that `metrics` leaves out (the empty one, if it does) are left out here.
-    """
-    scores = metrics(*ids(outcomes, labels), labels, none)["per_relation"]
-    columns = ("precision", "recall", "f1", "support")
-    return [{"relation": label, **{key: scores[label][key] for key in columns}} for label in labels if label in scores]
+    column, classes = ("type", scores["entity"]["per_type"]) if kind == "entities" else ("relation", scores["per_relation"])
+    rows = [{column: name, **{key: row[key] for key in ("precision", "recall", "f1", "support")}} for name, row in classes.items()]
+    return sorted(rows, key=lambda row: -row["support"])
 
 
 def slices(
-    outcomes: Sequence[Outcome],
-    labels: Sequence[str],
-    none: int,
+    kind: str,
+    records: Sequence[Record],
+    predicted: Sequence[Found],
     metrics: Metrics,
+    headline: Sequence[str],
     *,
     has_picture: Callable[[Record], bool],
-    seen: frozenset[tuple[str, str]],
+    known: frozenset[Any],
 ) -> list[Row]:
-    """Scores of the whole and of its slices: by picture, by whether training had the entity pair, by words in the sentence.
+    """Scores of the whole and of its slices.
+
+    All tasks: with and without a picture, and by words in the sentence. relation: by whether training had the entity pair. entities: the
+    mentions, annotated or found, whose text was that of a mention in training, and the others. triples: by how many are annotated.
 
     Args:
-      none: position of the empty relation in `labels`; micro-F1 does not count it.
+      metrics, headline: the task's.
       has_picture: whether the system saw a picture of this record (a path alone does not say that the file can be read).
-      seen: the training split's pairs, from `entity_pairs`.
+      known: of the training split, see `known`.
 
     Returns:
-      Rows slice, count, accuracy, f1 (micro). An empty slice has count 0 and None for its scores. Each of the three splits
-      divides the whole: its counts add up to that of the first row.
+      Rows slice, count (examples), and the headline's numbers under their dotted names. An empty slice has count 0 and None for its
+      scores. Each kind of slice divides the whole: the counts add up to that of the first row; only an example may have mentions of both
+      sorts, or none.
     """
-    tests: list[tuple[str, Callable[[Record], bool]]] = [
-        ("all", lambda record: True),
-        ("with picture", has_picture),
-        ("without picture", lambda record: not has_picture(record)),
-        ("entity pair seen in training", lambda record: entity_pair(record) in seen),
-        ("entity pair not seen", lambda record: entity_pair(record) not in seen),
-    ]
-    tests += [(_length_name(*bounds), lambda record, bounds=bounds: _has_length(record, *bounds)) for bounds in LENGTHS]
     rows: list[Row] = []
-    for name, test in tests:
-        chosen = [outcome for outcome in outcomes if test(outcome.record)]
-        if chosen:
-            scores = metrics(*ids(chosen, labels), labels, none)
-            rows.append({"slice": name, "count": len(chosen), "accuracy": scores["accuracy"], "f1": scores["micro"]["f1"]})
-        else:
-            rows.append({"slice": name, "count": 0, "accuracy": None, "f1": None})
+    for name, part in _parts(kind, has_picture, known):
+        chosen = [both for record, found in zip(records, predicted, strict=True) if (both := part(record, found)) is not None]
+        scores = metrics([record for record, _ in chosen], [found for _, found in chosen]) if chosen else None
+        values = {key: None if scores is None else at(scores, key) for key in headline}
+        rows.append({"slice": name, "count": len(chosen), **values})
     return rows
 
 
-def _length_name(low: int, high: int | None) -> str:
+def _parts(kind: str, has_picture: Callable[[Record], bool], known: frozenset[Any]) -> list[tuple[str, Slice]]:
+    parts = [
+        ("all", _where(lambda record: True)),
+        ("with picture", _where(has_picture)),
+        ("without picture", _where(lambda record: not has_picture(record))),
+    ]
+    if kind == "relation":
+        parts += [
+            ("entity pair seen in training", _where(lambda record: entity_pair(record) in known)),
+            ("entity pair not seen", _where(lambda record: entity_pair(record) not in known)),
+        ]
+    elif kind == "entities":
+        parts += [
+            ("mention text seen in training", _mentions(lambda text: text in known)),
+            ("mention text not seen", _mentions(lambda text: text not in known)),
+        ]
+    else:
+        parts += [
+            (_range_name(*bounds, "triple"), _where(lambda record, bounds=bounds: _within(len(record.triples), *bounds)))
+            for bounds in TRIPLES
+        ]
+    lengths = [
+        (_range_name(*bounds, "word"), _where(lambda record, bounds=bounds: _within(len(record.words), *bounds))) for bounds in LENGTHS
+    ]
+    return parts + lengths
+
+
+def _where(test: Callable[[Record], bool]) -> Slice:
+    """Whole examples."""
+    return lambda record, found: (record, found) if test(record) else None
+
+
+def _mentions(wanted: Callable[[str], bool]) -> Slice:
+    """Of every example the mentions with a wanted text, on both sides: a wrong one counts where its own text belongs."""
+
+    def part(record: Record, found: Found) -> tuple[Record, Found] | None:
+        gold, guesses = (tuple(m for m in mentions if wanted(_text(record, m))) for mentions in (record.mentions, found))
+        return (dataclasses.replace(record, mentions=gold), guesses) if gold or guesses else None
+
+    return part
+
+
+def _range_name(low: int, high: int | None, unit: str) -> str:
     if high is None:
-        return f"more than {low - 1} words"
-    return f"{low} to {high} words" if low > 1 else f"up to {high} words"
+        return f"more than {low - 1} {unit}s"
+    if low == high:
+        return f"{low or 'no'} {unit}{'s' * (low != 1)}"
+    return f"{low} to {high} {unit}s" if low > 1 else f"up to {high} {unit}s"
 
 
-def _has_length(record: Record, low: int, high: int | None) -> bool:
-    return len(record.words) >= low and (high is None or len(record.words) <= high)
+def _within(count: int, low: int, high: int | None) -> bool:
+    return count >= low and (high is None or count <= high)
 
 
 def table(rows: Sequence[Mapping[str, str | int | float | None]], columns: Sequence[str]) -> str:

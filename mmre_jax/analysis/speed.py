@@ -74,7 +74,7 @@ class Trainer:
     def __init__(self, setup: Setup, dtype: str, start: TrainState, examples: Mapping[int, Any]) -> None:
         config, devices = _with_dtype(setup.job.config, dtype), setup.devices
         task = setup.job.task
-        system = systems.build(config, vocab_size=task.encoder.vocab_size, outputs=len(task.labels))
+        system = systems.build(config, vocab_size=task.encoder.vocab_size, labels=task.labels)
         job = dataclasses.replace(setup.job, config=config, system=system)
         mapped, self._key = mapped_step(job, devices, start.params, setup.order.steps * config.train.epochs)
         self.dtype = dtype

@@ -103,8 +103,8 @@ def prepare(
       about: what else is known of the data set, stored in prepare.json as it is.
 
     Returns:
-      What stands in prepare.json: format, root, encoding, plan, splits (records, words, relation counts), pictures (stored, bytes, and
-      the counts of missing and unreadable ones), about.
+      What stands in prepare.json: format, root, encoding, plan, splits (records, words, counts of relations, of typed
+      mentions, of triples), pictures (stored, bytes, and the counts of missing and unreadable ones), about.
 
     Raises:
       PreparedError: `out` holds something, a split is empty, the encoding is unknown, or a record cannot be stored as it is.
@@ -156,7 +156,11 @@ def _build(builder: tfds.core.GeneratorBasedBuilder) -> None:
 
 def _counts(records: Sequence[Record]) -> dict[str, Any]:
     labels = collections.Counter(relation.label for record in records for relation in record.relations if relation.label is not None)
-    return {"records": len(records), "words": sum(len(record.words) for record in records), "relations": dict(labels.most_common())}
+    types = collections.Counter(mention.type for record in records for mention in record.mentions if mention.type is not None)
+    triples = collections.Counter(triple.label for record in records for triple in record.triples)
+    found = {"relations": labels, "mentions": types, "triples": triples}
+    words = sum(len(record.words) for record in records)
+    return {"records": len(records), "words": words, **{name: dict(counter.most_common()) for name, counter in found.items()}}
 
 
 def _store_pictures(

@@ -5,66 +5,138 @@ from __future__ import annotations
 import functools
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 from PIL import Image
 
 from mmre_jax.data import pictures as pictures_lib
+from mmre_jax.data import views
 from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.data.prepared import Contents
-from mmre_jax.data.readers import jsonl, mnre, scenes
+from mmre_jax.data.readers import bio, gmner, jsonl, mnre, more, scenes, twitter
 from mmre_jax.data.source import FilePictures, PictureSource, PreparedPictures, PreparedSource
 from mmre_jax.records import Record, RecordError
 
 SPLITS = ("train", "val", "test")
-NAMES = ("scenes", "mnre", "mnre_v1", "jsonl", "prepared")
+NAMES = ("scenes", "mnre", "mnre_v1", "twitter2015", "twitter2017", "gmner", "more", "jsonl", "prepared")
+TASKS = ("relation", "entities", "triples")
+_YEARS = {"twitter2015": 2015, "twitter2017": 2017}
+_TASKS = {
+    "mnre": ("relation",),
+    "mnre_v1": ("relation",),
+    "twitter2015": ("entities",),
+    "twitter2017": ("entities",),
+    "gmner": ("entities", "triples"),
+    "more": ("triples",),
+}
+_TASKS_OF_SCENES = {"relations": ("relation",), "grounded": ("relation",), "entities": ("entities",), "triples": ("triples",)}
+
+Labels = tuple[tuple[str, ...], str]
 
 
 def open_records(data: ConfigDict, split: str) -> Sequence[Record]:
-    """The records of a split, read and checked.
+    """The records of a split, read and checked; under a view (data/views.py), what it makes of them.
 
     Args:
-      data: name, root, objects; for scenes also scene and counts.
+      data: name, root, objects, view; for scenes also scene and counts, for more also published and merge_val.
 
     Raises:
-      ValueError: for an unknown data set or split.
-      RecordError: for a damaged or missing file.
+      ValueError: for an unknown data set, split or view, or one that the data set cannot be seen through.
+      RecordError: for a damaged or missing file, or object crops that the data set does not have.
     """
     if split not in SPLITS:
         raise ValueError(f"a split is one of {', '.join(SPLITS)}, found {split!r}")
+    name = view_of(data)
+    if not name:
+        return _read(data, split)
+    views.check(name)
+    if data.name == "prepared" and name == "pairs":
+        raise ValueError("data.view='pairs' cuts crops that a prepared data set does not hold: give the data set it was prepared from")
+    records = _read(data, split)
+    if "triples" not in (there := _tasks(data, records)):
+        raise ValueError(f"data.view={name!r} shows triples, for which {_name(data)} is not annotated; {_has(there)}")
+    return views.view(name, records, _no_triple(data, _triple_relations(data, records)))
+
+
+def view_of(data: ConfigDict) -> str:
+    """The view that a data set is seen through, '' for none."""
+    return str(data.get("view", ""))  # a checkpoint written before there were views has none in its configuration
+
+
+def _read(data: ConfigDict, split: str) -> Sequence[Record]:
     if data.name == "scenes":
         return scenes.read(data.scene, split, data.counts[SPLITS.index(split)])
-    if data.name not in NAMES:
-        raise ValueError(f"data.name is one of {', '.join(NAMES)}, found {data.name!r}")
-    root = pathlib.Path(data.root).expanduser()
-    if not data.root or not root.is_dir():
-        raise RecordError(
-            f"data.root={data.root!r} is not a folder: give the folder of {data.name!r} (--config.data.root, or --root in launch.evaluate)"
-        )
+    root = _root(data)
     if data.name == "prepared":
         return PreparedSource(root, split)
     if data.name == "jsonl":
         return jsonl.read(root / f"{split}.jsonl")
+    if data.name in _YEARS:
+        return twitter.read(root, split, year=_YEARS[data.name], objects=data.objects)
+    if data.name == "gmner":
+        return gmner.read(root, split)
+    if data.name == "more":
+        return more.read(root, split, published=data.published, merge_val=data.merge_val)
     return mnre.read(root, split, objects=data.objects, version=1 if data.name == "mnre_v1" else 2)
 
 
-def relation_labels(data: ConfigDict, train: Sequence[Record]) -> tuple[tuple[str, ...], str]:
-    """(all relation labels in the order of their ids, the empty one).
+def read_report(data: ConfigDict, split: str) -> dict[str, int]:
+    """What reading a split finds, and what it leaves out and why; nothing where the data set's reader leaves nothing out.
 
-    MNRE's come from its relation file; of JSON lines they are those of the training split, sorted, behind `data.none_label`.
+    Raises:
+      ValueError, RecordError: as `open_records`.
     """
-    if data.name == "prepared":
-        about = Contents.of(pathlib.Path(data.root).expanduser()).about
-        none = about["none_label"] or data.none_label
-        return (none, *(label for label in about["relations"] if label != none)), none
-    if data.name == "scenes":
-        labels = scenes.relations(data.scene)
-        return labels, labels[0]
-    if data.name in ("mnre", "mnre_v1"):
-        version = 1 if data.name == "mnre_v1" else 2
-        return mnre.relations(pathlib.Path(data.root).expanduser(), version), mnre.none_label(version)
-    found = {relation.label for record in train for relation in record.relations if relation.label is not None}
-    return (data.none_label, *sorted(found - {data.none_label})), data.none_label
+    if data.name in _YEARS:
+        return twitter.report(_root(data), split, year=_YEARS[data.name], objects=data.objects)
+    if data.name == "gmner":
+        return gmner.report(_root(data), split)
+    if data.name == "more":
+        return more.report(_root(data), split, published=data.published, merge_val=data.merge_val)
+    return {}
+
+
+def labels(data: ConfigDict, task: str, train: Sequence[Record]) -> Labels:
+    """(the labels of a task in the order of their ids, the empty one).
+
+    relation: all relations, the empty one (first, unless a table of ids says otherwise) included. triples: the relations of triples
+    without the empty one, which is `data.none_label`, or '' where that is itself a relation. entities: O, then B-X and I-X of each
+    entity type. Of JSON lines they are those of the training split, sorted; of a prepared data set those it was prepared with, else
+    those of its training split. Under a view: of mentions and regions one type and one relation, of pairs the relations of triples.
+
+    Args:
+      data: section of a configuration.
+      task: 'relation', 'entities' or 'triples'.
+      train: the records of the training split.
+
+    Raises:
+      ValueError: for an unknown task, or one that the data set has no annotation for; says which it has.
+    """
+    if task not in TASKS:
+        raise ValueError(f"task.name is one of {', '.join(TASKS)}, found {task!r}")
+    if view_of(data):
+        return _labels_of_view(data, task, train)
+    if (stored := _prepared_labels(data).get(task)) is not None:
+        return stored
+    there = _tasks(data, train)
+    if task not in there:
+        raise ValueError(f"{_name(data)} is not annotated for task.name={task!r}; {_has(there)}")
+    if task == "relation":
+        return _relations(data, train)
+    if task == "entities":
+        return bio.tag_names(_entity_types(data, train)), bio.OUTSIDE
+    names = _triple_relations(data, train)
+    return names, _no_triple(data, names)
+
+
+def all_labels(data: ConfigDict, train: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    """{task: {labels, none}} of every task that a data set is annotated for, as plain JSON values.
+
+    Under the key 'labels' of what `builders.prepare` is told about a data set, this gives a prepared data set the same ids.
+    """
+    there = (views.TASK_OF[view_of(data)],) if view_of(data) else _tasks(data, train)
+    found = {task: labels(data, task, train) for task in there}
+    return {task: {"labels": list(names), "none": none} for task, (names, none) in found.items()}
 
 
 def open_pictures(plan: PicturePlan, data: ConfigDict | None = None) -> PictureSource | None:
@@ -85,6 +157,121 @@ def read_picture(name: str) -> Image.Image:
     return _drawn(name) if name.startswith(scenes.PREFIX) else pictures_lib.read_picture(name)
 
 
+def readable(name: str) -> bool:
+    """Whether the picture of that path, or key in `scenes`, is there and undamaged."""
+    if not name.startswith(scenes.PREFIX):
+        try:
+            pictures_lib.probe(name)
+        except pictures_lib.PictureError:
+            return False
+    return True
+
+
 @functools.lru_cache(maxsize=32768)  # drawing takes longer than a small model's step; 12 KiB each at 64 pixels
 def _drawn(key: str) -> Image.Image:
     return Image.fromarray(scenes.draw(key))
+
+
+def _root(data: ConfigDict) -> pathlib.Path:
+    """The folder that a data set is read from. Raises ValueError for an unknown data set, RecordError where there is no folder."""
+    if data.name not in NAMES:
+        raise ValueError(f"data.name is one of {', '.join(NAMES)}, found {data.name!r}")
+    root = pathlib.Path(data.root).expanduser()
+    if not data.root or not root.is_dir():
+        raise RecordError(
+            f"data.root={data.root!r} is not a folder: give the folder of {data.name!r} (--config.data.root, or --root in launch.evaluate)"
+        )
+    return root
+
+
+def _name(data: ConfigDict) -> str:
+    """What a data set is called in messages."""
+    return f"data.name={data.name!r}" + (f" (data.scene={data.scene!r})" if data.name == "scenes" else "")
+
+
+def _has(there: Sequence[str]) -> str:
+    return f"it is annotated for {', '.join(there)}" if there else "nor for any other"
+
+
+def _tasks(data: ConfigDict, train: Sequence[Record]) -> tuple[str, ...]:
+    """The tasks that a data set is annotated for."""
+    if data.name == "scenes":
+        return _TASKS_OF_SCENES.get(data.scene, ())
+    if data.name in _TASKS:
+        return _TASKS[data.name]
+    found = {task for record in train for task, marks in _annotation(record).items() if marks}
+    return tuple(task for task in TASKS if task in found)
+
+
+def _annotation(record: Record) -> dict[str, set[str]]:
+    """{task: what a record is annotated with for it}."""
+    return {
+        "relation": {relation.label for relation in record.relations if relation.label is not None},
+        "entities": {mention.type for mention in record.mentions if mention.type is not None},
+        "triples": {triple.label for triple in record.triples},
+    }
+
+
+def _prepared_labels(data: ConfigDict) -> dict[str, Labels]:
+    """{task: labels} that a prepared data set was prepared with; nothing for the others."""
+    if data.name != "prepared":
+        return {}
+    about = Contents.of(pathlib.Path(data.root).expanduser()).about
+    stored = {task: (tuple(found["labels"]), found["none"]) for task, found in about.get("labels", {}).items()}
+    if "relation" not in stored and about.get("relations"):
+        none = about["none_label"] or data.none_label
+        stored["relation"] = ((none, *(label for label in about["relations"] if label != none)), none)
+    return stored
+
+
+def _labels_of_view(data: ConfigDict, task: str, train: Sequence[Record]) -> Labels:
+    """`labels` under a view, through which the training records are seen, too."""
+    name = view_of(data)
+    views.check(name)
+    if task != views.TASK_OF[name]:
+        raise ValueError(f"data.view={name!r} goes with task.name={views.TASK_OF[name]!r}, found {task!r}")
+    if name == "mentions":
+        return bio.tag_names((views.ENTITY,)), bio.OUTSIDE
+    if name == "regions":
+        return (views.OBJECT,), data.none_label
+    if data.name == "jsonl":
+        return _relations(data, train)
+    names = _triple_relations(data, train)
+    none = _no_triple(data, names)
+    return (none, *names), none
+
+
+def _no_triple(data: ConfigDict, names: Sequence[str]) -> str:
+    """The empty relation beside those of triples."""
+    return "" if data.none_label in names else data.none_label
+
+
+def _relations(data: ConfigDict, train: Sequence[Record]) -> Labels:
+    if data.name == "scenes":
+        names = scenes.relations(data.scene)
+        return names, names[0]
+    if data.name in ("mnre", "mnre_v1"):
+        version = 1 if data.name == "mnre_v1" else 2
+        return mnre.relations(pathlib.Path(data.root).expanduser(), version), mnre.none_label(version)
+    found = {label for record in train for label in _annotation(record)["relation"]}
+    return (data.none_label, *sorted(found - {data.none_label})), data.none_label
+
+
+def _entity_types(data: ConfigDict, train: Sequence[Record]) -> tuple[str, ...]:
+    if data.name == "scenes":
+        return scenes.entity_types()
+    if data.name in _YEARS:
+        return twitter.entity_types()
+    if data.name == "gmner":
+        return gmner.entity_types()
+    return tuple(sorted({kind for record in train for kind in _annotation(record)["entities"]}))
+
+
+def _triple_relations(data: ConfigDict, train: Sequence[Record]) -> tuple[str, ...]:
+    if data.name == "scenes":
+        return scenes.triple_relations()
+    if data.name == "gmner":
+        return gmner.entity_types()
+    if data.name == "more":
+        return more.relations(pathlib.Path(data.root).expanduser(), published=data.published)
+    return tuple(sorted({label for record in train for label in _annotation(record)["triples"]} - {data.none_label}))

@@ -112,9 +112,15 @@ class Fetch:
         features = self.task.features(record, int(lengths[step % self.order.steps]))
         features |= {"index": np.int32(index), "valid": np.bool_(index >= 0)}
         if self.pictures is not None:
-            shown = record if self.picture_of is None else self.source[int(self.picture_of[max(index, 0)])]
-            features["pictures"], features["present"] = self.pictures(shown)
+            features["pictures"], features["present"] = self.pictures(self._shown(record, max(index, 0)))
         return features
+
+    def _shown(self, record: Record, index: int) -> Record:
+        """The record whose pictures this one is shown with."""
+        if self.picture_of is None:
+            return record
+        other = int(self.picture_of[index])
+        return dataclasses.replace(record, image=None, regions=()) if other < 0 else self.source[other]
 
 
 def batches(
@@ -137,7 +143,7 @@ def batches(
     Args:
       pictures: record -> (pixels, present); None for systems without pictures.
       last: one epoch if None.
-      picture_of: int [N], the record whose picture each record is shown with (the visual shuffle); its own if None.
+      picture_of: int [N], the record whose picture each record is shown with, -1 for none (data/sampling.py); its own if None.
       workers: processes that prepare records; 0 prepares them in `threads` threads of this one.
       ahead: batches prepared ahead.
     """
@@ -157,17 +163,3 @@ def batches(
     else:
         elements = stream.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead * local))
     return iter(elements.batch(local, drop_remainder=True))
-
-
-def shuffled_pictures(count: int, seed: int) -> np.ndarray:
-    """A permutation int [N] without fixed points that shows every record with another record's picture (the visual shuffle).
-
-    Raises:
-      ValueError: for fewer than two records.
-    """
-    if count < 2:
-        raise ValueError(f"the pictures of {count} records cannot be shuffled")
-    order = np.random.default_rng((seed, 7)).permutation(count)
-    shuffled = np.empty(count, np.int64)
-    shuffled[order] = np.roll(order, 1)  # one cycle through all records
-    return shuffled

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -34,19 +36,22 @@ class Encoded:
 
 @dataclasses.dataclass(frozen=True)
 class TextEncoder:
-    """A tokenizer (as JSON, so that a checkpoint can hold it) plus four marker ids placed right behind its vocabulary.
+    """A tokenizer (as JSON, so that a checkpoint can hold it) plus, where pairs are marked, four marker ids right behind its vocabulary.
 
     The markers are never strings of the tokenizer: a post that contains "<s>" literally cannot forge one, and RoBERTa's own
     `<s>` and `</s>` (BOS and EOS) stay what they are.
 
     max_tokens: longest sequence, specials and markers included; longer sentences are cut around the entities.
     released_markers: insert markers as the released PyTorch code does (a closing marker at the end of a sentence is dropped,
-      and at one boundary they always come in the order `<s>`, `</s>`, `<o>`, `</o>`); for converted checkpoints only.
+      at one boundary they always come in the order `<s>`, `</s>`, `<o>`, `</o>`, and a token of that name which the tokenizer
+      already has is the marker, so that RoBERTa's first `<s>` is its BOS); for converted checkpoints only.
+    markers: whether there are markers at all; False for tasks that mark no pair, whose word table then has no rows for them.
     """
 
     tokenizer_json: str
     max_tokens: int = 80
     released_markers: bool = False
+    markers: bool = True
 
     @functools.cached_property
     def tokenizer(self) -> tokenizers.Tokenizer:
@@ -61,8 +66,17 @@ class TextEncoder:
 
     @functools.cached_property
     def vocab_size(self) -> int:
-        """Rows a word table needs: the tokenizer's ids and the four markers."""
-        return self._base + len(MARKERS)
+        """Rows a word table needs: the tokenizer's ids and those of the markers behind them."""
+        return max(self._base, *(marker + 1 for marker in self.marker_ids)) if self.markers else self._base
+
+    @functools.cached_property
+    def marker_ids(self) -> tuple[int, ...]:
+        """Ids of MARKERS, in their order. Raises ValueError if there are to be none."""
+        if not self.markers:
+            raise ValueError("this encoder marks no pairs: it was made with markers=False")
+        own = [self.tokenizer.token_to_id(name) if self.released_markers else None for name in MARKERS]
+        behind = iter(range(self._base, self._base + len(MARKERS)))
+        return tuple(next(behind) if found is None else found for found in own)
 
     @functools.cached_property
     def _base(self) -> int:
@@ -70,13 +84,14 @@ class TextEncoder:
 
     @functools.cached_property
     def special_ids(self) -> dict[str, int]:
-        """Ids of pad, cls, sep and mask under BERT's names or RoBERTa's."""
+        """Ids of pad, cls, sep, mask and unk under BERT's names or RoBERTa's."""
         found = {}
         for role, names in {
             "pad": ("[PAD]", "<pad>"),
             "cls": ("[CLS]", "<s>"),
             "sep": ("[SEP]", "</s>"),
             "mask": ("[MASK]", "<mask>"),
+            "unk": ("[UNK]", "<unk>"),
         }.items():
             ids = [i for i in map(self.tokenizer.token_to_id, names) if i is not None]
             if not ids:
@@ -87,7 +102,10 @@ class TextEncoder:
     def pieces(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
         """Ids of all pieces of `words`, and the word each comes from. A word of which the tokenizer leaves nothing has no piece."""
         encoding = self.tokenizer.encode(list(words), is_pretokenized=True, add_special_tokens=False)
-        return encoding.ids, [-1 if w is None else w for w in encoding.word_ids]
+        special = self.special_ids
+        # XLM-R's model has "<s>" among its pieces, so that a post could still spell it out: there it is an unknown word.
+        ids = [special["unk"] if i in special.values() else i for i in encoding.ids]
+        return ids, [-1 if w is None else w for w in encoding.word_ids]
 
     def encode(self, words: Sequence[str]) -> Encoded:
         """The sentence without markers; an over-long one loses its end."""
@@ -119,10 +137,10 @@ class TextEncoder:
                 out_ids.append(ids[position])
                 out_owners.append(owners[position])
                 position += 1
-            out_ids.append(self._base + marker)
+            out_ids.append(self.marker_ids[marker])
             out_owners.append(-1)
         encoded = self._wrap(out_ids + ids[position:], out_owners + owners[position:])
-        opened = tuple(int(np.flatnonzero(encoded.ids == self._base + m)[0]) for m in (0, 2))
+        opened = tuple(int(np.flatnonzero(encoded.ids == self.marker_ids[m])[0]) for m in (0, 2))
         return dataclasses.replace(encoded, markers=opened)
 
     def _wrap(self, ids: list[int], owners: list[int]) -> Encoded:
@@ -164,20 +182,61 @@ def _nearest(owners: Sequence[int], head: Span, tail: Span, room: int) -> list[i
 def load_tokenizer(directory: str | pathlib.Path) -> str:
     """The tokenizer of a transformers directory, as the JSON of the tokenizers library.
 
+    Records have words, not text, and those of a byte-level BPE (RoBERTa) or a SentencePiece model (XLM-R) must be encoded as in running
+    text, each behind its space: whatever the directory says of the first word, the result adds a space to every word that it is given.
+
+    Args:
+      directory: with tokenizer.json; or with vocab.txt (BERT), vocab.json and merges.txt (RoBERTa) or sentencepiece.bpe.model (XLM-R),
+        and config.json or tokenizer_config.json beside it.
+
     Raises:
-      FileNotFoundError: if the directory has neither a tokenizer.json nor files that transformers can make one of.
+      FileNotFoundError: if the directory lacks one of these files.
+      ValueError: for a damaged tokenizer.json; for a sentencepiece.bpe.model, if the packages that it takes are not installed.
     """
-    directory = pathlib.Path(directory)
-    path = directory / "tokenizer.json"
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
-    if not directory.is_dir() or not any((directory / name).is_file() for name in ("vocab.txt", "vocab.json", "sentencepiece.bpe.model")):
+    path = pathlib.Path(directory) / "tokenizer.json"
+    text = path.read_text(encoding="utf-8") if path.is_file() else _converted(path.parent)
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    spaced = {**found, "pre_tokenizer": _behind_space(found.get("pre_tokenizer"))}
+    return text if spaced == found else json.dumps(spaced, ensure_ascii=False)
+
+
+def _converted(directory: pathlib.Path) -> str:
+    """The JSON that transformers makes of an old directory's files."""
+    vocabularies = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model")
+    found = next((name for name in vocabularies if (directory / name).is_file()), None)
+    if found is None:
         raise FileNotFoundError(
             f"{directory}: no tokenizer.json, vocab.txt, vocab.json or sentencepiece.bpe.model: not a tokenizer's directory"
         )
+    if found == "vocab.json" and not (directory / "merges.txt").is_file():
+        raise FileNotFoundError(f"{directory}: vocab.json without its merges.txt")
+    if not any((directory / name).is_file() for name in ("config.json", "tokenizer_config.json")):
+        raise FileNotFoundError(f"{directory}: neither config.json nor tokenizer_config.json, to say what tokenizer {found} belongs to")
     import transformers  # slow to import, and only needed for old directories
 
+    available = {"sentencepiece": transformers.utils.is_sentencepiece_available, "protobuf": transformers.utils.is_protobuf_available}
+    if found == "sentencepiece.bpe.model" and not all(there() for there in available.values()):
+        raise ValueError(f"{directory}: {found} takes two packages to read: pip install sentencepiece protobuf, or save a tokenizer.json")
     return transformers.AutoTokenizer.from_pretrained(str(directory), local_files_only=True).backend_tokenizer.to_str()
+
+
+def _behind_space(step: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """A pre-tokenizer of tokenizer.json, made to add a space to every word where it knows spaces at all."""
+    if step is None:
+        return None
+    if step["type"] == "ByteLevel":
+        return {**step, "add_prefix_space": True}
+    if step["type"] == "Metaspace":  # older files say it with add_prefix_space
+        return {**{name: value for name, value in step.items() if name != "add_prefix_space"}, "prepend_scheme": "always"}
+    if step["type"] == "Sequence":
+        steps = step["pretokenizers"]
+        # Behind any other step it would no longer be words that get a space.
+        first = next((i for i, part in enumerate(steps) if part["type"] != "WhitespaceSplit"), len(steps))
+        return {**step, "pretokenizers": [_behind_space(part) if i == first else part for i, part in enumerate(steps)]}
+    return step
 
 
 def train_tokenizer(sentences: Iterable[Sequence[str]], vocab_size: int, kind: str = "bpe") -> str:

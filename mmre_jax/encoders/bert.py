@@ -1,21 +1,27 @@
-"""BERT's encoder (Devlin et al. 2019): transformers' `BertModel` without the pooler.
+"""BERT's encoder (Devlin et al. 2019), and RoBERTa's (Liu et al. 2019), which is also XLM-R's: transformers' models without the pooler.
 
-Shape letters: B batch, L tokens, D width.
+Called alone it encodes a text. A system whose streams exchange keys and values between layers calls `embed` and then, layer by layer,
+`keys_values` and `run_layer`.
+
+Shape letters: B batch, L tokens, X prefix places, H heads, d head width, D width.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mmre_jax.attention import Implementation, MultiHeadAttention
+from mmre_jax.attention import Implementation, KeysValues, MultiHeadAttention
 from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, check_activation, layer_norm
+
+# transformers' model types, and what their encoders are here.
+KINDS: dict[str, Literal["bert", "roberta"]] = {"bert": "bert", "roberta": "roberta", "xlm-roberta": "roberta"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,13 +34,17 @@ class BertConfig:
       layers: number of layers.
       heads: attention heads a layer.
       mlp: width inside the feed-forward blocks.
-      positions: rows of the position table, the longest sequence possible.
+      positions: rows of the position table; see `max_length`.
       types: rows of the token-type table.
       eps: of the layer normalisations.
       activation: of the feed-forward blocks.
       dropout: rate after the embeddings and after both halves of each layer.
       attention_dropout: rate on the attention weights.
       init_std: standard deviation of initial tables and kernels, 0 for kernels by fan-in.
+      kind: 'bert' numbers the positions of a sequence from 0 on, padding or not. 'roberta' (RoBERTa, XLM-R) gives each padding
+        token the position `pad_id` and counts the others from the one behind it.
+      pad_id: for 'roberta' alone, the padding token's id.
+      position_offset: added to the positions of all tokens but RoBERTa's padding.
     """
 
     vocab_size: int = 30522
@@ -49,22 +59,37 @@ class BertConfig:
     dropout: float = 0.1
     attention_dropout: float = 0.1
     init_std: float = 0.02
+    kind: Literal["bert", "roberta"] = "bert"
+    pad_id: int = 1
+    position_offset: int = 0
 
     def __post_init__(self) -> None:
         check_activation(self.activation)
+        if self.kind not in KINDS.values():
+            raise ValueError(f"unknown kind of text encoder {self.kind!r}; known are bert, roberta")
         if self.width % self.heads:
             raise ValueError(f"BERT's width {self.width} does not divide into {self.heads} heads")
 
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest sequence that the position table has rows for."""
+        return self.positions - self.first_position
+
+    @property
+    def first_position(self) -> int:
+        """The position of a sequence's first token."""
+        return self.position_offset + (self.pad_id + 1 if self.kind == "roberta" else 0)
+
     @classmethod
     def from_transformers(cls, config: Mapping[str, Any]) -> BertConfig:
-        """The configuration that a transformers config.json, read as a dict, describes.
+        """The configuration that a transformers config.json, read as a dict, describes: of a BERT, a RoBERTa or an XLM-R.
 
         Raises:
           ValueError: another model type, other than absolute positions, or a missing key; it is named.
         """
         found = config.get("model_type")
-        if found != "bert":
-            raise ValueError(f"this is the configuration of a {found!r} model, expected model_type 'bert'")
+        if found not in KINDS:
+            raise ValueError(f"this is the configuration of a {found!r} model, expected model_type {', '.join(map(repr, KINDS))}")
         if config.get("position_embedding_type", "absolute") != "absolute":
             raise ValueError(f"position_embedding_type {config['position_embedding_type']!r} is not supported, only 'absolute'")
         names = {
@@ -81,10 +106,12 @@ class BertConfig:
             "attention_dropout": "attention_probs_dropout_prob",
             "init_std": "initializer_range",
         }
+        if KINDS[found] == "roberta":
+            names["pad_id"] = "pad_token_id"
         missing = sorted(set(names.values()) - set(config))
         if missing:
-            raise ValueError(f"the BERT configuration lacks {', '.join(missing)}")
-        return cls(**{ours: config[theirs] for ours, theirs in names.items()})
+            raise ValueError(f"the {found} configuration lacks {', '.join(missing)}")
+        return cls(kind=KINDS[found], **{ours: config[theirs] for ours, theirs in names.items()})
 
 
 class BertLayer(nn.Module):
@@ -94,21 +121,36 @@ class BertLayer(nn.Module):
     dtype: DTypeLike = jnp.float32
     implementation: Implementation | None = None
 
+    def setup(self) -> None:
+        self.attention = MultiHeadAttention(
+            self.config.width,
+            self.config.heads,
+            self.config.attention_dropout,
+            self.dtype,
+            init_std=self.config.init_std,
+            implementation=self.implementation,
+        )
+
+    def keys_values(self, x: jax.Array) -> KeysValues:
+        """The keys and values, [B, L, H, d] each, that this layer makes of its input x [B, L, D], as a prefix for another."""
+        # The layer makes them a second time when it is called; under jit XLA merges the two.
+        return self.attention.keys_values(x)
+
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
-        """x [B, L, D], mask bool as in `MultiHeadAttention`."""
+    def __call__(
+        self,
+        x: jax.Array,
+        mask: jax.Array | None,
+        *,
+        train: bool,
+        prefix: KeysValues | None = None,
+        prefix_mask: jax.Array | None = None,
+        prefix_bias: float = 0.0,
+    ) -> jax.Array:
+        """x [B, L, D]; mask bool, prefix [B, X, H, d] each, prefix_mask and prefix_bias as in `MultiHeadAttention`."""
         config = self.config
         drop = nn.Dropout(config.dropout, deterministic=not train)
-        attend = MultiHeadAttention(
-            config.width,
-            config.heads,
-            config.attention_dropout,
-            self.dtype,
-            init_std=config.init_std,
-            implementation=self.implementation,
-            name="attention",
-        )
-        mixed = drop(attend(x, x, mask, train=train))
+        mixed = drop(self.attention(x, x, mask, train=train, prefix=prefix, prefix_mask=prefix_mask, prefix_bias=prefix_bias))
         x = layer_norm(x + mixed, config.eps, self.dtype, "attention_norm")
         hidden = drop(FeedForward(config.mlp, config.activation, self.dtype, config.init_std, name="mlp")(x))
         return layer_norm(x + hidden, config.eps, self.dtype, "mlp_norm")
@@ -141,7 +183,11 @@ class Bert(nn.Module):
     dtype: DTypeLike = jnp.float32
     implementation: Implementation | None = None
 
-    @nn.compact
+    def setup(self) -> None:
+        self.embeddings = BertEmbeddings(self.config, self.dtype)
+        # Flax names them layer_0, layer_1, ...
+        self.layer = [BertLayer(self.config, self.dtype, self.implementation) for _ in range(self.config.layers)]
+
     def __call__(
         self,
         ids: jax.Array,
@@ -150,6 +196,8 @@ class Bert(nn.Module):
         positions: jax.Array | None = None,
         *,
         train: bool,
+        prefixes: Sequence[KeysValues] | None = None,
+        prefix_mask: jax.Array | None = None,
     ) -> tuple[jax.Array, ...]:
         """Encodes a batch of token sequences.
 
@@ -157,25 +205,68 @@ class Bert(nn.Module):
           ids: int [B, L]. An id outside the word table gives NaN states, as do types and positions outside theirs.
           mask: bool [B, L], True on tokens and False on padding, which is never attended to. None: no padding.
           types: int [B, L], token types; 0 where not given.
-          positions: int [B, L] or [1, L]; 0..L-1 where not given.
+          positions: int [B, L] or [1, L]; where not given they follow the configuration's `kind`.
           train: whether dropout is on; it draws from the "dropout" stream.
+          prefixes: one pair for each layer, extra keys and values [B, X, H, d] each that its tokens attend to before their own.
+          prefix_mask: bool [B, X], which of them may be attended to. None: all.
 
         Returns:
           layers + 1 arrays [B, L, D]: the embedded text, then each layer's output. States at padding are meaningless.
 
         Raises:
-          ValueError: sequences longer than the position table.
+          ValueError: sequences longer than the position table has room for, or prefixes that do not fit the layers.
         """
-        length = ids.shape[1]
-        if positions is None and length > self.config.positions:
-            raise ValueError(f"sequences of {length} tokens exceed BERT's {self.config.positions} positions")
-        types = jnp.zeros_like(ids) if types is None else types
-        positions = jnp.arange(length, dtype=ids.dtype)[None] if positions is None else positions
-        states = [BertEmbeddings(self.config, self.dtype, name="embeddings")(ids, types, positions, train=train)]
+        if prefixes is not None and len(prefixes) != self.config.layers:
+            raise ValueError(f"a text encoder of {self.config.layers} layers takes as many prefixes, found {len(prefixes)}")
+        states = [self.embed(ids, mask, types, positions, train=train)]
         for n in range(self.config.layers):
-            layer = BertLayer(self.config, self.dtype, self.implementation, name=f"layer_{n}")
-            states.append(layer(states[-1], mask, train=train))
-        if not self.is_initializing():
-            for state in states:
-                self.sow("intermediates", "hidden", state)
+            prefix = None if prefixes is None else prefixes[n]
+            states.append(self.run_layer(n, states[-1], mask, train=train, prefix=prefix, prefix_mask=prefix_mask))
         return tuple(states)
+
+    def embed(
+        self,
+        ids: jax.Array,
+        mask: jax.Array | None,
+        types: jax.Array | None = None,
+        positions: jax.Array | None = None,
+        *,
+        train: bool,
+    ) -> jax.Array:
+        """The embedded text [B, L, D], what layer 0 takes in; arguments and errors as in `__call__`."""
+        length = ids.shape[1]
+        if positions is None and length > self.config.max_length:
+            raise ValueError(f"sequences of {length} tokens exceed the text encoder's {self.config.max_length} positions")
+        types = jnp.zeros_like(ids) if types is None else types
+        positions = self._positions(ids, mask) if positions is None else positions
+        return self._sown(self.embeddings(ids, types, positions, train=train))
+
+    def keys_values(self, n: int, x: jax.Array) -> KeysValues:
+        """The keys and values, [B, L, H, d] each, that layer n makes of its input x [B, L, D]."""
+        return self.layer[n].keys_values(x)
+
+    def run_layer(
+        self,
+        n: int,
+        x: jax.Array,
+        mask: jax.Array | None,
+        *,
+        train: bool,
+        prefix: KeysValues | None = None,
+        prefix_mask: jax.Array | None = None,
+        prefix_bias: float = 0.0,
+    ) -> jax.Array:
+        """Layer n of x [B, L, D], see `BertLayer`: [B, L, D]."""
+        x = self.layer[n](x, mask, train=train, prefix=prefix, prefix_mask=prefix_mask, prefix_bias=prefix_bias)
+        return self._sown(x)
+
+    def _positions(self, ids: jax.Array, mask: jax.Array | None) -> jax.Array:
+        first = self.config.first_position
+        if self.config.kind == "bert" or mask is None:
+            return jnp.arange(first, first + ids.shape[1], dtype=ids.dtype)[None]
+        return jnp.where(mask, jnp.cumsum(mask, axis=1, dtype=ids.dtype) + (first - 1), self.config.pad_id)
+
+    def _sown(self, state: jax.Array) -> jax.Array:
+        if not self.is_initializing():
+            self.sow("intermediates", "hidden", state)
+        return state

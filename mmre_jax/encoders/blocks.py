@@ -40,9 +40,13 @@ def layer_norm(x: jax.Array, eps: float, dtype: DTypeLike, name: str) -> jax.Arr
 
     To be called inside a compact method: it makes the submodule `name` there, with `scale` and `bias` [D].
     """
+    return float32_norm(eps, name)(x.astype(jnp.float32)).astype(dtype)
+
+
+def float32_norm(eps: float, name: str | None = None) -> nn.LayerNorm:
+    """The submodule that `layer_norm` makes, for a `setup` method; its input [..., D] and its output are fp32."""
     # The fast variance E[x^2] - E[x]^2 loses digits where the mean is large, as it is in CLIP's outlier channels.
-    norm = nn.LayerNorm(epsilon=eps, dtype=jnp.float32, use_fast_variance=False, name=name)
-    return norm(x.astype(jnp.float32)).astype(dtype)
+    return nn.LayerNorm(epsilon=eps, dtype=jnp.float32, use_fast_variance=False, name=name)
 
 
 class FeedForward(nn.Module):

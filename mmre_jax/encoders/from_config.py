@@ -6,19 +6,23 @@ from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan, Slot
 from mmre_jax.encoders.bert import BertConfig
+from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.encoders.vit import PHOTO, ImageSequence, ViTConfig
 
 Colour = tuple[float, float, float]
 
-# (mean, std) per channel that the published weights of each dialect expect.
+KINDS = ("vit", "resnet", "resnest")  # of image encoders
+
+# (mean, std) per channel that published weights expect: those of each ViT dialect, and the convolutional encoders'.
 COLOURS: dict[str, tuple[Colour, Colour]] = {
     "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
     "vit": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 
 
 def bert_config(text: ConfigDict, vocab_size: int) -> BertConfig:
-    """Sizes of a text encoder whose word table has `vocab_size` rows, the added markers included."""
+    """Kind and sizes of a text encoder whose word table has `vocab_size` rows, the added markers included."""
     return BertConfig(
         vocab_size=vocab_size,
         width=text.width,
@@ -32,11 +36,20 @@ def bert_config(text: ConfigDict, vocab_size: int) -> BertConfig:
         dropout=text.dropout,
         attention_dropout=text.attention_dropout,
         init_std=text.init_std,
+        # A checkpoint written before there were kinds has neither in its configuration: it holds a BERT.
+        kind=text.get("kind", "bert"),
+        pad_id=text.get("pad_id", BertConfig.pad_id),
     )
 
 
 def vit_config(vision: ConfigDict, plan: PicturePlan, layers: int) -> ViTConfig:
-    """Sizes of an image encoder that reads the plan's slots, built up to `layers` and without a final norm."""
+    """Sizes of a ViT that reads the plan's slots, built up to `layers` and without a final norm.
+
+    Raises:
+      ValueError: for a configuration of another kind of image encoder.
+    """
+    if vision.kind != "vit":
+        raise ValueError(f"the image encoder is a ViT here: vision.kind=vit, found {vision.kind!r}")
     return ViTConfig(
         sequences=tuple(ImageSequence(slot.name, slot.count, slot.side) for slot in plan),
         patch=vision.patch,
@@ -51,6 +64,31 @@ def vit_config(vision: ConfigDict, plan: PicturePlan, layers: int) -> ViTConfig:
         init_std=vision.init_std,
         position_init=vision.positions,
         final_norm=False,
+    )
+
+
+def resnet_config(vision: ConfigDict, stages: int | None = None) -> ResNetConfig:
+    """Sizes of a ResNet or ResNeSt of which the first `stages` are built; None: all.
+
+    Raises:
+      ValueError: for a configuration of another kind of image encoder, of fewer stages, or of sizes that do not fit one another.
+    """
+    if vision.kind not in ("resnet", "resnest"):
+        raise ValueError(f"the image encoder is convolutional here: vision.kind=resnet or resnest, found {vision.kind!r}")
+    depths, split = tuple(vision.depths), vision.kind == "resnest"
+    if stages is not None and not 1 <= stages <= len(depths):
+        raise ValueError(f"{stages} stages of the image encoder are asked for, vision.depths={depths} has {len(depths)}")
+    return ResNetConfig(
+        depths=depths[:stages],
+        stem=vision.stem,
+        stem_kernel=vision.stem_kernel or (3 if split else 7),
+        stem_stride=vision.stem_stride,
+        stem_pool=vision.stem_pool,
+        bottleneck=vision.bottleneck,
+        stride_first=vision.stride_first,
+        split=split,
+        norm=vision.norm,
+        groups=vision.groups,
     )
 
 
@@ -78,5 +116,5 @@ def released_crops(vision: ConfigDict) -> PicturePlan:
 
 
 def _slot(vision: ConfigDict, name: str, count: int, side: int, source: str) -> Slot:
-    mean, std = COLOURS[vision.dialect]
+    mean, std = COLOURS[vision.dialect if vision.kind == "vit" else "imagenet"]
     return Slot(name=name, count=count, side=side, source=source, resize=vision.resize, mean=mean, std=std)

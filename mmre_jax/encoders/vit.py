@@ -3,7 +3,11 @@
 A picture is read as one or more sequences of patches: the photo, and crops of it at their own resolution, each with a
 position table of its own and all through one patch embedding.
 
-Shape letters: B batch, K pictures of a sequence, S side in pixels, P all patches and CLS, n patches of one picture, D width.
+Called alone the encoder reads pictures. A system whose streams exchange keys and values between layers calls `embed` and then, layer by
+layer, `keys_values` and `run_layer`.
+
+Shape letters: B batch, K pictures of a sequence, S side in pixels, P all patches and CLS, n patches of one picture, X prefix places,
+H heads, d head width, D width.
 """
 
 from __future__ import annotations
@@ -16,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from mmre_jax.attention import Implementation, MultiHeadAttention, kernel_init
-from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, layer_norm
+from mmre_jax.attention import Implementation, KeysValues, MultiHeadAttention, kernel_init
+from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, float32_norm, layer_norm
 from mmre_jax.encoders.vit_config import PHOTO, ImageSequence, ViTConfig
 
 __all__ = ["PHOTO", "ImageSequence", "ViT", "ViTConfig", "ViTLayer", "patch_mask", "sine_table"]
@@ -128,25 +132,48 @@ class ViTLayer(nn.Module):
     dtype: DTypeLike = jnp.float32
     implementation: Implementation | None = None
 
+    def setup(self) -> None:
+        self.attention_norm = float32_norm(self.config.style.eps)
+        self.attention = MultiHeadAttention(
+            self.config.width,
+            self.config.heads,
+            self.config.attention_dropout,
+            self.dtype,
+            qkv_bias=self.config.qkv_bias,
+            init_std=self.config.init_std,
+            implementation=self.implementation,
+        )
+
+    def keys_values(self, x: jax.Array) -> KeysValues:
+        """The keys and values, [B, P, H, d] each, that this layer makes of its input x [B, P, D], which it normalises first."""
+        # The layer makes them a second time when it is called; under jit XLA merges the two.
+        return self.attention.keys_values(self._normed(x))
+
+    def keys(self, x: jax.Array) -> jax.Array:
+        """The keys alone of `keys_values`, [B, P, H, d]."""
+        return self.attention.keys(self._normed(x))
+
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
-        """x [B, P, D], mask bool as in `MultiHeadAttention`."""
+    def __call__(
+        self,
+        x: jax.Array,
+        mask: jax.Array | None,
+        *,
+        train: bool,
+        prefix: KeysValues | None = None,
+        prefix_mask: jax.Array | None = None,
+        prefix_bias: float = 0.0,
+    ) -> jax.Array:
+        """x [B, P, D]; mask bool, prefix [B, X, H, d] each, prefix_mask and prefix_bias as in `MultiHeadAttention`."""
         config, style = self.config, self.config.style
         drop = nn.Dropout(config.dropout, deterministic=not train)
-        attend = MultiHeadAttention(
-            config.width,
-            config.heads,
-            config.attention_dropout,
-            self.dtype,
-            qkv_bias=config.qkv_bias,
-            init_std=config.init_std,
-            implementation=self.implementation,
-            name="attention",
-        )
-        normed = layer_norm(x, style.eps, self.dtype, "attention_norm")
-        x = x + drop(attend(normed, normed, mask, train=train))
+        normed = self._normed(x)
+        x = x + drop(self.attention(normed, normed, mask, train=train, prefix=prefix, prefix_mask=prefix_mask, prefix_bias=prefix_bias))
         normed = layer_norm(x, style.eps, self.dtype, "mlp_norm")
         return x + drop(FeedForward(config.mlp, style.activation, self.dtype, config.init_std, name="mlp")(normed))
+
+    def _normed(self, x: jax.Array) -> jax.Array:
+        return self.attention_norm(x.astype(jnp.float32)).astype(self.dtype)
 
 
 class ViT(nn.Module):
@@ -156,7 +183,13 @@ class ViT(nn.Module):
     dtype: DTypeLike = jnp.float32
     implementation: Implementation | None = None
 
-    @nn.compact
+    def setup(self) -> None:
+        self.embeddings = ViTEmbeddings(self.config, self.dtype)
+        # Flax names them layer_0, layer_1, ...
+        self.layer = [ViTLayer(self.config, self.dtype, self.implementation) for _ in range(self.config.layers)]
+        if self.config.final_norm:
+            self.final_norm = float32_norm(self.config.style.eps)
+
     def __call__(self, pixels: Mapping[str, jax.Array], mask: jax.Array | None, *, train: bool) -> tuple[jax.Array, ...]:
         """Encodes the pictures of a batch.
 
@@ -173,22 +206,53 @@ class ViT(nn.Module):
         Raises:
           ValueError: sequences or a mask that do not fit the configuration.
         """
+        states = [self.embed(pixels, mask, train=train)]
+        for n in range(self.config.layers):
+            states.append(self.run_layer(n, states[-1], mask, train=train))
+        return tuple(states)
+
+    @nn.compact
+    def embed(self, pixels: Mapping[str, jax.Array], mask: jax.Array | None, *, train: bool) -> jax.Array:
+        """The embedded sequence [B, P, D], in CLIP also normalised, what layer 0 takes in; arguments and errors as in `__call__`."""
         config = self.config
         self._check(pixels, mask)
-        x = ViTEmbeddings(config, self.dtype, name="embeddings")(pixels)
+        x = self.embeddings(pixels)
         if config.style.pre_norm:
             x = layer_norm(x, config.style.eps, self.dtype, "pre_norm")
-        x = _cleared(nn.Dropout(config.dropout, deterministic=not train)(x), mask)
-        states = [x]
-        for n in range(config.layers):
-            layer = ViTLayer(config, self.dtype, self.implementation, name=f"layer_{n}")
-            states.append(_cleared(layer(states[-1], mask, train=train), mask))
-        if config.final_norm:
-            states[-1] = _cleared(layer_norm(states[-1], config.style.eps, self.dtype, "final_norm"), mask)
+        return self._finished(-1, nn.Dropout(config.dropout, deterministic=not train)(x), mask)
+
+    def keys_values(self, n: int, x: jax.Array) -> KeysValues:
+        """The keys and values, [B, P, H, d] each, that layer n makes of its input x [B, P, D]."""
+        return self.layer[n].keys_values(x)
+
+    def keys(self, n: int, x: jax.Array) -> jax.Array:
+        """The keys alone of `keys_values`, [B, P, H, d]."""
+        return self.layer[n].keys(x)
+
+    def run_layer(
+        self,
+        n: int,
+        x: jax.Array,
+        mask: jax.Array | None,
+        *,
+        train: bool,
+        prefix: KeysValues | None = None,
+        prefix_mask: jax.Array | None = None,
+        prefix_bias: float = 0.0,
+    ) -> jax.Array:
+        """Layer n of x [B, P, D], see `ViTLayer`: [B, P, D], 0 at masked places, of the last layer normalised where `final_norm` is set."""
+        x = self.layer[n](x, mask, train=train, prefix=prefix, prefix_mask=prefix_mask, prefix_bias=prefix_bias)
+        return self._finished(n, x, mask)
+
+    def _finished(self, n: int, state: jax.Array, mask: jax.Array | None) -> jax.Array:
+        """Layer n's state (-1: the embedded sequence), normalised if it is the last and cleared at masked places."""
+        if self.config.final_norm and n == self.config.layers - 1:
+            state = self.final_norm(state.astype(jnp.float32)).astype(self.dtype)
+        if mask is not None:
+            state = jnp.where(mask[..., None], state, jnp.zeros((), state.dtype))
         if not self.is_initializing():
-            for state in states:
-                self.sow("intermediates", "hidden", state)
-        return tuple(states)
+            self.sow("intermediates", "hidden", state)
+        return state
 
     def _check(self, pixels: Mapping[str, jax.Array], mask: jax.Array | None) -> None:
         _check_names(self.config, pixels, "pixels")
@@ -198,10 +262,6 @@ class ViT(nn.Module):
                 raise ValueError(f"pixels[{sequence.name!r}] is [B, {', '.join(map(str, expected))}], found {list(found)}")
         if mask is not None and mask.shape[1:] != (self.config.length,):
             raise ValueError(f"the patch mask is [B, {self.config.length}], found {list(mask.shape)}")
-
-
-def _cleared(x: jax.Array, mask: jax.Array | None) -> jax.Array:
-    return x if mask is None else jnp.where(mask[..., None], x, jnp.zeros((), x.dtype))
 
 
 def _check_names(config: ViTConfig, given: Mapping[str, jax.Array], what: str) -> None:

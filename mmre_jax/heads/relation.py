@@ -42,6 +42,6 @@ class RelationObjective:
         share = losses.sum() / jnp.maximum(global_sum(local, axis), 1.0)
         return share, {"loss": (losses.sum(), local), "accuracy": (hits.sum(), local)}
 
-    def predict(self, logits: jax.Array) -> dict[str, jax.Array]:
+    def predict(self, logits: jax.Array, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
         """logits [B, R] -> probabilities float32 [B, R]."""
         return {"probabilities": jax.nn.softmax(logits, axis=-1), "logits": logits}

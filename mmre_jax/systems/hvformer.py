@@ -7,7 +7,7 @@ one expert a level fuses what they found, and a router mixes the experts per tok
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import flax.linen as nn
@@ -55,7 +55,7 @@ class HVFormerConfig:
 
 
 class HVFormer(nn.Module):
-    """The network: (text, markers, pixels, present) -> relation logits."""
+    """The network: (text, pixels, present) -> relation logits."""
 
     config: HVFormerConfig
     dtype: jnp.dtype = jnp.float32
@@ -64,7 +64,6 @@ class HVFormer(nn.Module):
     def __call__(
         self,
         text: Mapping[str, jax.Array],
-        markers: jax.Array,
         pixels: Mapping[str, jax.Array],
         present: Mapping[str, jax.Array],
         *,
@@ -73,8 +72,7 @@ class HVFormer(nn.Module):
         """Computes eq. 2-11.
 
         Args:
-          text: ids int32 [B, L], mask bool [B, L].
-          markers: int32 [B, 2], positions of the two opening markers.
+          text: ids int32 [B, L], mask bool [B, L], markers int32 [B, 2] (positions of the two opening markers).
           pixels: per slot float32 [B, K, S, S, 3], normalised.  present: per slot bool [B, K].
 
         Returns:
@@ -84,7 +82,7 @@ class HVFormer(nn.Module):
         states = Bert(config.text, dtype=self.dtype, name="text")(text["ids"], text["mask"], train=train)[-1]
         if config.vision is not None:
             states = self._fuse(states, *self._see(config.vision, pixels, present, train))
-        return RelationHead(config.relations, dtype=self.dtype, name="head")(states, markers)
+        return RelationHead(config.relations, dtype=self.dtype, name="head")(states, text["markers"])
 
     def _see(
         self, vision: ViTConfig, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], train: bool
@@ -124,13 +122,13 @@ def default_levels(layers: int) -> tuple[int, ...]:
     return tuple(sorted({0, layers // 2, layers}))
 
 
-def build(config: ConfigDict, *, vocab_size: int, outputs: int, dtype: jnp.dtype) -> ModuleSystem:
+def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: jnp.dtype) -> ModuleSystem:
     """The system of a resolved configuration.
 
     Args:
       config: sections system, data, text, vision, optim.
       vocab_size: rows of the word table.
-      outputs: relations, the empty one included.
+      labels: relations, the empty one included.
 
     Raises:
       ValueError: for settings that contradict each other or that no flavour has.
@@ -138,7 +136,7 @@ def build(config: ConfigDict, *, vocab_size: int, outputs: int, dtype: jnp.dtype
     _check(config)
     system, text = config.system, bert_config(config.text, vocab_size)
     if system.modalities == "text":
-        net = HVFormerConfig(text=text, vision=None, relations=outputs, levels=())
+        net = HVFormerConfig(text=text, vision=None, relations=len(labels), levels=())
         return ModuleSystem(HVFormer(net, dtype), RelationObjective(), ())
     levels = tuple(system.levels) or default_levels(config.vision.layers)
     if levels[-1] > config.vision.layers:
@@ -147,7 +145,7 @@ def build(config: ConfigDict, *, vocab_size: int, outputs: int, dtype: jnp.dtype
     net = HVFormerConfig(
         text=text,
         vision=vit_config(config.vision, plan, levels[-1]),
-        relations=outputs,
+        relations=len(labels),
         levels=levels,
         heads=system.heads,
         gather=system.gather,
@@ -161,6 +159,10 @@ CHOICES = {"flavour": ("paper", "reference"), "modalities": ("both", "text"), "g
 
 
 def _check(config: ConfigDict) -> None:
+    if config.task.name != "relation":
+        raise ValueError(f"system 'hvformer' has the task relation, found task.name={config.task.name!r}")
+    if config.system.modalities == "both" and config.vision.kind != "vit":
+        raise ValueError(f"the experts look at a transformer's levels: vision.kind={config.vision.kind!r} has none")
     for name, choices in CHOICES.items():
         if config.system[name] not in choices:
             raise ValueError(f"system.{name} is one of {', '.join(choices)}, found {config.system[name]!r}")

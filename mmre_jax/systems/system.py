@@ -40,21 +40,21 @@ class Objective(Protocol):
 
     def loss(self, outputs: Any, batch: Batch, axis: str | None) -> tuple[jax.Array, Metrics]: ...
 
-    def predict(self, outputs: Any) -> dict[str, jax.Array]: ...
+    def predict(self, outputs: Any, batch: Batch) -> dict[str, jax.Array]: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class ModuleSystem:
-    """A linen module called as net(text, markers, pixels, present, train=...) under an objective."""
+    """A linen module called as net(text, pixels, present, train=...) under an objective."""
 
     net: nn.Module
     objective: Objective
     plan: PicturePlan
 
     def inputs(self, batch: Batch) -> tuple[Any, ...]:
-        """The module's positional arguments: text, markers, normalised pixels and presence per slot."""
+        """The module's positional arguments: text (ids, mask, ...), normalised pixels and presence per slot."""
         pixels = {slot.name: normalise(batch["pictures"][slot.name], batch["present"][slot.name], slot) for slot in self.plan}
-        return batch["text"], batch["markers"], pixels, {slot.name: batch["present"][slot.name] for slot in self.plan}
+        return batch["text"], pixels, {slot.name: batch["present"][slot.name] for slot in self.plan}
 
     def init(self, key: jax.Array, batch: Batch) -> Variables:
         """Initial variables; of the batch only shapes matter."""
@@ -63,15 +63,21 @@ class ModuleSystem:
     def loss(
         self, variables: Variables, batch: Batch, key: jax.Array, *, axis: str | None, train: bool
     ) -> tuple[jax.Array, Metrics, Variables]:
-        """See System."""
+        """See System. Batch statistics are each shard's own in normalising, and averaged over the axis in what is kept of them."""
         mutable = [name for name in variables if name != "params"] if train else []
         outputs, updates = self.net.apply(variables, *self.inputs(batch), train=train, rngs={"dropout": key}, mutable=mutable)
         share, metrics = self.objective.loss(outputs, batch, axis)
+        if axis is not None:
+            # Statistics that nothing updates stay as they are, to the last bit: a mean over three devices would round them.
+            updates = {
+                name: jax.tree.map(lambda new, old: jnp.where(new == old, old, jax.lax.pmean(new, axis)), kept, variables[name])
+                for name, kept in updates.items()
+            }
         return share, metrics, updates
 
     def predict(self, variables: Variables, batch: Batch) -> dict[str, jax.Array]:
         """Predictions of a batch, arrays with leading axis B."""
-        return self.objective.predict(self.net.apply(variables, *self.inputs(batch), train=False))
+        return self.objective.predict(self.net.apply(variables, *self.inputs(batch), train=False), batch)
 
 
 def normalise(pixels: jax.Array, present: jax.Array, slot: Slot) -> jax.Array:

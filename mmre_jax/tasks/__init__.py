@@ -1,1 +1,43 @@
-"""One published task a file: labels, features, decoding, metrics."""
+"""One task a file: labels, features, decoding and metrics. A system has one task at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ml_collections import ConfigDict
+
+from mmre_jax.data.text import TextEncoder
+from mmre_jax.tasks.entities import EntitiesTask
+from mmre_jax.tasks.relation import RelationTask
+from mmre_jax.tasks.task import Task
+from mmre_jax.tasks.triples import TriplesTask
+
+NAMES = ("relation", "entities", "triples")
+
+
+def build(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], none: str) -> Task:
+    """The task that a configuration names.
+
+    Raises:
+      ValueError: for an unknown task, or a control that the task does not have.
+    """
+    name = config.task.name
+    if name not in NAMES:
+        raise ValueError(f"task.name is one of {', '.join(NAMES)}, found {name!r}")
+    if name == "relation":
+        return RelationTask(encoder, tuple(labels), none, blank_words=config.data.blank_words)
+    if config.data.blank_words:
+        raise ValueError(f"data.blank_words is a control of task 'relation': words are what task {name!r} is to find")
+    if name == "entities":
+        return EntitiesTask(encoder, tuple(labels), none, released=config.system.flavour == "reference")
+    settings = config.task
+    return TriplesTask(
+        encoder,
+        tuple(labels),
+        none,
+        max_targets=settings.max_targets,
+        threshold=settings.threshold,
+        merge_iou=settings.merge_iou,
+        iou=settings.iou,
+        queries=config.system.queries,
+    )

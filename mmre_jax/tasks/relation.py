@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from mmre_jax.data.source import RecordSource
 from mmre_jax.data.text import Encoded, TextEncoder
 from mmre_jax.records import Record, RecordError, Relation
+from mmre_jax.tasks.task import Found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ class RelationTask:
     none: str
     blank_words: bool = False
 
+    headline: ClassVar[tuple[str, ...]] = ("micro.f1", "micro.precision", "micro.recall", "accuracy")
+
     def __post_init__(self) -> None:
         if self.none not in self.labels:
             raise ValueError(f"the empty relation {self.none!r} is not among the labels {list(self.labels)}")
@@ -33,6 +36,19 @@ class RelationTask:
     @property
     def none_id(self) -> int:
         return self.labels.index(self.none)
+
+    def examples(self, records: RecordSource) -> list[Record]:
+        """One record per relation.
+
+        Raises:
+          RecordError: for a pair without a label, which can be neither learnt from nor scored.
+        """
+        found = examples(records)
+        for record in found:
+            if record.relations[0].label is None:
+                where = record.origin or record.id
+                raise RecordError(f"{where}: relations: a pair without a label can be neither learnt from nor scored")
+        return found
 
     def encode(self, record: Record) -> Encoded:
         """The marked sentence of an example."""
@@ -50,7 +66,8 @@ class RelationTask:
         return len(self.encode(record).ids)
 
     def features(self, record: Record, length: int) -> dict[str, Any]:
-        """Model inputs of one example, padded to `length` tokens: text.ids int32 [L], text.mask bool [L], markers int32 [2], label int32.
+        """Model inputs of one example, padded to `length` tokens: text.ids int32 [L], text.mask bool [L], text.markers int32 [2], label
+        int32.
 
         An example without a label (to be predicted) gets label 0.
 
@@ -62,8 +79,7 @@ class RelationTask:
         ids[: len(encoded.ids)] = encoded.ids
         label = record.relations[0].label
         return {
-            "text": {"ids": ids, "mask": np.arange(length) < len(encoded.ids)},
-            "markers": np.array(encoded.markers, np.int32),
+            "text": {"ids": ids, "mask": np.arange(length) < len(encoded.ids), "markers": np.array(encoded.markers, np.int32)},
             "label": np.int32(0 if label is None else self.label_id(label, record)),
         }
 
@@ -87,11 +103,16 @@ class RelationTask:
         score = float(prediction["probabilities"][best])
         return (dataclasses.replace(record.relations[0], label=self.labels[best], score=score),)
 
-    def metrics(self, gold: Sequence[Relation], predicted: Sequence[Relation]) -> dict[str, Any]:
-        """`metrics` over the labels of paired relations."""
+    def metrics(self, records: Sequence[Record], predicted: Sequence[Found]) -> dict[str, Any]:
+        """`metrics` over the labels of the examples' relations and of those found for them, one each."""
         index = {label: i for i, label in enumerate(self.labels)}
-        ids = [np.array([index[str(relation.label)] for relation in relations], np.int64) for relations in (gold, predicted)]
+        both = [[record.relations[0] for record in records], [found[0] for found in predicted]]
+        ids = [np.array([index[str(relation.label)] for relation in relations], np.int64) for relations in both]
         return metrics(ids[0], ids[1], self.labels, self.none_id)
+
+    def stratum(self, record: Record) -> str:
+        """The example's relation."""
+        return str(record.relations[0].label)
 
 
 def examples(records: RecordSource) -> list[Record]:

@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 
 from mmre_jax.training.state import TrainState
 
-FORMAT = 1
+FORMAT = 2
 FOLDER = "checkpoints"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,10 +12,11 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from mmre_jax.data import datasets
-from mmre_jax.data.loader import Order, batches, shuffled_pictures
+from mmre_jax.data.loader import Order, batches
+from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures, stratified
 from mmre_jax.data.source import PictureSource, RecordSource
-from mmre_jax.records import Record, RecordError, Relation
-from mmre_jax.tasks import relation
+from mmre_jax.records import Record
+from mmre_jax.tasks.task import Found
 from mmre_jax.training.parallel import Devices
 from mmre_jax.training.setup import Job
 from mmre_jax.training.step import make_predict_step
@@ -31,30 +32,34 @@ class Split:
     picture_of: np.ndarray | None = None
 
 
-def make_split(job: Job, records: RecordSource, *, shuffled: bool = False, data: ConfigDict | None = None) -> Split:
-    """One example per relation, tokenised once for its length.
+def make_split(job: Job, records: RecordSource, *, train: bool = False, shuffled: bool = False, data: ConfigDict | None = None) -> Split:
+    """The task's examples, tokenised once for their lengths; of the pictures data.image_share.
 
     Args:
+      train: of the examples data.train_share, drawn from each stratum.
       shuffled: show other records' pictures (the visual shuffle).
       data: section of a configuration that says where the records come from; the job's own if None.
 
     Raises:
-      RecordError: for a pair without a label, which can be neither learnt from nor scored.
+      RecordError: for a record that lacks what the task is to find.
     """
-    examples = relation.examples(records)
-    for record in examples:
-        if record.relations[0].label is None:
-            raise RecordError(f"{record.origin or record.id}: relations: a pair without a label can be neither learnt from nor scored")
+    examples, settings, seed = job.task.examples(records), job.config.data, job.config.train.seed
+    if train and settings.train_share != 1.0:
+        examples = [examples[i] for i in stratified([job.task.stratum(record) for record in examples], settings.train_share, seed)]
     lengths = np.array([job.task.length(record) for record in examples], np.int64)
-    pictures = datasets.open_pictures(job.system.plan, job.config.data if data is None else data)
-    return Split(examples, lengths, pictures, shuffled_pictures(len(examples), job.config.train.seed) if shuffled else None)
+    pictures = datasets.open_pictures(job.system.plan, settings if data is None else data)
+    picture_of = shuffled_pictures(len(examples), seed) if shuffled else None
+    if settings.image_share != 1.0:
+        whose = np.arange(len(examples)) if picture_of is None else picture_of
+        picture_of = hidden_pictures(examples, whose, settings.image_share, seed)
+    return Split(examples, lengths, pictures, picture_of)
 
 
 @dataclasses.dataclass(frozen=True)
 class Predicted:
     """What was decoded for one example, and whether the system saw any picture of it."""
 
-    relations: tuple[Relation, ...]
+    found: Found
     seen: bool
 
 
@@ -101,15 +106,9 @@ class Predictor:
     def score(self, variables: Any, split: Split, progress: str = "") -> dict[str, Any]:
         """The task's metrics of a split."""
         predicted = self.predict(variables, split, progress)
-        return self.job.task.metrics([r.relations[0] for r in split.records], [p.relations[0] for p in predicted])
+        return self.job.task.metrics(split.records, [p.found for p in predicted])
 
 
 def make_predictor(job: Job, devices: Devices) -> Predictor:
     """A predictor on these devices."""
     return Predictor(job, devices, devices.map(make_predict_step(job.system)))
-
-
-def headline(metrics: Mapping[str, Any]) -> str:
-    """The scores one looks at first, on one line."""
-    micro = metrics["micro"]
-    return f"F1 {micro['f1']:.4f}  P {micro['precision']:.4f}  R {micro['recall']:.4f}  accuracy {metrics['accuracy']:.4f}"

@@ -15,9 +15,11 @@ from mmre_jax.data import datasets
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.picture_report import PictureReport, check
 from mmre_jax.data.pictures import PictureError
+from mmre_jax.tasks import task as task_lib
+from mmre_jax.tasks.triples import TriplesTask
 from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, differences
-from mmre_jax.training.evaluate import Split, headline, make_split
+from mmre_jax.training.evaluate import Split, make_split
 from mmre_jax.training.log import MetricLog, write_json
 from mmre_jax.training.optim import make_optimizer
 from mmre_jax.training.parallel import Devices, local_devices
@@ -63,12 +65,15 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
     if shuffle not in ("none", "train", "test", "both"):
         raise ValueError(f"data.shuffle_pictures is none, train, test or both, found {shuffle!r}")
     splits = {
-        name: make_split(job, found, shuffled=shuffle in ("both", "train" if name == "train" else "test"))
+        name: make_split(job, found, train=name == "train", shuffled=shuffle in ("both", "train" if name == "train" else "test"))
         for name, found in records.items()
     }
+    reading = read_counts(job, splits["train"])
     order = Order(splits["train"].lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
     total_steps = order.steps * config.train.epochs
     log_start(job, splits, report, order, devices)
+    for name, counts in reading.items():
+        logger.info("%s: %s", name, ", ".join(f"{count:,} {what}" for what, count in counts.items()))
 
     with Checkpoints(workdir / FOLDER) as checkpoints, MetricLog(workdir) as log:
         # ---- state: resume, initialise or fresh
@@ -90,21 +95,24 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
         best = checkpoints.best()
         variables = checkpoints.restore_variables(best, jax.eval_shape(state.variables))
         test = run.predictor.score(devices.replicate(variables), splits["test"], "test")
+        scores = task_lib.headline(job.task, test)
         metrics = {
             "test": test,
             "val": run.history[best],
+            "headline": scores,
             "best_step": best,
             "steps": total_steps,
             "seed": config.train.seed,
             "protocol": protocol(config),
             "counts": {name: len(split.records) for name, split in splits.items()},
+            "reading": reading,
             "pictures": None if report is None else report.to_json(),
             "parameters": sum(x.size for x in jax.tree.leaves(variables)),
             "speed": run.speed(),
             "versions": versions(),
         }
         write_json(workdir / "metrics.json", metrics)
-    logger.info("test of step %d: %s", best, headline(test))
+    logger.info("test of step %d: %s", best, task_lib.as_line(scores))
     return metrics
 
 
@@ -112,8 +120,9 @@ def initial_state(job: Job, split: Split, total_steps: int) -> TrainState:
     """Random parameters, encoders filled from their directories, optimiser state for what is trained; on the host's first device."""
     order = Order(split.lengths[:1], 1, job.config.data.buckets, train=False)
     example = next(batches(order, split.records[:1], job.task, split.pictures, threads=1))
-    variables = dict(jax.jit(job.system.init)(jax.random.key(job.config.train.seed), example))
-    variables["params"] = pretrained.load(job.config, job.system.plan, variables["params"])
+    variables = pretrained.load(
+        job.config, job.system.plan, jax.jit(job.system.init)(jax.random.key(job.config.train.seed), example)
+    )
     params, _ = state_lib.split_params(variables["params"], job.config.optim.frozen)
     return state_lib.create(variables, job.config.optim.frozen, make_optimizer(job.config.optim, params, total_steps))
 
@@ -142,6 +151,14 @@ def check_same(meta: dict[str, Any], job: Job) -> None:
     if lines:
         shown = "\n  ".join(lines)
         raise CheckpointError(f"the workdir holds a checkpoint of another configuration; use another --workdir:\n  {shown}")
+
+
+def read_counts(job: Job, train: Split) -> dict[str, dict[str, int]]:
+    """What reading each split found and left out, where the data set's reader counts that, and what training leaves out (triples)."""
+    found = {split: counts for split in datasets.SPLITS if (counts := datasets.read_report(job.config.data, split))}
+    if isinstance(job.task, TriplesTask):
+        found["not learnt from"] = job.task.left_out(train.records)
+    return found
 
 
 def prepare_workdir(workdir: str | os.PathLike[str]) -> pathlib.Path:
@@ -195,8 +212,7 @@ def log_start(job: Job, splits: dict[str, Split], report: PictureReport | None, 
 
 
 def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and sample standard deviation of the test scores of runs that differ in their seeds."""
-    names = {"accuracy": lambda t: t["accuracy"], **{f"micro.{k}": lambda t, k=k: t["micro"][k] for k in ("precision", "recall", "f1")}}
-    values = {name: np.array([get(run["test"]) for run in runs]) for name, get in names.items()}
+    """Mean and sample standard deviation of the first test scores of runs that differ in their seeds."""
+    values = {name: np.array([run["headline"][name] for run in runs]) for name in runs[0]["headline"]}
     spread = {k: {"mean": float(v.mean()), "std": float(v.std(ddof=1)) if len(v) > 1 else 0.0} for k, v in values.items()}
     return {"seeds": [run["seed"] for run in runs], "test": spread, "runs": runs}

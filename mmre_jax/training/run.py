@@ -14,8 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 from mmre_jax.data.loader import Batch, Order, batches
+from mmre_jax.tasks import task as task_lib
 from mmre_jax.training.checkpoint import Checkpoints
-from mmre_jax.training.evaluate import Predictor, Split, headline, make_predictor
+from mmre_jax.training.evaluate import Predictor, Split, make_predictor
 from mmre_jax.training.log import MetricLog
 from mmre_jax.training.optim import make_optimizer, schedule
 from mmre_jax.training.parallel import AXIS, Devices
@@ -117,11 +118,13 @@ class Run:
         every = self.job.config.train.save_every
         if done % self.order.steps == 0 or done == self.total_steps:
             self._check_finite(state, done - 1)
-            if done not in self.history:
+            if fresh := done not in self.history:
                 self.history[done] = self.predictor.score(state.variables(), self.splits["val"], "val")
                 self.log.write(done, {"val": self.history[done]})
-                logger.info("epoch %d, step %d, val: %s", done // self.order.steps, done, headline(self.history[done]))
-            self.checkpoints.save(done, self.devices.first(state), self.job.meta(), self.history[done]["micro"]["f1"])
+            scores = task_lib.headline(self.job.task, self.history[done])
+            if fresh:
+                logger.info("epoch %d, step %d, val: %s", done // self.order.steps, done, task_lib.as_line(scores))
+            self.checkpoints.save(done, self.devices.first(state), self.job.meta(), next(iter(scores.values())))
         elif force or (every and done % every == 0):
             self._check_finite(state, done - 1)
             self.checkpoints.save(done, self.devices.first(state), self.job.meta())

@@ -9,13 +9,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mmre_jax import systems
+from mmre_jax import systems, tasks
 from mmre_jax.data import datasets
 from mmre_jax.data.pictures import plan_to_json
 from mmre_jax.data.text import TextEncoder, load_tokenizer, train_tokenizer
 from mmre_jax.records import Record
 from mmre_jax.systems.system import System
-from mmre_jax.tasks.relation import RelationTask
+from mmre_jax.tasks.task import Task
 from mmre_jax.training.checkpoint import FORMAT, CheckpointError
 from mmre_jax.weights import pretrained
 
@@ -31,7 +31,7 @@ class Job:
     """A resolved configuration with what follows from it."""
 
     config: ConfigDict
-    task: RelationTask
+    task: Task
     system: System
 
     def meta(self) -> dict[str, Any]:
@@ -49,12 +49,12 @@ class Job:
 def new_job(config: ConfigDict, train: Sequence[Record]) -> Job:
     """The job of a configuration: sizes resolved, the tokenizer loaded from the weights or trained on the training split."""
     config = pretrained.resolve(config)
-    labels, none = datasets.relation_labels(config.data, train)
+    labels, none = datasets.labels(config.data, config.task.name, train)
     if config.text.weights:
         tokenizer = load_tokenizer(config.text.weights)
     else:
         tokenizer = train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
-    return _job(config, labels, none, tokenizer)
+    return make_job(config, labels, none, tokenizer)
 
 
 def restore_job(meta: Mapping[str, Any]) -> Job:
@@ -67,20 +67,24 @@ def restore_job(meta: Mapping[str, Any]) -> Job:
         raise CheckpointError(f"the checkpoint has format {meta.get('format')!r}, this version reads {FORMAT}")
     if lacking := {"config", "labels", "none", "tokenizer", "plan"} - meta.keys():
         raise CheckpointError(f"the checkpoint's metadata lacks {', '.join(sorted(lacking))}")
-    job = _job(ConfigDict(_tuples(meta["config"])).lock(), tuple(meta["labels"]), meta["none"], meta["tokenizer"])
+    job = make_job(ConfigDict(_tuples(meta["config"])).lock(), tuple(meta["labels"]), meta["none"], meta["tokenizer"])
     if plan_to_json(job.system.plan) != meta["plan"]:
         raise CheckpointError(f"the checkpoint's picture plan {meta['plan']} is not this version's {plan_to_json(job.system.plan)}")
     return job
 
 
-def _job(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: str) -> Job:
+def make_job(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: str) -> Job:
+    """The job of a resolved configuration, of a task's labels with the empty one among them, and of a tokenizer's JSON.
+
+    Raises:
+      ValueError: for settings that contradict each other.
+    """
     if config.text.max_tokens > config.data.buckets[-1]:
         raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the largest of data.buckets={config.data.buckets}")
-    if config.task.name != "relation":
-        raise ValueError(f"task.name is relation, found {config.task.name!r}")
-    encoder = TextEncoder(tokenizer, config.text.max_tokens, released_markers=config.system.flavour == "reference")
-    task = RelationTask(encoder, tuple(labels), none, blank_words=config.data.blank_words)
-    return Job(config, task, systems.build(config, vocab_size=encoder.vocab_size, outputs=len(labels)))
+    released, pairs = config.system.flavour == "reference", config.task.name == "relation"
+    encoder = TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs)
+    task = tasks.build(config, encoder, labels, none)
+    return Job(config, task, systems.build(config, vocab_size=encoder.vocab_size, labels=task.labels))
 
 
 def versions() -> dict[str, str]:
@@ -88,10 +92,13 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("mmre_jax", *PACKAGES)}
 
 
-def protocol(config: ConfigDict) -> dict[str, str]:
-    """What stands in every metrics file: the data set, the protocol of object crops, and why to distrust it if so."""
-    found = {"data": config.data.name, "objects": config.data.objects}
-    return {**found, "warning": LEAK_WARNING} if config.data.objects == "grounded" else found
+def protocol(config: ConfigDict) -> dict[str, Any]:
+    """What stands in every metrics file: task, data set, protocol of object crops, what was done to the data, why to distrust it if so."""
+    found = {"task": config.task.name, "data": config.data.name, "objects": config.data.objects}
+    shares = {name: config.data[name] for name in ("train_share", "image_share") if config.data[name] != 1.0}
+    shuffled = {} if config.data.shuffle_pictures == "none" else {"shuffle_pictures": config.data.shuffle_pictures}
+    found |= shares | shuffled
+    return {**found, "warning": LEAK_WARNING} if config.data.objects == "grounded" and config.task.name == "relation" else found
 
 
 def _plain(value: Any) -> Any:

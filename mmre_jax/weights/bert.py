@@ -1,4 +1,4 @@
-"""BERT checkpoints of transformers and sentence-transformers."""
+"""BERT, RoBERTa and XLM-R checkpoints of transformers and sentence-transformers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mmre_jax.weights.rules import Rule, WeightError, check_same, dense_rules, n
 
 
 def bert_rules(prefix: str = "", *, norm: tuple[str, str] = ("weight", "bias"), truncate_positions: bool = False) -> tuple[Rule, ...]:
-    """The table for the parameters of `Bert`.
+    """The table for the parameters of `Bert`, of either kind.
 
     Args:
-      prefix: 'bert.' in checkpoints with a head, '' in those of the bare encoder.
+      prefix: 'bert.' or 'roberta.' in checkpoints with a head (XLM-R's also say 'roberta.'), '' in those of the bare encoder.
       norm: the names of a LayerNorm's scale and bias; ('gamma', 'beta') in checkpoints converted from TensorFlow.
       truncate_positions: whether the position table may be cut to the model's length.
     """
@@ -49,7 +49,7 @@ def load_bert(directory: str | Path, config: BertConfig, params: Mapping[str, An
 
     Args:
       directory: with config.json and safetensors.
-      config: of the model; heads, activation and eps, which no shape shows, must be the checkpoint's.
+      config: of the model; kind, heads, activation, eps and pad_id, which no shape shows, must be the checkpoint's.
       params: the `params` of a `Bert(config)`.
 
     Returns:
@@ -63,13 +63,14 @@ def load_bert(directory: str | Path, config: BertConfig, params: Mapping[str, An
         pretrained = BertConfig.from_transformers(found)
     except ValueError as error:
         raise WeightError(f"{directory}: {error}") from error
-    check_same(directory, pretrained, config, ("heads", "activation", "eps"))
-    prefix = "bert." if any(name.startswith("bert.") for name in tensors) else ""
+    check_same(directory, pretrained, config, ("kind", "heads", "activation", "eps", "pad_id"))
+    prefix = next((start for start in ("bert.", "roberta.") if any(name.startswith(start) for name in tensors)), "")
     norm = ("gamma", "beta") if f"{prefix}embeddings.LayerNorm.gamma" in tensors else ("weight", "bias")
     unread = {
         f"{prefix}pooler.*": "the pooler is no part of the encoder",
         f"{prefix}embeddings.position_ids": "a constant",
         "cls.*": "the heads of pre-training",
+        "lm_head.*": "the head of pre-training",
         "classifier.*": "a task's head",
         "qa_outputs.*": "a task's head",
         **upper_layers(f"{prefix}encoder.layer.", config.layers, pretrained.layers),

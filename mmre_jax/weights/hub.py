@@ -1,4 +1,5 @@
 """Reads a model directory in transformers' format: config.json and safetensors, or, with PyTorch installed, a pytorch_model.bin.
+Reads a state dict from a file of its own, too.
 
 No pickled code is run: PyTorch reads .bin files in its mode for tensors alone.
 """
@@ -7,6 +8,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,22 @@ _DTYPES = {
     "BOOL": np.bool_,
 }
 _UPCAST = ("F16", "BF16")
+
+PICKLES = (".pth", ".pt", ".bin", ".ckpt")  # what torch.save writes, by the usual names
+# What PyTorch raises on files that hold more than tensors, are damaged, or are none of its own.
+_DAMAGE = (
+    pickle.UnpicklingError,
+    struct.error,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 _CONFIG, _SINGLE, _INDEX, _PICKLE = "config.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
 
@@ -67,6 +86,22 @@ def read_tensors(directory: str | Path) -> dict[str, np.ndarray]:
     raise WeightError(f"{directory} holds no weights; expected {_SINGLE}, or {_INDEX} with its shards")
 
 
+def read_file(path: str | Path) -> dict[str, np.ndarray]:
+    """All tensors of a state dict by name, from a .safetensors file or, with PyTorch installed, from one that `torch.save` wrote.
+
+    fp16 and bf16 become fp32, other dtypes stay.
+
+    Raises:
+      WeightError: the file is missing, damaged, of an unknown kind, holds anything but tensors, or takes PyTorch to read.
+    """
+    path = Path(path)
+    if path.suffix not in (".safetensors", *PICKLES):
+        raise WeightError(f"{path}: a state dict is a file named {', '.join(('*.safetensors', *(f'*{end}' for end in PICKLES)))}")
+    if not path.is_file():
+        raise WeightError(f"{path} {'is a directory, not a file' if path.is_dir() else 'does not exist'}")
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+
+
 def _read_shards(directory: Path) -> dict[str, np.ndarray]:
     index = _read_json(directory / _INDEX)
     places = index.get("weight_map")
@@ -100,11 +135,14 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
         raise WeightError(f"{path} is a pickle, which takes PyTorch to read: pip install 'mmre_jax[torch]', or give safetensors") from error
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise WeightError(f"{path} holds more than tensors, or is damaged: {str(error)[:200]}") from error
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+    except _DAMAGE as error:
+        code = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f"it names {code.group(1)}, as a pickled model does: save its state_dict() instead" if code else str(error)[:200]
+        raise WeightError(f"{path} holds more than tensors, or is damaged: {reason}") from error
+    if not isinstance(found, dict) or not all(isinstance(x, str) and isinstance(y, torch.Tensor) for x, y in found.items()):
         raise WeightError(f"{path} does not hold a dictionary of tensors")
-    return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in found.items()}
+    half = (torch.float16, torch.bfloat16)
+    return {name: (value.float() if value.dtype in half else value).detach().numpy() for name, value in found.items()}
 
 
 def _array(path: Path, name: str, entry: dict[str, Any]) -> np.ndarray:

@@ -8,21 +8,11 @@ from typing import Any
 import numpy as np
 
 from mmre_jax.systems.hvformer import HVFormerConfig
-from mmre_jax.weights.bert import bert_rules
+from mmre_jax.weights import two_streams
 from mmre_jax.weights.rules import Rule, WeightError, dense_rules, norm_rules, read, write
-from mmre_jax.weights.vit import vit_rules
 
 _CROSS = "model.encoder.vision2text_layer_agg.cross_modal_att_layer"
 _MIXTURE = "model.encoder.vision2text_layer_agg.moe_layer_wise_agg"
-
-# How the release renames transformers' modules: {start of a name there: start of it here}.
-_TEXT_NAMES = {"embeddings.": "model.text_embeddings.", "encoder.layer.": "model.encoder.text_layer."}
-_VISION_NAMES = {
-    "embeddings.": "model.vision_embeddings.",
-    "encoder.layers.": "model.encoder.vision_layers.",
-    "pre_layrnorm.": "model.vision_pre_layrnorm.",
-    "post_layernorm.": "model.vision_post_layernorm.",
-}
 
 
 def hvformer_rules(config: HVFormerConfig) -> tuple[Rule, ...]:
@@ -40,10 +30,7 @@ def hvformer_rules(config: HVFormerConfig) -> tuple[Rule, ...]:
         f"{_CROSS}.{{n}}.self_attn.out_proj": "tva_{n}/attention/out",
     }
     return (
-        *_renamed(bert_rules(), _TEXT_NAMES, "text"),
-        *_renamed(vit_rules(config.vision), _VISION_NAMES, "vision"),
-        Rule("model.vision_embeddings.aux_position_embedding.weight", "vision/embeddings/position_grounded"),
-        Rule("model.vision_embeddings.rcnn_position_embedding.weight", "vision/embeddings/position_detected"),
+        *two_streams.stream_rules(config.vision),
         *dense_rules(attention),
         *norm_rules({f"{_CROSS}.{{n}}.layer_norm1": "tva_{n}/norm"}),
         Rule(f"{_MIXTURE}.experts1", "mome/experts_in"),  # stored as [experts, in, out]
@@ -56,9 +43,7 @@ def unread(config: HVFormerConfig) -> dict[str, str]:
     """{pattern: reason} for the tensors of a release that its forward pass never reads."""
     layers = 0 if config.vision is None else config.vision.layers
     return {
-        "model.text_embeddings.position_ids": "a constant",
-        "model.vision_embeddings.*position_ids": "a constant",
-        "model.vision_embeddings.position_embedding.weight": "the full image is not looked at",
+        **two_streams.UNREAD,
         "model.vision_post_layernorm.*": "the levels are taken before it",
         f"{_CROSS}.*.self_attn.vision_and_text_k_proj.*": "declared, never called",
         **{f"{_CROSS}.{n}.*": f"no expert looks at level {n}" for n in range(layers + 1) if n not in config.levels},
@@ -91,14 +76,3 @@ def write_released(params: Mapping[str, Any], config: HVFormerConfig) -> dict[st
     Their code loads it with `load_state_dict(tensors, strict=False)`.
     """
     return write(hvformer_rules(config), params)
-
-
-def _renamed(rules: tuple[Rule, ...], names: Mapping[str, str], part: str) -> tuple[Rule, ...]:
-    """An encoder's table in the release's names, for that encoder as a part of the system."""
-    renamed = []
-    for rule in rules:
-        old = next(start for start in names if rule.source.startswith(start))
-        source, target = names[old] + rule.source.removeprefix(old), f"{part}/{rule.target}"
-        # A release's word table has the markers' rows already: unlike a bare encoder's it must fit exactly.
-        renamed.append(Rule(source, target, "same" if rule.transform == "rows" else rule.transform))
-    return tuple(renamed)

@@ -1,4 +1,4 @@
-"""Encoders from transformers directories, as a configuration names them: sizes into the configuration, tensors into the parameters."""
+"""Encoders from directories of weights, as a configuration names them: sizes into the configuration, tensors into the variables."""
 
 from __future__ import annotations
 
@@ -11,40 +11,47 @@ from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.encoders.bert import BertConfig
-from mmre_jax.encoders.from_config import bert_config, vit_config
+from mmre_jax.encoders.from_config import KINDS, bert_config, resnet_config, vit_config
 from mmre_jax.encoders.vit import ViTConfig
-from mmre_jax.weights import bert, hub, vit
+from mmre_jax.weights import bert, hub, resnest, resnet, vit
 
 T = TypeVar("T", BertConfig, ViTConfig)
-TEXT_SIZES = ("width", "layers", "heads", "mlp", "positions", "types", "eps", "activation")
+TEXT_SIZES = ("width", "layers", "heads", "mlp", "positions", "types", "eps", "activation", "kind", "pad_id")
 VISION_SIZES = ("width", "layers", "heads", "mlp", "patch", "side", "eps", "activation", "dialect")
-NEEDED = {"text": ("width", "layers", "heads", "mlp", "positions"), "vision": ("width", "heads", "mlp", "patch", "side")}
+CONVOLUTION_SIZES = ("depths", "stem", "stem_kernel", "stem_stride", "stem_pool", "bottleneck", "stride_first")
+FOLLOWING = ("eps", "activation", "types", "dialect", "kind", "pad_id", "stem_stride", "stem_pool", "bottleneck", "stride_first")
+NEEDED = ("width", "layers", "heads", "mlp", "positions")  # of text
+VISION_NEEDED = {
+    "vit": ("width", "heads", "mlp", "patch", "side"),
+    "resnet": ("depths", "stem", "side"),
+    "resnest": ("depths", "stem", "side"),
+}
 
 
 def resolve(config: ConfigDict) -> ConfigDict:
     """A locked copy of a configuration in which every size is written out.
 
-    Where a section names `weights`, a zero is replaced by what the directory's config.json says, and a number that contradicts it is
-    an error; fewer layers are allowed: the lowest ones are used. eps, activation, types and dialect always follow the weights.
+    Where a section names `weights`, a zero (or empty depths) is replaced by what the directory says, and a number that contradicts it
+    is an error; fewer layers or stages are allowed: the lowest ones are used. What is in FOLLOWING always follows the weights.
 
     Raises:
       WeightError: for weights that cannot be read or are of another kind, and for a size that contradicts them.
-      ValueError: for a size that is missing.
+      ValueError: for a size that is missing, and an unknown kind of image encoder.
     """
+    if config.vision.kind not in KINDS:
+        raise ValueError(f"vision.kind is one of {', '.join(KINDS)}, found {config.vision.kind!r}")
     config = ConfigDict(copy.deepcopy(config.to_dict()))
     if config.text.weights:
         found = dataclasses.asdict(_described(BertConfig, "text", config.text.weights))
         _fill("text", config.text, {name: found[name] for name in TEXT_SIZES})
     if config.vision.weights:
-        vision = _described(ViTConfig, "vision", config.vision.weights)
-        found = {**dataclasses.asdict(vision), "eps": vision.style.eps, "activation": vision.style.activation}
-        found["side"] = vision.sequences[0].side
-        _fill("vision", config.vision, {name: found[name] for name in VISION_SIZES})
-    for section, names in NEEDED.items():
+        _fill("vision", config.vision, _vision_sizes(config.vision))
+    for section, names in {"text": NEEDED, "vision": VISION_NEEDED[config.vision.kind]}.items():
         if unset := [name for name in names if not config[section][name]]:
             raise ValueError(f"{', '.join(f'{section}.{name}' for name in unset)} unset: give sizes, or --config.{section}.weights=DIR")
-    if config.text.max_tokens > config.text.positions:
-        raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the text encoder's {config.text.positions} positions")
+    longest = bert_config(config.text, config.text.vocab_size).max_length
+    if config.text.max_tokens > longest:
+        raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the text encoder's {longest} positions")
     return config.lock()
 
 
@@ -56,28 +63,55 @@ def _described(kind: type[T], section: str, directory: str) -> T:
         raise hub.WeightError(f"{section}.weights={directory}: {error}") from error
 
 
+def _vision_sizes(vision: ConfigDict) -> dict[str, Any]:
+    """What the directory of an image encoder says about its sizes."""
+    if vision.kind == "vit":
+        found = _described(ViTConfig, "vision", vision.weights)
+        style = {"eps": found.style.eps, "activation": found.style.activation, "side": found.sequences[0].side}
+        values = dataclasses.asdict(found) | style
+        return {name: values[name] for name in VISION_SIZES}
+    found = resnet.describe(vision.weights)
+    if found.split != (vision.kind == "resnest"):
+        raise hub.WeightError(
+            f"vision.weights={vision.weights} holds a {'ResNeSt' if found.split else 'ResNet'}, vision.kind={vision.kind}"
+        )
+    return {name: getattr(found, name) for name in CONVOLUTION_SIZES}
+
+
 def _fill(section: str, config: ConfigDict, found: Mapping[str, Any]) -> None:
-    follow = ("eps", "activation", "types", "dialect")
     for name, value in found.items():
         given = config[name]
-        if given and name not in follow and given != value and not (name == "layers" and given < value):
+        lower = (name == "layers" and given < value) or (name == "depths" and given == value[: len(given)])
+        if given and name not in FOLLOWING and given != value and not lower:
             raise hub.WeightError(f"{section}.{name}={given}, but {config.weights} has {value} (0 takes what the weights have)")
-        if not given or name in follow:
+        if not given or name in FOLLOWING:
             config[name] = value
 
 
-def load(config: ConfigDict, plan: PicturePlan, params: Mapping[str, Any]) -> dict[str, Any]:
-    """A system's parameters with its parts `text` and `vision` filled from the directories that a resolved configuration names.
+def load(config: ConfigDict, plan: PicturePlan, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """A system's variables with its parts `text` and `vision` filled from the directories that a resolved configuration names.
 
     Args:
-      plan: of the system; its slots are the image encoder's sequences.
-      params: initial parameters; what no directory has keeps its values.
+      plan: of the system; its slots are the sequences of an image encoder that reads pictures as sequences.
+      variables: initial ones, {"params": ..., "batch_stats": ...} where there are batch statistics; what no directory has keeps its
+        values.
+
+    Returns:
+      The same tree, new where filled.
     """
-    params = dict(params)
+    variables = dict(variables)
+    params = variables["params"] = dict(variables["params"])
     if config.text.weights:
         sizes = bert_config(config.text, params["text"]["embeddings"]["word"].shape[0])
         params["text"] = bert.load_bert(config.text.weights, sizes, params["text"])
-    if config.vision.weights and "vision" in params:
+    if not config.vision.weights or "vision" not in params:
+        return variables
+    if config.vision.kind == "vit":
         layers = sum(name.startswith("layer_") for name in params["vision"])
         params["vision"] = vit.load_vit(config.vision.weights, vit_config(config.vision, plan, layers), params["vision"])
-    return params
+        return variables
+    stages = sum(name.startswith("stage_") for name in params["vision"])
+    read = resnest.load_resnest if config.vision.kind == "resnest" else resnet.load_resnet
+    own = {name: tree["vision"] for name, tree in variables.items() if "vision" in tree}
+    filled = read(config.vision.weights, resnet_config(config.vision, stages), own)
+    return variables | {name: {**variables[name], "vision": part} for name, part in filled.items()}

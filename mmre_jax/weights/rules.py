@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,20 @@ from flax import traverse_util
 
 from mmre_jax.weights.hub import WeightError
 
-__all__ = ["TRANSFORMS", "Rule", "Transform", "WeightError", "check_same", "dense_rules", "norm_rules", "read", "upper_layers", "write"]
+__all__ = [
+    "TRANSFORMS",
+    "Rule",
+    "Transform",
+    "WeightError",
+    "as_part",
+    "check_same",
+    "dense_rules",
+    "excused",
+    "norm_rules",
+    "read",
+    "upper_layers",
+    "write",
+]
 
 Tree = Mapping[str, Any]
 
@@ -182,6 +195,11 @@ def write(rules: tuple[Rule, ...], tree: Tree, *, initialised: tuple[str, ...] =
     return tensors
 
 
+def excused(tensors: Iterable[str], unread: Mapping[str, str]) -> dict[str, str]:
+    """{name: reason} of those tensors that a pattern of `unread`, {pattern: reason}, excuses."""
+    return {name: reason for name in tensors for pattern, reason in unread.items() if _match(pattern, name) is not None}
+
+
 def dense_rules(names: Mapping[str, str], bias: bool = True) -> tuple[Rule, ...]:
     """Rules for dense layers {module in the checkpoint: module here}."""
     kernels = [Rule(f"{source}.weight", f"{target}/kernel", "linear") for source, target in names.items()]
@@ -192,6 +210,23 @@ def norm_rules(names: Mapping[str, str], norm: tuple[str, str] = ("weight", "bia
     """Rules for layer normalisations {module in the checkpoint: module here}; `norm` names scale and bias there."""
     scales = [Rule(f"{source}.{norm[0]}", f"{target}/scale") for source, target in names.items()]
     return (*scales, *(Rule(f"{source}.{norm[1]}", f"{target}/bias") for source, target in names.items()))
+
+
+def as_part(rules: tuple[Rule, ...], part: str, names: Mapping[str, str] | None = None) -> tuple[Rule, ...]:
+    """An encoder's table for that encoder as a part of a system.
+
+    A system's own checkpoint has the added words' rows already: unlike a bare encoder's, a table there must fit exactly.
+
+    Args:
+      part: where it is here, such as 'text'.
+      names: {start of a name in the table: start of it in the system's checkpoint}, one for each rule; None for the same names.
+    """
+    parts = []
+    for rule in rules:
+        old = next(start for start in names if rule.source.startswith(start)) if names else ""
+        source = (names[old] if names else "") + rule.source.removeprefix(old)
+        parts.append(Rule(source, f"{part}/{rule.target}", "same" if rule.transform == "rows" else rule.transform))
+    return tuple(parts)
 
 
 def upper_layers(prefix: str, layers: int, pretrained: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 
 from mmre_jax.encoders.vit_config import PHOTO, ViTConfig
 from mmre_jax.weights import hub
@@ -58,8 +59,16 @@ def load_vit(directory: str | Path, config: ViTConfig, params: Mapping[str, Any]
         if name in tensors:
             tensors = {**tensors, name: resize_positions(tensors[name], config.grid(photo))}
     kept = tuple(f"embeddings/position_{s.name}" for s in config.sequences if s.name != PHOTO)
-    unread = _unread(config, prefix, pretrained.layers)
+    unread = _unread(config, prefix, pretrained.layers) | keys_alone(vit_rules(config, prefix), config.layers - 1, params)
     return read(vit_rules(config, prefix), tensors, params, unread=unread, initialised=kept, source=str(directory))
+
+
+def keys_alone(rules: tuple[Rule, ...], layer: int, params: Mapping[str, Any]) -> dict[str, str]:
+    """Excuses, {name: reason}, for the parts that a layer lacks of which only keys and values are used; none for a whole layer."""
+    part = params.get(f"layer_{layer}", {})
+    there = {"/".join((f"layer_{layer}", *path)) for path in traverse_util.flatten_dict(part)}
+    names = {rule.source.replace("{n}", str(layer)): rule.target.replace("{n}", str(layer)) for rule in rules if "layer_{n}" in rule.target}
+    return {source: "only keys and values of this layer are used" for source, target in names.items() if part and target not in there}
 
 
 def resize_positions(table: np.ndarray, side: int) -> np.ndarray:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.text import Text
 
 from mmre_jax.analysis import plots
@@ -189,9 +190,50 @@ def test_very_many_arrows_between_lines_widen_the_page() -> None:
     assert right < figure.get_size_inches()[0] * 72
 
 
+PER, ORG, LOC = Mention(0, 2, "PER", 0.5), Mention(4, 5, "ORG"), Mention(len(WORDS) - 1, len(WORDS), "LOC")
+
+
+def fills(figure: Figure) -> list[tuple[str, str]]:
+    """(edge colour, line style) of the boxes behind words."""
+    return [(to_hex(box.get_edgecolor()), box.get_linestyle()) for box in figure.findobj(FancyBboxPatch) if box.get_zorder() == 2]
+
+
+def test_entities_are_drawn_with_all_they_were_given() -> None:
+    crops, note = [(PICTURE[:30], "1 detected")], "no picture: masked"
+    found = texts(plots.entities(RECORD, [PER, ORG], PICTURE, crops, boxes=[(0.0, 0.0, 1.0, 0.5)], note=note))
+    assert {"tweet $1", "$5", "PER 0.50", "ORG", "1 detected", note} <= set(found)
+    assert "no picture" in texts(plots.entities(RECORD, [], None, []))
+
+
+def test_gold_mentions_are_marked_right_wrong_and_missed() -> None:
+    gold = [Mention(0, 2, "PER"), Mention(4, 5, "PER"), LOC]
+    figure = plots.entities(RECORD, [PER, ORG, Mention(9, 10, "MISC", 0.25)], None, [], gold=gold)
+    assert {"PER 0.50 \N{CHECK MARK}", "ORG \N{BALLOT X} gold PER", "MISC 0.25 \N{BALLOT X}", "missed LOC"} <= set(texts(figure))
+    assert [style for _, style in fills(figure)].count("--") == 1
+
+
+def test_a_type_has_one_colour_in_all_figures_that_know_the_types() -> None:
+    types = ("LOC", "ORG", "PER")
+    alone, together = (plots.entities(RECORD, found, None, [], types=types) for found in ([PER], [PER, ORG, LOC]))
+    assert fills(alone)[0] in fills(together) and len(set(fills(together))) == 3
+
+
+def test_nested_and_crowded_entities_stay_readable() -> None:
+    words = tuple(f"w{number}" for number in range(30))
+    gold = [Mention(start, start + 3, "ORG") for start in range(0, 30, 3)]
+    found = [Mention(start + 1, start + 2, "PER", 0.5) for start in range(0, 30, 3)]
+    figure = plots.entities(Record(id="x", words=words), found, None, [], gold=gold)
+    chosen = [text for text in figure.findobj(Text) if text.get_text().startswith(("w", "PER", "missed"))]
+    assert len(chosen) == 50 and not overlapping(figure, chosen)
+
+
 def test_mistakes_name_the_record() -> None:
     with pytest.raises(RecordError, match=r"record tweet \$1: tail: span \[4, 99\)"):
         plots.extraction(RECORD, [Relation(ANN, Mention(4, 99), "peer")], None, [])
+    with pytest.raises(RecordError, match=r"record tweet \$1: predicted mention: span \[4, 99\)"):
+        plots.entities(RECORD, [Mention(4, 99, "PER")], None, [])
+    with pytest.raises(RecordError, match=r"record tweet \$1: gold mention: span \[4, 99\)"):
+        plots.entities(RECORD, [], None, [], gold=[Mention(4, 99, "PER")])
     with pytest.raises(RecordError, match=r"record tweet \$1: box 1"):
         plots.extraction(RECORD, [], PICTURE, [], boxes=[(0.5, 0.0, 0.2, 1.0)])
     with pytest.raises(ValueError, match=r"a picture is uint8"):

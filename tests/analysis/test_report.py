@@ -11,40 +11,37 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from mmre_jax.analysis import report
-from mmre_jax.records import Mention, Record, Relation
+from mmre_jax.records import Mention, Record, Relation, Triple
+from mmre_jax.tasks.task import Found
 
 LABELS = ("None", "couple", "member_of")
+HEADLINE = ("accuracy", "micro.f1")
+Scored = tuple[list[Record], list[Found]]
 
 
-def metrics(gold: np.ndarray, predicted: np.ndarray, labels: Sequence[str], none: int) -> dict:
-    """The task's metrics, by scikit-learn."""
-    some = [number for number in range(len(labels)) if number != none]
-    precision, recall, f1, _ = precision_recall_fscore_support(gold, predicted, labels=some, average="micro", zero_division=0)
-    each = zip(*precision_recall_fscore_support(gold, predicted, labels=some, average=None, zero_division=0), strict=True)
-    return {
-        "count": len(gold),
-        "accuracy": float(np.mean(gold == predicted)),
-        "micro": {"precision": precision, "recall": recall, "f1": f1},
-        "per_relation": {
-            labels[n]: dict(zip(("precision", "recall", "f1", "support"), row, strict=True)) for n, row in zip(some, each, strict=True)
-        },
-    }
+def metrics(records: Sequence[Record], predicted: Sequence[Found]) -> dict:
+    """The measures of relations, by scikit-learn."""
+    gold, guesses = ([LABELS.index(relation.label) for relation in side] for side in (relations(records), [f[0] for f in predicted]))
+    _, _, f1, _ = precision_recall_fscore_support(gold, guesses, labels=[1, 2], average="micro", zero_division=0)
+    return {"count": len(gold), "accuracy": float(np.mean(np.equal(gold, guesses))), "micro": {"f1": f1}}
 
 
-def record(number: int, words: int = 4, image: str | None = None, head: str = "Ann", tail: str = "Bob") -> Record:
-    text = (head, tail, *("w",) * (words - 2))
-    return Record(id=f"r{number}", words=text, image=image, relations=(Relation(Mention(0, 1), Mention(1, 2)),))
+def relations(records: Sequence[Record]) -> list[Relation]:
+    return [record.relations[0] for record in records]
 
 
-def outcomes_of(items: Sequence[tuple[int, str, str, bool, str]]) -> list[report.Outcome]:
-    return [
-        report.Outcome(record(number, words, "p.jpg" if picture else None, head), gold, predicted, 0.5)
-        for number, (words, gold, predicted, picture, head) in enumerate(items)
-    ]
+def record(number: int, words: int = 4, image: str | None = None, head: str = "Ann", label: str = "couple") -> Record:
+    text = (head, "Bob", *("w",) * (words - 2))
+    return Record(id=f"r{number}", words=text, image=image, relations=(Relation(Mention(0, 1), Mention(1, 2), label),))
 
 
-def slices_of(outcomes: Sequence[report.Outcome], seen: frozenset[tuple[str, str]] = frozenset()) -> dict[str, report.Row]:
-    rows = report.slices(outcomes, LABELS, 0, metrics, has_picture=lambda item: item.image is not None, seen=seen)
+def scored(items: Sequence[tuple[int, str, str, bool, str]]) -> Scored:
+    records = [record(n, words, "p.jpg" if picture else None, head, gold) for n, (words, gold, _, picture, head) in enumerate(items)]
+    return records, [(Relation(Mention(0, 1), Mention(1, 2), guess, 0.5),) for _, _, guess, _, _ in items]
+
+
+def slices_of(both: Scored, known: frozenset[tuple[str, str]] = frozenset()) -> dict[str, report.Row]:
+    rows = report.slices("relation", *both, metrics, HEADLINE, has_picture=lambda item: item.image is not None, known=known)
     return {str(row["slice"]): row for row in rows}
 
 
@@ -57,25 +54,24 @@ ITEMS = st.lists(
 @settings(max_examples=40, deadline=None)
 @given(ITEMS)
 def test_each_split_divides_the_whole(items: list[tuple[int, str, str, bool, str]]) -> None:
-    outcomes = outcomes_of(items)
-    rows = slices_of(outcomes, frozenset({("ann", "bob")}))
-    whole = len(outcomes)
-    right = sum(outcome.gold == outcome.predicted for outcome in outcomes)
+    rows = slices_of(scored(items), frozenset({("ann", "bob")}))
+    right = sum(gold == guess for _, gold, guess, _, _ in items)
     for group in (["with picture", "without picture"], [n for n in rows if "pair" in n], [n for n in rows if "words" in n]):
-        assert sum(rows[name]["count"] for name in group) == whole
+        assert sum(rows[name]["count"] for name in group) == len(items)
         hits = sum(rows[name]["accuracy"] * rows[name]["count"] for name in group if rows[name]["count"])
         np.testing.assert_allclose(hits, right, atol=1e-9)
-    assert rows["all"]["count"] == whole
+    assert rows["all"]["count"] == len(items)
 
 
 @settings(max_examples=40, deadline=None)
 @given(ITEMS)
 def test_confusion_agrees_with_scikit_learn(items: list[tuple[int, str, str, bool, str]]) -> None:
-    outcomes = outcomes_of(items)
-    counts = report.confusion_counts(outcomes, LABELS)
+    records, predicted = scored(items)
+    counts = report.confusion_counts(records, predicted, LABELS)
     assert counts.sum() == len(items)
     if items:
-        np.testing.assert_array_equal(counts, confusion_matrix([o.gold for o in outcomes], [o.predicted for o in outcomes], labels=LABELS))
+        expected = confusion_matrix([gold for _, gold, *_ in items], [guess for _, _, guess, *_ in items], labels=LABELS)
+        np.testing.assert_array_equal(counts, expected)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +86,36 @@ def test_confusion_agrees_with_scikit_learn(items: list[tuple[int, str, str, boo
     ],
 )
 def test_length_bounds(words: int, name: str) -> None:
-    rows = slices_of([report.Outcome(record(0, words), "couple", "couple", 1.0)])
+    rows = slices_of(scored([(words, "couple", "couple", True, "Ann")]))
     assert [label for label, row in rows.items() if "words" in label and row["count"]] == [name]
+
+
+@pytest.mark.parametrize(
+    ("triples", "name"),
+    [(0, "no triples"), (1, "1 triple"), (2, "2 triples"), (3, "3 to 5 triples"), (5, "3 to 5 triples"), (6, "more than 5 triples")],
+)
+def test_numbers_of_triples(triples: int, name: str) -> None:
+    post = Record("r", ("a",), triples=(Triple(Mention(0, 1), "holds", (0, 0, 1, 1)),) * triples)
+    rows = report.slices("triples", [post], [()], lambda records, found: {"f1": 0.0}, ["f1"], has_picture=lambda r: True, known=frozenset())
+    assert [row["slice"] for row in rows if "triple" in row["slice"] and row["count"]] == [name]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(*[st.sets(st.integers(0, 4))] * 2), max_size=8), st.sets(st.sampled_from("abcde")))
+def test_mentions_seen_and_not_seen_divide_all_mentions(items: list[tuple[set[int], set[int]]], known: set[str]) -> None:
+    def count(records: Sequence[Record], predicted: Sequence[Found]) -> dict:
+        return {"gold": sum(len(record.mentions) for record in records), "found": sum(map(len, predicted))}
+
+    words = tuple("ABCDE")
+    records = [Record(str(n), words, mentions=tuple(Mention(i, i + 1) for i in gold)) for n, (gold, _) in enumerate(items)]
+    predicted = [tuple(Mention(i, i + 1) for i in found) for _, found in items]
+    whole = (records, predicted, count, ["gold", "found"])
+    rows = report.slices("entities", *whole, has_picture=lambda record: True, known=frozenset(known))
+    by_name = {row["slice"]: row for row in rows}
+    seen, not_seen = by_name["mention text seen in training"], by_name["mention text not seen"]
+    for key, side in (("gold", 0), ("found", 1)):
+        assert (seen[key] or 0) == sum(words[i].lower() in known for item in items for i in item[side])
+        assert (seen[key] or 0) + (not_seen[key] or 0) == (by_name["all"][key] or 0)
 
 
 def test_slices_by_hand() -> None:
@@ -101,26 +125,24 @@ def test_slices_by_hand() -> None:
         (15, "None", "couple", False, "ANN"),
         (35, "None", "None", False, "Eve"),
     ]
-    rows = slices_of(outcomes_of(items), report.entity_pairs([record(9)]))
-    assert rows["with picture"] == {"slice": "with picture", "count": 2, "accuracy": 0.5, "f1": pytest.approx(2 / 3)}
-    assert rows["without picture"]["f1"] == 0 and rows["without picture"]["accuracy"] == 0.5
+    rows = slices_of(scored(items), report.known("relation", [record(9)]))
+    assert rows["with picture"] == {"slice": "with picture", "count": 2, "accuracy": 0.5, "micro.f1": pytest.approx(2 / 3)}
+    assert rows["without picture"]["micro.f1"] == 0 and rows["without picture"]["accuracy"] == 0.5
     assert rows["entity pair seen in training"]["count"] == 2, "pairs are compared without case"
-    assert rows["21 to 30 words"] == {"slice": "21 to 30 words", "count": 0, "accuracy": None, "f1": None}
+    assert rows["21 to 30 words"] == {"slice": "21 to 30 words", "count": 0, "accuracy": None, "micro.f1": None}
 
 
-def test_per_relation_by_hand() -> None:
-    golds, guesses = ("couple", "couple", "member_of", "None"), ("couple", "member_of", "member_of", "couple")
-    outcomes = [report.Outcome(record(n), gold, guess, 0.9) for n, (gold, guess) in enumerate(zip(golds, guesses, strict=True))]
-    couple, member = report.per_relation(outcomes, LABELS, 0, metrics)
-    assert couple == {"relation": "couple", "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
-    assert member == {"relation": "member_of", "precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "support": 1}
-
-
-def test_unknown_labels_name_the_record() -> None:
-    with pytest.raises(ValueError, match=r"r0: the predicted relation 'twin' is not one of None, couple, member_of"):
-        report.ids([report.Outcome(record(0), "couple", "twin", 0.1)], LABELS)
-    with pytest.raises(ValueError, match=r"r0: the gold relation 'twin'"):
-        report.confusion_counts([report.Outcome(record(0), "twin", "couple", 0.1)], LABELS)
+def test_classes_come_by_support() -> None:
+    ratios = {"precision": 0.5, "recall": 1.0, "f1": 2 / 3}
+    table = {"couple": {**ratios, "support": 1}, "member_of": {**ratios, "support": 3, "more": 0}}
+    expected = [{**ratios, "support": 3}, {**ratios, "support": 1}]
+    for kind, scores, column in (
+        ("relation", {"per_relation": table}, "relation"),
+        ("triples", {"per_relation": table}, "relation"),
+        ("entities", {"entity": {"per_type": table}}, "type"),
+    ):
+        rows = report.per_class(kind, scores)
+        assert [row.pop(column) for row in rows] == ["member_of", "couple"] and rows == expected
 
 
 def test_a_record_without_its_one_relation_is_named() -> None:

@@ -1,16 +1,31 @@
 """A configuration's data set: each name opens what it says, prepared or not the same, and mistakes are named."""
 
+import dataclasses
+import json
+import pickle
+
 import numpy as np
 import pytest
 
 from configs import common
-from mmre_jax.data import builders, datasets
+from mmre_jax.data import builders, datasets, views
 from mmre_jax.data.pictures import Slot
 from mmre_jax.data.readers import jsonl, scenes
-from mmre_jax.records import RecordError
+from mmre_jax.records import Mention, Record, RecordError, Relation, Triple
 
 HALF = (0.5, 0.5, 0.5)
 PLAN = (Slot("photo", 1, 32, "photo", "squash", HALF, HALF), Slot("detected", 2, 16, "detected", "squash", HALF, HALF))
+ADA = Mention(0, 1, "PER")
+POST = "IMGID:1\nAda\tB-PER\nin\tO\nOslo\tB-OTHER\n\nIMGID:2\nAda\tI-PER"
+VOC = """<annotation><size><width>10</width><height>10</height></size><object><name>Oslo</name>
+<bndbox><xmin>0</xmin><ymin>1</ymin><xmax>5</xmax><ymax>6</ymax></bndbox></object></annotation>"""
+FACT = {
+    "token": ["Ada", "waves"],
+    "h": {"name": "Ada", "pos": [0, 1]},
+    "t": {"name": "o", "box": [0.5, 0.5, 0.5, 0.5]},
+    "img_id": "1.jpg",
+    "relation": "holds",
+}
 
 
 def section(**changes):
@@ -30,17 +45,104 @@ def folder(tmp_path_factory):
 def test_scenes_has_as_many_records_as_asked_for():
     data = section(counts=(5, 4, 3))
     assert [len(datasets.open_records(data, split)) for split in datasets.SPLITS] == [5, 4, 3]
-    labels, none = datasets.relation_labels(data, [])
+    labels, none = datasets.labels(data, "relation", [])
     assert (len(labels), none, labels[0]) == (17, "None", "None")
-    assert len(datasets.relation_labels(section(scene="grounded"), [])[0]) == 3
+    assert len(datasets.labels(section(scene="grounded"), "relation", [])[0]) == 3
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A folder with small data sets in their published layouts, whose files do not get in each other's way."""
+    root = tmp_path_factory.mktemp("published")
+    for name in ("twitter2015", "twitter2017", "txt", "xml", "more/txt"):
+        (root / name).mkdir(parents=True)
+    for year, name in ((2015, "train"), (2017, "train"), (2015, "valid")):
+        (root / f"twitter{year}" / f"{name}.txt").write_text(POST)
+    (root / "twitter2015" / "twitter2015_train_dict.pth").write_bytes(pickle.dumps({"1.jpg": ["0.png"]}))
+    (root / "txt" / "train.txt").write_text(POST)
+    (root / "xml" / "1.xml").write_text(VOC)
+    (root / "more" / "rel2id.json").write_text('{"none": 0, "holds": 1}')
+    facts = [FACT, {**FACT, "relation": "none"}]
+    (root / "more" / "txt" / "train.txt").write_text("".join(json.dumps(fact) + "\n" for fact in facts))
+    (root / "more" / "txt" / "valid.txt").write_text(repr({**FACT, "img_id": "2.jpg"}))
+    return root
+
+
+TWITTER_TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-MISC", "I-MISC")
+
+
+@pytest.mark.parametrize("name", ["twitter2015", "twitter2017"])
+def test_twitter(published, name):
+    data = section(name=name, root=str(published), objects="none")
+    first, second = datasets.open_records(data, "train")
+    assert first.id == f"{name}-train-0" and first.mentions == (ADA, Mention(2, 3, "MISC")) and second.mentions == (ADA,)
+    assert datasets.labels(data, "entities", []) == (TWITTER_TAGS, "O")
+    assert datasets.read_report(data, "train") == {"records": 2, "mentions": 3, "entities_begun_by_i": 1}
+    assert datasets.all_labels(data, []) == {"entities": {"labels": list(TWITTER_TAGS), "none": "O"}}
+    with pytest.raises(RecordError, match="objects is one of none, grounded, found 'detected'"):
+        datasets.open_records(section(name=name, root=str(published)), "train")
+
+
+def test_gmner(published):
+    data = section(name="gmner", root=str(published))
+    first, _ = datasets.open_records(data, "train")
+    assert first.triples == (Triple(Mention(2, 3, "OTHER"), "OTHER", (0.0, 0.1, 0.5, 0.6)),)
+    assert datasets.labels(data, "triples", []) == (("PER", "LOC", "ORG", "OTHER"), "None")
+    assert datasets.labels(data, "entities", [])[0][-2:] == ("B-OTHER", "I-OTHER")
+    assert datasets.read_report(data, "train")["mentions_without_box"] == 2
+
+
+def test_more(published):
+    data = section(name="more", root=str(published / "more"), none_label="none")
+    assert [len(record.triples) for record in datasets.open_records(data, "train")] == [1]
+    assert datasets.labels(data, "triples", []) == (("holds",), "none")
+    assert datasets.read_report(data, "train")["none_facts"] == 1
+    data.update(published=True, merge_val=True)
+    assert [len(record.triples) for record in datasets.open_records(data, "train")] == [2, 1]
+    assert datasets.labels(data, "triples", []) == (("none", "holds"), "")
+    assert datasets.read_report(data, "train")["facts"] == 3
+
+
+def test_scenes_has_labels_for_its_own_task():
+    assert datasets.labels(section(scene="triples"), "triples", []) == (scenes.triple_relations(), "None")
+    names, none = datasets.labels(section(scene="entities"), "entities", [])
+    assert none == names[0] == "O" and len(names) == 1 + 2 * len(scenes.entity_types())
+    assert datasets.read_report(section(counts=(5, 4, 3)), "val") == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "task", "message"),
+    [
+        ({"name": "mnre"}, "triples", "data.name='mnre' is not annotated for task.name='triples'; it is annotated for relation"),
+        ({"name": "twitter2017"}, "relation", "data.name='twitter2017' .* it is annotated for entities"),
+        ({"name": "gmner"}, "relation", "it is annotated for entities, triples"),
+        ({"name": "more"}, "entities", "it is annotated for triples"),
+        ({"scene": "grounded"}, "triples", "data.name='scenes' .data.scene='grounded'. is not .* it is annotated for relation"),
+        ({"name": "jsonl"}, "entities", "data.name='jsonl' is not .* it is annotated for relation, triples"),
+        ({}, "captions", "task.name is one of relation, entities, triples, found 'captions'"),
+    ],
+)
+def test_a_task_without_annotation_is_named(changes, task, message):
+    train = [Record("a", ("Ada",), relations=(Relation(ADA, ADA, "x"),), triples=(Triple(ADA, "y", (0.0, 0.0, 1.0, 1.0)),))]
+    with pytest.raises(ValueError, match=message):
+        datasets.labels(section(**changes), task, train)
+
+
+def test_nothing_annotated():
+    with pytest.raises(ValueError, match="data.name='jsonl' is not annotated for task.name='relation'; nor for any other"):
+        datasets.labels(section(name="jsonl"), "relation", [Record("a", ("Ada",), mentions=(Mention(0, 1),))])
 
 
 def test_labels_of_json_lines_are_those_of_training(folder):
     data = section(name="jsonl", root=str(folder))
     train = datasets.open_records(data, "train")
-    labels, none = datasets.relation_labels(data, train)
+    labels, none = datasets.labels(data, "relation", train)
     assert none == labels[0] == "None"
     assert list(labels[1:]) == sorted({r.relations[0].label for r in train} - {"None"})
+    assert datasets.labels(data, "entities", train) == (("O", "B-PER", "I-PER"), "O")
+    box = (0.0, 0.0, 1.0, 1.0)
+    marked = [dataclasses.replace(train[0], triples=tuple(Triple(ADA, label, box) for label in ("b", "None", "a")))]
+    assert datasets.labels(data, "triples", marked) == (("a", "b"), "None")
 
 
 def test_prepared_is_the_same_as_direct(folder, tmp_path):
@@ -49,7 +151,8 @@ def test_prepared_is_the_same_as_direct(folder, tmp_path):
     labels = sorted({r.relations[0].label for found in records.values() for r in found})
     builders.prepare(records, PLAN, tmp_path / "out", root=folder, about={"relations": labels, "none_label": None})
     prepared = section(name="prepared", root=str(tmp_path / "out"))
-    assert datasets.relation_labels(prepared, [])[0] == ("None", *(label for label in labels if label != "None"))
+    assert datasets.labels(prepared, "relation", [])[0] == ("None", *(label for label in labels if label != "None"))
+    assert datasets.labels(prepared, "entities", records["train"]) == datasets.labels(direct, "entities", records["train"])
     ours, theirs = datasets.open_pictures(PLAN, prepared), datasets.open_pictures(PLAN, direct)
     for split, expected in records.items():
         found = datasets.open_records(prepared, split)
@@ -58,6 +161,28 @@ def test_prepared_is_the_same_as_direct(folder, tmp_path):
             for a, b in zip(ours(record), theirs(record), strict=True):
                 for name in a:
                     np.testing.assert_array_equal(a[name], b[name])
+
+
+@pytest.mark.parametrize("name", ["twitter2015", "gmner", "more"])
+def test_prepared_sets_keep_records_and_labels_of_every_task(published, tmp_path, name):
+    root = published / "more" if name == "more" else published
+    direct = section(name=name, root=str(root), objects="grounded" if name == "twitter2015" else "none")
+    records = {"train": datasets.open_records(direct, "train")}
+    about = {"labels": datasets.all_labels(direct, records["train"])}
+    summary = builders.prepare(records, (), tmp_path / "out", root=root, about=about)
+    prepared = section(name="prepared", root=str(tmp_path / "out"))
+    found = datasets.open_records(prepared, "train")
+    assert [found[i] for i in range(len(found))] == records["train"]
+    for task in about["labels"]:
+        assert datasets.labels(prepared, task, []) == datasets.labels(direct, task, [])
+    counts = summary["splits"]["train"]
+    assert (sum(counts["mentions"].values()), sum(counts["triples"].values())) == {
+        "twitter2015": (3, 0),
+        "gmner": (3, 1),
+        "more": (0, 1),
+    }[name]
+    with pytest.raises(ValueError, match="'prepared' is not annotated for task.name='relation'; it is annotated for "):
+        datasets.labels(prepared, "relation", records["train"])
 
 
 def test_pictures_of_scenes_are_drawn_from_their_keys():
@@ -69,8 +194,10 @@ def test_pictures_of_scenes_are_drawn_from_their_keys():
 
 
 def test_mistakes_are_named(tmp_path):
-    with pytest.raises(ValueError, match="data.name is one of scenes, mnre, mnre_v1, jsonl, prepared, found 'mnist'"):
+    with pytest.raises(ValueError, match="data.name is one of scenes, mnre, mnre_v1, twitter2015, .*, jsonl, prepared, found 'mnist'"):
         datasets.open_records(section(name="mnist"), "train")
+    with pytest.raises(RecordError, match=r"data.root='' is not a folder: give the folder of 'gmner'"):
+        datasets.read_report(section(name="gmner"), "train")
     with pytest.raises(ValueError, match="a split is one of train, val, test, found 'dev'"):
         datasets.open_records(section(), "dev")
     with pytest.raises(RecordError, match=r"data.root='' is not a folder"):
@@ -81,3 +208,60 @@ def test_mistakes_are_named(tmp_path):
     with pytest.raises(RecordError, match="prepare.json"):
         datasets.open_records(section(name="prepared", root=str(tmp_path)), "train")
     assert jsonl.read(tmp_path / "train.jsonl") == []
+
+
+@pytest.mark.parametrize(
+    ("view", "task", "names", "none"),
+    [
+        ("mentions", "entities", ("O", "B-ENTITY", "I-ENTITY"), "O"),
+        ("regions", "triples", ("object",), "None"),
+        ("pairs", "relation", ("None", "holds", "wears"), "None"),
+    ],
+)
+def test_a_view_of_triples_is_a_data_set_of_one_task(tmp_path, view, task, names, none):
+    box, other = (0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0)
+    triples = (Triple(Mention(0, 1), "wears", box), Triple(Mention(1, 2), "holds", other))
+    jsonl.write([Record("a", ("Ada", "Bob"), image=str(tmp_path / "a.png"), triples=triples)], tmp_path / "train.jsonl")
+    data = section(name="jsonl", root=str(tmp_path), view=view)
+    records = datasets.open_records(data, "train")
+    assert records == views.view(view, datasets.open_records(section(name="jsonl", root=str(tmp_path)), "train"), "None")
+    assert datasets.labels(data, task, records) == (names, none)
+    assert datasets.all_labels(data, records) == {task: {"labels": list(names), "none": none}}
+    for wrong in {"entities", "triples", "relation"} - {task}:
+        with pytest.raises(ValueError, match=f"data.view='{view}' goes with task.name='{task}', found '{wrong}'"):
+            datasets.labels(data, wrong, records)
+
+
+def test_pairs_have_the_relations_of_the_data_set_and_an_empty_one_beside_them(published):
+    pairs = section(scene="triples", counts=(6, 4, 3), view="pairs")
+    assert datasets.labels(pairs, "relation", []) == (("None", *scenes.triple_relations()), "None")
+    assert {relation.label for record in datasets.open_records(pairs, "train") for relation in record.relations} > {"None"}
+    as_published = section(name="more", root=str(published / "more"), none_label="none", published=True, view="pairs")
+    assert datasets.labels(as_published, "relation", []) == (("", "none", "holds"), "")
+    [record] = datasets.open_records(as_published, "train")
+    assert [relation.label for relation in record.relations] == ["holds", "none"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scene": "triples", "view": "words"}, "data.view is '' or one of mentions, regions, pairs, found 'words'"),
+        ({"view": "pairs"}, "data.view='pairs' shows triples, for which data.name='scenes' .* is not annotated; it is annotated for relation"),
+        ({"name": "prepared", "view": "pairs"}, "cuts crops that a prepared data set does not hold"),
+    ],
+)
+def test_a_view_that_cannot_be_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.open_records(section(counts=(2, 2, 2), **changes), "train")
+
+
+def test_a_configuration_of_before_there_were_views_has_none():
+    data = section(counts=(2, 2, 2))
+    del data["view"]
+    assert datasets.open_records(data, "val") == datasets.open_records(section(counts=(2, 2, 2)), "val")
+
+
+def test_a_picture_is_readable_or_not(folder):
+    image = datasets.open_records(section(name="jsonl", root=str(folder)), "train")[0].image
+    assert datasets.readable(image) and datasets.readable(scenes.read("triples", "val", 1)[0].image)
+    assert not datasets.readable(f"{image}.lost") and not datasets.readable(__file__)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmre_jax.data.loader import Order, batches, shuffled_pictures
+from mmre_jax.data.loader import Order, batches
 from mmre_jax.records import Record
 
 BUCKETS = (8, 16)
@@ -32,6 +32,11 @@ RECORDS = [Record(id=str(i), words=("a",)) for i in range(23)]
 
 def pixels_of(record):
     return {"photo": np.full((1, 2, 2, 3), int(record.id), np.uint8)}, {"photo": np.ones(1, bool)}
+
+
+def shown_of(record):
+    number = 255 if record.image is None else int(record.image)
+    return {"photo": np.full(1, number, np.uint8)}, {"photo": np.ones(1, bool)}
 
 
 @given(st.integers(1, 60), st.integers(1, 16))
@@ -81,13 +86,15 @@ def test_processes_share_the_global_batch():
     assert valid.sum() == 23 and valid.size == 24
 
 
-def test_shuffled_pictures_come_from_other_records():
-    found = shuffled_pictures(23, 0)
-    assert sorted(found) == list(range(23)) and (found != np.arange(23)).all()
-    batch = next(batches(order_of(23, 4, train=False), RECORDS, Task(), pixels_of, picture_of=found))
-    np.testing.assert_array_equal(batch["pictures"]["photo"][:, 0, 0, 0, 0], found[batch["index"]])
-    with pytest.raises(ValueError, match="1 records"):
-        shuffled_pictures(1, 0)
+def test_pictures_of_other_records_and_none():
+    records = [dataclasses.replace(record, image=record.id) for record in RECORDS]
+    picture_of = np.roll(np.arange(23), 1)
+    picture_of[4] = -1
+    found = {}
+    for batch in batches(order_of(23, 4, train=False), records, Task(), shown_of, picture_of=picture_of):
+        found |= dict(zip(batch["index"].tolist(), batch["pictures"]["photo"][:, 0].tolist(), strict=True))
+    assert found.pop(-1)
+    assert found == {i: 255 if i == 4 else picture_of[i] for i in range(23)}
 
 
 def test_what_cannot_be_ordered_is_refused():

@@ -1,11 +1,18 @@
 """Markers, truncation and alignment of tokenised sentences."""
 
+import functools
+import io
+import json
+import pathlib
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import models, pre_tokenizers, trainers
 
 from mmre_jax.data.text import MARKERS, TextEncoder, load_tokenizer, nested_order, train_tokenizer
 from mmre_jax.records import RecordError
@@ -117,3 +124,179 @@ def test_old_directory_with_a_vocabulary_alone(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     encoder = TextEncoder(load_tokenizer(tmp_path))
     assert encoder.pieces(("Anna", "Oslo")) == ([5, 6, 7], [0, 1, 1])
+
+
+NAMES = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+CORPUS = [" ".join(words) for words in SENTENCES] * 3
+
+
+@functools.cache
+def byte_level_model() -> dict[str, Any]:
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=NAMES, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return json.loads(tokenizer.to_str())["model"]
+
+
+@functools.cache  # its trainer gives another model each time
+def unigram_model() -> dict[str, Any]:
+    tokenizer = tokenizers.Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=60, special_tokens=NAMES, unk_token="<unk>", show_progress=False)
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return json.loads(tokenizer.to_str())["model"]
+
+
+def roberta(add_prefix_space: bool) -> Any:
+    """transformers' tokenizer around a byte-level BPE of a few words."""
+    build, model = pytest.importorskip("transformers").RobertaTokenizer, byte_level_model()
+    return build(vocab=model["vocab"], merges=[tuple(pair) for pair in model["merges"]], add_prefix_space=add_prefix_space)
+
+
+def xlm_roberta(add_prefix_space: bool) -> Any:
+    """transformers' tokenizer around a Unigram model of a few words."""
+    build = pytest.importorskip("transformers").XLMRobertaTokenizer
+    return build(vocab=[tuple(entry) for entry in unigram_model()["vocab"]], add_prefix_space=add_prefix_space)
+
+
+KINDS = {"roberta": roberta, "xlm-roberta": xlm_roberta}
+
+
+def check_same(encoder: TextEncoder, theirs: Any, words: list[str]) -> None:
+    expected = theirs(words, is_split_into_words=True)
+    found = encoder.encode(words)
+    assert found.ids.tolist() == expected["input_ids"]
+    assert found.words.tolist() == [-1 if word is None else word for word in expected.word_ids()]
+
+
+@pytest.mark.parametrize("add_prefix_space", [True, False])
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_words_are_encoded_behind_their_spaces_whatever_the_directory_says(kind, add_prefix_space, tmp_path):
+    theirs = KINDS[kind](True)
+    KINDS[kind](add_prefix_space).save_pretrained(tmp_path)
+    encoder = TextEncoder(load_tokenizer(tmp_path), max_tokens=10_000)
+    check_same(encoder, theirs, ["anna", "lives,", "in", "Ōslo!", "oslo"])
+    assert encoder.encode(["anna", "oslo"]).ids.tolist() == theirs(" anna oslo")["input_ids"]
+
+    # Neither spaces nor control characters, which no reader leaves in a word, nor what a special token could be spelt with.
+    letters = st.characters(exclude_categories=("Z", "C"), exclude_characters="<>")
+
+    @settings(deadline=None, max_examples=100)
+    @given(words=st.lists(st.text(letters, min_size=1, max_size=8), min_size=1, max_size=6))
+    def any_words(words: list[str]) -> None:
+        check_same(encoder, theirs, words)
+
+    any_words()
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_roles_and_markers_of_a_tokenizer_whose_own_tokens_are_spelt_like_markers(kind, tmp_path):
+    theirs = KINDS[kind](False)
+    theirs.save_pretrained(tmp_path)
+    encoder = TextEncoder(load_tokenizer(tmp_path))
+    roles = {"pad": theirs.pad_token_id, "cls": theirs.bos_token_id, "sep": theirs.eos_token_id, "mask": theirs.mask_token_id}
+    assert encoder.special_ids == {**roles, "unk": theirs.unk_token_id}
+    assert encoder.marker_ids == tuple(range(len(theirs), len(theirs) + 4)) and encoder.vocab_size == len(theirs) + 4
+    encoded = encoder.encode_pair(("anna", "<s>", "<pad>", "oslo"), (0, 1), (3, 4))
+    special = encoded.ids[np.isin(encoded.ids, [*roles.values(), *encoder.marker_ids])].tolist()
+    opened, closed, tail, end = encoder.marker_ids
+    assert special == [roles["cls"], opened, closed, tail, end, roles["sep"]], "what stands in a post is text"
+    assert encoded.ids[list(encoded.markers)].tolist() == [opened, tail]
+
+
+def test_released_markers_are_the_tokenizers_own_where_it_has_them(tmp_path):
+    """The released code adds `<s>` and `</s>`, which RoBERTa has, so that the first `<s>` is the BOS, and only two rows are new."""
+    theirs = roberta(False)
+    theirs.save_pretrained(tmp_path)
+    encoder = TextEncoder(load_tokenizer(tmp_path), released_markers=True)
+    size = len(theirs)
+    assert encoder.marker_ids == (0, 2, size, size + 1) and encoder.vocab_size == size + 2
+    encoded = encoder.encode_pair(("in", "anna", "oslo", "was"), (1, 2), (2, 3))
+    assert encoded.markers[0] == 0 and encoded.ids[encoded.markers[1]] == size
+    assert [int(i) for i in encoded.ids if i in (0, 2, size, size + 1)] == [0, 0, 2, size, size + 1, 2]
+    theirs.add_tokens(["<o>", "</o>"], special_tokens=True)
+    theirs.save_pretrained(tmp_path)
+    again = TextEncoder(load_tokenizer(tmp_path), released_markers=True)
+    assert (again.marker_ids, again.vocab_size) == (encoder.marker_ids, encoder.vocab_size)
+
+
+def test_an_encoder_that_marks_no_pairs_has_no_markers():
+    encoder, plain = TextEncoder(TOKENIZER), TextEncoder(TOKENIZER, markers=False)
+    assert plain.vocab_size == encoder.vocab_size - len(MARKERS) == max(plain.tokenizer.get_vocab().values()) + 1
+    np.testing.assert_array_equal(plain.encode(("anna", "oslo")).ids, encoder.encode(("anna", "oslo")).ids)
+    with pytest.raises(ValueError, match="marks no pairs"):
+        plain.encode_pair(("anna", "oslo"), (0, 1), (1, 2))
+
+
+def test_roberta_directory_with_vocabulary_and_merges_alone(tmp_path):
+    theirs = roberta(True)
+    model = byte_level_model()
+    (tmp_path / "vocab.json").write_text(json.dumps(model["vocab"]))
+    with pytest.raises(FileNotFoundError, match=r"vocab.json without its merges.txt"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, model["merges"])]))
+    with pytest.raises(FileNotFoundError, match=r"neither config.json nor tokenizer_config.json"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
+    check_same(TextEncoder(load_tokenizer(tmp_path)), theirs, ["anna", "lives,", "in", "Ōslo!"])
+
+
+def sentencepiece_directory(folder: pathlib.Path) -> bytes:
+    sentencepiece = pytest.importorskip("sentencepiece", reason="sentencepiece, which reads XLM-R's own file, is not installed")
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(CORPUS), model_writer=written, vocab_size=24, minloglevel=2)
+    (folder / "sentencepiece.bpe.model").write_bytes(written.getvalue())
+    return written.getvalue()
+
+
+def test_xlm_roberta_directory_with_a_sentencepiece_model_alone(tmp_path):
+    """Its ids are SentencePiece's, moved up by one for the padding token; those of specials are fairseq's."""
+    model = sentencepiece_directory(tmp_path)
+    import sentencepiece
+
+    (tmp_path / "config.json").write_text('{"model_type": "xlm-roberta"}')
+    encoder = TextEncoder(load_tokenizer(tmp_path))
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    words = ("anna", "lives", "in", "Ōslo", "of", "oslo")
+    pieces = processor.encode(" ".join(words))
+    assert encoder.encode(words).ids.tolist() == [0, *(3 if piece == processor.unk_id() else piece + 1 for piece in pieces), 2]
+    assert (encoder.special_ids["pad"], encoder.special_ids["mask"]) == (1, processor.get_piece_size() + 1)
+
+
+def test_a_sentencepiece_model_without_the_packages_it_takes(tmp_path, monkeypatch):
+    transformers = pytest.importorskip("transformers")
+    monkeypatch.setattr(transformers.utils, "is_sentencepiece_available", lambda: False)
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(b"")
+    (tmp_path / "config.json").write_text('{"model_type": "xlm-roberta"}')
+    with pytest.raises(ValueError, match="pip install sentencepiece protobuf, or save a tokenizer.json"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_damaged_tokenizer_is_named(tmp_path):
+    (tmp_path / "tokenizer.json").write_text('{"model": ')
+    with pytest.raises(ValueError, match=r"tokenizer.json is not valid JSON"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([{"type": "Metaspace", "replacement": "▁", "add_prefix_space": False}], ["▁anna", "▁oslo"]),  # as older files have it
+        ([{"type": "WhitespaceSplit"}, {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"}], ["▁anna", "▁oslo"]),
+        ([{"type": "Punctuation", "behavior": "Isolated"}, {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never"}], None),
+    ],
+)
+def test_only_the_first_step_after_splitting_at_spaces_adds_one(steps, expected, tmp_path):
+    names = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]", "anna", "oslo", "▁anna", "▁oslo"]
+    tokenizer = tokenizers.Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
+    description = json.loads(tokenizer.to_str()) | {"pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(description))
+    ids, _ = TextEncoder(load_tokenizer(tmp_path)).pieces(("anna", "oslo"))
+    assert [names[i] for i in ids] == (expected or ["anna", "oslo"])
+
+
+def test_a_berts_tokenizer_is_passed_on_as_it_is(tmp_path):
+    (tmp_path / "tokenizer.json").write_text(TOKENIZER, encoding="utf-8")
+    assert load_tokenizer(tmp_path) == TOKENIZER

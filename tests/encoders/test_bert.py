@@ -1,4 +1,4 @@
-"""BERT against transformers' PyTorch `BertModel`: random and real weights, every layer, gradients, padding."""
+"""BERT against transformers' PyTorch `BertModel`: random and real weights, every layer, gradients, padding; prefixes by hand."""
 
 import dataclasses
 import functools
@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -263,7 +264,122 @@ def test_initial_values_are_berts() -> None:
             np.testing.assert_allclose([leaf.mean(), leaf.std()], [0.0, 0.05], atol=0.005)
 
 
+def prefixes(places: int = 3) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+    """Keys and values for both layers of SMALL, and which of them may be attended to: in the second sentence the first alone."""
+    random = np.random.default_rng(2)
+    pairs = [tuple(random.standard_normal((2, 3, places, 4, 8)).astype(np.float32)) for _ in range(SMALL.layers)]
+    return pairs, np.arange(places)[None] < np.array([[places], [1], [0]])
+
+
+def torch_layer(params: Any, x: Any, seen: Any, prefix: tuple[Any, Any]) -> Any:
+    """One layer of SMALL in PyTorch, extra keys and values first; seen bool [B, X + L]."""
+    functional = pytest.importorskip("torch").nn.functional
+
+    def dense(x: Any, part: Any) -> Any:
+        return x @ part["kernel"] + part["bias"]
+
+    def norm(x: Any, part: Any) -> Any:
+        return functional.layer_norm(x, (32,), part["scale"], part["bias"], SMALL.eps)
+
+    q, k, v = (dense(x, params["attention"][name]).reshape(3, -1, 4, 8).transpose(1, 2) for name in ("query", "key", "value"))
+    k, v = (pytest.importorskip("torch").cat([extra.transpose(1, 2), own], dim=2) for extra, own in zip(prefix, (k, v), strict=True))
+    scores = (q @ k.transpose(2, 3) / 8**0.5).masked_fill(~seen[:, None, None], float("-inf"))
+    mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(3, -1, 32)
+    x = norm(x + dense(mixed, params["attention"]["out"]), params["attention_norm"])
+    return norm(x + dense(functional.gelu(dense(x, params["mlp"]["up"])), params["mlp"]["down"]), params["mlp_norm"])
+
+
+def test_prefixes_equal_pytorch_with_their_gradients() -> None:
+    torch = pytest.importorskip("torch")
+    _, variables, (ids, mask, _) = small()
+    pairs, prefix_mask = prefixes()
+
+    def loss(pairs: Any) -> Any:
+        states = Bert(SMALL).apply(variables, ids, mask, train=False, prefixes=pairs, prefix_mask=prefix_mask)
+        return jnp.sum(jnp.where(mask[..., None], jnp.cos(states[-1]), 0.0)), states
+
+    found, states = jax.jit(jax.grad(loss, has_aux=True))(pairs)
+    tensors = [tuple(torch.tensor(x, requires_grad=True) for x in pair) for pair in pairs]
+    params = jax.tree.map(lambda leaf: torch.tensor(np.asarray(leaf)), variables["params"])
+    x = torch.tensor(np.asarray(states[0]))
+    for n, pair in enumerate(tensors):
+        x = torch_layer(params[f"layer_{n}"], x, torch.tensor(np.concatenate([prefix_mask, mask], axis=1)), pair)
+        assert np.abs(x.detach().numpy() - states[n + 1])[mask].max() <= 1e-4
+    x.cos()[torch.tensor(mask)].sum().backward()
+    for ours, theirs in zip(jax.tree.leaves(found), [x for pair in tensors for x in pair], strict=True):
+        np.testing.assert_allclose(ours, theirs.grad.numpy(), atol=1e-4)
+        assert not np.asarray(ours)[~prefix_mask].any() and np.asarray(ours)[prefix_mask].any()
+
+
+def test_masked_prefixes_have_no_influence() -> None:
+    _, variables, (ids, mask, _) = small()
+    pairs, prefix_mask = prefixes()
+
+    @jax.jit
+    def run(pairs: Any) -> Any:
+        return Bert(SMALL).apply(variables, ids, mask, train=False, prefixes=pairs, prefix_mask=prefix_mask)[-1]
+
+    one = run(pairs)
+    hidden = ~prefix_mask[..., None, None]
+    np.testing.assert_array_equal(run([(np.where(hidden, 1e3, k), np.where(hidden, 1e3, v)) for k, v in pairs]), one)
+    plain = encode(SMALL, variables, ids, mask)[-1]
+    np.testing.assert_allclose(one[2], plain[2], atol=1e-5)  # its whole prefix is masked
+    assert np.abs(one - plain)[:2].max() > 1e-2
+
+
+def test_prefixes_that_do_not_fit_are_named() -> None:
+    model, variables, (ids, mask, _) = small()
+    pairs, prefix_mask = prefixes()
+    with pytest.raises(ValueError, match="2 layers takes as many prefixes, found 1"):
+        model.apply(variables, ids, mask, train=False, prefixes=pairs[:1])
+    with pytest.raises(ValueError, match="without a prefix"):
+        model.apply(variables, ids, mask, train=False, prefix_mask=prefix_mask)
+
+
+class Interleaved(nn.Module):
+    """A system that runs the encoder layer by layer."""
+
+    @nn.compact
+    def __call__(self, ids: jax.Array, mask: jax.Array, *, train: bool) -> tuple[jax.Array, ...]:
+        text = Bert(SMALL, name="text")
+        states = [text.embed(ids, mask, train=train)]
+        for n in range(SMALL.layers):
+            states.append(text.run_layer(n, states[-1], mask, train=train))
+        # What a layer is given as a prefix instead of its own keys and values, it would have made of its input itself.
+        given = text.keys_values(1, states[1])
+        states.append(text.run_layer(1, states[1], jnp.zeros_like(mask), train=train, prefix=given, prefix_mask=mask))
+        return tuple(states)
+
+
+def test_layer_by_layer_is_the_same_encoder_with_the_same_parameters() -> None:
+    _, variables, (ids, mask, _) = small()
+    found = jax.eval_shape(lambda: Interleaved().init(jax.random.key(0), ids, mask, train=False))["params"]
+    assert jax.tree.structure(found) == jax.tree.structure({"text": variables["params"]})
+    nested = {"params": {"text": variables["params"]}}
+    states, sown = jax.jit(lambda v: Interleaved().apply(v, ids, mask, train=False, mutable="intermediates"))(nested)
+    expected = encode(SMALL, variables, ids, mask)
+    for state, other in zip(states, [*expected, expected[-1]], strict=True):
+        np.testing.assert_allclose(state, other, atol=1e-5)
+    assert [x.shape for x in sown["intermediates"]["text"]["hidden"]] == [(3, 9, 32)] * 4
+
+
+def test_layer_by_layer_draws_the_same_dropout() -> None:
+    model, variables, (ids, mask, _) = small()
+    key = {"dropout": jax.random.key(0)}
+
+    def by_layer(bert: Bert) -> jax.Array:
+        x = bert.embed(ids, mask, train=True)
+        for n in range(SMALL.layers):
+            x = bert.run_layer(n, x, mask, train=True)
+        return x
+
+    expected = jax.jit(lambda: model.apply(variables, ids, mask, train=True, rngs=key)[-1])()
+    np.testing.assert_allclose(jax.jit(lambda: model.apply(variables, rngs=key, method=by_layer))(), expected, atol=1e-5)
+
+
 def test_wrong_configurations_are_named() -> None:
+    with pytest.raises(ValueError, match="unknown kind of text encoder 'gpt2'"):
+        BertConfig(kind="gpt2")
     with pytest.raises(ValueError, match="unknown activation 'swish'.*gelu"):
         BertConfig(activation="swish")
     with pytest.raises(ValueError, match="does not divide"):
@@ -272,5 +388,5 @@ def test_wrong_configurations_are_named() -> None:
         BertConfig.from_transformers({"model_type": "bert"})
     with pytest.raises(ValueError, match="relative_key"):
         BertConfig.from_transformers({"model_type": "bert", "position_embedding_type": "relative_key"})
-    with pytest.raises(ValueError, match="13 tokens exceed BERT's 12 positions"):
+    with pytest.raises(ValueError, match="13 tokens exceed the text encoder's 12 positions"):
         Bert(SMALL).init(jax.random.key(0), np.zeros((1, 13), np.int32), None, train=False)

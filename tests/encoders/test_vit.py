@@ -5,6 +5,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -288,6 +289,91 @@ def test_dropout_works_under_jit() -> None:
     run = jax.jit(lambda key: ViT(config).apply(variables, pixels(config), None, train=True, rngs={"dropout": key}))
     first, second = run(jax.random.key(0)), run(jax.random.key(1))
     assert jnp.isfinite(first[-1]).all() and np.abs(first[-1] - second[-1]).max() > 0.01
+
+
+def torch_layer(params: Any, x: Any, seen: Any, prefix: tuple[Any, Any], bias: float) -> Any:
+    """One layer of CLIP's in PyTorch, extra keys and values first, their scores raised by `bias`; seen bool [B, X + P]."""
+    torch = pytest.importorskip("torch")
+
+    def dense(x: Any, part: Any) -> Any:
+        return x @ part["kernel"] + part["bias"]
+
+    def norm(x: Any, part: Any) -> Any:
+        return torch.nn.functional.layer_norm(x, (32,), part["scale"], part["bias"], 1e-5)
+
+    normed, batch, extra = norm(x, params["attention_norm"]), x.shape[0], prefix[0].shape[1]
+    q, k, v = (dense(normed, params["attention"][name]).reshape(batch, -1, 4, 8).transpose(1, 2) for name in ("query", "key", "value"))
+    k, v = (torch.cat([given.transpose(1, 2), own], dim=2) for given, own in zip(prefix, (k, v), strict=True))
+    scores = (q @ k.transpose(2, 3) / 8**0.5).masked_fill(~seen[:, None, None], float("-inf"))
+    scores = torch.cat([scores[..., :extra] + bias, scores[..., extra:]], dim=-1)
+    x = x + dense((scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, -1, 32), params["attention"]["out"])
+    up = dense(norm(x, params["mlp_norm"]), params["mlp"]["up"])
+    return x + dense(up * torch.sigmoid(1.702 * up), params["mlp"]["down"])
+
+
+class Interleaved(nn.Module):
+    """A system that runs the encoder layer by layer, its first layer with a prefix where one is given."""
+
+    config: ViTConfig
+
+    @nn.compact
+    def __call__(self, pixels: Any, mask: Any, prefix: Any = None, prefix_mask: Any = None, *, train: bool) -> Any:
+        vision = ViT(self.config, name="vision")
+        states = [vision.embed(pixels, mask, train=train)]
+        bias = 0.0 if prefix is None else 1.0
+        options = {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": bias}
+        states.append(vision.run_layer(0, states[-1], mask, train=train, **options))
+        states.append(vision.run_layer(1, states[-1], mask, train=train))
+        # What a layer is given as a prefix instead of its own keys and values, it would have made of its input itself.
+        given, none = vision.keys_values(1, states[1]), jnp.zeros((1, 1, 1, self.config.length), bool)
+        layer = vision.layer[1](states[1], none, train=train, prefix=given, prefix_mask=mask)
+        return (*states, layer)
+
+
+def test_layer_by_layer_is_the_same_encoder_with_the_same_parameters() -> None:
+    config, variables, present = crops_of("clip")
+    mask, one = patch_mask(config, present), pixels(config, 0, 3)
+    model = Interleaved(config)
+    found = jax.eval_shape(lambda: model.init(jax.random.key(0), one, mask, train=False))["params"]
+    assert jax.tree.structure(found) == jax.tree.structure({"vision": variables["params"]})
+    nested = {"params": {"vision": variables["params"]}}
+    states, sown = jax.jit(lambda v: model.apply(v, one, mask, train=False, mutable="intermediates"))(nested)
+    expected = encode(config, variables, one, mask)
+    for state, other, hidden in zip(states[:3], expected, sown["intermediates"]["vision"]["hidden"], strict=True):
+        np.testing.assert_allclose(state, other, atol=1e-5)
+        np.testing.assert_array_equal(state, hidden)
+    np.testing.assert_allclose(np.asarray(states[3])[mask], np.asarray(expected[2])[mask], atol=1e-5)
+
+
+def test_a_prefix_equals_pytorch_with_its_gradients_and_is_not_seen_where_masked() -> None:
+    torch = pytest.importorskip("torch")
+    config, variables, present = crops_of("clip")
+    mask, one = patch_mask(config, present), pixels(config, 0, 3)
+    random = np.random.default_rng(2)
+    prefix = tuple(random.standard_normal((2, 3, 5, 4, 8)).astype(np.float32))
+    seen = np.arange(5)[None] < np.array([[5], [2], [1]])
+
+    @jax.jit
+    def gradient(prefix: Any) -> Any:
+        def loss(prefix: Any) -> Any:
+            states = Interleaved(config).apply({"params": {"vision": variables["params"]}}, one, mask, prefix, seen, train=False)
+            return jnp.sum(jnp.cos(states[1]) * mask[..., None].astype(jnp.float32)), states
+
+        return jax.grad(loss, has_aux=True)(prefix)
+
+    found, states = gradient(prefix)
+    tensors = tuple(torch.tensor(x, requires_grad=True) for x in prefix)
+    params = jax.tree.map(lambda leaf: torch.tensor(np.asarray(leaf)), variables["params"]["layer_0"])
+    keys = torch.tensor(np.concatenate([seen, mask], axis=1))
+    expected = torch_layer(params, torch.tensor(np.asarray(states[0])), keys, tensors, 1.0)
+    valid = np.asarray(mask)
+    assert np.abs(expected.detach().numpy() - states[1])[valid].max() <= 1e-4
+    assert not np.asarray(states[1])[~valid].any()
+    expected.cos()[torch.tensor(valid)].sum().backward()
+    for ours, theirs in zip(found, tensors, strict=True):
+        np.testing.assert_allclose(ours, theirs.grad.numpy(), atol=1e-4)
+    changed = gradient(tuple(np.where(seen[..., None, None], x, 1e3).astype(np.float32) for x in prefix))[1]
+    np.testing.assert_array_equal(changed[2], states[2])
 
 
 def test_sine_positions_start_every_picture_with_the_same_grid() -> None:

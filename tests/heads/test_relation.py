@@ -81,7 +81,7 @@ def test_a_batch_without_valid_records_costs_nothing() -> None:
 
 
 def test_predictions_are_probabilities() -> None:
-    found = RelationObjective().predict(LOGITS)
+    found = RelationObjective().predict(LOGITS, {})
     np.testing.assert_allclose(found["probabilities"].sum(axis=1), 1, rtol=1e-6)
     np.testing.assert_array_equal(found["probabilities"].argmax(axis=1), LOGITS.argmax(axis=1))
     np.testing.assert_array_equal(found["logits"], LOGITS)

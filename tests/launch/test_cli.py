@@ -1,4 +1,4 @@
-"""launch.extract and launch.evaluate as a person types them, each in a process of its own: launchers share flag names."""
+"""The launchers as a person types them, each in a process of its own, since they share flag names (launch.prepare: test_prepare.py)."""
 
 import json
 import os
@@ -74,7 +74,10 @@ def test_extract_writes_json_lines(extracted):
     assert found[3]["relations"][1]["tail"] == {"text": "Ada", "span": [0, 1], "type": "PER"}
     labels = scenes.relations()
     assert all(relation["relation"] in labels and 0 < relation["score"] <= 1 for row in found for relation in row["relations"])
-    assert [json.loads(line) for line in result.stdout.splitlines()] == found
+    printed = result.stdout.splitlines()
+    assert max(map(len, printed)) <= 120 and len(printed) == 4 + 2 + sum(len(row["relations"]) for row in found), "posts, notes, relations"
+    first = found[3]["relations"][0]
+    assert f"{first['score']:.2f}  Ada -> Grace: {first['relation']}" in printed[-2]
 
 
 def test_extract_draws_and_names_pictures(extracted):
@@ -102,11 +105,12 @@ def test_evaluate_writes_its_three_files(trained, evaluated):
     trained_to = json.loads((trained / "metrics.json").read_text())
     best = trained_to["best_step"]
     assert metrics["test"] == trained_to["test"], "as the run itself scored its best step"
-    assert metrics["protocol"] == {"data": "scenes", "objects": "detected", "pictures": "own", "step": best}
+    assert metrics["protocol"] == {"task": "relation", "data": "scenes", "objects": "detected", "pictures": "own", "step": best}
     assert len(rows(out / "predictions.jsonl")) == metrics["test"]["count"] == 16
     with Image.open(out / "confusion.png") as picture:
         picture.verify()
-    assert "relation" in result.stdout and "with picture" in result.stdout and f"F1 {metrics['test']['micro']['f1']:.4f}" in result.stderr
+    assert "relation" in result.stdout and "with picture" in result.stdout
+    assert f"micro.f1 {metrics['test']['micro']['f1']:.4f}" in result.stderr
 
 
 def test_predictions_of_any_program_score_under_the_same_protocol(evaluated, tmp_path):
@@ -117,6 +121,76 @@ def test_predictions_of_any_program_score_under_the_same_protocol(evaluated, tmp
     again, first = (json.loads((folder / "metrics.json").read_text()) for folder in (tmp_path, out))
     assert again["test"] == first["test"] and again["slices"] == first["slices"]
     assert (tmp_path / "predictions.jsonl").read_text() == (out / "predictions.jsonl").read_text()
+
+
+@pytest.mark.parametrize(("task", "kind"), [("entities", "mentions"), ("triples", "triples")])
+def test_entities_and_triples_are_extracted_from_words_and_picture(untrained, posts, tmp_path, task, kind):
+    """From the data set's own scenes, and from posts without annotation of the task."""
+    given = "--scenes=2" if task == "triples" else f"--input={posts}"
+    result = run("extract", f"--checkpoint={untrained[task]}", given, f"--out={tmp_path}", "--pictures=2")
+    assert result.returncode == 0, result.stderr
+    found = rows(tmp_path / "extracted.jsonl")
+    assert [row["id"] for row in found[:2]] == [f"scenes:{'triples' if task == 'triples' else 'relations'}:0:test:{i}" for i in range(2)]
+    assert all(isinstance(row[kind], list) and "relations" not in row for row in found)
+    assert f"{len(found)} records, {sum(len(row[kind]) for row in found)} {kind}" in result.stderr
+    assert result.stdout.startswith(f"{found[0]['id']}: {found[0]['text']}\n")
+    pictures = sorted(tmp_path.glob("*.png"))
+    assert len(pictures) == 2
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert len(picture.convert("RGB").getcolors(1 << 24)) > 50, "more than an empty page"
+
+
+def test_triples_score_the_same_as_predictions_of_any_program(untrained, tmp_path):
+    first = run("evaluate", f"--checkpoint={untrained['triples']}", "--split=val", f"--out={tmp_path / 'first'}")
+    assert first.returncode == 0, first.stderr
+    predictions = f"--predictions={tmp_path / 'first' / 'predictions.jsonl'}"
+    data = ["--config=configs/qeot.py:quickstart", "--config.data.counts=(16,4,4)", "--split=val"]
+    again = run("evaluate", predictions, *data, f"--out={tmp_path / 'again'}")
+    assert again.returncode == 0, again.stderr
+    one, other = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("first", "again"))
+    assert one["val"] == other["val"] and one["headline"] == other["headline"] and one["slices"] == other["slices"]
+    assert {"strict", "paper"} <= one["val"]["triple"].keys() and one["protocol"]["task"] == "triples"
+    assert "triple.strict.f1" in first.stdout and "more than 5 triples" in first.stdout
+
+
+def test_entities_of_any_program_are_scored(tmp_path):
+    """What is annotated, but for one mention that is left out."""
+    records = scenes.read("entities", "test", 4)
+    lines = [{"id": r.id, "mentions": [{"span": list(m.span), "type": m.type} for m in r.mentions]} for r in records]
+    lines[0]["mentions"].pop()
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    config = ["--config=configs/hvformer.py:quickstart", "--config.task.name=entities", "--config.data.scene=entities"]
+    result = run("evaluate", f"--predictions={tmp_path / 'p.jsonl'}", *config, "--config.data.counts=(16,4,4)", f"--out={tmp_path / 'out'}")
+    assert result.returncode == 0, result.stderr
+    scores = json.loads((tmp_path / "out" / "metrics.json").read_text())["test"]["entity"]
+    total = sum(len(r.mentions) for r in records)
+    assert scores["micro"]["precision"] == 1 and scores["micro"]["recall"] == pytest.approx((total - 1) / total)
+    assert sum(row["support"] for row in scores["per_type"].values()) == total
+    assert "mention text not seen" in result.stdout and "entity.micro.f1" in result.stderr
+
+
+def test_the_audit_is_of_relations(tmp_path):
+    result = run("audit", "--config=configs/qeot.py:quickstart")
+    assert result.returncode == 2 and "the configuration's task is 'triples'" in result.stderr + result.stdout
+
+
+def test_controls_are_what_a_task_and_a_system_have():
+    script = """
+import json
+from configs import hvformer, qeot
+from launch.controls import controls
+configs = {"hvformer": hvformer.get_config("quickstart"), "qeot": qeot.get_config("quickstart")}
+bare = configs["qeot"].copy_and_resolve_references().unlock()
+del bare.system.modalities
+print(json.dumps({name: controls(config) for name, config in {**configs, "bare": bare}.items()}))
+"""
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    found = json.loads(result.stdout)
+    text = {"system.modalities": "text"}
+    assert found["hvformer"] == {"full": {}, "text": text, "image": {"data.blank_words": True}}
+    assert found["qeot"] == {"full": {}, "text": text}, "words are what it is to find"
+    assert found["bare"] == {"full": {}, "text": {"data.image_share": 0.0}}
 
 
 def test_a_missing_picture_ends_with_a_message(trained, tmp_path):
@@ -147,7 +221,7 @@ def test_a_missing_checkpoint_ends_with_a_message(tmp_path):
     ("module", "flags"),
     [
         ("extract", ["--checkpoint", "--input", "--scenes", "--out", "--pictures", '"mentions": [[0, 1]']),
-        ("evaluate", ["--checkpoint", "--predictions", "--config", "--split", "--root", "--out", '{"id": example']),
+        ("evaluate", ["--checkpoint", "--predictions", "--config", "--split", "--root", "--out", '{"id": example', '"triples": [']),
     ],
 )
 def test_help_says_how_to_use_it(module, flags):

@@ -30,8 +30,11 @@ def tiny(objects="detected", **system):
 def batch_for(system, rng, size=3, length=9):
     lengths = np.array([9, 5, 7])[:size]
     return {
-        "text": {"ids": rng.integers(0, 40, (size, length)).astype(np.int32), "mask": np.arange(length)[None] < lengths[:, None]},
-        "markers": np.array([[1, 3], [0, 2], [2, 4]], np.int32)[:size],
+        "text": {
+            "ids": rng.integers(0, 40, (size, length)).astype(np.int32),
+            "mask": np.arange(length)[None] < lengths[:, None],
+            "markers": np.array([[1, 3], [0, 2], [2, 4]], np.int32)[:size],
+        },
         "label": rng.integers(0, 5, size).astype(np.int32),
         "pictures": {s.name: rng.integers(0, 256, (size, s.count, s.side, s.side, 3)).astype(np.uint8) for s in system.plan},
         "present": {s.name: np.ones((size, s.count), bool) for s in system.plan},
@@ -41,7 +44,7 @@ def batch_for(system, rng, size=3, length=9):
 
 
 def make(config, seed=0):
-    system = systems.build(resolve(config), vocab_size=40, outputs=5)
+    system = systems.build(resolve(config), vocab_size=40, labels=tuple("abcde"))
     batch = batch_for(system, np.random.default_rng(seed))
     return system, batch, system.init(jax.random.key(seed), batch)
 
@@ -103,7 +106,7 @@ def test_reference_attends_to_absent_crops_as_zeros():
 
 def test_reference_flavour_has_the_released_parameters_that_are_read():
     config = configs.get_config("reference")
-    system = systems.build(resolve(config), vocab_size=30526, outputs=23)
+    system = systems.build(resolve(config), vocab_size=30526, labels=tuple(map(str, range(23))))
     assert [(s.name, s.count, s.side) for s in system.plan] == [("grounded", 3, 128), ("detected", 3, 64)]
     batch = batch_for(system, np.random.default_rng(0), size=1)
     shapes = jax.eval_shape(system.init, jax.random.key(0), batch)

@@ -114,7 +114,7 @@ def make(s: Sizes) -> tuple[ModuleSystem, Any]:
         config.text.update({**own, "positions": s.positions, "max_tokens": min(80, s.positions)})
         config.vision.update({**own, "patch": s.patch, "crop_side": 4 * s.patch})
         config.system.heads = s.heads
-    system = systems.build(resolve(config), vocab_size=s.words, outputs=s.relations)
+    system = systems.build(resolve(config), vocab_size=s.words, labels=tuple(map(str, range(s.relations))))
     assert isinstance(system, ModuleSystem) and system.net.config.levels == s.levels
     return system, jax.eval_shape(system.init, jax.random.key(0), batch_for(s))["params"]
 
@@ -124,8 +124,11 @@ def batch_for(s: Sizes, seed: int = 1) -> dict[str, Any]:
     random = np.random.default_rng(seed)
     sides = {"grounded": 4 * s.patch, "detected": 2 * s.patch}
     return {
-        "text": {"ids": random.integers(0, s.words, (2, 9)).astype(np.int32), "mask": np.arange(9)[None] < np.array([[9], [6]])},
-        "markers": np.array([[1, 5], [3, 0]], np.int32),
+        "text": {
+            "ids": random.integers(0, s.words, (2, 9)).astype(np.int32),
+            "mask": np.arange(9)[None] < np.array([[9], [6]]),
+            "markers": np.array([[1, 5], [3, 0]], np.int32),
+        },
         "label": np.array([2, 4], np.int32),
         "pictures": {name: random.integers(0, 256, (2, 3, side, side, 3)).astype(np.uint8) for name, side in sides.items()},
         "present": {"grounded": np.array([[True] * 3, [True, True, False]]), "detected": np.array([[True] * 3, [False, True, True]])},
@@ -222,7 +225,7 @@ class Released:
             pixels[name] = torch.tensor(scaled, dtype=torch.float32).permute(0, 1, 4, 2, 3)
         text = self.text(torch.tensor(batch["text"]["ids"]).long(), torch.tensor(batch["text"]["mask"]))
         fused = self.fuse(text, self.vision(pixels["grounded"], pixels["detected"]))
-        markers = torch.tensor(batch["markers"]).long()
+        markers = torch.tensor(batch["text"]["markers"]).long()
         marked = torch.cat([fused[torch.arange(len(fused)), markers[:, i]] for i in range(2)], dim=-1)
         return self.linear("re_classifier.classifier", marked)
 

@@ -55,7 +55,7 @@ def test_features_have_a_static_shape():
     assert features["text"]["mask"].sum() == TASK.length(RECORD)
     assert features["label"] == 1
     base = TASK.encoder.vocab_size - 4
-    np.testing.assert_array_equal(features["text"]["ids"][features["markers"]], [base, base + 2])
+    np.testing.assert_array_equal(features["text"]["ids"][features["text"]["markers"]], [base, base + 2])
 
 
 def test_blank_words_show_neither_words_nor_places():
@@ -63,7 +63,7 @@ def test_blank_words_show_neither_words_nor_places():
     moved = Record(id="m", words=("x",) * 9, relations=(Relation(Mention(7, 9), Mention(1, 2), "born_in"),))
     a, b = task.features(RECORD, 24), task.features(moved, 24)
     np.testing.assert_array_equal(a["text"]["ids"], b["text"]["ids"])
-    np.testing.assert_array_equal(a["markers"], b["markers"])
+    np.testing.assert_array_equal(a["text"]["markers"], b["text"]["markers"])
 
 
 def test_unknown_relation_names_the_record():

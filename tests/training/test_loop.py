@@ -176,8 +176,8 @@ def test_missing_split(tmp_path):
 
 
 def test_a_new_system_needs_nothing_but_three_functions(tmp_path, monkeypatch):
-    def build(config, *, vocab_size, outputs, dtype):
-        return ToySystem(ToyNet(outputs))
+    def build(config, *, vocab_size, labels, dtype):
+        return ToySystem(ToyNet(len(labels)))
 
     monkeypatch.setitem(systems.BUILDERS, "toy", build)
     metrics = loop.train(config(**{"system.name": "toy", "train.epochs": 1}), tmp_path)
@@ -187,7 +187,7 @@ def test_a_new_system_needs_nothing_but_three_functions(tmp_path, monkeypatch):
 
 
 def test_seeds_are_summarised():
-    runs = [{"seed": s, "test": {"accuracy": a, "micro": dict.fromkeys(("precision", "recall", "f1"), a)}} for s, a in ((0, 0.5), (1, 0.7))]
+    runs = [{"seed": s, "headline": {"micro.f1": a, "accuracy": a}} for s, a in ((0, 0.5), (1, 0.7))]
     found = loop.summarise(runs)
     assert found["seeds"] == [0, 1]
     assert found["test"]["micro.f1"] == {"mean": pytest.approx(0.6), "std": pytest.approx(np.std([0.5, 0.7], ddof=1))}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from mmre_jax.weights.hub import WeightError, read_config, read_directory, read_tensors
+from mmre_jax.weights.hub import WeightError, read_config, read_directory, read_file, read_tensors
 
 TENSORS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b.c": np.array([1, 2], np.int64), "d": np.array(3, np.float32)}
 
@@ -114,3 +114,45 @@ def test_a_wrong_index_is_refused(tmp_path: Path) -> None:
     (folder / "model.safetensors.index.json").write_text("{}")
     with pytest.raises(WeightError, match="no weight_map"):
         read_tensors(folder)
+
+
+def test_a_state_dict_is_a_file_of_its_own(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    save_file(TENSORS, tmp_path / "state.safetensors")
+    assert_same(read_file(tmp_path / "state.safetensors"), TENSORS)
+    held = {name: torch.nn.Parameter(torch.tensor(x)) if x.dtype == np.float32 else torch.tensor(x) for name, x in TENSORS.items()}
+    for name in ("state.pth", "state.pt", "state.bin"):
+        torch.save(held, tmp_path / name)
+        assert_same(read_file(tmp_path / name), TENSORS)
+    torch.save({"half": torch.ones(2, dtype=torch.float16), "double": torch.ones(2, dtype=torch.float64)}, tmp_path / "state.pth")
+    assert_same(read_file(tmp_path / "state.pth"), {"half": np.ones(2, np.float32), "double": np.ones(2, np.float64)})
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_a_damaged_pickle_of_tensors_has_its_error(legacy: bool, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    path, random = tmp_path / "state.pth", np.random.default_rng(0)
+    torch.save({"a": torch.ones(30)}, path, _use_new_zipfile_serialization=not legacy)
+    whole = path.read_bytes()
+    for size in random.integers(0, len(whole), 100):
+        path.write_bytes(whole[:size])
+        with pytest.raises(WeightError, match=r"state\.pth (holds more than tensors, or is damaged|does not hold)"):
+            read_file(path)
+
+
+def test_files_that_hold_no_state_dict(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pth")
+    with pytest.raises(WeightError, match=r"it names torch\.nn\.modules\.linear\.Linear, as a pickled model does: save its state_dict\(\)"):
+        read_file(tmp_path / "model.pth")
+    torch.save({"model": {"a": torch.ones(1)}}, tmp_path / "nested.pth")
+    with pytest.raises(WeightError, match=r"nested\.pth does not hold a dictionary of tensors"):
+        read_file(tmp_path / "nested.pth")
+    (tmp_path / "folder.pth").mkdir()
+    for name, message in {
+        "folder.pth": "is a directory, not a file",
+        "gone.pth": "does not exist",
+        "a.h5": r"a file named \*\.safetensors",
+    }.items():
+        with pytest.raises(WeightError, match=message):
+            read_file(tmp_path / name)

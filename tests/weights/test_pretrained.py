@@ -10,11 +10,14 @@ from safetensors.numpy import save_file
 
 from configs import hvformer
 from mmre_jax.encoders.bert import Bert
-from mmre_jax.encoders.from_config import bert_config, photo_and_objects, vit_config
+from mmre_jax.encoders.from_config import bert_config, photo_and_objects, resnet_config, vit_config
+from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.encoders.vit import ViT
 from mmre_jax.weights import pretrained
 from mmre_jax.weights.bert import bert_rules
 from mmre_jax.weights.hub import WeightError
+from mmre_jax.weights.resnest import resnest_rules
+from mmre_jax.weights.resnet import resnet_rules
 from mmre_jax.weights.rules import write
 from mmre_jax.weights.vit import vit_rules
 
@@ -115,8 +118,8 @@ def test_fewer_layers_are_allowed(given):
 
 
 def test_other_kinds_and_missing_directories_are_named(given, tmp_path):
-    with pytest.raises(WeightError, match=r"text\.weights=.*bert: this is the configuration of a 'roberta' model"):
-        pretrained.resolve(given(text={**BERT, "model_type": "roberta"}))
+    with pytest.raises(WeightError, match=r"text\.weights=.*bert: this is the configuration of a 'gpt2' model"):
+        pretrained.resolve(given(text={**BERT, "model_type": "gpt2"}))
     config = hvformer.get_config("quickstart").unlock()
     config.vision.weights = str(tmp_path / "nowhere")
     with pytest.raises(WeightError, match="nowhere is not a directory"):
@@ -169,7 +172,7 @@ def test_loaded_parameters_are_the_files_and_the_rest_stays(given, vision, prefi
     resolved = pretrained.resolve(config)
     plan, text, image = encoders(resolved, "detected", 34, 7)
     head = {"kernel": np.ones((2, 2), np.float32)}
-    found = pretrained.load(resolved, plan, {"text": text, "vision": image, "head": head})
+    found = pretrained.load(resolved, plan, {"params": {"text": text, "vision": image, "head": head}})["params"]
 
     assert found["head"] is head
     np.testing.assert_array_equal(found["text"]["embeddings"]["word"][:30], published[0]["embeddings"]["word"])
@@ -186,5 +189,90 @@ def test_loaded_parameters_are_the_files_and_the_rest_stays(given, vision, prefi
 def test_a_system_without_image_encoder_reads_no_image_weights(given):
     sizes = {"width": 8, "layers": 1, "heads": 2, "mlp": 8, "positions": 32, "weights": ""}
     resolved = pretrained.resolve(given(**{f"text.{name}": value for name, value in sizes.items()}))
-    params = {"text": {"a": np.ones(1)}}
-    assert pretrained.load(resolved, (), params) == params
+    variables = {"params": {"text": {"a": np.ones(1)}}}
+    assert pretrained.load(resolved, (), variables) == variables
+
+
+CONVOLUTIONS = {
+    "resnet": ResNetConfig(depths=(1, 2), stem=4),
+    "resnest": ResNetConfig(depths=(1, 2), stem=8, stem_kernel=3, split=True),
+}
+
+
+@pytest.fixture(params=CONVOLUTIONS)
+def convolution(request, tmp_path):
+    """(a configuration that names a directory with a bare state dict and leaves its sizes to it, the variables in that directory)."""
+    published = CONVOLUTIONS[request.param]
+    shapes = jax.eval_shape(lambda: ResNet(published).init(jax.random.key(0), np.zeros((1, 16, 16, 3), np.float32), train=False))
+    random = np.random.default_rng(3)
+    variables = jax.tree.map(lambda leaf: random.normal(size=leaf.shape).astype(np.float32), shapes)
+    rules = resnest_rules(published) if published.split else resnet_rules(published)
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    save_file(write(rules, variables), folder / "model.safetensors")
+    config = hvformer.get_config("quickstart").unlock()
+    config.vision.update({"kind": request.param, "depths": (), "stem": 0, "side": 32, "weights": str(folder)})
+    return config.lock(), variables
+
+
+def test_convolutional_encoders_are_described_by_their_tensors(convolution):
+    config, _ = convolution
+    found = pretrained.resolve(config)
+    assert resnet_config(found.vision) == CONVOLUTIONS[config.vision.kind]
+    assert pretrained.resolve(found).to_dict() == found.to_dict()
+    fewer = config.copy_and_resolve_references().unlock()
+    fewer.vision.depths = (1,)
+    assert resnet_config(pretrained.resolve(fewer).vision).depths == (1,)
+
+
+def test_their_variables_are_the_files_and_the_rest_stays(convolution):
+    config, published = convolution
+    config = pretrained.resolve(config)
+    head = {"kernel": np.ones(2, np.float32)}
+    variables = {kind: {"vision": jax.tree.map(np.zeros_like, tree)} for kind, tree in published.items()}
+    variables["params"]["head"] = variables["batch_stats"]["head"] = head
+    found = pretrained.load(config, (), variables)
+    expected = {kind: {"vision": tree, "head": head} for kind, tree in published.items()}
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    lower = {kind: {"vision": {n: x for n, x in tree["vision"].items() if n != "stage_1"}} for kind, tree in variables.items()}
+    lower = pretrained.load(config, (), lower)
+    assert set(lower["params"]["vision"]) == set(published["params"]) - {"stage_1"}
+    np.testing.assert_array_equal(
+        lower["batch_stats"]["vision"]["stem_0"]["norm"]["var"], published["batch_stats"]["stem_0"]["norm"]["var"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("depths", (1, 2, 1), r"vision.depths=\(1, 2, 1\), but .* has \(1, 2\)"),
+        ("stem", 16, "vision.stem=16, but"),
+        ("stem_kernel", 5, "vision.stem_kernel=5, but"),
+        ("kind", "other", "vision.kind is one of vit, resnet, resnest, found 'other'"),
+        ("side", 0, "vision.side unset"),
+    ],
+)
+def test_settings_that_contradict_a_convolutional_encoder_are_refused(convolution, key, value, named):
+    config = convolution[0].copy_and_resolve_references().unlock()
+    config.vision[key] = value
+    with pytest.raises(ValueError, match=named):
+        pretrained.resolve(config)
+
+
+def test_the_other_kind_of_convolutional_encoder_is_refused(convolution):
+    config = convolution[0].copy_and_resolve_references().unlock()
+    config.vision.kind = "resnet" if config.vision.kind == "resnest" else "resnest"
+    with pytest.raises(WeightError, match=f"holds a ResNe[a-zS]*t, vision.kind={config.vision.kind}"):
+        pretrained.resolve(config)
+
+
+def test_an_encoder_of_another_kind_is_never_built(convolution):
+    config = pretrained.resolve(convolution[0])
+    plan = photo_and_objects(config.vision, "none")
+    assert plan[0].mean == (0.485, 0.456, 0.406) and plan[0].std == (0.229, 0.224, 0.225)
+    with pytest.raises(ValueError, match="is a ViT here"):
+        vit_config(config.vision, plan, 1)
+    with pytest.raises(ValueError, match="3 stages of the image encoder are asked for"):
+        resnet_config(config.vision, 3)
+    with pytest.raises(ValueError, match="is convolutional here"):
+        resnet_config(hvformer.get_config("quickstart").vision)

@@ -194,8 +194,8 @@ def _list(value: dict[str, Any], key: str, where: str, item: Callable[[Any, str]
 
 
 def _word(item: Any, where: str) -> str:
-    if not isinstance(item, str) or not item.strip():
-        raise RecordError(f"{where}: expected a word that is not blank, found {item!r}")
+    if not isinstance(item, str) or not item:  # a tweet's word may be a no-break space
+        raise RecordError(f"{where}: expected a word that is not empty, found {item!r}")
     return item
 
 

@@ -1,0 +1,99 @@
+"""QEOT on MORE, GMNER and the embedded data set.
+
+    python -m launch.train --config=configs/qeot.py:quickstart --workdir=runs/qeot
+
+Variants:
+  quickstart  small encoders from random weights on `scenes`, task `triples`: who is where, and what stands there.
+  gmner       real sentences and boxes: a 6-layer MiniLM as text encoder, a small image encoder from random weights, missing pictures
+              masked; the relation of a triple is the type of its entity. Give --config.data.root and --config.text.weights.
+  more        the paper's settings with a ResNet-50. Give --config.data.root, --config.text.weights and --config.vision.weights.
+
+Ablations (any variant; the paper's table 2): --config.system.gate=False ("w/o gated"), --config.system.select=False ("w/o select"),
+--config.system.queries_by=slots ("w/o query"), --config.vision.kind=vit or resnet with weights ("r/p r50").
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+VARIANTS = ("quickstart", "gmner", "more")
+
+
+def get_config(variant: str = "more") -> ConfigDict:
+    """The locked configuration of a variant."""
+    common.choose(variant, VARIANTS)
+    config = common.base()
+    config.system = system()
+    config.task = task()
+    config.data.objects = "none"
+    config.vision.kind = "resnet"
+    {"quickstart": _quickstart, "gmner": _gmner, "more": _more}[variant](config)
+    return config.lock()
+
+
+def system() -> ConfigDict:
+    """Sizes, ablations and the joint loss."""
+    return ConfigDict(
+        {
+            "name": "qeot",
+            "flavour": "paper",  # no code was released
+            "modalities": "both",  # both | text
+            "queries": 5,  # the most triples a record can get
+            "encoder_layers": 6,
+            "decoder_layers": 6,
+            "heads": 8,  # of these layers
+            "mlp": 2048,
+            "dropout": 0.1,
+            "select": True,  # selective attention, and with it the gate
+            "gate": True,
+            "queries_by": "decoder",  # decoder | slots
+            "memory": "image",  # image | both: what the queries read; 'both' is the fused text, too
+            "deep_supervision": False,  # a loss after every decoder layer
+            "entity_head": "dot",  # dot | mlp
+            "matcher": "scipy",  # scipy (on the host) | optax (on the device)
+            "empty_weight": 0.1,  # of queries without a triple, in the relation loss
+            "weights": ConfigDict({"entity": 1.0, "relation": 2.0, "l1": 3.0, "giou": 3.5}),  # of the joint loss
+        }
+    )
+
+
+def task() -> ConfigDict:
+    """What counts as a triple, in training, in decoding and in the metrics."""
+    return ConfigDict(
+        {
+            "name": "triples",
+            "max_targets": 24,  # gold triples a record can train with
+            "threshold": 0.0,  # lowest score of a predicted triple
+            "merge_iou": 0.9,  # from this overlap on, predictions of one span and relation are one triple
+            "iou": 0.5,  # above this overlap a box is found
+        }
+    )
+
+
+def _quickstart(config: ConfigDict) -> None:
+    common.scenes_task(config, "triples")
+    config.system.update({"queries": 8, "encoder_layers": 1, "decoder_layers": 2, "heads": 4, "mlp": 256, "dropout": 0.0})
+    config.system.deep_supervision = True
+    config.task.max_targets = 4  # as many as a picture has quarters
+    config.text.update(common.small_text())
+    config.vision.update(common.small_resnet())
+    config.optim.lr = 1e-3
+    config.train.update({"epochs": 3, "eval_batch": 128})
+
+
+def _gmner(config: ConfigDict) -> None:
+    config.data.update({"name": "gmner", "buckets": (24, 32, 40, 56, 80), "window": 16})
+    # Where the picture is missing the queries have the text alone to read.
+    config.system.update({"queries": 8, "encoder_layers": 2, "decoder_layers": 2, "memory": "both", "deep_supervision": True})
+    config.text.update({"width": 0, "layers": 0, "heads": 0, "mlp": 0, "positions": 0, "attention_dropout": 0.0})
+    config.vision.update({**common.small_resnet(), "depths": (1, 1, 1), "side": 128})
+    config.optim.lr = 1e-4
+    config.train.update({"epochs": 8, "log_every": 100})
+
+
+def _more(config: ConfigDict) -> None:
+    config.data.name = "more"
+    config.optim.lr = 3e-5
+    config.train.update({"batch": 8, "epochs": 30})

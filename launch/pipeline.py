@@ -1,0 +1,89 @@
+"""Trains and scores QEOT's baselines Pipeline-R50 and -R101: a tagger, a detector and a classifier of pairs, each trained by itself.
+
+    python -m launch.pipeline --config=configs/qeot.py:quickstart --workdir=runs/pipeline
+
+The configuration is that of the QEOT run which the pipeline is compared with: its data, encoders and training (configs/pipeline.py says
+what each part makes of them), its measures. -R50 or -R101 is a matter of --config.vision.depths and --config.vision.weights.
+
+The parts go to WORKDIR/tagger, /detector and /classifier; the same command goes on with a part that was stopped. With --tagger=RUN (or
+--detector, --classifier) the part is taken from another run: the tagger of -R101 is that of -R50. Prints what launch.evaluate prints, and
+writes metrics.json and predictions.jsonl into the workdir. Pictures that cannot be read are masked, as in training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+from configs import pipeline as parts
+from launch import console
+from mmre_jax import pipelines
+from mmre_jax.analysis.evaluation import Evaluation, scoring_task
+from mmre_jax.data import datasets
+from mmre_jax.records import Record
+from mmre_jax.tasks import task as task_lib
+from mmre_jax.training import loop
+from mmre_jax.training.setup import protocol
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/qeot.py:VARIANT", lock_config=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder with a run's folder for each part, and the scores.")
+_SPLIT = flags.DEFINE_enum("split", "test", datasets.SPLITS, "Which split is scored.")
+_RUNS = {part: flags.DEFINE_string(part, None, f"A trained {part}, instead of one in the workdir.") for part in parts.PARTS}
+
+
+def main(argv: list[str]) -> None:
+    """Trains what is missing, scores, prints, writes."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
+    if config.task.name != "triples":
+        raise app.UsageError(f"a pipeline finds triples: --config is a configuration of QEOT, found task.name={config.task.name!r}")
+    logger = console.setup()
+    try:
+        with console.user_errors():
+            runs = {}
+            for part, settings in parts.components(config).items():
+                runs[part] = pathlib.Path(_RUNS[part].value or workdir / part)
+                if _RUNS[part].value is None:
+                    logger.info("---- %s", part)
+                    loop.train(settings, runs[part])
+            evaluation = _score(config, runs, _SPLIT.value)
+            written = evaluation.write(workdir)
+    except loop.Interrupted as stop:
+        logger.info("%s", stop)
+        sys.exit(3)
+    print(evaluation.text())
+    logger.info("%s: %s", evaluation.split, task_lib.as_line(evaluation.headline()))
+    logger.info("written: %s", ", ".join(map(str, written)))
+
+
+def _score(config: ConfigDict, runs: Mapping[str, pathlib.Path], split: str) -> Evaluation:
+    pipeline = pipelines.load(runs["tagger"], runs["detector"], runs["classifier"], merge_iou=config.task.merge_iou, devices=0)
+    train, records = (datasets.open_records(config.data, name) for name in ("train", split))
+    labels, none = datasets.labels(config.data, "triples", train)
+    pipeline.check_labels(labels)
+    # Its triples are as many as it finds: the number of QEOT's queries is no limit.
+    task = dataclasses.replace(scoring_task(config, labels, none), queries=None)
+    examples = task.examples(records)
+    shown = _masked(examples)
+    found = [extraction.found for extraction in pipeline.extract_records(shown, split)]
+    seen = frozenset(record.id for record in shown if record.image is not None)
+    about = {**protocol(config), "pipeline": {part: {"run": str(run), "step": getattr(pipeline, part).step} for part, run in runs.items()}}
+    return Evaluation(split, "triples", task, examples, found, seen, frozenset(), about)
+
+
+def _masked(records: Sequence[Record]) -> list[Record]:
+    """The records, without pictures that are missing or cannot be read."""
+    return [
+        record if record.image is None or datasets.readable(record.image) else dataclasses.replace(record, image=None) for record in records
+    ]
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(main)

@@ -1,0 +1,299 @@
+"""The authors' released checkpoints as checkpoints of this library, and back.
+
+    release = open_release("released.pth")
+    convert(release, config, "runs/released", tokenizer="bert-base-uncased", labels=read_labels("ours_rel2id.json"))
+    export("runs/released", "back.safetensors")
+
+A converted checkpoint is a run's workdir, TARGET/checkpoints/0, that everything takes which takes a run. Beside it lie the tensors that
+the released forward pass never reads, as they were (unread.safetensors), and why they are not read (released.json), so that the way back
+is exact.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import json
+import logging
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optax
+import safetensors.numpy
+from ml_collections import ConfigDict
+
+from mmre_jax.data.text import TextEncoder, load_tokenizer
+from mmre_jax.extract import locate, shapes
+from mmre_jax.tasks.entities import SPECIAL_TAGS
+from mmre_jax.training import state as state_lib
+from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
+from mmre_jax.training.setup import Job, make_job, restore_job
+from mmre_jax.weights import hub, pretrained, released
+from mmre_jax.weights.hub import WeightError
+
+UNREAD, ABOUT = "unread.safetensors", "released.json"
+PARALLEL = "module."  # what PyTorch's DataParallel puts before every name
+PAD = SPECIAL_TAGS[0]
+# As in the released code for Twitter-2015 and -2017.
+RELEASED_TAGS = (PAD, "O", *(f"{part}-{kind}" for kind in ("MISC", "PER", "ORG", "LOC") for part in "BI"), *SPECIAL_TAGS[1:])
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """A state dict of the authors, as it was found.
+
+    kind: one of released.KINDS.
+    tensors: by the authors' names.
+    prefix: what stood before every name, 'module.' or ''.
+    source: the file.
+    """
+
+    kind: str
+    tensors: Mapping[str, np.ndarray]
+    prefix: str
+    source: str
+
+
+def open_release(path: str | os.PathLike[str], kind: str = "") -> Release:
+    """Reads a state dict: .safetensors, or what `torch.save` wrote, which takes PyTorch and runs no pickled code.
+
+    Half precision becomes float32.
+
+    Args:
+      kind: one of released.KINDS; '' to tell it from the tensors' names.
+
+    Raises:
+      WeightError: a file that is missing, damaged or no state dict; tensors that are those of no kind.
+    """
+    tensors = hub.read_file(path)
+    parallel = bool(tensors) and all(name.startswith(PARALLEL) for name in tensors)
+    tensors = {name.removeprefix(PARALLEL) if parallel else name: tensor for name, tensor in tensors.items()}
+    try:
+        found = kind or released.recognise(tensors)
+    except WeightError as error:
+        raise WeightError(f"{path}: {error}") from error
+    logger.info("%s: %d tensors, %s %s", path, len(tensors), "taken for" if kind else "recognised as", found)
+    return Release(found, tensors, PARALLEL if parallel else "", os.fspath(path))
+
+
+def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Labels in the order of their ids: a JSON object {label: id} or list of labels (*.json), or a text file of one label a line.
+
+    Ids start at 0, or at 1 where, as in the released code for entities, 0 is PAD and not listed.
+
+    Raises:
+      WeightError: a file in none of these formats, a label that is there twice, ids with gaps.
+      OSError: a file that cannot be read.
+    """
+    text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    found: Any = [line.strip() for line in text.splitlines() if line.strip()]
+    if pathlib.Path(path).suffix == ".json":
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise WeightError(f"{path} is not valid JSON: {error}") from error
+    if isinstance(found, dict):
+        found = _by_id(path, found)
+    if not isinstance(found, list) or not found or not all(isinstance(label, str) for label in found):
+        raise WeightError(f"{path}: labels are names, such as {{'None': 0}} or ['None'] or one a line, found {str(found):.80}")
+    if twice := sorted({label for label in found if found.count(label) > 1}):
+        raise WeightError(f"{path} has {', '.join(twice)} more than once")
+    return tuple(found)
+
+
+def _by_id(path: str | os.PathLike[str], ids: Mapping[str, Any]) -> list[str]:
+    if not all(type(number) is int for number in ids.values()):
+        raise WeightError(f"{path}: labels have whole numbers as ids, found {str(dict(ids)):.80}")
+    first = 1 if ids and min(ids.values()) == 1 else 0
+    if sorted(ids.values()) != list(range(first, first + len(ids))):
+        raise WeightError(f"{path}: ids are 0, 1, 2 and so on, without gaps, found {sorted(ids.values())}")
+    ordered = sorted(ids, key=lambda label: ids[label])
+    return [PAD, *ordered] if first else ordered
+
+
+def convert(
+    release: Release,
+    config: ConfigDict,
+    target: str | os.PathLike[str],
+    *,
+    tokenizer: str | os.PathLike[str],
+    labels: Sequence[str] = (),
+    none: str = "",
+    max_tokens: int = 0,
+    heads: int = 0,
+) -> Job:
+    """Writes a checkpoint directory in the reference flavour.
+
+    Args:
+      release: what to convert.
+      config: variant `reference` of its system's configuration. All sizes are read from the tensors.
+      target: the directory to make; it must not exist, or be empty. It is there whole or not at all.
+      tokenizer: a transformers directory with the tokenizer, of as many entries as the word table has rows beside the added markers.
+      labels: relations or tags by id, as many as the tensors tell apart; of tags PAD may be left out where it is the first. None given:
+        for 13 tags the released ones, for relations an error.
+      none: the relation that says that none holds; '' for the one called 'None', in whatever case.
+      max_tokens: longest sequence; 0 for 80, as released.
+      heads: of all attention, which no shape shows; 0 for heads of 64, as released.
+
+    Returns:
+      What was written, less its variables: the configuration, the task and the system.
+
+    Raises:
+      FileExistsError: a target that is there already, and other OSErrors of files.
+      WeightError: tensors that are missing, surplus or of another shape, all of them named; labels or a tokenizer that do not fit them.
+    """
+    target = pathlib.Path(target)
+    _check_free(target)
+    changes = released.sizes(release.kind, release.tensors, heads=heads)
+    task = changes["task.name"]
+    names = _labels(release, task, labels)
+    text = _tokenizer(release, tokenizer, task, changes)
+    job = make_job(_sized(config, changes, max_tokens), names, _none(names, none) if task == "relation" else "O", text)
+    longest = job.system.net.config.text.max_length
+    if job.config.text.max_tokens > longest:
+        raise WeightError(f"{release.source}: its position table ends behind {longest} tokens, max_tokens is {job.config.text.max_tokens}")
+    variables = released.read(release.kind, release.tensors, shapes(job), job.system, source=release.source)
+    reasons = released.unread(release.kind, release.tensors, job.system)
+    kept = {name: np.ascontiguousarray(release.tensors[name]).reshape(release.tensors[name].shape) for name in reasons}
+    _check_way_back(release, released.write(release.kind, variables, kept, job.system))
+    about = {"kind": release.kind, "source": pathlib.Path(release.source).name, "prefix": release.prefix, "unread": reasons}
+    with _whole(target) as folder:
+        folder.mkdir(parents=True)
+        # No optimiser: training goes on from here as a new run, by train.init_from.
+        state = state_lib.create(variables, job.config.optim.frozen, optax.identity())
+        with Checkpoints(folder / FOLDER) as checkpoints:
+            checkpoints.save(0, state, job.meta())
+        safetensors.numpy.save_file(kept, folder / UNREAD)
+        (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    logger.info("%d tensors read, %d kept as they are in %s: %s", len(release.tensors) - len(kept), len(kept), UNREAD, target)
+    return job
+
+
+def export(checkpoint: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """The inverse of `convert`: writes the authors' state dict, bit for bit, as safetensors.
+
+    Args:
+      checkpoint: a directory that `convert` wrote.
+      path: the file to make; it must not exist.
+
+    Raises:
+      FileExistsError: a file that is there already.
+      CheckpointError: a checkpoint that is damaged or was not converted.
+      WeightError: a path that is not called *.safetensors, unread tensors that are lost.
+    """
+    path = pathlib.Path(path)
+    if path.suffix != ".safetensors":
+        raise WeightError(f"{path}: a state dict is written as safetensors; name it *.safetensors")
+    if path.exists():
+        raise FileExistsError(f"{path} exists already")
+    directory, step = locate(checkpoint)
+    about = _about(directory.parent)
+    with Checkpoints(directory, read_only=True) as checkpoints:
+        job = restore_job(checkpoints.meta(step))
+        variables = checkpoints.restore_variables(step, shapes(job))
+    kept = hub.read_file(directory.parent / UNREAD)
+    if lost := sorted(set(about["unread"]) ^ set(kept)):
+        raise WeightError(f"{directory.parent / UNREAD} and {ABOUT} disagree on {', '.join(lost)}")
+    tensors = released.write(about["kind"], variables, kept, job.system)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _whole(path) as file:
+        safetensors.numpy.save_file({about["prefix"] + name: tensor for name, tensor in tensors.items()}, file)
+    logger.info("%d tensors of %s: %s", len(tensors), about["kind"], path)
+
+
+def _labels(release: Release, task: str, labels: Sequence[str]) -> tuple[str, ...]:
+    """The task's labels, as many as the tensors tell apart."""
+    count = released.classes(release.kind, release.tensors)
+    if task == "relation" and not labels:
+        raise WeightError(f"{release.source} tells {count} relations apart: give their names, in the order of their ids")
+    if not labels and count == len(RELEASED_TAGS):
+        logger.info("no labels given: the %d tags of the released code: %s", count, " ".join(RELEASED_TAGS))
+        return RELEASED_TAGS
+    names = (PAD, *labels) if task == "entities" and PAD not in labels else tuple(labels)
+    if len(names) != count:
+        given = f"{len(labels)} labels are given" + (f" ({len(names)} with {PAD})" if len(names) > len(labels) else "")
+        raise WeightError(f"{release.source} tells {count} {'relations' if task == 'relation' else 'tags'} apart, {given}")
+    return names
+
+
+def _none(labels: Sequence[str], none: str) -> str:
+    found = [label for label in labels if (label == none if none else label.lower() == "none")]
+    if len(found) != 1:
+        wanted = f"called {none!r}" if none else "called None, in any case: name the one that says that no relation holds"
+        raise WeightError(f"of the labels {', '.join(labels)} {len(found) or 'none'} is {wanted}")
+    return found[0]
+
+
+def _tokenizer(release: Release, directory: str | os.PathLike[str], task: str, changes: Mapping[str, Any]) -> str:
+    """The tokenizer as JSON, checked against the word table."""
+    found = load_tokenizer(directory)
+    own = TextEncoder(found, markers=False).vocab_size
+    encoder = TextEncoder(found, released_markers=True, markers=task == "relation")
+    rows = released.vocab_rows(release.kind, release.tensors)
+    if encoder.vocab_size != rows:
+        entries = f"{own} entries" + (f" and {encoder.vocab_size - own} added markers" if task == "relation" else "")
+        needed = f"a tokenizer of {entries} needs {encoder.vocab_size} rows"
+        raise WeightError(f"{directory}: {needed}, the word table of {release.source} has {rows}")
+    if changes["text.kind"] == "roberta" and encoder.special_ids["pad"] != changes["text.pad_id"]:
+        pad = encoder.special_ids["pad"]
+        raise WeightError(f"{directory}: {release.kind} has padding of id {changes['text.pad_id']}, this tokenizer's is {pad}")
+    return found
+
+
+def _sized(config: ConfigDict, changes: Mapping[str, Any], max_tokens: int) -> ConfigDict:
+    config = ConfigDict(copy.deepcopy(config.to_dict()))
+    config.update_from_flattened_dict(changes)
+    config.text.max_tokens = max_tokens or config.text.max_tokens
+    # As released: every sequence is padded to the longest, and IFAformer's image stream sees the padding.
+    config.data.buckets = (config.text.max_tokens,)
+    return pretrained.resolve(config)
+
+
+def _check_way_back(release: Release, back: Mapping[str, np.ndarray]) -> None:
+    """Refuses tensors that a float32 parameter cannot hold, such as float64."""
+    differing = [
+        f"{name} {tensor.dtype}"
+        for name, tensor in release.tensors.items()
+        if back[name].dtype != tensor.dtype or back[name].tobytes() != tensor.tobytes()
+    ]
+    if differing:
+        raise WeightError(f"{release.source}: {len(differing)} tensors would not come back as they are: {', '.join(differing)}")
+
+
+def _check_free(target: pathlib.Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise FileExistsError(f"{target} exists already and is not an empty directory")
+
+
+@contextlib.contextmanager
+def _whole(target: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A name beside `target` to write to, a file or a directory, which takes the target's name in the end, or is removed."""
+    part = target.resolve().with_name(f".{target.resolve().name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(target)
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink(missing_ok=True)
+
+
+def _about(folder: pathlib.Path) -> dict[str, Any]:
+    path = folder / ABOUT
+    if not path.is_file():
+        raise CheckpointError(f"{folder} holds no {ABOUT}: it was not converted from a released checkpoint")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(found, dict) or not {"kind", "prefix", "unread"} <= found.keys():
+        raise CheckpointError(f"{path} lacks what it should say: kind, prefix, unread")
+    return found

@@ -1,0 +1,137 @@
+"""Hierarchical visual prefixes (HVPNeT, NAACL Findings 2022; RSRNeT, PeerJ CS 2024, eq. 4-11): keys and values for every text layer,
+made of the stages of a convolutional image encoder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from mmre_jax.attention import KeysValues
+
+GATES = {"selu": nn.selu, "leaky_relu": nn.leaky_relu}
+CELLS = 4  # positions of a picture: 2 x 2
+
+
+@dataclasses.dataclass(frozen=True)
+class PrefixConfig:
+    """Sizes and ablations.
+
+    layers, width, heads: of the text encoder.
+    stages: 'gates' mixes all stages for each layer; '1t3' gives each stage to its share of the layers (stage i to layers 3i-2..3i of 12);
+      'plain' gives the last stage to all.
+    gate: activation before the softmax over stages, a key of GATES.
+    flavour: 'reference' is what the released code computes: one projection of all stages, whose channels and cells were reshaped without
+      regard to what they are; gates shared by full image and crops; the crops' gates always with leaky ReLU.
+    hidden: width inside the reference flavour's projection.
+    """
+
+    layers: int
+    width: int
+    heads: int
+    stages: Literal["gates", "1t3", "plain"] = "gates"
+    gate: str = "selu"
+    flavour: Literal["paper", "reference"] = "paper"
+    hidden: int = 800
+
+
+class VisualPrefix(nn.Module):
+    """Stage outputs of all pictures -> a pair of keys and values for each text layer."""
+
+    config: PrefixConfig
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, maps: Sequence[jax.Array], pictures: int) -> tuple[KeysValues, ...]:
+        """Pools, projects, mixes.
+
+        Args:
+          maps: for each stage [B * K, h, w, C], the pictures of a record one after the other, the photo first.
+          pictures: K.
+
+        Returns:
+          for each text layer keys and values [B, 4 K, H, d] each.
+
+        Raises:
+          ValueError: for a stage whose map is smaller than 2 x 2.
+        """
+        cells = [pool(x) for x in maps]
+        mixed = self._released(cells, pictures) if self.config.flavour == "reference" else self._paper(cells)
+        return tuple(self._split(layer, pictures) for layer in mixed)
+
+    def _paper(self, cells: list[jax.Array]) -> list[jax.Array]:
+        """Eq. 4-8 and 11: for each stage [M, 2, 2, C] -> for each layer keys and values side by side, [M, 4, 2 D]."""
+        config = self.config
+        used = {n: x for n, x in enumerate(cells) if config.stages != "plain" or n == len(cells) - 1}
+        projected = [self._dense(config.width, f"project_{n}")(x).reshape(len(x), CELLS, config.width) for n, x in used.items()]
+        features = jnp.stack(projected, axis=1)  # [M, S, 4, D]
+        if config.stages == "gates":
+            mean = features.mean(axis=(1, 2))
+            layers = [mix(self._gate(n, mean, len(projected), config.gate), features) for n in range(config.layers)]
+        else:
+            layers = [features[:, n * len(projected) // config.layers] for n in range(config.layers)]
+        return [self._dense(2 * config.width, f"keys_values_{n}")(x) for n, x in enumerate(layers)]
+
+    def _released(self, cells: list[jax.Array], pictures: int) -> list[jax.Array]:
+        """The released arithmetic: the same result [M, 4, 2 D] of each layer, where a position is a block of channels, not a cell."""
+        config, stages = self.config, len(cells)
+        count = len(cells[0])
+        blocks = jnp.concatenate(cells, axis=-1).transpose(0, 3, 1, 2).reshape(count, CELLS, -1)
+        hidden = jnp.tanh(self._dense(config.hidden, "project_in")(blocks))
+        features = self._dense(stages * 2 * config.width, "project_out")(hidden)  # [M, 4, S * 2 D]
+        features = features.reshape(count, CELLS, stages, 2 * config.width).swapaxes(1, 2)
+        mean = features.mean(axis=1).reshape(count, -1)
+        photo = jnp.arange(count) % pictures == 0
+        layers = []
+        for n in range(config.layers):
+            dense = self._dense(stages, f"gate_{n}")
+            scores = dense(mean).astype(jnp.float32)
+            active = jnp.where(photo[:, None], GATES[config.gate](scores), nn.leaky_relu(scores))
+            layers.append(mix(nn.softmax(active), features))
+        return layers
+
+    def _gate(self, layer: int, mean: jax.Array, stages: int, activation: str) -> jax.Array:
+        """Eq. 6-7: mean [M, D] -> weights of the stages, float32 [M, S]."""
+        return nn.softmax(GATES[activation](self._dense(stages, f"gate_{layer}")(mean).astype(jnp.float32)))
+
+    def _split(self, both: jax.Array, pictures: int) -> KeysValues:
+        """[B * K, 4, 2 D] -> keys and values [B, 4 K, H, d] each."""
+        config = self.config
+        length, head = pictures * CELLS, config.width // config.heads
+
+        def heads(x: jax.Array) -> jax.Array:
+            x = x.reshape(-1, length, config.width)
+            if config.flavour == "reference":  # the released code reads the memory of [4 K, D] as [H, 4 K, d]
+                return x.reshape(-1, config.heads, length, head).swapaxes(1, 2)
+            return x.reshape(-1, length, config.heads, head)
+
+        keys, values = jnp.split(both, 2, axis=-1)
+        return heads(keys), heads(values)
+
+    def _dense(self, width: int, name: str) -> nn.Dense:
+        return nn.Dense(width, dtype=self.dtype, name=name)
+
+
+def pool(x: jax.Array) -> jax.Array:
+    """Averages [M, h, w, C] to [M, 2, 2, C]; a row and column beyond twice the window are left out, as in the released code.
+
+    Raises:
+      ValueError: if a side is shorter than 2.
+    """
+    side = x.shape[1]
+    if side < 2 or x.shape[2] != side:
+        raise ValueError(f"a stage's map is square and at least 2 x 2, found {list(x.shape)}: larger pictures or fewer stages")
+    window = side // 2
+    windows = x[:, : 2 * window, : 2 * window].reshape(len(x), 2, window, 2, window, x.shape[-1])
+    return windows.mean((2, 4))
+
+
+def mix(weights: jax.Array, features: jax.Array) -> jax.Array:
+    """Eq. 8: weights float32 [M, S], features [M, S, 4, D] -> their weighted sum [M, 4, D]."""
+    return jnp.einsum("ms,mscd->mcd", weights.astype(features.dtype), features)

@@ -1,0 +1,115 @@
+"""Trained extractors one behind the other: what QEOT's joint extraction is compared with (section 4.1.2, Pipeline-R50 and -R101).
+
+A tagger finds mentions in the words, a detector finds regions in the picture, and a classifier says of each mention with each region
+which relation holds, if any. They were trained apart, on views of one data set (data/views.py), and none learns from another's errors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Sequence
+
+from mmre_jax import extract
+from mmre_jax.data import views
+from mmre_jax.extract import Extraction, Extractor
+from mmre_jax.records import Mention, Record, Relation, Triple
+from mmre_jax.tasks.triples import merge
+
+
+class PipelineError(ValueError):
+    """Extractors that do not make a pipeline. The message says which part is wrong, and what it should be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pipeline:
+    """Three extractors that together do task `triples`.
+
+    tagger: mentions, of whatever types.
+    detector: regions, as triples of views.OBJECT.
+    classifier: the relation of a mention to the one region shown as object crop.
+    merge_iou: triples of one span and relation whose boxes overlap by this much are one.
+
+    Raises:
+      PipelineError: if a part has another task, or labels or object crops that do not fit.
+    """
+
+    tagger: Extractor
+    detector: Extractor
+    classifier: Extractor
+    merge_iou: float = 0.9
+
+    def __post_init__(self) -> None:
+        for part, view in (("tagger", "mentions"), ("detector", "regions"), ("classifier", "pairs")):
+            found, wanted = getattr(self, part).task, views.TASK_OF[view]
+            if found != wanted:
+                raise PipelineError(f"{part}: trained for task {found!r}, not {wanted!r} (data.view={view!r})")
+        if (found := tuple(self.detector.job.task.labels)) != (views.OBJECT,):
+            raise PipelineError(f"detector: tells {', '.join(found)} apart, not {views.OBJECT!r} from nothing (data.view='regions')")
+        if (crops := self.classifier.object_sources) != ("detected",):
+            seen = f"{' and '.join(crops)} object crops" if crops else "no object crops"
+            raise PipelineError(f"classifier: looks at {seen}, not at detected ones, of which it is shown one (data.view='pairs')")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The relations that its triples can have."""
+        task = self.classifier.job.task
+        return tuple(label for label in task.labels if label != task.none)
+
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """Raises PipelineError unless the pipeline's relations are these, in whatever order."""
+        if differing := set(self.labels) ^ set(labels):
+            raise PipelineError(f"classifier: relations that only it or only the data set has: {', '.join(sorted(differing))}")
+
+    def extract_records(self, records: Sequence[Record], progress: str = "") -> list[Extraction]:
+        """The triples of every record, best first; annotations are not looked at.
+
+        Of all pairs of a mention and a region those are triples that the classifier does not call empty. A triple's score is the product
+        of its mention's, its region's and its relation's; a mention without a score counts as certain.
+
+        Args:
+          progress: name of the progress bars; none where empty.
+
+        Raises:
+          PictureError: for a picture that is named but missing or cannot be read.
+        """
+        names = [progress and f"{progress} {part}" for part in ("mentions", "regions", "pairs")]
+        tagged = self.tagger.extract_records(records, names[0])
+        detected = self.detector.extract_records([views.photo(record) for record in records], names[1])
+        candidates = [
+            (index, region, views.beside(record, region.box, tuple(views.pair(mention) for mention in found.mentions)))
+            for index, (record, found) in enumerate(zip(records, tagged, strict=True))
+            for region in (detected[index].triples if found.mentions else ())
+        ]
+        classified = self.classifier.extract_records([shown for _, _, shown in candidates], names[2]) if candidates else []
+        triples: list[list[Triple]] = [[] for _ in records]
+        for (index, region, _), pairs in zip(candidates, classified, strict=True):
+            triples[index] += [_triple(relation, region) for relation in pairs.relations if relation.label != self.classifier.job.task.none]
+        return [
+            Extraction(tags.record, merge(found, self.merge_iou), regions.notes, "triples")
+            for tags, regions, found in zip(tagged, detected, triples, strict=True)
+        ]
+
+
+def _triple(relation: Relation, region: Triple) -> Triple:
+    mention = relation.head
+    score = math.prod(1.0 if part is None else part for part in (mention.score, region.score, relation.score))
+    return Triple(Mention(mention.start, mention.end, score=mention.score), str(relation.label), region.box, score)
+
+
+def load(
+    tagger: str | os.PathLike[str],
+    detector: str | os.PathLike[str],
+    classifier: str | os.PathLike[str],
+    *,
+    merge_iou: float = 0.9,
+    devices: int = 1,
+) -> Pipeline:
+    """A pipeline of three trained runs (see extract.load).
+
+    Raises:
+      CheckpointError: if one has no checkpoint.
+      PipelineError: if they do not fit together.
+    """
+    return Pipeline(*(extract.load(path, devices) for path in (tagger, detector, classifier)), merge_iou=merge_iou)

@@ -1,0 +1,117 @@
+"""IFAformer (On Analyzing the Role of Image for Visual-Enhanced Relation Extraction, AAAI 2023): a text and a vision transformer that
+share keys and values at every layer (fusion/cross_stream.py); the text stream predicts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from mmre_jax.encoders.bert import Bert, BertConfig
+from mmre_jax.encoders.from_config import bert_config, photo_and_objects, released_crops, vit_config
+from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
+from mmre_jax.fusion.cross_stream import exchange, exchange_released
+from mmre_jax.heads.choice import apply_head, check_task, objective
+from mmre_jax.systems.system import ModuleSystem
+
+
+@dataclasses.dataclass(frozen=True)
+class IFAformerConfig:
+    """Sizes and ablations.
+
+    vision: None for the text-only configuration.
+    task, classes: 'relation' or 'entities', and its relations or tags.
+    head_dropout: before the entity head.
+    text_attention: False is "w/o text attention" in the vision stream.
+    flavour: 'reference' is what the released code computes (cross_stream.exchange_released); absent pictures are zeros that are
+      attended to.
+    """
+
+    text: BertConfig
+    vision: ViTConfig | None
+    task: str
+    classes: int
+    head_dropout: float = 0.1
+    text_attention: bool = True
+    flavour: Literal["paper", "reference"] = "paper"
+
+    def __post_init__(self) -> None:
+        if self.vision is None:
+            return
+        text, vision = ((c.layers, c.heads, c.width // c.heads) for c in (self.text, self.vision))
+        if text != vision:
+            names = "layers, heads and head widths"
+            raise ValueError(f"the streams share keys and values: their {names} must agree, found text {text}, vision {vision}")
+
+
+class IFAformer(nn.Module):
+    """The network: (text, pixels, present) -> relation logits [B, R], or the outputs of an `EntityHead`."""
+
+    config: IFAformerConfig
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, text: Mapping[str, jax.Array], pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool
+    ) -> jax.Array | dict[str, jax.Array]:
+        """Computes eq. 1-2 and the head.
+
+        Args:
+          text: ids int32 [B, L], mask bool [B, L], for relations markers int32 [B, 2].
+          pixels: per slot float32 [B, K, S, S, 3], normalised.  present: per slot bool [B, K].
+        """
+        config = self.config
+        bert = Bert(config.text, dtype=self.dtype, name="text")
+        if config.vision is None:
+            states = bert(text["ids"], text["mask"], train=train)[-1]
+        else:
+            vit = ViT(config.vision, dtype=self.dtype, name="vision")
+            embedded = bert.embed(text["ids"], text["mask"], train=train)
+            if config.flavour == "reference":
+                states = exchange_released(bert, vit, embedded, vit.embed(pixels, None, train=train), text["mask"], train=train)
+            else:
+                mask = patch_mask(config.vision, present)
+                patches = vit.embed(pixels, mask, train=train)
+                how = {"text_attention": config.text_attention, "train": train}
+                states = exchange(bert, vit, embedded, patches, text["mask"], mask, **how)
+        return apply_head(config.task, config.classes, states, text, dropout=config.head_dropout, dtype=self.dtype, train=train)
+
+
+CHOICES = {"flavour": ("paper", "reference"), "modalities": ("both", "text")}
+
+
+def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: jnp.dtype) -> ModuleSystem:
+    """The system of a resolved configuration.
+
+    Args:
+      config: sections system, task, data, text, vision, optim.
+      vocab_size: rows of the word table.
+      labels: relations, or tags.
+
+    Raises:
+      ValueError: for settings that contradict each other or that no flavour has.
+    """
+    system, text = config.system, bert_config(config.text, vocab_size)
+    check_task(config.task.name, "ifaformer")
+    for name, choices in CHOICES.items():
+        if system[name] not in choices:
+            raise ValueError(f"system.{name} is one of {', '.join(choices)}, found {system[name]!r}")
+    head = {"task": config.task.name, "classes": len(labels), "head_dropout": system.head_dropout}
+    aim = objective(config.task.name, labels, system.constrain)
+    if system.modalities == "text":
+        return ModuleSystem(IFAformer(IFAformerConfig(text, None, **head), dtype), aim, ())
+    if config.vision.kind != "vit":
+        raise ValueError(f"the vision stream is a transformer: vision.kind={config.vision.kind!r} has no keys and values")
+    if system.flavour == "reference" and (config.data.objects != "grounded" or not system.text_attention):
+        needed = "set data.objects=grounded and system.text_attention=True"
+        raise ValueError(f"the reference flavour looks at grounded and detected crops and at the text: {needed}")
+    plan = released_crops(config.vision) if system.flavour == "reference" else photo_and_objects(config.vision, config.data.objects)
+    vision = vit_config(config.vision, plan, config.vision.layers)
+    net = IFAformerConfig(text, vision, **head, text_attention=system.text_attention, flavour=system.flavour)
+    return ModuleSystem(IFAformer(net, dtype), aim, plan)

@@ -1,0 +1,206 @@
+"""QEOT: a query-based entity-object transformer (Multimodal Entity-Object Relational Triple Extraction, 2024).
+
+Text and picture are encoded apart and collect from each other what they select (fusion/selective_attention.py), as much of it as a gate
+lets through (fusion/gated_fusion.py). A transformer encoder reads the fused image, learnt queries read the encoder, and each query says
+one triple: span, relation, box (heads/triples.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from ml_collections import ConfigDict
+
+from mmre_jax.data.pictures import PicturePlan
+from mmre_jax.encoders.bert import Bert, BertConfig
+from mmre_jax.encoders.from_config import bert_config, photo_and_objects, resnet_config, vit_config
+from mmre_jax.encoders.resnet import ResNet, ResNetConfig
+from mmre_jax.encoders.vit import PHOTO, ViT, ViTConfig, patch_mask
+from mmre_jax.fusion.gated_fusion import GatedFusion
+from mmre_jax.fusion.positions import sine_positions
+from mmre_jax.fusion.query_transformer import Decoder, Encoder, Slots, TransformerSizes, masked_mean
+from mmre_jax.fusion.selective_attention import SelectiveAttention
+from mmre_jax.heads.triples import TripleHead, TripleObjective, TripleWeights
+from mmre_jax.matching import MATCHERS
+from mmre_jax.systems.system import ModuleSystem
+
+
+@dataclasses.dataclass(frozen=True)
+class QEOTConfig:
+    """Sizes and ablations.
+
+    vision: None for the text-only configuration: queries read the text, and boxes are guesses.
+    relations: R, without the empty one.
+    queries: Q, the most triples a record can get.
+    select: False is "w/o select": the modalities never meet before the heads, and there is nothing to gate.
+    gate: False is "w/o gated": what was selected is added whole.
+    queries_by: 'slots' is "w/o query": the means of the fused text and of the encoded sequence feed Q fixed outputs, without a decoder.
+    memory: what the transformer encoder reads: the fused 'image' (the paper), or 'both', the fused text before it. A record without a
+      picture leaves the queries nothing to read but its text.
+    deep_supervision: whether every decoder layer's queries go through the heads and have a loss.
+    entity_head: 'dot' or 'mlp', see TripleHead.
+    """
+
+    text: BertConfig
+    vision: ViTConfig | ResNetConfig | None
+    relations: int
+    queries: int = 5
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    sizes: TransformerSizes = TransformerSizes()
+    select: bool = True
+    gate: bool = True
+    queries_by: Literal["decoder", "slots"] = "decoder"
+    memory: Literal["image", "both"] = "image"
+    deep_supervision: bool = False
+    entity_head: Literal["dot", "mlp"] = "dot"
+
+
+class QEOT(nn.Module):
+    """The network: (text, pixels, present) -> the outputs of a TripleHead."""
+
+    config: QEOTConfig
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        text: Mapping[str, jax.Array],
+        pixels: Mapping[str, jax.Array],
+        present: Mapping[str, jax.Array],
+        *,
+        train: bool,
+    ) -> dict[str, jax.Array]:
+        """Computes eq. 1-6.
+
+        Args:
+          text: ids int32 [B, L], mask bool [B, L].
+          pixels: the photo, float32 [B, 1, S, S, 3], normalised.  present: bool [B, 1].
+
+        Returns:
+          See heads/triples.py; N is `decoder_layers` under deep supervision, else 1.
+        """
+        config, words = self.config, text["mask"]
+        h_text = Bert(config.text, dtype=self.dtype, name="text")(text["ids"], words, train=train)[-1]
+        if config.vision is None:
+            means, sequence = [masked_mean(h_text, words)], [(h_text, words)]
+        else:
+            h_image, positions, cells = self._see(config.vision, pixels, present, train)
+            if config.select:
+                h_text, h_image = self._fuse(h_text, h_image, positions, words, cells)
+            means = [masked_mean(h_text, words), masked_mean(h_image, cells)]
+            sequence = [(h_text, words)] if config.memory == "both" else []
+            sequence.append((h_image + positions.astype(h_image.dtype)[None], cells))
+        memory, mask = (jnp.concatenate(parts, axis=1) for parts in zip(*sequence, strict=True))
+        memory = Encoder(config.encoder_layers, config.sizes, self.dtype, name="encoder")(memory, mask, train=train)
+        queries = self._query(memory, mask, means[0], train)
+        head = TripleHead(config.relations, config.entity_head, self.dtype, name="head")
+        return head(queries, h_text, words, jnp.concatenate(means, axis=-1))
+
+    def _see(
+        self, vision: ViTConfig | ResNetConfig, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], train: bool
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """H^Img [B, P, D], the image encoder's last cells row by row, Pos^Img float32 [P, D] (eq. 1), and which cells are, bool [B, P]."""
+        width = self.config.text.width
+        if isinstance(vision, ResNetConfig):
+            last = ResNet(vision, dtype=self.dtype, name="vision")(pixels[PHOTO][:, 0], train=train)[-1]
+            side, states = last.shape[1], last.reshape(len(last), -1, last.shape[-1])
+        else:
+            hidden = ViT(vision, dtype=self.dtype, name="vision")(pixels, patch_mask(vision, present), train=train)
+            side, states = vision.grid(vision.sequences[0]), hidden[-1][:, 1:]
+        image = nn.Dense(width, dtype=self.dtype, name="project")(states)
+        return image, jnp.asarray(sine_positions(side, side, width)), jnp.broadcast_to(present[PHOTO], image.shape[:2])
+
+    def _fuse(
+        self, text: jax.Array, image: jax.Array, positions: jax.Array, words: jax.Array, cells: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """H_out^Text [B, L, D] and H_out^Img [B, P, D] (eq. 2-4)."""
+        found = SelectiveAttention(name="select")(text, image, positions, words, cells)
+        if not self.config.gate:
+            return text + found[0], image + found[1]
+        return (
+            GatedFusion(self.dtype, name="gate_text")(text, found[0]),
+            GatedFusion(self.dtype, name="gate_image")(image, found[1]),
+        )
+
+    def _query(self, memory: jax.Array, mask: jax.Array, pooled: jax.Array, train: bool) -> jax.Array:
+        """H^q of every layer that has a loss, [N, B, Q, D]."""
+        config = self.config
+        if config.queries_by == "slots":
+            both = jnp.concatenate([pooled, masked_mean(memory, mask)], axis=-1)
+            return Slots(config.queries, config.text.width, self.dtype, name="slots")(both)
+        decoder = Decoder(config.queries, config.decoder_layers, config.sizes, self.dtype, name="decoder")
+        states = decoder(memory, mask, train=train)
+        return states if config.deep_supervision else states[-1:]
+
+
+def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: jnp.dtype) -> ModuleSystem:
+    """The system of a resolved configuration.
+
+    Args:
+      config: sections system, task, data, text, vision.
+      vocab_size: rows of the word table.
+      labels: relations, without the empty one.
+
+    Raises:
+      ValueError: for settings that contradict each other or that do not exist.
+    """
+    _check(config)
+    system = config.system
+    plan = () if system.modalities == "text" else photo_and_objects(config.vision, "none")
+    net = QEOTConfig(
+        text=bert_config(config.text, vocab_size),
+        vision=_vision(config.vision, plan),
+        relations=len(labels),
+        queries=system.queries,
+        encoder_layers=system.encoder_layers,
+        decoder_layers=system.decoder_layers,
+        sizes=TransformerSizes(system.heads, system.mlp, system.dropout),
+        select=system.select,
+        gate=system.gate,
+        queries_by=system.queries_by,
+        memory=system.memory,
+        deep_supervision=system.deep_supervision,
+        entity_head=system.entity_head,
+    )
+    objective = TripleObjective(TripleWeights(**system.weights.to_dict()), system.empty_weight, system.matcher)
+    return ModuleSystem(QEOT(net, dtype), objective, plan)
+
+
+def _vision(vision: ConfigDict, plan: PicturePlan) -> ViTConfig | ResNetConfig | None:
+    if not plan:
+        return None
+    return vit_config(vision, plan, vision.layers) if vision.kind == "vit" else resnet_config(vision)
+
+
+CHOICES = {
+    "flavour": ("paper",),
+    "modalities": ("both", "text"),
+    "queries_by": ("decoder", "slots"),
+    "memory": ("image", "both"),
+    "entity_head": ("dot", "mlp"),
+    "matcher": MATCHERS,
+}
+
+
+def _check(config: ConfigDict) -> None:
+    system = config.system
+    if config.task.name != "triples":
+        raise ValueError(f"QEOT extracts triples: set task.name=triples, found {config.task.name!r}")
+    for name, choices in CHOICES.items():
+        if system[name] not in choices:
+            raise ValueError(f"system.{name} is one of {', '.join(choices)}, found {system[name]!r}")
+    if system.queries < 1 or system.encoder_layers < 0:
+        raise ValueError(f"at least 1 query and 0 encoder layers, found {system.queries} and {system.encoder_layers}")
+    if system.queries_by == "decoder" and system.decoder_layers < 1:
+        raise ValueError("queries need at least 1 decoder layer; system.queries_by=slots does without")
+    if config.data.objects != "none":
+        raise ValueError(f"QEOT looks at the photo alone: set data.objects=none, found {config.data.objects!r}")
+    if config.vision.resize != "squash":
+        raise ValueError(f"boxes are parts of the whole photo, which vision.resize=squash alone keeps, found {config.vision.resize!r}")

@@ -1,0 +1,137 @@
+"""RSRNeT (PeerJ Computer Science 2024) and HVPNeT (NAACL Findings 2022): visual prefixes for every layer of a text encoder.
+
+The stages of a convolutional image encoder, for the full image and for object crops, are pooled to 2 x 2 cells, mixed by a gate for
+each text layer, and stand before that layer's own keys and values (fusion/visual_prefix.py). The two systems are one, configured:
+RSRNeT has a RoBERTa (entities: XLM-R), a ResNeSt-50 and SELU gates; HVPNeT a BERT, a ResNet-50 and leaky ReLU gates.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from mmre_jax.attention import KeysValues
+from mmre_jax.encoders.bert import Bert, BertConfig
+from mmre_jax.encoders.from_config import bert_config, photo_and_objects, resnet_config
+from mmre_jax.encoders.resnet import ResNet, ResNetConfig
+from mmre_jax.fusion.visual_prefix import CELLS, GATES, PrefixConfig, VisualPrefix
+from mmre_jax.heads.choice import apply_head, check_task, objective
+from mmre_jax.systems.system import ModuleSystem
+
+
+@dataclasses.dataclass(frozen=True)
+class RSRNeTConfig:
+    """Sizes.
+
+    vision, prefix: None for the text-only configuration.
+    pictures: names of the picture slots, the photo's first.
+    task, classes: 'relation' or 'entities', and its relations or tags.
+    head_dropout: before the entity head.
+    """
+
+    text: BertConfig
+    vision: ResNetConfig | None
+    prefix: PrefixConfig | None
+    pictures: tuple[str, ...]
+    task: str
+    classes: int
+    head_dropout: float = 0.1
+
+
+class RSRNeT(nn.Module):
+    """The network: (text, pixels, present) -> relation logits [B, R], or the outputs of an `EntityHead`."""
+
+    config: RSRNeTConfig
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, text: Mapping[str, jax.Array], pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool
+    ) -> jax.Array | dict[str, jax.Array]:
+        """Computes eq. 1-13.
+
+        Args:
+          text: ids int32 [B, L], mask bool [B, L], for relations markers int32 [B, 2].
+          pixels: per slot float32 [B, K, S, S, 3], normalised, all slots of one size.  present: per slot bool [B, K].
+        """
+        config = self.config
+        prefixes, mask = (None, None) if config.vision is None else self._see(config.vision, pixels, present, train)
+        bert = Bert(config.text, dtype=self.dtype, name="text")
+        states = bert(text["ids"], text["mask"], train=train, prefixes=prefixes, prefix_mask=mask)[-1]
+        return apply_head(config.task, config.classes, states, text, dropout=config.head_dropout, dtype=self.dtype, train=train)
+
+    def _see(
+        self, vision: ResNetConfig, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], train: bool
+    ) -> tuple[tuple[KeysValues, ...], jax.Array | None]:
+        """The prefix of each text layer, and which of its positions may be attended to, bool [B, X] (None: all)."""
+        pictures = jnp.concatenate([pixels[name] for name in self.config.pictures], axis=1)  # [B, K, S, S, 3]
+        maps = ResNet(vision, dtype=self.dtype, name="vision")(pictures.reshape(-1, *pictures.shape[2:]), train=train)
+        prefixes = VisualPrefix(self.config.prefix, dtype=self.dtype, name="prefix")(maps, pictures.shape[1])
+        if self.config.prefix.flavour == "reference":  # an absent crop is a picture of zeros there, and attended to
+            return prefixes, None
+        there = jnp.concatenate([present[name] for name in self.config.pictures], axis=1)
+        return prefixes, jnp.repeat(there, CELLS, axis=1)
+
+
+CHOICES = {
+    "flavour": ("paper", "reference"),
+    "modalities": ("both", "text"),
+    "stages": ("gates", "1t3", "plain"),
+    "gate": tuple(GATES),
+}
+
+
+def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: jnp.dtype) -> ModuleSystem:
+    """The system of a resolved configuration.
+
+    Args:
+      config: sections system, task, data, text, vision, optim.
+      vocab_size: rows of the word table.
+      labels: relations, or tags.
+
+    Raises:
+      ValueError: for settings that contradict each other or that no flavour has.
+    """
+    _check(config)
+    system = config.system
+    text = bert_config(config.text, vocab_size)
+    head = {"task": config.task.name, "classes": len(labels), "head_dropout": system.head_dropout}
+    aim = objective(config.task.name, labels, system.constrain)
+    if system.modalities == "text":
+        return ModuleSystem(RSRNeT(RSRNeTConfig(text, None, None, (), **head), dtype), aim, ())
+    plan = photo_and_objects(config.vision, config.data.objects)
+    vision = resnet_config(config.vision)
+    if system.flavour == "reference":
+        shift = CELLS * sum(slot.count for slot in plan) if text.kind == "roberta" else 0  # as transformers counts a prefix
+        text = dataclasses.replace(text, position_offset=shift)
+    prefix = PrefixConfig(text.layers, text.width, text.heads, system.stages, system.gate, system.flavour, system.hidden)
+    net = RSRNeTConfig(text, vision, prefix, tuple(slot.name for slot in plan), **head)
+    return ModuleSystem(RSRNeT(net, dtype), aim, plan)
+
+
+def _check(config: ConfigDict) -> None:
+    check_task(config.task.name, "rsrnet")
+    system = config.system
+    for name, choices in CHOICES.items():
+        if system[name] not in choices:
+            raise ValueError(f"system.{name} is one of {', '.join(choices)}, found {system[name]!r}")
+    if system.modalities == "text":
+        return
+    if config.vision.kind not in ("resnet", "resnest"):
+        raise ValueError(f"visual prefixes are made of a convolutional encoder's stages: vision.kind={config.vision.kind!r} has none")
+    if system.stages == "1t3" and config.text.layers % len(config.vision.depths):
+        raise ValueError(
+            f"1t3 gives {len(config.vision.depths)} stages equal shares of the text layers: {config.text.layers} do not divide"
+        )
+    if config.data.objects != "none" and config.vision.crop_side != config.vision.side:
+        raise ValueError(f"photo and crops go through one encoder: vision.crop_side={config.vision.crop_side} is not {config.vision.side}")
+    if system.flavour == "reference":
+        if system.stages != "gates" or len(config.vision.depths) != 4:
+            raise ValueError("the reference flavour has gates over the four stages of its image encoder")
+        if "vision" not in config.optim.frozen:
+            raise ValueError("the released code never trains the image encoder: name vision in optim.frozen")

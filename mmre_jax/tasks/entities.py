@@ -1,0 +1,210 @@
+"""Entity recognition (MNER): which words are mentions of which type, as a BIO tag per word."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mmre_jax.data.source import RecordSource
+from mmre_jax.data.text import Encoded, TextEncoder
+from mmre_jax.records import Mention, Record, RecordError
+from mmre_jax.tasks.task import Found
+
+CONTINUED, CLS, SEP = "X", "[CLS]", "[SEP]"
+SPECIAL_TAGS = ("PAD", CONTINUED, CLS, SEP)  # what the released code has beside the BIO tags
+
+
+@dataclasses.dataclass(frozen=True)
+class EntitiesTask:
+    """One example is a record; one without mentions is an example too.
+
+    A word's tag stands at its first piece. Further pieces, specials and padding are skipped over, and so is a word of which the tokenizer
+    leaves no piece. Words that were cut off cannot be found, and what lies there counts as missed.
+
+    labels: the tags in the order of the head's outputs: `none`, B-X and I-X.  none: the tag of a word outside of mentions.
+    released: tag as the released PyTorch code does, for converted checkpoints: no position of the text is skipped, [CLS] and [SEP] have
+      tags named like them, further pieces X; the labels hold these, and PAD.
+    """
+
+    encoder: TextEncoder
+    labels: tuple[str, ...]
+    none: str = "O"
+    released: bool = False
+
+    headline: ClassVar[tuple[str, ...]] = ("entity.micro.f1", "entity.micro.precision", "entity.micro.recall")
+
+    def __post_init__(self) -> None:
+        special = SPECIAL_TAGS if self.released else ()
+        if missing := [tag for tag in (self.none, *special) if tag not in self.labels]:
+            raise ValueError(f"the tags {list(self.labels)} lack {', '.join(missing)}")
+        if strange := [tag for tag in self.labels if tag not in (self.none, *special) and not (tag[:2] in ("B-", "I-") and tag[2:])]:
+            raise ValueError(f"a tag is {self.none!r}, 'B-TYPE' or 'I-TYPE', found {', '.join(map(repr, strange))}")
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types of mentions that the tags tell apart, in the tags' order."""
+        return tuple(dict.fromkeys(tag[2:] for tag in self.labels if tag[:2] in ("B-", "I-")))
+
+    def examples(self, records: RecordSource) -> list[Record]:
+        """All records.
+
+        Raises:
+          RecordError: for a mention without a type, which can be neither learnt from nor scored.
+        """
+        found = list(map(records.__getitem__, range(len(records))))
+        for record in found:
+            _entities(record.mentions, record)
+        return found
+
+    def length(self, record: Record) -> int:
+        """Tokens of an example, specials included."""
+        return len(self.encoder.encode(record.words).ids)
+
+    def features(self, record: Record, length: int) -> dict[str, Any]:
+        """Model inputs and targets of one example, padded to `length` tokens.
+
+        Mentions that overlap cannot all be tagged (see `flat`). One without a type (not annotated for this task) is not tagged either.
+
+        Returns:
+          text.ids int32 [L], text.mask bool [L]; tags int32 [L]; scored bool [L], the positions that have a tag.
+
+        Raises:
+          RecordError: for a mention whose tags are not among the labels.
+        """
+        encoded = self.encoder.encode(record.words)
+        size = len(encoded.ids)
+        ids = np.full(length, self.encoder.special_ids["pad"], np.int32)
+        ids[:size] = encoded.ids
+        mask = np.arange(length) < size
+        tags = np.zeros(length, np.int32)
+        if self.released:
+            tags[:size] = self.labels.index(CONTINUED)
+            tags[[0, size - 1]] = self.labels.index(CLS), self.labels.index(SEP)
+        positions, words = first_pieces(encoded)
+        tags[positions] = [self._tag_id(tag, record) for tag in self._tags(record, words)]
+        scored = mask if self.released else np.isin(np.arange(length), positions)
+        return {"text": {"ids": ids, "mask": mask}, "tags": tags, "scored": scored}
+
+    def _tags(self, record: Record, words: np.ndarray) -> list[str]:
+        """The tags of the words that have a piece, int [n]. A mention begins at the first such word: an I- never stands alone."""
+        tags = dict.fromkeys(words.tolist(), self.none)
+        for mention in flat(mention for mention in record.mentions if mention.type is not None):
+            inside = [word for word in range(mention.start, mention.end) if word in tags]
+            tags.update((word, f"{'I' if i else 'B'}-{mention.type}") for i, word in enumerate(inside))
+        return list(tags.values())
+
+    def _tag_id(self, tag: str, record: Record) -> int:
+        if tag not in self.labels:
+            raise RecordError(f"{record.origin or record.id}: mentions: the tag {tag!r} is not one of {', '.join(self.labels)}")
+        return self.labels.index(tag)
+
+    def decode(self, prediction: Mapping[str, np.ndarray], record: Record) -> tuple[Mention, ...]:
+        """The mentions that a record's tags spell, by seqeval's default rules: an I- without a predecessor of its type begins a mention.
+
+        Words without a piece are no part of the sequence: a mention goes on over them. PAD, X, [CLS] and [SEP] on a word mean `none`.
+
+        Args:
+          prediction: tags int [L].
+        """
+        from seqeval.metrics.sequence_labeling import get_entities  # slow to import: it loads scikit-learn
+
+        positions, words = first_pieces(self.encoder.encode(record.words))
+        outside = (self.none, *SPECIAL_TAGS)
+        tags = [self.labels[i] for i in prediction["tags"][positions]]
+        found = get_entities(["O" if tag in outside else tag for tag in tags])
+        return tuple(Mention(int(words[first]), int(words[last]) + 1, kind) for kind, first, last in found)
+
+    def metrics(self, records: Sequence[Record], predicted: Sequence[Found]) -> dict[str, Any]:
+        """`entity_metrics` of all mentions, with what no prediction can find because the encoder does not see it.
+
+        Returns:
+          count (records); entity; truncated {words, mentions}: words cut off, mentions with such a word; pieceless {words, mentions}: the
+          same of words of which the tokenizer leaves nothing.
+
+        Raises:
+          RecordError: for a mention without a type.
+        """
+        gold = [_entities(record.mentions, record) for record in records]
+        guesses = [_entities(found, record) for record, found in zip(records, predicted, strict=True)]
+        lost: dict[str, Counter[str]] = {"truncated": Counter(words=0, mentions=0), "pieceless": Counter(words=0, mentions=0)}
+        for record, entities in zip(records, gold, strict=True):
+            for name, words in zip(lost, self._unseen(record), strict=True):
+                lost[name].update(words=len(words), mentions=sum(not words.isdisjoint(range(start, end)) for start, end, _ in entities))
+        return {"count": len(records), "entity": entity_metrics(gold, guesses, self.types), **{name: dict(n) for name, n in lost.items()}}
+
+    def _unseen(self, record: Record) -> tuple[set[int], set[int]]:
+        """The words of a record that were cut off, and those that have no piece."""
+        having = set(self.encoder.pieces(record.words)[1])
+        seen = set(self.encoder.encode(record.words).words.tolist())
+        return having - seen, set(range(len(record.words))) - having
+
+    def stratum(self, record: Record) -> str:
+        """The types that a record mentions, joined by '+'; 'none' for a record without mentions."""
+        return "+".join(sorted({str(mention.type) for mention in record.mentions})) or "none"
+
+
+Entity = tuple[int, int, str]  # start, end, type
+
+
+def _entities(mentions: Iterable[Mention], record: Record) -> set[Entity]:
+    found = set()
+    for mention in mentions:
+        if mention.type is None:
+            where = f"{record.origin or record.id}: mentions: [{mention.start}, {mention.end})"
+            raise RecordError(f"{where} has no type and can be neither learnt from nor scored")
+        found.add((mention.start, mention.end, mention.type))
+    return found
+
+
+def first_pieces(encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
+    """The words of a sentence that have a piece, and where the first of each stands: positions int [n], words int [n], ascending."""
+    words, positions = np.unique(encoded.words, return_index=True)
+    return positions[words >= 0], words[words >= 0]
+
+
+def flat(mentions: Iterable[Mention]) -> tuple[Mention, ...]:
+    """The mentions that one tag per word can tell: of those that overlap the longest, of equally long ones the first; by position."""
+    kept: list[Mention] = []
+    for mention in sorted(mentions, key=lambda m: (m.start - m.end, m.start)):
+        if all(mention.end <= other.start or other.end <= mention.start for other in kept):
+            kept.append(mention)
+    return tuple(sorted(kept, key=lambda m: m.start))
+
+
+def entity_metrics(gold: Sequence[set[Entity]], predicted: Sequence[set[Entity]], types: Sequence[str]) -> dict[str, Any]:
+    """Precision, recall and F1 of entities by exact span and type, as seqeval and conlleval count them.
+
+    Args:
+      gold, predicted: per record; gold entities may overlap.
+      types: rows of the table that are there whether they occur or not.
+
+    Returns:
+      micro and macro {precision, recall, f1}, per_type {type: {precision, recall, f1, support}}. A ratio without a denominator is 0. Macro
+      averages over the types that are annotated or predicted.
+    """
+    hits, guesses, golds = (
+        Counter(kind for record in records for _, _, kind in record)
+        for records in ([g & p for g, p in zip(gold, predicted, strict=True)], predicted, gold)
+    )
+    occurring = sorted(guesses.keys() | golds.keys())
+    per_type = {
+        kind: {**_ratios(hits[kind], guesses[kind], golds[kind]), "support": golds[kind]} for kind in dict.fromkeys((*types, *occurring))
+    }
+    rows = [per_type[kind] for kind in occurring]
+    return {
+        "micro": _ratios(hits.total(), guesses.total(), golds.total()),
+        "macro": {name: float(np.mean([row[name] for row in rows])) if rows else 0.0 for name in ("precision", "recall", "f1")},
+        "per_type": per_type,
+    }
+
+
+def _ratios(hits: int, predicted: int, gold: int) -> dict[str, float]:
+    return {
+        "precision": hits / predicted if predicted else 0.0,
+        "recall": hits / gold if gold else 0.0,
+        "f1": 2 * hits / (predicted + gold) if predicted + gold else 0.0,
+    }

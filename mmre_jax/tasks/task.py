@@ -1,0 +1,76 @@
+"""What the loader, the trainer and the evaluation know of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from mmre_jax.data.source import RecordSource
+from mmre_jax.data.text import TextEncoder
+from mmre_jax.records import Mention, Record, Relation, Triple
+
+Found = tuple[Relation | Mention | Triple, ...]
+
+
+class Task(Protocol):
+    """Records to arrays, arrays back to what a person reads, and scores.
+
+    labels: classes in the order of the head's outputs.  none: the label that says that there is nothing.
+    headline: names into `metrics`, levels joined by dots; the first one selects a run's best checkpoint, higher being better.
+    """
+
+    @property
+    def encoder(self) -> TextEncoder: ...
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def none(self) -> str: ...
+
+    @property
+    def headline(self) -> tuple[str, ...]: ...
+
+    def examples(self, records: RecordSource) -> Sequence[Record]:
+        """What is learnt from and scored; RecordError for a record that lacks what the task is to find."""
+        ...
+
+    def length(self, record: Record) -> int:
+        """Tokens of an example."""
+        ...
+
+    def features(self, record: Record, length: int) -> dict[str, Any]:
+        """Model inputs and targets of one example, padded to `length` tokens; no leading axis."""
+        ...
+
+    def decode(self, prediction: Mapping[str, np.ndarray], record: Record) -> Found:
+        """What a system's outputs for one example say, in the types of the annotation, scored."""
+        ...
+
+    def metrics(self, records: Sequence[Record], predicted: Sequence[Found]) -> dict[str, Any]:
+        """Scores as a tree of plain numbers: annotated examples, and what was found in each, by whatever program."""
+        ...
+
+    def stratum(self, record: Record) -> str:
+        """The group of an example where a share of the examples is drawn group by group."""
+        ...
+
+
+def at(metrics: Mapping[str, Any], name: str) -> float:
+    """The number under a dotted name such as 'micro.f1'."""
+    value: Any = metrics
+    for part in name.split("."):
+        value = value[part]
+    return float(value)
+
+
+def headline(task: Task, metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers one looks at first: {dotted name: value}."""
+    return {name: at(metrics, name) for name in task.headline}
+
+
+def as_line(values: Mapping[str, float]) -> str:
+    """Numbers by name, on one line."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in values.items())

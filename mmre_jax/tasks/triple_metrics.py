@@ -1,0 +1,163 @@
+"""Scores of (entity, relation, box) triples: Algorithm 1 of QEOT in a strict form and as printed, pairs, and accuracies.
+
+Entities are compared by span. A key is a span with a relation; a record may have several boxes under one key.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from mmre_jax import boxes
+from mmre_jax.records import Triple
+
+Key = tuple[tuple[int, int], str]
+Pairs = list[tuple[int, int]]  # (index of a gold triple, index of a predicted one)
+
+ENTITY, RELATION, L1, GIOU = 1.0, 2.0, 3.0, 3.5  # QEOT's weights, here of the cost by which accuracies match (`closest`)
+
+
+def metrics(
+    gold: Sequence[Sequence[Triple]],
+    predicted: Sequence[Sequence[Triple]],
+    labels: Sequence[str],
+    *,
+    iou: float = 0.5,
+    queries: int | None = None,
+) -> dict[str, Any]:
+    """QEOT's measures (section 4.1.3, Algorithm 1) over paired records.
+
+    Args:
+      gold, predicted: the triples of each record. No-triple predictions are not among them.
+      labels: relations to be listed one by one.
+      iou: a box is right where its intersection over union with a gold one is above this.
+      queries: how many triples the system can find in a record at all; None where there is no such limit.
+
+    Returns:
+      triple.strict, triple.paper {precision, recall, f1} (see `strict_matches`, `paper_counts`); pair {precision, recall, f1} of the
+      distinct (entity, relation) of each record; relation, entity {accuracy, right, matched, of}: the share of triples with the right
+      relation or span among the `matched` ones of `closest`, beside all `of` gold ones; per_relation {label: strict precision, recall,
+      f1, support}; count (records), gold and predicted (triples), iou; and, with `queries`, beyond_queries: gold triples that no system
+      with so few queries could have found. A ratio without a denominator is 0.
+    """
+    golds, guesses, hits = Counter[str](), Counter[str](), Counter[str]()
+    paper, pair = np.zeros(3, np.int64), np.zeros(3, np.int64)
+    matched, relations, entities, beyond = 0, 0, 0, 0
+    for target, found in zip(gold, predicted, strict=True):
+        golds.update(triple.label for triple in target)
+        guesses.update(triple.label for triple in found)
+        hits.update(target[g].label for g, _ in strict_matches(target, found, iou))
+        paper += paper_counts(target, found, iou)
+        pair += _set_counts(map(_key, target), map(_key, found))
+        nearest = closest(target, found)
+        matched += len(nearest)
+        relations += sum(target[g].label == found[p].label for g, p in nearest)
+        entities += sum(target[g].mention.span == found[p].mention.span for g, p in nearest)
+        beyond += 0 if queries is None else max(0, len(target) - queries)
+    right, guessed, total = hits.total(), guesses.total(), golds.total()
+    return {
+        "triple": {"strict": _ratios(right, guessed - right, total - right), "paper": _ratios(*map(int, paper))},
+        "pair": _ratios(*map(int, pair)),
+        "relation": _accuracy(relations, matched, total),
+        "entity": _accuracy(entities, matched, total),
+        "per_relation": {
+            label: {**_ratios(hits[label], guesses[label] - hits[label], golds[label] - hits[label]), "support": golds[label]}
+            for label in labels
+        },
+        "count": len(gold),
+        "gold": total,
+        "predicted": guessed,
+        "iou": iou,
+        **({} if queries is None else {"beyond_queries": beyond}),
+    }
+
+
+def strict_matches(gold: Sequence[Triple], predicted: Sequence[Triple], iou: float) -> Pairs:
+    """A largest one-to-one matching of triples with the same key and boxes that overlap by more than `iou`.
+
+    What it leaves over are the false positives and false negatives of the strict measure, whatever their keys.
+    """
+    golds, guesses = _by_key(gold), _by_key(predicted)
+    found: Pairs = []
+    for key in golds.keys() & guesses.keys():
+        near = boxes.pairwise_iou(_boxes(gold, golds[key]), _boxes(predicted, guesses[key])) > iou
+        found += [(golds[key][g], guesses[key][p]) for g, p in zip(*linear_sum_assignment(near, maximize=True), strict=True) if near[g, p]]
+    return sorted(found)
+
+
+def paper_counts(gold: Sequence[Triple], predicted: Sequence[Triple], iou: float) -> tuple[int, int, int]:
+    """(true positives, false positives, false negatives) of one record by QEOT's Algorithm 1 as printed.
+
+    A gold key that was not predicted is one false negative, whatever its number of boxes. Under any other gold key the boxes are assigned
+    by the L1 distance of their (cx, cy, w, h), and each assigned pair is a true or a false positive by its IoU. Predicted keys that are
+    not gold, and boxes that the assignment leaves over on either side, are not counted.
+
+    The 1e-9 that the algorithm adds to each count would make precision and recall of nothing 0.5; they are left out.
+    """
+    golds, guesses = _by_key(gold), _by_key(predicted)
+    right = wrong = missed = 0
+    for key, members in golds.items():
+        if key not in guesses:
+            missed += 1
+            continue
+        targets, found = _boxes(gold, members), _boxes(predicted, guesses[key])
+        overlap = boxes.pairwise_iou(targets, found)[linear_sum_assignment(_distances(targets, found))]
+        right += int((overlap > iou).sum())
+        wrong += int((overlap <= iou).sum())
+    return right, wrong, missed
+
+
+def closest(gold: Sequence[Triple], predicted: Sequence[Triple]) -> Pairs:
+    """Each gold triple with the predicted one that stands for it: as many pairs as the shorter side has triples.
+
+    The assignment minimises 1 * [spans differ] + 2 * [relations differ] + 3 * L1 of (cx, cy, w, h) + 3.5 * (1 - GIoU): QEOT's matching
+    (eq. 8) with its loss weights, on what was predicted instead of on probabilities.
+    """
+    if not gold or not predicted:
+        return []
+    targets, found = _boxes(gold, range(len(gold))), _boxes(predicted, range(len(predicted)))
+    spans = np.array([[g.mention.span != p.mention.span for p in predicted] for g in gold])
+    relations = np.array([[g.label != p.label for p in predicted] for g in gold])
+    cost = ENTITY * spans + RELATION * relations + L1 * _distances(targets, found) + GIOU * (1.0 - boxes.pairwise_giou(targets, found))
+    return [(int(g), int(p)) for g, p in zip(*linear_sum_assignment(cost), strict=True)]
+
+
+def _distances(targets: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """L1 of (cx, cy, w, h), float [N, M], of xyxy boxes [N, 4] and [M, 4]."""
+    return np.abs(boxes.to_centres(targets)[:, None] - boxes.to_centres(found)[None]).sum(-1)
+
+
+def _key(triple: Triple) -> Key:
+    return triple.mention.span, triple.label
+
+
+def _by_key(triples: Sequence[Triple]) -> dict[Key, list[int]]:
+    found: dict[Key, list[int]] = {}
+    for index, triple in enumerate(triples):
+        found.setdefault(_key(triple), []).append(index)
+    return found
+
+
+def _boxes(triples: Sequence[Triple], chosen: Iterable[int]) -> np.ndarray:
+    return np.array([triples[index].box for index in chosen], np.float64)
+
+
+def _set_counts(gold: Iterable[Key], predicted: Iterable[Key]) -> tuple[int, int, int]:
+    golds, guesses = set(gold), set(predicted)
+    return len(golds & guesses), len(guesses - golds), len(golds - guesses)
+
+
+def _ratios(right: int, wrong: int, missed: int) -> dict[str, float]:
+    return {
+        "precision": right / (right + wrong) if right + wrong else 0.0,
+        "recall": right / (right + missed) if right + missed else 0.0,
+        "f1": 2 * right / (2 * right + wrong + missed) if right + wrong + missed else 0.0,
+    }
+
+
+def _accuracy(right: int, matched: int, gold: int) -> dict[str, float]:
+    return {"accuracy": right / matched if matched else 0.0, "right": right, "matched": matched, "of": gold}

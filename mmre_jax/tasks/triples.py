@@ -1,0 +1,232 @@
+"""Triple extraction (MORTE): all (entity span, relation, box) of a sentence and its picture, none given beforehand."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mmre_jax import boxes
+from mmre_jax.data.source import RecordSource
+from mmre_jax.data.text import Encoded, TextEncoder
+from mmre_jax.records import Box, Mention, Record, RecordError, Triple
+from mmre_jax.tasks import triple_metrics
+from mmre_jax.tasks.task import Found
+
+Target = tuple[int, int, int, Box]  # token of the span's first piece, token of its last, relation, box
+
+LEFT_OUT = ("beyond_max_targets", "truncated", "without_pieces")
+_ROUNDING = 1e-6  # by which the IoU of equal boxes may fall short of 1
+
+
+@dataclasses.dataclass(frozen=True)
+class TriplesTask:
+    """One example is a record with any number of triples, none included.
+
+    labels: the relations in the order of the head's outputs, one more of which, the last, says that there is no triple.
+    none: a name for that last output, not among the labels.
+    max_targets: T, the gold triples of a record that training can hold.
+    threshold: lowest score of a predicted triple.
+    merge_iou: predictions of one span and relation whose boxes overlap by this much are one triple; 1 merges equal boxes only.
+    iou: above which overlap a box counts as found, in the metrics.
+    queries: the triples the system can predict of a record, for the metrics; None where it has no such limit.
+
+    Raises:
+      ValueError: for a value out of its range.
+    """
+
+    encoder: TextEncoder
+    labels: tuple[str, ...]
+    none: str
+    max_targets: int
+    threshold: float = 0.0
+    merge_iou: float = 0.9
+    iou: float = 0.5
+    queries: int | None = None
+
+    headline: ClassVar[tuple[str, ...]] = (
+        "triple.strict.f1",
+        "triple.strict.precision",
+        "triple.strict.recall",
+        "pair.f1",
+        "relation.accuracy",
+        "entity.accuracy",
+    )
+
+    def __post_init__(self) -> None:
+        if self.none in self.labels:
+            raise ValueError(f"{self.none!r} says that there is no triple, so it cannot be one of the labels {list(self.labels)} too")
+        for name, value, lowest in (("max_targets", self.max_targets, 1), ("queries", self.queries, 1)):
+            if value is not None and value < lowest:
+                raise ValueError(f"{name} is at least {lowest}, found {value}")
+        for name, fits, what in (
+            ("threshold", 0 <= self.threshold <= 1, "in [0, 1]"),
+            ("merge_iou", 0 < self.merge_iou <= 1, "in (0, 1]"),
+            ("iou", 0 <= self.iou < 1, "in [0, 1)"),
+        ):
+            if not fits:
+                raise ValueError(f"{name} is {what}, found {getattr(self, name)}")
+
+    def examples(self, records: RecordSource) -> list[Record]:
+        """The records as they are."""
+        return [records[index] for index in range(len(records))]
+
+    def length(self, record: Record) -> int:
+        """Tokens of an example, specials included."""
+        return len(self.encoder.encode(record.words).ids)
+
+    def features(self, record: Record, length: int) -> dict[str, Any]:
+        """Model inputs and targets of one example: text {ids int32 [L], mask bool [L]}, and targets with T rows, `valid` ones first:
+        start, end int32 [T] (tokens of the span's first and last piece), relation int32 [T], box float32 [T, 4] (cx, cy, w, h),
+        valid bool [T].
+
+        Triples that `left_out` counts have no row. Rows that are not valid hold the whole picture, a box that nothing divides by zero on.
+
+        Raises:
+          RecordError: for a relation that is not among the labels.
+        """
+        encoded = self.encoder.encode(record.words)
+        ids = np.full(length, self.encoder.special_ids["pad"], np.int32)
+        ids[: len(encoded.ids)] = encoded.ids
+        rows, _ = self._targets(record, encoded)
+        blank: Target = (0, 0, 0, (0.0, 0.0, 1.0, 1.0))
+        start, end, relation, box = zip(*rows, *[blank] * (self.max_targets - len(rows)), strict=True)
+        return {
+            "text": {"ids": ids, "mask": np.arange(length) < len(encoded.ids)},
+            "targets": {
+                "start": np.array(start, np.int32),
+                "end": np.array(end, np.int32),
+                "relation": np.array(relation, np.int32),
+                "box": boxes.to_centres(np.array(box, np.float64)).astype(np.float32),
+                "valid": np.arange(self.max_targets) < len(rows),
+            },
+        }
+
+    def left_out(self, records: RecordSource) -> dict[str, int]:
+        """How many gold triples training does not see; the metrics count them all the same.
+
+        Returns:
+          beyond_max_targets: of a record that has more; the first ones are kept.  truncated: a part of the span lies beyond the longest
+          sequence.  without_pieces: the tokenizer leaves nothing of the span.
+        """
+        total = Counter[str](dict.fromkeys(LEFT_OUT, 0))
+        for record in map(records.__getitem__, range(len(records))):
+            total.update(self._targets(record, self.encoder.encode(record.words))[1])
+        return dict(total)
+
+    def _targets(self, record: Record, encoded: Encoded) -> tuple[list[Target], dict[str, int]]:
+        complete = len(encoded.ids) < self.encoder.max_tokens
+        owners = encoded.words if complete else np.array(self.encoder.pieces(record.words)[1])
+        rows: list[Target] = []
+        left = dict.fromkeys(LEFT_OUT, 0)
+        for triple in record.triples:
+            relation = self.label_id(triple.label, record)
+            start, end = triple.mention.span
+            places = np.flatnonzero((encoded.words >= start) & (encoded.words < end))
+            pieces = int(((owners >= start) & (owners < end)).sum())
+            if not pieces:
+                left["without_pieces"] += 1
+            elif len(places) < pieces:
+                left["truncated"] += 1
+            elif len(rows) == self.max_targets:
+                left["beyond_max_targets"] += 1
+            else:
+                rows.append((int(places[0]), int(places[-1]), relation, triple.box))
+        return rows, left
+
+    def label_id(self, label: str, record: Record) -> int:
+        """The index of a relation.
+
+        Raises:
+          RecordError: naming the record, if the relation is not among the labels.
+        """
+        if label not in self.labels:
+            raise RecordError(f"{record.origin or record.id}: triples: {label!r} is not one of {', '.join(self.labels)}")
+        return self.labels.index(label)
+
+    def decode(self, prediction: Mapping[str, np.ndarray], record: Record) -> tuple[Triple, ...]:
+        """The triples that the queries of one example say, best first.
+
+        A query's span is the most probable one of whole words, p_start(first piece of its first word) * p_end(last piece of its last
+        word); its score p(relation) * p_start * p_end. A query says nothing if 'no triple' is its most probable relation, if its score
+        is below the threshold, or if its box, clipped to the picture, has no width or no height (or is not a number). Repetitions are
+        merged.
+
+        Args:
+          prediction: probabilities start, end float [Q, L] and relation [Q, R + 1], the last being 'no triple'; box [Q, 4] xyxy.
+        """
+        words, first, last = _edges(self.encoder.encode(record.words).words)
+        if not len(words):
+            return ()
+        start, end, spans = _best_spans(prediction["start"][:, first], prediction["end"][:, last])
+        relation = prediction["relation"].argmax(axis=-1)
+        scores = spans * prediction["relation"].max(axis=-1)
+        clipped = np.clip(prediction["box"], 0.0, 1.0)
+        solid = (clipped[:, :2] < clipped[:, 2:]).all(axis=-1)
+        said = (relation < len(self.labels)) & (scores >= self.threshold) & solid
+        return merge(
+            [
+                Triple(
+                    mention=Mention(int(words[start[q]]), int(words[end[q]]) + 1, score=float(spans[q])),
+                    label=self.labels[relation[q]],
+                    box=tuple(map(float, clipped[q])),
+                    score=float(scores[q]),
+                )
+                for q in np.flatnonzero(said)
+            ],
+            self.merge_iou,
+        )
+
+    def metrics(self, records: Sequence[Record], predicted: Sequence[Found]) -> dict[str, Any]:
+        """`triple_metrics.metrics` of the records' triples, all of them, and of those found by whatever program.
+
+        Raises:
+          RecordError: naming the record, if a relation on either side is not among the labels.
+        """
+        for record, found in zip(records, predicted, strict=True):
+            for triple in (*record.triples, *found):
+                self.label_id(triple.label, record)
+        gold = [record.triples for record in records]
+        return triple_metrics.metrics(gold, predicted, self.labels, iou=self.iou, queries=self.queries)
+
+    def stratum(self, record: Record) -> str:
+        """The relations that occur in the record, in alphabetical order."""
+        return " + ".join(sorted({triple.label for triple in record.triples})) or self.none
+
+
+def merge(triples: Sequence[Triple], iou: float) -> tuple[Triple, ...]:
+    """The triples, best score first, without repetitions: of those with one span and relation whose boxes overlap by `iou` or more, the
+    best alone stays (set prediction lets several queries say the same)."""
+    kept: list[Triple] = []
+    for triple in sorted(triples, key=lambda triple: -(triple.score or 0.0)):
+        same = [other.box for other in kept if other.mention.span == triple.mention.span and other.label == triple.label]
+        if not same or boxes.pairwise_iou(np.array([triple.box]), np.array(same)).max() < iou - _ROUNDING:
+            kept.append(triple)
+    return tuple(kept)
+
+
+def _edges(owners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The words that have pieces, in order, and for each the tokens of its first and last piece; int [W] each.
+
+    Args:
+      owners: the word of each token, int [n], -1 for specials.
+    """
+    tokens = np.flatnonzero(owners >= 0)
+    words, first = np.unique(owners[tokens], return_index=True)
+    last = np.append(first, len(tokens))[1:] - 1
+    return words, tokens[first], tokens[last]
+
+
+def _best_spans(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each query the i <= j that maximise start[i] * end[j], and that product.
+
+    Args:
+      start, end: probabilities float [Q, W] over words.
+    """
+    last = (np.maximum.accumulate(start, axis=1) * end).argmax(axis=1)  # the best start up to each j, times its end
+    first = np.where(np.arange(start.shape[1]) <= last[:, None], start, -1.0).argmax(axis=1)
+    rows = np.arange(len(start))
+    return first, last, start[rows, first] * end[rows, last]

@@ -1,0 +1,51 @@
+"""HVPNeT's and RSRNeT's released checkpoints: the authors' state dict <-> the variables of the reference flavour."""
+
+from __future__ import annotations
+
+from mmre_jax.systems.rsrnet import RSRNeTConfig
+from mmre_jax.weights.bert import bert_rules
+from mmre_jax.weights.resnest import resnest_rules
+from mmre_jax.weights.resnet import resnet_rules, resnet_unread
+from mmre_jax.weights.rules import Rule, WeightError, as_part, dense_rules
+
+IMAGE = "image_model.resnet."
+
+
+def rsrnet_rules(config: RSRNeTConfig) -> tuple[Rule, ...]:
+    """The table of the released state dict, for the variables of an `RSRNeT(config)` of the reference flavour.
+
+    Raises:
+      WeightError: for a configuration that the authors released no checkpoints of.
+    """
+    if config.vision is None or config.prefix is None or config.prefix.flavour != "reference":
+        raise WeightError("released checkpoints fit the reference flavour with its image encoder alone")
+    vision = resnest_rules if config.vision.split else resnet_rules
+    dense = {
+        "encoder_conv.0": "prefix/project_in",
+        "encoder_conv.2": "prefix/project_out",
+        "gates.{n}": "prefix/gate_{n}",
+    }
+    params = (*as_part(bert_rules("bert."), "text"), *dense_rules(dense), *head_rules(config.task))
+    return (*as_part(params, "params"), *vision(config.vision, prefix=IMAGE, part="vision/"))
+
+
+def unread(config: RSRNeTConfig) -> dict[str, str]:
+    """{pattern: reason} for the tensors of a release that its forward pass never reads."""
+    vision = {} if config.vision is None else resnet_unread(config.vision, len(config.vision.depths), prefix=IMAGE)
+    return {
+        "bert.embeddings.position_ids": "a constant",
+        "bert.pooler.*": "the heads look at the tokens' states, not at the pooled one",
+        **vision,
+    }
+
+
+def head_rules(task: str) -> tuple[Rule, ...]:
+    """The table of the part `head` for 'relation' or 'entities', in the names of HVPNeT, RSRNeT and IFAformer."""
+    if task == "relation":
+        return dense_rules({"classifier": "head/classifier"})
+    return (
+        *dense_rules({"fc": "head/classifier"}),
+        Rule("crf.transitions", "head/transitions"),  # from the first axis to the second in both
+        Rule("crf.start_transitions", "head/start"),
+        Rule("crf.end_transitions", "head/end"),
+    )

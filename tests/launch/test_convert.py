@@ -1,0 +1,64 @@
+"""The command as a person types it: a state dict in, a checkpoint that evaluates, and the state dict out again."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "weights"))
+import releases
+
+ROOT = pathlib.Path(__file__).parents[2]
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ada", "meets", "grace", "in", "paris")
+SIZES = releases.Sizes(words=len(WORDS), positions=16)
+
+
+def run(module, *arguments):
+    command = [sys.executable, "-W", "error", "-m", f"launch.{module}", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ, timeout=300, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A state dict for entities, a tokenizer that fits it, and posts."""
+    save_file(releases.random_release("ifaformer_ner", SIZES), tmp_path / "state.safetensors")
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    (tmp_path / "tokenizer").mkdir()
+    tokenizer.save(str(tmp_path / "tokenizer" / "tokenizer.json"))
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    regions = [{"box": [0.1, 0.1, 0.6, 0.9], "source": source} for source in ("grounded", "detected")]
+    mentions = [{"start": 0, "end": 1, "type": "PER"}, {"start": 4, "end": 5, "type": "LOC"}]
+    line = {"text": "ada meets grace in paris", "image": "a.png", "mentions": mentions, "regions": regions}
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps(line) + "\n" + json.dumps({"text": "grace in paris"}) + "\n")
+    return tmp_path
+
+
+def test_there_and_back(folder):
+    state, target, back = folder / "state.safetensors", folder / "target", folder / "back.safetensors"
+    tokenizer = f"--tokenizer={folder / 'tokenizer'}"
+    result = run("convert", state, target, tokenizer, "--heads=2", "--data=jsonl", f"--root={folder}")
+    assert result.returncode == 0, result.stderr
+    for said in ("recognised as ifaformer_ner", "no labels given: the 13 tags of the released code: PAD O B-MISC", "13 labels: PAD O"):
+        assert said in result.stderr
+
+    result = run("evaluate", f"--checkpoint={target}")
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((target / "evaluation" / "test" / "metrics.json").read_text())
+    assert metrics["test"]["count"] == 2 and metrics["protocol"]["step"] == 0
+
+    assert run("convert", target, back, "--back").returncode == 0
+    before, after = load_file(state), load_file(back)
+    assert before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
+
+    result = run("convert", state, target, tokenizer)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == f"error: {target} exists already and is not an empty directory"

@@ -1,0 +1,243 @@
+"""The released forward passes of HVPNeT, RSRNeT and IFAformer in PyTorch, as functions of a state dict in the authors' names.
+
+A second implementation, written from the description of what the released code computes, operation by operation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchcrf
+
+Batch = dict[str, Any]
+COLOURS = {
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """A state dict and PyTorch's layers over it. Shape letters: B batch, n positions, D width, H heads, d head width."""
+
+    tensors: dict[str, torch.Tensor]
+    heads: int
+    eps: float  # of the text encoder's norms
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self.tensors[name]
+
+    def linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, self[f"{name}.weight"], self[f"{name}.bias"])
+
+    def norm(self, name: str, x: torch.Tensor, eps: float) -> torch.Tensor:
+        return F.layer_norm(x, x.shape[-1:], self[f"{name}.weight"], self[f"{name}.bias"], eps)
+
+    def batch_norm(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        held = [self[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
+        return F.batch_norm(x, *held, training=False, eps=1e-5)
+
+    def conv(self, name: str, x: torch.Tensor, stride: int = 1, padding: int = 0, groups: int = 1) -> torch.Tensor:
+        return F.conv2d(x, self[f"{name}.weight"], self.tensors.get(f"{name}.bias"), stride=stride, padding=padding, groups=groups)
+
+    def split(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, n, D] -> [B, H, n, d], with the transpose."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def raw_view(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, n, D] -> [B, H, n, d], the same memory."""
+        batch, count, width = x.shape
+        return x.contiguous().view(batch, self.heads, count, width // self.heads)
+
+    def projected(self, layer: str, names: tuple[str, ...], x: torch.Tensor) -> list[torch.Tensor]:
+        return [self.split(self.linear(f"{layer}.{name}", x)) for name in names]
+
+    def embed(self, embeddings: str, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        words, places = self[f"{embeddings}.word_embeddings.weight"][ids], self[f"{embeddings}.position_embeddings.weight"][positions]
+        return self.norm(f"{embeddings}.LayerNorm", words + places + self[f"{embeddings}.token_type_embeddings.weight"][0], self.eps)
+
+    def after_attention(self, layer: str, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+        """The rest of a BERT layer: x and the attention's context, [B, n, D] each."""
+        x = self.norm(f"{layer}.attention.output.LayerNorm", self.linear(f"{layer}.attention.output.dense", mixed) + x, self.eps)
+        hidden = self.linear(f"{layer}.output.dense", F.gelu(self.linear(f"{layer}.intermediate.dense", x)))
+        return self.norm(f"{layer}.output.LayerNorm", hidden + x, self.eps)
+
+
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, added: torch.Tensor | float = 0.0) -> torch.Tensor:
+    """[B, H, n, d] each -> the context [B, n, D]."""
+    scores = q @ k.transpose(2, 3) / q.shape[-1] ** 0.5 + added
+    return (torch.softmax(scores, dim=-1) @ v).transpose(1, 2).flatten(2)
+
+
+TEXT = tuple(f"attention.self.{name}" for name in ("query", "key", "value"))
+VISION = tuple(f"self_attn.{name}_proj" for name in "qkv")
+
+
+def pixels_of(batch: Batch, slot: str, colours: str) -> torch.Tensor:
+    """[B, K, 3, S, S], zeros where there is no picture."""
+    mean, std = COLOURS[colours]
+    scaled = (batch["pictures"][slot] / 255.0 - np.array(mean)) / np.array(std)
+    scaled[~batch["present"][slot]] = 0.0
+    return torch.tensor(scaled, dtype=torch.float32).permute(0, 1, 4, 2, 3)
+
+
+def layers_of(state: State, prefix: str) -> int:
+    return len({name.removeprefix(prefix).split(".")[0] for name in state.tensors if name.startswith(prefix)})
+
+
+# ---- Image networks.
+
+
+def stages(state: State, x: torch.Tensor) -> list[torch.Tensor]:
+    """The outputs of layer1 .. layer4 of a ResNet or ResNeSt, [M, C, h, w] each."""
+    p = "image_model.resnet."
+    split = f"{p}conv1.0.weight" in state.tensors
+    if split:
+        x = F.relu(state.batch_norm(f"{p}conv1.1", state.conv(f"{p}conv1.0", x, stride=2, padding=1)))
+        x = F.relu(state.batch_norm(f"{p}conv1.4", state.conv(f"{p}conv1.3", x, padding=1)))
+        x = F.relu(state.batch_norm(f"{p}bn1", state.conv(f"{p}conv1.6", x, padding=1)))
+    else:
+        x = F.relu(state.batch_norm(f"{p}bn1", state.conv(f"{p}conv1", x, stride=2, padding=3)))
+    x, maps = F.max_pool2d(x, 3, 2, padding=1), []
+    for stage in range(1, 5):
+        for n in range(layers_of(state, f"{p}layer{stage}.")):
+            stride = 2 if n == 0 and stage > 1 else 1
+            x = (resnest_block if split else resnet_block)(state, f"{p}layer{stage}.{n}", x, stride)
+        maps.append(x)
+    return maps
+
+
+def resnet_block(state: State, name: str, x: torch.Tensor, stride: int) -> torch.Tensor:
+    y = F.relu(state.batch_norm(f"{name}.bn1", state.conv(f"{name}.conv1", x)))
+    y = F.relu(state.batch_norm(f"{name}.bn2", state.conv(f"{name}.conv2", y, stride=stride, padding=1)))
+    y = state.batch_norm(f"{name}.bn3", state.conv(f"{name}.conv3", y))
+    if f"{name}.downsample.0.weight" in state.tensors:
+        x = state.batch_norm(f"{name}.downsample.1", state.conv(f"{name}.downsample.0", x, stride=stride))
+    return F.relu(x + y)
+
+
+def resnest_block(state: State, name: str, x: torch.Tensor, stride: int) -> torch.Tensor:
+    y = F.relu(state.batch_norm(f"{name}.bn1", state.conv(f"{name}.conv1", x)))
+    y = F.relu(state.batch_norm(f"{name}.conv2.bn0", state.conv(f"{name}.conv2.conv", y, padding=1, groups=2)))
+    first, second = y.chunk(2, dim=1)
+    pooled = F.adaptive_avg_pool2d(first + second, 1)
+    scores = state.conv(f"{name}.conv2.fc2", F.relu(state.batch_norm(f"{name}.conv2.bn1", state.conv(f"{name}.conv2.fc1", pooled))))
+    weights = torch.softmax(scores.unflatten(1, (2, -1)), dim=1)
+    y = weights[:, 0] * first + weights[:, 1] * second
+    if stride == 2:
+        y = F.avg_pool2d(y, 3, 2, padding=1)
+    y = state.batch_norm(f"{name}.bn3", state.conv(f"{name}.conv3", y))
+    if f"{name}.downsample.1.weight" in state.tensors:
+        x = F.avg_pool2d(x, stride, stride, ceil_mode=True, count_include_pad=False)
+        x = state.batch_norm(f"{name}.downsample.2", state.conv(f"{name}.downsample.1", x))
+    return F.relu(x + y)
+
+
+# ---- HVPNeT and RSRNeT.
+
+
+def prefixes(state: State, batch: Batch, rsrnet: bool) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """For each text layer the visual keys and values, [B, H, 16, d] each."""
+    pictures = torch.cat([pixels_of(batch, slot, "imagenet") for slot in ("photo", "grounded")], dim=1)
+    layers = layers_of(state, "bert.encoder.layer.")
+    each: list[list[torch.Tensor]] = [[] for _ in range(layers)]
+    for k in range(pictures.shape[1]):
+        maps = stages(state, pictures[:, k])
+        pooled = torch.cat([F.avg_pool2d(x, x.shape[-1] // 2) for x in maps], dim=1)  # [B, C, 2, 2]
+        blocks = pooled.reshape(len(pooled), 4, -1)
+        pieces = state.linear("encoder_conv.2", torch.tanh(state.linear("encoder_conv.0", blocks))).chunk(4, dim=-1)
+        mean = torch.stack(pieces).sum(dim=0).flatten(1) / 4
+        for n in range(layers):
+            scores = state.linear(f"gates.{n}", mean)
+            gates = torch.softmax(F.selu(scores) if rsrnet and k == 0 else F.leaky_relu(scores), dim=-1)
+            each[n].append(sum(gates[:, i, None, None] * piece for i, piece in enumerate(pieces)))
+    both = [torch.cat(pieces, dim=1).chunk(2, dim=-1) for pieces in each]
+    return [(state.raw_view(keys), state.raw_view(values)) for keys, values in both]
+
+
+def prefixed_text(state: State, batch: Batch, rsrnet: bool) -> torch.Tensor:
+    """The last text states of HVPNeT, or RSRNeT, [B, n, D]."""
+    ids, mask = torch.tensor(batch["text"]["ids"]).long(), torch.tensor(batch["text"]["mask"]).long()
+    visual = prefixes(state, batch, rsrnet)
+    places = torch.arange(ids.shape[1]).expand_as(ids)
+    if rsrnet:
+        token = (ids != 1).long()
+        places = (torch.cumsum(token, dim=1) + 16) * token + 1
+    x = state.embed("bert.embeddings", ids, places)
+    seen = torch.cat([torch.ones(len(ids), 16), mask], dim=1)
+    added = (1.0 - seen)[:, None, None] * (torch.finfo(torch.float32).min if rsrnet else -10000.0)
+    for n, (keys, values) in enumerate(visual):
+        layer = f"bert.encoder.layer.{n}"
+        q, k, v = state.projected(layer, TEXT, x)
+        mixed = attend(q, torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2), added)
+        x = state.after_attention(layer, x, mixed)
+    return x
+
+
+# ---- IFAformer.
+
+
+def patches(state: State, batch: Batch) -> torch.Tensor:
+    """The embedded visual sequence, [B, 61, D]."""
+    v = "model.vision_embeddings"
+    parts = [state[f"{v}.class_embedding"].expand(len(batch["text"]["ids"]), 1, -1)]
+    for slot, table in (("grounded", "aux"), ("detected", "rcnn")):
+        crops = pixels_of(batch, slot, "clip")
+        kernel = state[f"{v}.patch_embedding.weight"]
+        each = [F.conv2d(crops[:, i], kernel, stride=kernel.shape[-1]).flatten(2).transpose(1, 2) for i in range(crops.shape[1])]
+        parts.append(torch.cat(each, dim=1) + state[f"{v}.{table}_position_embedding.weight"])
+    x = state.norm("model.vision_pre_layrnorm", torch.cat(parts, dim=1), 1e-5)
+    assert x.shape[1] == 61
+    return x
+
+
+def exchanged_text(state: State, batch: Batch) -> torch.Tensor:
+    """The last text states of IFAformer, [B, n, D]."""
+    ids, mask = torch.tensor(batch["text"]["ids"]).long(), torch.tensor(batch["text"]["mask"]).float()
+    text = state.embed("model.text_embeddings", ids, torch.arange(ids.shape[1]).expand_as(ids))
+    vision = patches(state, batch)
+    added = torch.cat([torch.ones(len(ids), 61), (1.0 - mask) * -10000.0], dim=1)[:, None, None]
+    of_text = (state.raw_view(text), state.raw_view(text))
+    first = state.raw_view(vision)
+    for n in range(layers_of(state, "model.encoder.text_layer.")):
+        layer = f"model.encoder.vision_layers.{n}"
+        normed = state.norm(f"{layer}.layer_norm1", vision, 1e-5)
+        q, of_vision, v = state.projected(layer, VISION, normed)
+        mixed = attend(q, torch.cat([of_text[0], of_vision], dim=2), torch.cat([of_text[1], v], dim=2))
+        vision = vision + state.linear(f"{layer}.self_attn.out_proj", mixed)
+        hidden = state.linear(f"{layer}.mlp.fc1", state.norm(f"{layer}.layer_norm2", vision, 1e-5))
+        vision = vision + state.linear(f"{layer}.mlp.fc2", hidden * torch.sigmoid(1.702 * hidden))
+
+        layer = f"model.encoder.text_layer.{n}"
+        q, k, v = state.projected(layer, TEXT, text)
+        keys = first if n == 0 else of_vision
+        text = state.after_attention(layer, text, attend(q, torch.cat([keys, k], dim=2), torch.cat([keys, v], dim=2), added))
+        of_text = (k, v)
+    return text
+
+
+# ---- Heads.
+
+
+def states_of(state: State, batch: Batch, kind: str) -> torch.Tensor:
+    if kind.startswith("ifaformer"):
+        return exchanged_text(state, batch)
+    return prefixed_text(state, batch, kind.startswith("rsrnet"))
+
+
+def logits(state: State, states: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """[B, R]."""
+    markers = torch.tensor(batch["text"]["markers"]).long()
+    marked = torch.cat([states[torch.arange(len(states)), markers[:, i]] for i in range(2)], dim=-1)
+    return state.linear("classifier", marked)
+
+
+def chain(state: State) -> torchcrf.CRF:
+    """The CRF module with the release's scores."""
+    module = torchcrf.CRF(len(state["crf.transitions"]), batch_first=True)
+    module.load_state_dict({name.removeprefix("crf."): x.detach() for name, x in state.tensors.items() if name.startswith("crf.")})
+    return module

@@ -1,0 +1,262 @@
+"""QEOT: ablations and their parameters, absent pictures, padding, what can be looked at, and gradients on 1, 2 and 8 devices."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import qeot as configs
+from mmre_jax import systems
+from mmre_jax.weights.pretrained import resolve
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LABELS, QUERIES, TARGETS = ("a", "b", "c"), 4, 3
+
+
+def tiny(kind="resnet", **system):
+    config = configs.get_config("quickstart").copy_and_resolve_references()
+    with config.unlocked():
+        small = {"width": 16, "layers": 1, "heads": 2, "mlp": 32}
+        config.text.update({**small, "positions": 32, "max_tokens": 32})
+        config.vision.update({**small, "kind": kind, "dialect": "vit", "patch": 4})
+        config.vision.update({"side": 16, "depths": (1,), "stem": 8, "groups": 2, "stem_pool": True})  # 4 x 4 cells of either kind
+        config.system.update({"queries": QUERIES, "heads": 2, "mlp": 24, **system})
+    return config
+
+
+def batch_for(system, rng, size=3, length=9):
+    lengths = np.resize([9, 5, 7], size)
+    start = rng.integers(0, 5, (size, TARGETS)).astype(np.int32)
+    targets = {"start": start, "end": np.minimum(start + 1, 4).astype(np.int32)}
+    targets["relation"] = rng.integers(0, len(LABELS), (size, TARGETS)).astype(np.int32)
+    targets["box"] = rng.uniform(0.2, 0.5, (size, TARGETS, 4)).astype(np.float32)
+    targets["valid"] = np.arange(TARGETS) < np.resize([3, 1, 0], size)[:, None]
+    return {
+        "text": {"ids": rng.integers(0, 40, (size, length)).astype(np.int32), "mask": np.arange(length)[None] < lengths[:, None]},
+        "targets": targets,
+        "pictures": {s.name: rng.integers(0, 256, (size, s.count, s.side, s.side, 3)).astype(np.uint8) for s in system.plan},
+        "present": {s.name: np.ones((size, s.count), bool) for s in system.plan},
+        "valid": np.ones(size, bool),
+        "index": np.arange(size, dtype=np.int32),
+    }
+
+
+def make(config, seed=0, size=3):
+    """A system, a batch, and variables at random: their own start hides parts (residual blocks begin as 0) and takes long to compile."""
+    system = systems.build(resolve(config), vocab_size=40, labels=LABELS)
+    rng = np.random.default_rng(seed)
+    batch = batch_for(system, rng, size)
+    shapes = jax.eval_shape(system.init, jax.random.key(seed), batch)
+    return system, batch, jax.tree.map(lambda x: rng.normal(0, 0.3, x.shape).astype(x.dtype), shapes)
+
+
+VARIANTS = {
+    "paper": {"deep_supervision": False},
+    "deep supervision": {},
+    "no encoder": {"encoder_layers": 0},
+    "one query": {"queries": 1},
+    "w/o gated": {"gate": False},
+    "w/o select": {"select": False},
+    "w/o query": {"queries_by": "slots"},
+    "w/o anything": {"queries_by": "slots", "select": False, "encoder_layers": 0},
+    "both": {"memory": "both"},
+    "mlp": {"entity_head": "mlp"},
+    "vit": {"kind": "vit"},
+    "text": {"modalities": "text"},
+}
+
+
+# Operation by operation: what one variant has compiled serves the others, while a program for each takes far longer.
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_parameter_has_a_gradient(name):
+    system, batch, variables = make(tiny(**VARIANTS[name]))
+
+    def loss(params):
+        return system.loss({"params": params}, batch, jax.random.key(0), axis=None, train=True)[0]
+
+    share, grads = jax.value_and_grad(loss)(variables["params"])
+    assert np.isfinite(share)
+    for path, grad in jax.tree_util.tree_leaves_with_path(grads):
+        where = jax.tree_util.keystr(path)
+        assert bool(jnp.isfinite(grad).all()), where
+        if not where.endswith("['key']['bias']"):  # a shift of all keys cancels under the softmax: its gradient is exactly 0
+            assert grad.any(), where
+
+
+def test_ablations_leave_nothing_behind():
+    found = {name: set(make(tiny(**VARIANTS[name]))[2]["params"]) for name in VARIANTS if name != "vit"}
+    whole = {"text", "vision", "project", "gate_text", "gate_image", "encoder", "decoder", "head"}
+    missing = {
+        "no encoder": {"encoder"},
+        "w/o gated": {"gate_text", "gate_image"},
+        "w/o select": {"gate_text", "gate_image"},
+        "w/o query": {"decoder"},
+        "w/o anything": {"gate_text", "gate_image", "encoder", "decoder"},
+        "text": {"vision", "project", "gate_text", "gate_image"},
+    }
+    assert {name: parts - {"slots"} for name, parts in found.items()} == {name: whole - missing.get(name, set()) for name in found}
+    assert [name for name, parts in found.items() if "slots" in parts] == ["w/o query", "w/o anything"]
+
+
+@pytest.mark.parametrize("name", ["paper", "w/o gated", "w/o select", "w/o query", "both", "vit"])
+def test_pixels_of_an_absent_picture_never_change_a_prediction(name):
+    system, batch, variables = make(tiny(**VARIANTS[name]))
+    predict = system.predict
+    present = np.array([[True], [False], [False]])
+    noise = np.where(present[:, :, None, None, None], batch["pictures"]["photo"], 255 - batch["pictures"]["photo"])
+    a = predict(variables, {**batch, "present": {"photo": present}})
+    b = predict(variables, {**batch, "present": {"photo": present}, "pictures": {"photo": noise}})
+    seen = predict(variables, batch)
+    for output in a:
+        np.testing.assert_array_equal(a[output], b[output])
+        assert np.isfinite(a[output]).all()
+        np.testing.assert_allclose(a[output][:1], seen[output][:1], atol=1e-6)
+    assert not np.allclose(a["box"][1:], seen["box"][1:]), "a present picture is looked at"
+
+
+def test_without_any_picture_or_target_loss_and_gradients_are_finite():
+    system, batch, variables = make(tiny())
+    batch["present"] = {"photo": np.zeros((3, 1), bool)}
+
+    def gradient(params, batch):
+        return jax.value_and_grad(lambda p: system.loss({"params": p}, batch, jax.random.key(0), axis=None, train=True)[0])(params)
+
+    for valid in (batch["targets"]["valid"], np.zeros((3, TARGETS), bool)):
+        share, grads = gradient(variables["params"], {**batch, "targets": {**batch["targets"], "valid": valid}})
+        assert np.isfinite(share) and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+
+
+@pytest.mark.parametrize("name", ["paper", "both", "text"])
+def test_padding_and_other_records_change_nothing(name):
+    system, batch, variables = make(tiny(**VARIANTS[name]))
+    whole = system.predict(variables, batch)
+    alone = jax.tree.map(lambda x: x[1:2], batch)
+    alone["text"] = {k: v[:, :5] for k, v in alone["text"].items()}
+    found = system.predict(variables, alone)
+    for output in ("relation", "box", "start", "end"):
+        expected = whole[output][1:2, :, :5] if output in ("start", "end") else whole[output][1:2]
+        np.testing.assert_allclose(found[output], expected, atol=1e-5)
+    assert not whole["start"][1, :, 5:].any() and not whole["end"][1, :, 5:].any()
+
+
+def test_only_deep_supervision_shows_every_layer():
+    for deep, layers in ((True, 2), (False, 1)):
+        system, batch, variables = make(tiny(deep_supervision=deep))
+        outputs = system.net.apply(variables, *system.inputs(batch), train=False)
+        shapes = {"start": (9,), "end": (9,), "relation": (len(LABELS) + 1,), "box": (4,)}
+        assert {name: x.shape for name, x in outputs.items()} == {name: (layers, 3, QUERIES, *last) for name, last in shapes.items()}
+
+
+def test_attention_can_be_looked_at():
+    system, batch, variables = make(tiny())
+    batch["present"]["photo"][2] = False
+    _, seen = system.net.apply(variables, *system.inputs(batch), train=False, mutable=["intermediates"])
+    (image_to_text,) = seen["intermediates"]["select"]["image_to_text"]  # figure 3
+    assert image_to_text.shape == (3, 1, 16, 9)
+    for layer in ("layer_0", "layer_1"):
+        (cross,) = seen["intermediates"]["decoder"][layer]["cross"]["attention"]  # figure 4
+        assert cross.shape == (3, 2, QUERIES, 16)
+        np.testing.assert_allclose(cross[:2].sum(-1), 1, rtol=1e-5)
+        assert not cross[2].any()
+
+
+def test_bf16_computation_keeps_fp32_parameters():
+    config = tiny()
+    with config.unlocked():
+        config.train.dtype = "bfloat16"
+    system, batch, variables = make(config)
+    full, _, _ = make(tiny())
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype("float32")}
+    a, b = system.predict(variables, batch), full.predict(variables, batch)
+    for output in a:
+        assert a[output].dtype == jnp.float32
+        np.testing.assert_allclose(a[output], b[output], atol=0.1)
+
+
+def _change(config, section, **values):
+    with config.unlocked():
+        config[section].update(values)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (tiny(queries_by="boxes"), "system.queries_by is one of decoder, slots"),
+        (tiny(memory="text"), "system.memory is one of image, both"),
+        (tiny(entity_head="linear"), "system.entity_head is one of dot, mlp"),
+        (tiny(matcher="greedy"), "system.matcher is one of scipy, optax"),
+        (tiny(flavour="reference"), "system.flavour is one of paper"),
+        (tiny(queries=0), "at least 1 query"),
+        (tiny(decoder_layers=0), "at least 1 decoder layer"),
+        (_change(tiny(), "task", name="relation"), "set task.name=triples"),
+        (_change(tiny(), "data", objects="detected"), "set data.objects=none"),
+        (_change(tiny(), "vision", resize="cover"), "vision.resize=squash"),
+    ],
+)
+def test_contradictions_are_refused(config, message):
+    with pytest.raises(ValueError, match=message):
+        systems.build(config, vocab_size=40, labels=LABELS)
+
+
+def test_the_papers_sizes_can_be_built():
+    config = configs.get_config("more")
+    system = systems.build(config, vocab_size=30522, labels=tuple(map(str, range(21))))
+    batch = batch_for(system, np.random.default_rng(0), size=1)
+    params = jax.eval_shape(system.init, jax.random.key(0), batch)["params"]
+    assert [(slot.name, slot.count) for slot in system.plan] == [("photo", 1)]
+    assert params["decoder"]["queries"].shape == (5, 768)
+    assert params["head"]["relation"]["kernel"].shape == (768, 22)
+    assert {name: len(params[name]) for name in ("encoder", "decoder")} == {"encoder": 6, "decoder": 7}
+
+
+ON_DEVICES = """
+import json, sys
+import jax, numpy as np
+sys.path[:0] = sys.argv[1:3]
+import test_qeot as tests
+
+system, batch, variables = tests.make(tests.tiny(), size=16)
+# Unevenly spread: the first records have three triples each, the next one each, the last none, two of them padding.
+batch["targets"]["valid"] = np.arange(3)[None] < np.array([3] * 5 + [1] * 2 + [0] * 9)[:, None]
+batch["valid"][14:] = False
+key = jax.random.key(0)
+
+def gradient(params, shard):
+    return jax.value_and_grad(lambda p: system.loss({"params": p}, shard, key, axis="batch", train=True)[0])(params)
+
+found = {}
+for count in (1, 2, 8):
+    shards = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
+    mapped = jax.pmap(gradient, axis_name="batch", in_axes=(None, 0), devices=jax.devices()[:count])
+    share, grads = jax.device_get(mapped(variables["params"], shards))
+    found[count] = (float(share.sum(dtype=np.float64)), jax.tree.map(lambda g: g.sum(0, dtype=np.float64), grads))
+worst = {}
+for count in (2, 8):
+    ones, others = (jax.tree.leaves(found[n][1]) for n in (1, count))
+    norm = np.sqrt(sum((x**2).sum() for x in ones))
+    apart = np.sqrt(sum(((x - y) ** 2).sum() for x, y in zip(ones, others)))
+    worst[count] = [abs(found[count][0] / found[1][0] - 1), float(apart / norm)]
+print(json.dumps({"devices": jax.device_count(), "norm": float(norm), "apart": worst}))
+"""
+
+
+# Eight devices, and programs that compile in half the time.
+FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+
+
+def test_loss_and_gradients_are_the_same_on_any_number_of_devices():
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": FLAGS}
+    command = [sys.executable, "-W", "error", "-c", ON_DEVICES, str(ROOT), str(pathlib.Path(__file__).parent)]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert found["devices"] == 8 and found["norm"] > 0
+    for loss, gradient in found["apart"].values():
+        assert loss <= 1e-5 and gradient <= 1e-5, found

@@ -1,0 +1,231 @@
+"""RSRNeT and HVPNeT: gradients in every configuration, absent pictures, padding, both tasks, and settings that contradict each other."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import rsrnet as configs
+from mmre_jax import systems
+from mmre_jax.weights.pretrained import resolve
+
+QUICKLY = {"xla_backend_optimization_level": 0}  # for programs that run once
+TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+
+
+def tiny(task="relation", objects="detected", layers=2, kind="resnet", norm="group", **system):
+    reference = system.get("flavour") == "reference"
+    config = configs.get_config("reference" if reference else "quickstart").copy_and_resolve_references()
+    with config.unlocked():
+        small = {"width": 16, "layers": layers, "heads": 2, "mlp": 32, "init_std": 0.25, "positions": 48, "max_tokens": 32}
+        config.text.update({**small, "dropout": 0.0, "attention_dropout": 0.0})
+        split = {"stem_kernel": 3, "bottleneck": True} if kind == "resnest" else {}
+        config.vision.update({"kind": kind, "stem": 8, "groups": 2, "norm": norm, "side": 32, "crop_side": 32, "crops": 2, **split})
+        config.system.update({"head_dropout": 0.0, **system})
+        config.task.name = task
+        config.data.objects = objects
+        if reference:
+            config.vision.update({"depths": (1, 1, 1, 1), "side": 64, "crop_side": 64, "norm": "frozen"})
+            config.system.hidden = 12
+    return config
+
+
+def batch_for(system, rng, size=3, length=9):
+    mask = np.arange(length)[None] < np.array([9, 5, 7])[:size, None]
+    return {
+        "text": {
+            "ids": np.where(mask, rng.integers(2, 40, (size, length)), 1).astype(np.int32),
+            "mask": mask,
+            "markers": np.array([[1, 3], [0, 2], [2, 4]], np.int32)[:size],
+        },
+        "label": rng.integers(0, 5, size).astype(np.int32),
+        "tags": np.tile(np.array([0, 1, 2, 0, 3, 4, 0, 1, 3], np.int32), (size, 1)),
+        "scored": mask,
+        "pictures": {s.name: rng.integers(0, 256, (size, s.count, s.side, s.side, 3)).astype(np.uint8) for s in system.plan},
+        "present": {s.name: np.ones((size, s.count), bool) for s in system.plan},
+        "valid": np.ones(size, bool),
+        "index": np.arange(size, dtype=np.int32),
+    }
+
+
+def make(config, seed=0):
+    """A system, a batch and variables of which none is at a start that hides a part (residual blocks begin as 0)."""
+    system = systems.build(resolve(config), vocab_size=40, labels=TAGS)
+    rng = np.random.default_rng(seed)
+    batch = batch_for(system, rng)
+    shapes = jax.eval_shape(system.init, jax.random.key(seed), batch)
+
+    def fill(path, leaf):
+        name, noise = path[-1].key, rng.standard_normal(leaf.shape).astype(np.float32)
+        if name == "kernel":
+            return noise * np.float32((1.5 / np.prod(leaf.shape[:-1])) ** 0.5)
+        return np.abs(noise) + np.float32(0.5) if name in ("scale", "var") else np.float32(0.3) * noise
+
+    return system, batch, jax.tree_util.tree_map_with_path(fill, shapes)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def outputs_of(system, variables, batch):
+    """Relation logits [B, R], or emissions [B, L, K] with zeros at padding, where they mean nothing."""
+    found = system.net.apply(variables, *system.inputs(batch), train=False)
+    return jnp.where(batch["text"]["mask"][..., None], found["emissions"], 0.0) if isinstance(found, dict) else found
+
+
+VARIANTS = {
+    "paper": {},
+    "no crops": {"objects": "none"},
+    "leaky ReLU": {"gate": "leaky_relu"},
+    "plain": {"stages": "plain"},
+    "1t3": {"stages": "1t3", "layers": 3},
+    "text-only": {"modalities": "text"},
+    "entities": {"task": "entities"},
+    "entities, text-only": {"task": "entities", "modalities": "text"},
+    "ResNeSt": {"kind": "resnest"},
+    "frozen norm": {"norm": "frozen"},
+    "trained norm": {"norm": "batch"},
+    "reference": {"flavour": "reference", "objects": "grounded", "kind": "resnest"},
+    "reference, entities": {"flavour": "reference", "objects": "grounded", "kind": "resnet", "task": "entities"},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_trained_parameter_has_a_gradient(name):
+    config = tiny(**VARIANTS[name])
+    system, batch, variables = make(config)
+    frozen = set(config.optim.frozen)
+
+    def loss(v):
+        return system.loss(v, batch, jax.random.key(0), axis=None, train=True)[0]
+
+    gradients = jax.jit(jax.grad(loss), compiler_options=QUICKLY)(variables)
+    for path, grad in jax.tree_util.tree_leaves_with_path(gradients["params"]):
+        where = jax.tree_util.keystr(path)
+        assert bool(jnp.isfinite(grad).all()), where
+        # A shift of all keys cancels under the softmax, where no prefix stands beside them.
+        shift = config.system.modalities == "text" and where.endswith("['key']['bias']")
+        if where.split("'")[1] not in frozen and not shift:
+            assert np.abs(grad).max() > 1e-7, where
+
+
+@pytest.mark.parametrize("name", ["paper", "plain", "1t3", "entities", "ResNeSt"])
+def test_pixels_of_an_absent_picture_never_change_a_prediction(name):
+    system, batch, variables = make(tiny(**VARIANTS[name]))
+    run = functools.partial(outputs_of, system, variables)
+    for absent in ("photo", "detected", "all"):
+        present = {k: np.zeros_like(v) if absent in (k, "all") else v for k, v in batch["present"].items()}
+        noise = {k: np.where(present[k][:, :, None, None, None], v, 255 - v) for k, v in batch["pictures"].items()}
+        a, b = run({**batch, "present": present}), run({**batch, "present": present, "pictures": noise})
+        np.testing.assert_array_equal(a, b)
+        assert np.isfinite(a).all()
+    assert not np.allclose(a, run(batch), atol=1e-3), "a present picture is looked at"
+
+
+@pytest.mark.parametrize("task", ["relation", "entities"])
+def test_without_pictures_it_is_the_text_only_system(task):
+    system, batch, variables = make(tiny(task))
+    text, _, _ = make(tiny(task, modalities="text"))
+    assert text.plan == ()
+    absent = {**batch, "present": {k: np.zeros_like(v) for k, v in batch["present"].items()}}
+    own = {"params": {name: variables["params"][name] for name in ("text", "head")}}
+    np.testing.assert_allclose(outputs_of(system, variables, absent), outputs_of(text, own, batch), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["paper", "entities", "reference"])
+def test_padding_and_other_records_change_nothing(name):
+    system, batch, variables = make(tiny(**VARIANTS[name]))
+    whole = outputs_of(system, variables, batch)[1:2]
+    alone = jax.tree.map(lambda x: x[1:2], batch)
+    alone["text"] = {k: v if k == "markers" else v[:, :5] for k, v in alone["text"].items()}
+    expected = whole[:, :5] if whole.ndim == 3 else whole
+    np.testing.assert_allclose(outputs_of(system, variables, alone), expected, atol=1e-5)
+
+
+def test_reference_attends_to_absent_crops_as_zeros():
+    system, batch, variables = make(tiny(**VARIANTS["reference"]))
+    assert [(s.name, s.count) for s in system.plan] == [("photo", 1), ("grounded", 2)]
+    noise = {k: 255 - v for k, v in batch["pictures"].items()}
+    absent = {**batch, "present": {k: np.zeros_like(v) for k, v in batch["present"].items()}}
+    found = outputs_of(system, variables, absent)
+    np.testing.assert_array_equal(found, outputs_of(system, variables, {**absent, "pictures": noise}))
+    assert not np.allclose(found, outputs_of(system, variables, batch), atol=1e-3)
+    config = tiny(**VARIANTS["reference"])
+    with config.unlocked():
+        config.system.modalities = "text"
+    text, _, _ = make(config)
+    own = {"params": {name: variables["params"][name] for name in ("text", "head")}}
+    assert not np.allclose(found, outputs_of(text, own, batch), atol=1e-3), "zeros have a prefix, too"
+
+
+def test_positions_count_the_prefix_in_the_released_roberta_alone():
+    offsets = {}
+    for kind in ("roberta", "bert"):
+        config = tiny(**VARIANTS["reference"])
+        with config.unlocked():
+            config.text.kind = kind
+        offsets[kind] = make(config)[0].net.config.text.position_offset
+    assert offsets == {"roberta": 4 * 3, "bert": 0}
+    assert make(tiny())[0].net.config.text.position_offset == 0
+
+
+def test_shares_ignore_invalid_records():
+    system, batch, variables = make(tiny())
+    batch["valid"] = np.array([True, False, True])
+    share, metrics, updates = jax.jit(lambda v: system.loss(v, batch, jax.random.key(0), axis=None, train=False))(variables)
+    logits = np.asarray(outputs_of(system, variables, batch), np.float64)
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    np.testing.assert_allclose(share, -np.mean([log_p[i, batch["label"][i]] for i in (0, 2)]), rtol=1e-5)
+    assert metrics["loss"][1] == 2 and not updates
+
+
+def test_a_trained_norm_updates_its_statistics():
+    system, batch, variables = make(tiny(norm="batch"))
+    updates = jax.jit(lambda v: system.loss(v, batch, jax.random.key(0), axis=None, train=True)[2])(variables)
+    assert jax.tree.structure(updates) == jax.tree.structure({"batch_stats": variables["batch_stats"]})
+    before, after = (np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)]) for tree in (variables["batch_stats"], updates))
+    assert (before != after).mean() > 0.9
+
+
+def test_bf16_computation_keeps_fp32_parameters():
+    config = tiny()
+    with config.unlocked():
+        config.train.dtype = "bfloat16"
+    system, batch, variables = make(config)
+    assert {leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(system.init, jax.random.key(0), batch))} == {jnp.dtype("float32")}
+    a, b = (jax.jit(s.predict)(variables, batch)["probabilities"] for s in (system, make(tiny())[0]))
+    assert a.dtype == jnp.float32
+    np.testing.assert_allclose(a, b, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"flavour": "released"}, "system.flavour is one of paper, reference"),
+        ({"modalities": "image"}, "system.modalities is one of both, text"),
+        ({"stages": "all"}, "system.stages is one of gates, 1t3, plain"),
+        ({"gate": "relu"}, "system.gate is one of selu, leaky_relu"),
+        ({"stages": "1t3", "layers": 2}, "1t3 gives 3 stages equal shares"),
+        ({"kind": "vit"}, "vision.kind='vit' has none"),
+        ({"objects": "found"}, "data.objects is none, detected or grounded"),
+        ({"task": "triples"}, "system 'rsrnet' has the tasks relation and entities"),
+        ({"flavour": "reference", "stages": "plain"}, "the reference flavour has gates"),
+        ({"vision.crop_side": 16}, "vision.crop_side=16 is not 32"),
+        ({"flavour": "reference", "optim.frozen": ()}, "name vision in optim.frozen"),
+        ({"flavour": "reference", "vision.depths": (1, 1)}, "over the four stages"),
+    ],
+)
+def test_contradictions_are_refused(change, message):
+    config = tiny(**{name: value for name, value in change.items() if "." not in name})
+    with config.unlocked():
+        config.update_from_flattened_dict({name: value for name, value in change.items() if "." in name})
+    with pytest.raises(ValueError, match=message):
+        make(config)
+
+
+def test_maps_too_small_to_pool_are_refused_by_name():
+    config = tiny(objects="none")
+    with config.unlocked():
+        config.vision.side = 8
+    with pytest.raises(ValueError, match="larger pictures or fewer stages"):
+        make(config)

@@ -1,0 +1,127 @@
+"""A pipeline of parts that are asked what they should be asked, and whose answers are put together as they should be."""
+
+import dataclasses
+import types
+
+import pytest
+
+from mmre_jax.data import views
+from mmre_jax.data.readers import scenes
+from mmre_jax.data.text import TextEncoder, train_tokenizer
+from mmre_jax.extract import Extraction
+from mmre_jax.pipelines import Pipeline, PipelineError
+from mmre_jax.records import Mention, Record, Relation, Triple
+from mmre_jax.tasks.triples import TriplesTask
+
+LABELS = ("None", *scenes.triple_relations())
+LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
+ADA, BOB = Mention(0, 1, "PER"), Mention(2, 3, "PER", 0.5)
+POST = Record("post", ("Ada", "and", "Bob"), image="a.jpg", triples=(Triple(ADA, "ball", LEFT),))
+
+
+class Part:
+    """An extractor that answers a record by a function of it, and remembers what it was shown."""
+
+    def __init__(self, task, labels, answer, crops=()):
+        self.task, self.object_sources, self.answer = task, crops, answer
+        self.job = types.SimpleNamespace(task=types.SimpleNamespace(labels=labels, none=labels[0] if task == "relation" else "None"))
+        self.shown = []
+
+    def extract_records(self, records, progress=""):
+        self.shown += records
+        return [Extraction(record, self.answer(record), ("a note",), self.task) for record in records]
+
+
+def parts(tags, objects, relation):
+    """The three parts, by functions (record) -> mentions, (record) -> [(box, score)], (record id, span, box) -> (label, score)."""
+
+    def boxes(record):
+        return tuple(Triple(Mention(0, 1), views.OBJECT, *each) for each in objects(record))
+
+    def relations(record):
+        answers = [relation(record.id, pair.head.span, record.regions[0].box) for pair in record.relations]
+        return tuple(dataclasses.replace(p, label=x, score=s) for p, (x, s) in zip(record.relations, answers, strict=True))
+
+    return (
+        Part("entities", ("O", "B-PER", "I-PER"), tags),
+        Part("triples", (views.OBJECT,), boxes),
+        Part("relation", LABELS, relations, ("detected",)),
+    )
+
+
+def test_perfect_parts_find_every_triple():
+    records = scenes.read("triples", "test", 60)
+    gold = {record.id: record for record in records}
+    said = {(r.id, t.mention.span, t.box): (t.label, 1.0) for r in records for t in r.triples}
+    perfect = parts(
+        lambda record: gold[record.id].mentions,
+        lambda record: [(box, 1.0) for box in views.boxes_of(gold[record.id])],
+        lambda *pair: said.get(pair, ("None", 1.0)),
+    )
+    task = TriplesTask(TextEncoder(train_tokenizer([], 8, "word")), LABELS[1:], "None", max_targets=4)
+    scores = task.metrics(records, [found.found for found in Pipeline(*perfect).extract_records(records)])
+    assert scores["triple"]["strict"]["f1"] == scores["pair"]["f1"] == scores["relation"]["accuracy"] == 1.0
+
+
+def test_a_triple_is_a_pair_that_is_not_empty_and_its_score_a_product():
+    said = {((0, 1), LEFT): ("ball", 0.5), ((2, 3), LEFT): ("None", 0.9), ((2, 3), RIGHT): ("kite", 0.25), ((0, 1), RIGHT): ("None", 1.0)}
+    made = parts(lambda record: (ADA, BOB), lambda record: [(LEFT, 0.5), (RIGHT, 0.75)], lambda name, *pair: said[pair])
+    [found] = Pipeline(*made).extract_records([POST])
+    assert found.triples == (
+        Triple(Mention(0, 1), "ball", LEFT, 0.25),  # a mention without a score is certain
+        Triple(Mention(2, 3, score=0.5), "kite", RIGHT, 0.5 * 0.75 * 0.25),
+    )
+    assert found.task == "triples" and found.notes == ("a note",)
+    assert found.to_json()["triples"][0]["entity"] == {"text": "Ada", "span": [0, 1]}
+
+
+def test_each_part_is_shown_its_own_and_no_annotation():
+    made = parts(lambda record: (ADA, BOB), lambda record: [(LEFT, 0.5), (RIGHT, 0.75)], lambda *pair: ("None", 1.0))
+    [found] = Pipeline(*made).extract_records([POST])
+    assert found.triples == ()
+    detector, classifier = made[1:]
+    assert detector.shown == [Record("post", (views.OBJECT,), image="a.jpg")]
+    assert [record.regions[0].box for record in classifier.shown] == [LEFT, RIGHT]
+    assert all(record.relations == (Relation(ADA, ADA), Relation(BOB, BOB)) and not record.triples for record in classifier.shown)
+
+
+def test_boxes_of_one_object_make_one_triple():
+    close = (0.0, 0.0, 0.5, 0.95)  # IoU 0.95
+    made = parts(lambda record: (ADA,), lambda record: [(close, 0.5), (LEFT, 0.75)], lambda *pair: ("ball", 1.0))
+    [found] = Pipeline(*made).extract_records([POST])
+    assert [triple.box for triple in found.triples] == [LEFT]
+    [found] = Pipeline(*made, merge_iou=0.96).extract_records([POST])
+    assert [triple.box for triple in found.triples] == [LEFT, close]
+
+
+@pytest.mark.parametrize(("tags", "objects"), [((), [(LEFT, 1.0)]), ((ADA,), []), ((), [])])
+def test_nothing_is_asked_where_there_is_no_pair(tags, objects):
+    made = parts(lambda record: tags, lambda record: objects, lambda *pair: ("ball", 1.0))
+    assert [found.triples for found in Pipeline(*made).extract_records([POST, POST])] == [(), ()]
+    assert not made[2].shown
+    assert Pipeline(*made).extract_records([]) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "part", "message"),
+    [
+        (0, Part("relation", LABELS, None), "tagger: trained for task 'relation', not 'entities' .data.view='mentions'."),
+        (1, Part("entities", ("O",), None), "detector: trained for task 'entities', not 'triples'"),
+        (2, Part("triples", ("object",), None), "classifier: trained for task 'triples', not 'relation'"),
+        (1, Part("triples", ("ball", "kite"), None), "detector: tells ball, kite apart, not 'object' from nothing"),
+        (2, Part("relation", LABELS, None), "classifier: looks at no object crops, not at detected ones"),
+        (2, Part("relation", LABELS, None, ("grounded", "detected")), "looks at grounded and detected object crops"),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(place, part, message):
+    made = list(parts(None, None, None))
+    made[place] = part
+    with pytest.raises(PipelineError, match=message):
+        Pipeline(*made)
+
+
+def test_relations_that_are_not_the_data_sets_are_named():
+    pipeline = Pipeline(*parts(None, None, None))
+    pipeline.check_labels(sorted(LABELS[1:]))
+    with pytest.raises(PipelineError, match="only it or only the data set has: kite, owns"):
+        pipeline.check_labels(["owns", *(label for label in LABELS[1:] if label != "kite")])
