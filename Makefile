@@ -10,12 +10,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test test-slow lint clean
+.PHONY: help quickstart test test-slow parity lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make quickstart   train, evaluate and extract on the embedded data set (a few minutes on 2 cores)"
 	@echo "make test         run the tests (make test-slow: those left out, marked slow)"
+	@echo "make parity       compare converted releases of the full size with their second implementations (minutes, 7 GB of memory)"
 	@echo "make lint         run ruff"
 	@echo "make clean        remove the virtual environment, caches and $(QUICKSTART)"
 
@@ -29,6 +30,9 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m slow
+
+parity: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 0 -m slow tests/systems/test_released_parity.py tests/systems/test_hvformer_reference.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

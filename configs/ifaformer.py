@@ -41,7 +41,8 @@ def get_config(variant: str = "mnre") -> ConfigDict:
         _quickstart(config)
         common.scenes_task(config, "entities" if variant.endswith("entities") else "relation")
     elif variant == "reference":
-        config.data.update({"name": "mnre", "objects": "grounded"})
+        # One padded length, the released code's: its vision stream attends to padding, and its first layer reshapes by the length.
+        config.data.update({"name": "mnre", "objects": "grounded", "buckets": (80,)})
         config.system.update({"flavour": "reference", "constrain": False})
         config.vision.resize = "cover"  # CLIP's own preprocessing
     else:

@@ -36,8 +36,8 @@ def get_config(variant: str = "detector") -> ConfigDict:
 
 
 def components(config: ConfigDict) -> dict[str, ConfigDict]:
-    """{part: its locked configuration}, for the triples that a configuration of QEOT finds: on its data, with its encoders and its way of
-    training."""
+    """{part: its locked configuration}, for the triples that a configuration of QEOT finds: on its data, with its encoders, optimiser and
+    length of training."""
     return {"tagger": _tagger(config), "detector": _detector(config), "classifier": _classifier(config)}
 
 
@@ -66,6 +66,7 @@ def _classifier(config: ConfigDict) -> ConfigDict:
         "task": {"name": "relation"},
         "data": {"view": "pairs", "objects": "detected"},
         "vision": {"crops": 1, "crop_side": config.vision.side},
+        "train": {"epochs": max(1, config.train.epochs // 4)},  # a record is several pairs, each of which is a step's example
     }
     return _changed(config, rsrnet.get_config("hvpnet_mnre").system, changes)
 

@@ -66,7 +66,7 @@ def task() -> ConfigDict:
             "name": "triples",
             "max_targets": 24,  # gold triples a record can train with
             "threshold": 0.0,  # lowest score of a predicted triple
-            "merge_iou": 0.9,  # from this overlap on, predictions of one span and relation are one triple
+            "merge_iou": 0.7,  # from this overlap on, predictions of one span and relation are one triple (1.0: only where all is equal)
             "iou": 0.5,  # above this overlap a box is found
         }
     )

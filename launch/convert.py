@@ -5,12 +5,13 @@
     python -m launch.convert runs/released back.safetensors --back
 
 The first takes a state dict of HVPNeT, RSRNeT, IFAformer or HVFormer (safetensors, or .pth, .pt, .bin with PyTorch installed) under the
-authors' names and writes a checkpoint in the reference flavour, for `mmre_jax.load`, launch.evaluate, launch.extract and train.init_from.
+authors' names and writes a checkpoint in the reference flavour, for `mmre_jax.load`, launch.evaluate and launch.extract.
 Every tensor is read, or is named in TARGET/released.json with the reason why the released code never reads it, and kept beside it: the
 last command writes them all, bit for bit. Sizes are read from the tensors; what does not fit is an error that lists it.
 
 --tokenizer is a directory of transformers: bert-base-uncased; for RSRNeT roberta-base (relations) or xlm-roberta-base (entities).
---labels is a JSON object {label: id}, a JSON list, or a text file of one label a line. For entities it may be left out if there are 13 tags.
+--labels is a JSON object {label: id} or list (*.json), or a text file of one label a line. For entities it may be left out if there are
+13 tags, which are then the released code's.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from tqdm import tqdm
 import mmre_jax
 from launch import console
 from mmre_jax.analysis import plots, triple_plots
+from mmre_jax.analysis.query_maps import query_maps
 from mmre_jax.analysis.seen import what_was_seen
 from mmre_jax.data.readers import jsonl, scenes
 from mmre_jax.extract import Extraction, all_pairs
@@ -36,6 +37,7 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best
 _INPUT = flags.DEFINE_string("input", None, "JSON lines of posts.")
 _SCENES = flags.DEFINE_integer("scenes", 0, "Instead of --input: that many test records of the embedded data set.", lower_bound=0)
 _OUT = flags.DEFINE_string("out", None, "Folder for extracted.jsonl and the pictures.")
+_ATTENTION = flags.DEFINE_bool("attention", False, "QEOT: also draw what picture and queries attend to.")
 _PICTURES = flags.DEFINE_integer("pictures", 20, "Draw at most so many records.", lower_bound=0)
 
 
@@ -63,7 +65,7 @@ def main(argv: list[str]) -> None:
         print(line)
     kind = {"relation": "relations", "entities": "mentions", "triples": "triples"}[extractor.task]
     logger.info("%d records, %d %s: %s", len(records), sum(len(e.found) for e in extractions), kind, out / "extracted.jsonl")
-    for path in drawn:
+    for path in itertools.chain.from_iterable(drawn):
         logger.info("picture: %s", path)
 
 
@@ -108,9 +110,16 @@ def _scene(extractor: mmre_jax.Extractor) -> str:
     return data.scene if data.name == "scenes" else {"relation": "relations"}.get(extractor.task, extractor.task)
 
 
-def _draw(extractor: mmre_jax.Extractor, record: Record, extraction: Extraction, path: pathlib.Path) -> pathlib.Path:
-    plots.save(figure_of(extractor, record, extraction), path)
-    return path
+def _draw(extractor: mmre_jax.Extractor, record: Record, extraction: Extraction, path: pathlib.Path) -> list[pathlib.Path]:
+    figures = {path: figure_of(extractor, record, extraction)}
+    if _ATTENTION.value:
+        variables = extractor.predictor.devices.first(extractor.variables)
+        maps = query_maps(extractor.job, variables, record)
+        drawn = maps.figures(record, extractor.job.config.task.iou)
+        figures |= {path.with_stem(f"{path.stem}_{name}"): figure for name, figure in drawn.items()}
+    for place, figure in figures.items():
+        plots.save(figure, place)
+    return list(figures)
 
 
 def figure_of(extractor: mmre_jax.Extractor, record: Record, extraction: Extraction) -> Figure:

@@ -160,14 +160,13 @@ def convert(
     if job.config.text.max_tokens > longest:
         raise WeightError(f"{release.source}: its position table ends behind {longest} tokens, max_tokens is {job.config.text.max_tokens}")
     variables = released.read(release.kind, release.tensors, shapes(job), job.system, source=release.source)
-    reasons = released.unread(release.kind, release.tensors, job.system)
+    reasons = dict(sorted(released.unread(release.kind, release.tensors, job.system).items()))
     kept = {name: np.ascontiguousarray(release.tensors[name]).reshape(release.tensors[name].shape) for name in reasons}
     _check_way_back(release, released.write(release.kind, variables, kept, job.system))
     about = {"kind": release.kind, "source": pathlib.Path(release.source).name, "prefix": release.prefix, "unread": reasons}
     with _whole(target) as folder:
         folder.mkdir(parents=True)
-        # No optimiser: training goes on from here as a new run, by train.init_from.
-        state = state_lib.create(variables, job.config.optim.frozen, optax.identity())
+        state = state_lib.create(variables, job.config.optim.frozen, optax.identity())  # without an optimiser: no run is to go on from it
         with Checkpoints(folder / FOLDER) as checkpoints:
             checkpoints.save(0, state, job.meta())
         safetensors.numpy.save_file(kept, folder / UNREAD)

@@ -162,6 +162,7 @@ def test_a_prefix_of_the_layers_own_keys_equals_a_longer_context() -> None:
     attend, variables, x = module()
     extra = random((B, 2, 8), 5)
     prefix = attend.apply(variables, extra, method="keys_values")
+    np.testing.assert_array_equal(attend.apply(variables, extra, method="keys"), prefix[0])
     own, before = jnp.ones((B, LK), bool).at[0, 2:].set(False), jnp.ones((B, 2), bool).at[1, 0].set(False)
     context = jnp.concatenate([extra, x], axis=1)
     for own_mask, prefix_mask in [(own, before), (own, None), (None, before), (None, None)]:

@@ -5,6 +5,8 @@ import types
 
 import pytest
 
+from configs import pipeline, qeot
+from mmre_jax import systems
 from mmre_jax.data import views
 from mmre_jax.data.readers import scenes
 from mmre_jax.data.text import TextEncoder, train_tokenizer
@@ -12,6 +14,7 @@ from mmre_jax.extract import Extraction
 from mmre_jax.pipelines import Pipeline, PipelineError
 from mmre_jax.records import Mention, Record, Relation, Triple
 from mmre_jax.tasks.triples import TriplesTask
+from mmre_jax.weights import pretrained
 
 LABELS = ("None", *scenes.triple_relations())
 LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
@@ -125,3 +128,24 @@ def test_relations_that_are_not_the_data_sets_are_named():
     pipeline.check_labels(sorted(LABELS[1:]))
     with pytest.raises(PipelineError, match="only it or only the data set has: kite, owns"):
         pipeline.check_labels(["owns", *(label for label in LABELS[1:] if label != "kite")])
+
+
+@pytest.mark.parametrize("variant", ["quickstart", "more"])
+def test_the_parts_of_a_configuration_are_systems_of_its_encoders_and_data(variant):
+    config = qeot.get_config(variant).unlock()
+    config.data.root = "where it is"
+    config.vision.depths = (3, 4, 23, 3)[: len(config.vision.depths)]  # Pipeline-R101
+    parts = {part: pretrained.resolve(found) for part, found in pipeline.components(config.lock()).items()}
+    assert {part: (found.task.name, found.data.view) for part, found in parts.items()} == {
+        "tagger": ("entities", "mentions"),
+        "detector": ("triples", "regions"),
+        "classifier": ("relation", "pairs"),
+    }
+    names = {"tagger": ("O", "B-ENTITY", "I-ENTITY"), "detector": ("object",), "classifier": LABELS}
+    built = {part: systems.build(found, vocab_size=50, labels=names[part]) for part, found in parts.items()}
+    seen = {part: [(slot.source, slot.count, slot.side) for slot in system.plan] for part, system in built.items()}
+    photo = ("photo", 1, config.vision.side)
+    assert seen == {"tagger": [], "detector": [photo], "classifier": [photo, ("detected", 1, config.vision.side)]}
+    assert all(built[part].net.config.vision.depths == config.vision.depths for part in ("detector", "classifier"))
+    assert all(found.data.root == "where it is" and found.optim == config.optim for found in parts.values())
+    assert all(parts[part].text.to_dict() == config.text.to_dict() for part in ("tagger", "classifier"))

@@ -220,11 +220,16 @@ def as_part(rules: tuple[Rule, ...], part: str, names: Mapping[str, str] | None 
     Args:
       part: where it is here, such as 'text'.
       names: {start of a name in the table: start of it in the system's checkpoint}, one for each rule; None for the same names.
+
+    Raises:
+      ValueError: for a rule that none or several of the names fit.
     """
-    parts = []
+    names, parts = names or {"": ""}, []
     for rule in rules:
-        old = next(start for start in names if rule.source.startswith(start)) if names else ""
-        source = (names[old] if names else "") + rule.source.removeprefix(old)
+        starts = [start for start in names if rule.source.startswith(start)]
+        if len(starts) != 1:
+            raise ValueError(f"{rule} starts with {starts or 'none'} of {list(names)}, expected one of them")
+        source = names[starts[0]] + rule.source.removeprefix(starts[0])
         parts.append(Rule(source, f"{part}/{rule.target}", "same" if rule.transform == "rows" else rule.transform))
     return tuple(parts)
 

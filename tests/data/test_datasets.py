@@ -246,7 +246,7 @@ def test_pairs_have_the_relations_of_the_data_set_and_an_empty_one_beside_them(p
     ("changes", "message"),
     [
         ({"scene": "triples", "view": "words"}, "data.view is '' or one of mentions, regions, pairs, found 'words'"),
-        ({"view": "pairs"}, "data.view='pairs' shows triples, for which data.name='scenes' .* is not annotated; it is annotated for relation"),
+        ({"view": "pairs"}, "'pairs' shows triples, for which data.name='scenes' .* is not annotated; it is annotated for relation"),
         ({"name": "prepared", "view": "pairs"}, "cuts crops that a prepared data set does not hold"),
     ],
 )

@@ -330,6 +330,13 @@ class Interleaved(nn.Module):
         return (*states, layer)
 
 
+def test_keys_alone_are_those_of_keys_and_values() -> None:
+    config, variables, present = crops_of("clip")
+    vision = ViT(config).bind(variables)
+    state = vision.embed(pixels(config, 0, 3), patch_mask(config, present), train=False)
+    np.testing.assert_array_equal(vision.keys(1, state), vision.keys_values(1, state)[0])
+
+
 def test_layer_by_layer_is_the_same_encoder_with_the_same_parameters() -> None:
     config, variables, present = crops_of("clip")
     mask, one = patch_mask(config, present), pixels(config, 0, 3)

@@ -6,6 +6,8 @@ import pathlib
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import pytest
 
 from mmre_jax import pipelines
@@ -13,21 +15,23 @@ from mmre_jax.data.readers import scenes
 
 ROOT = pathlib.Path(__file__).parents[2]
 STRICT = ["-W", "error", "-W", "ignore:the load_module() method:DeprecationWarning"]  # how ml_collections reads a configuration's file
+PARTS = {"tagger": "entities", "detector": "triples", "classifier": "relation"}
 SMALL = {
-    "data.counts": "64,8,8",
+    "data": {"counts": "48,8,8"},
     "text": {"width": 16, "layers": 1, "heads": 2, "mlp": 32},
     "vision": {"side": 16, "depths": "(1,)", "stem": 8, "groups": 2},
     "system": {"heads": 2, "mlp": 32, "encoder_layers": 1, "decoder_layers": 1},
-    "train": {"epochs": 4, "batch": 16, "eval_batch": 16, "compilation_cache": ""},
+    "train": {"epochs": 3, "batch": 16, "eval_batch": 16, "log_every": 1, "compilation_cache": ""},
 }
 
 
-def run(*arguments, variant="qeot.py:quickstart"):
-    values = {f"{section}.{name}": value for section, found in SMALL.items() if isinstance(found, dict) for name, value in found.items()}
-    values["data.counts"] = SMALL["data.counts"]
-    small = [f"--config.{name}={value}" for name, value in values.items()] if variant.startswith("qeot") else []
-    command = [sys.executable, *STRICT, "-m", "launch.pipeline", f"--config=configs/{variant}", *small, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ, timeout=300, check=False)
+def run(*arguments):
+    """With one device and the compiled programs of the suite: starting and compiling take all the time."""
+    cache = {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
+    small = [f"--config.{section}.{name}={value}" for section, found in SMALL.items() for name, value in found.items()]
+    command = [sys.executable, *STRICT, "-m", "launch.pipeline", "--config=configs/qeot.py:quickstart", *small, *map(str, arguments)]
+    environment = {**os.environ, **cache, "XLA_FLAGS": ""}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=600, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +43,10 @@ def trained(tmp_path_factory):
 
 
 def test_each_part_is_a_run_whose_loss_falls(trained):
-    for part, task in (("tagger", "entities"), ("detector", "triples"), ("classifier", "relation")):
+    for part, task in PARTS.items():
         rows = [json.loads(line) for line in (trained[0] / part / "metrics.jsonl").read_text().splitlines()]
         losses = [row["train"]["loss"] for row in rows if "train" in row]
-        assert losses[-1] < losses[0], part
+        assert np.mean(losses[-3:]) < np.mean(losses[:3]), part
         assert json.loads((trained[0] / part / "metrics.json").read_text())["protocol"]["task"] == task
 
 
@@ -51,12 +55,13 @@ def test_the_scores_are_those_of_triples(trained):
     assert found["test"]["count"] == 8 and found["test"]["gold"] == sum(len(r.triples) for r in scenes.read("triples", "test", 8))
     assert {"strict", "paper"} == found["test"]["triple"].keys() and "beyond_queries" not in found["test"]
     assert found["headline"].keys() >= {"triple.strict.f1", "pair.f1", "relation.accuracy", "entity.accuracy"}
-    assert found["protocol"]["pipeline"]["tagger"] == {"run": str(trained[0] / "tagger"), "step": 16}
+    about = found["protocol"]["pipeline"]
+    assert {part: row["run"] for part, row in about.items()} == {part: str(trained[0] / part) for part in PARTS}
     assert "triple.strict.f1" in trained[1].stdout
 
 
 def test_the_parts_make_a_pipeline_whose_triples_are_what_was_written(trained):
-    pipeline = pipelines.load(*(trained[0] / part for part in ("tagger", "detector", "classifier")))
+    pipeline = pipelines.load(*(trained[0] / part for part in PARTS))
     assert set(pipeline.labels) == set(scenes.triple_relations())
     records = scenes.read("triples", "test", 8)
     found = pipeline.extract_records(records)
@@ -74,8 +79,3 @@ def test_parts_of_other_runs_are_taken_as_they_are(trained, tmp_path):
     result = run(f"--workdir={tmp_path}", *runs, f"--detector={workdir / 'tagger'}")
     assert result.returncode == 2 and "error: detector: trained for task 'entities', not 'triples'" in result.stderr
     assert not list(tmp_path.iterdir())
-
-
-def test_another_task_is_refused(tmp_path):
-    result = run(f"--workdir={tmp_path}", variant="rsrnet.py:quickstart")
-    assert result.returncode != 0 and "a pipeline finds triples: --config is a configuration of QEOT" in result.stderr

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from configs import hvformer as configs
 from mmre_jax import systems
 from mmre_jax.systems.system import ModuleSystem
+from mmre_jax.weights import released
 from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.hvformer import read_released, unread, write_released
 from mmre_jax.weights.pretrained import resolve
@@ -97,7 +98,7 @@ def released_shapes(s: Sizes) -> dict[str, tuple[int, ...]]:
 def random_release(s: Sizes) -> dict[str, np.ndarray]:
     random, tensors = np.random.default_rng(0), {}
     for name, shape in released_shapes(s).items():
-        scale = 0.3 if len(shape) > 1 else 0.2
+        scale = min(0.3, 1.5 / shape[-1] ** 0.5) if len(shape) > 1 else 0.2
         tensors[name] = random.normal(size=shape).astype(np.float32) * np.float32(scale)
         if re.search(r"norm\d?\.weight$", name.lower()):
             tensors[name] += 1
@@ -270,6 +271,29 @@ def test_dtypes_and_values_survive_the_round_trip_exactly() -> None:
     assert not any(f"{CROSS}.{n}.self_attn.text_q_proj.weight" in left for n in SMALL.levels)
     again = read_released({**release, **written}, shapes, system.net.config)
     jax.tree.map(np.testing.assert_array_equal, again, params)
+
+
+@pytest.mark.parametrize("s", [SMALL, pytest.param(FULL, marks=pytest.mark.slow)], ids=["small", "full"])
+def test_a_release_converts_by_its_tensors_alone(s: Sizes) -> None:
+    release, batch, kind = random_release(s), batch_for(s), "hvformer_re"
+    assert released.recognise(release) == kind
+    config = configs.get_config("reference").copy_and_resolve_references()
+    with config.unlocked():
+        config.update_from_flattened_dict(released.sizes(kind, release, heads=s.heads))
+    assert (released.vocab_rows(kind, release), released.classes(kind, release)) == (s.words, s.relations)
+    system = systems.build(resolve(config), vocab_size=s.words, labels=tuple(map(str, range(s.relations))))
+    assert isinstance(system, ModuleSystem) and system.net.config == make(s)[0].net.config
+    variables = released.read(kind, release, jax.eval_shape(system.init, jax.random.key(0), batch), system)
+    with torch.no_grad():
+        expected = Released({name: torch.tensor(x) for name, x in release.items()}, s)(batch)
+    assert expected.std(dim=0).max() > 0.1, "the two records must differ"
+    np.testing.assert_allclose(jax.jit(system.predict)(variables, batch)["logits"], expected.numpy(), atol=1e-4, rtol=0)
+
+    kept = {name: release[name] for name in released.unread(kind, release, system)}
+    written = released.write(kind, variables, kept, system)
+    assert written.keys() == release.keys()
+    for name, tensor in written.items():
+        np.testing.assert_array_equal(tensor, release[name], err_msg=name)
 
 
 def without(name: str) -> Callable[[dict[str, np.ndarray]], None]:

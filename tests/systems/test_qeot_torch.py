@@ -22,10 +22,8 @@ LENGTHS, PRESENT, COUNTS = np.array([6, 4, 5, 6]), np.array([True, True, False, 
 VALID = np.array([True, True, True, False])
 VARIANTS = {
     "paper": {},
-    "mlp, both, last layer": {"entity_head": "mlp", "memory": "both", "deep_supervision": False},
-    "w/o gated": {"gate": False},
-    "w/o select": {"select": False},
-    "w/o query": {"queries_by": "slots"},
+    "mlp, both, w/o gated, last layer": {"entity_head": "mlp", "memory": "both", "gate": False, "deep_supervision": False},
+    "w/o query, w/o select": {"queries_by": "slots", "select": False},
 }
 
 
@@ -164,7 +162,7 @@ def best(outputs, gold, b):
 
 def joint_loss(layers, gold):
     """Eq. 9, and the matching, [N, B, T]."""
-    total, matching = torch.zeros(()), np.full((len(layers), B, T), -1)
+    total, matching = torch.zeros(()), np.full((len(layers), B, T), -1, np.int32)
     triples = sum(COUNTS[VALID])
     for n, outputs in enumerate(layers):
         labels = torch.full((B, Q), R)
@@ -182,9 +180,16 @@ def joint_loss(layers, gold):
 def test_joint_loss_and_gradients_are_pytorchs(name):
     config, system, batch, params = made(VARIANTS[name])
     inputs = system.inputs(batch)
-    outputs, seen = system.net.apply({"params": params}, *inputs, train=False, mutable=["intermediates"])
-    text, image = (torch.tensor(np.asarray(seen["intermediates"][part]["hidden"][-1])) for part in ("text", "vision"))
-    theirs = jax.tree.map(lambda x: torch.tensor(x, requires_grad=True), {k: v for k, v in params.items() if k not in ("text", "vision")})
+    encoders = {part: params[part] for part in ("text", "vision")}
+    own = {part: tree for part, tree in params.items() if part not in encoders}
+
+    @jax.jit
+    def run(own):
+        return system.net.apply({"params": {**own, **encoders}}, *inputs, train=False, mutable=["intermediates"])
+
+    outputs, seen = run(own)
+    text, image = (torch.tensor(np.asarray(seen["intermediates"][part]["hidden"][-1])) for part in encoders)
+    theirs = jax.tree.map(lambda x: torch.tensor(x, requires_grad=True), own)
 
     words = torch.tensor(batch["text"]["mask"])
     cells = torch.tensor(PRESENT)[:, None].expand(B, CELLS)
@@ -194,10 +199,10 @@ def test_joint_loss_and_gradients_are_pytorchs(name):
     loss, matching = joint_loss(layers, jax.tree.map(torch.tensor, batch["targets"]))
     np.testing.assert_array_equal(system.objective.assign(outputs, batch), matching)
 
-    def share(params):
-        return system.objective.matched_loss(system.net.apply({"params": params}, *inputs, train=False), batch, matching, None)[0]
+    def share(own):
+        return system.objective.matched_loss(run(own)[0], batch, matching, None)[0]
 
-    ours, grads = jax.value_and_grad(share)(params)
+    ours, grads = jax.jit(jax.value_and_grad(share))(own)
     np.testing.assert_allclose(ours, loss.detach(), rtol=1e-4)
     np.testing.assert_allclose(system.objective.loss(outputs, batch, None)[0], loss.detach(), rtol=1e-4)
     loss.backward()

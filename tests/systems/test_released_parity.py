@@ -17,6 +17,8 @@ from releases import KINDS, SMALL, Sizes, batch_for, empty_variables, full, rand
 from mmre_jax.weights import released
 
 TOLERANCE = 1e-4
+STATISTICS = ("running_mean", "running_var")
+QUICKLY = {"xla_backend_optimization_level": 0}  # for programs that run once
 
 
 def check(kind: str, s: Sizes) -> None:
@@ -32,16 +34,24 @@ def check(kind: str, s: Sizes) -> None:
     for name, tensor in back.items():
         assert tensor.dtype == tensors[name].dtype
         np.testing.assert_array_equal(tensor, tensors[name], err_msg=name)
-    outputs, predicted = jax.jit(lambda v, b: (system.net.apply(v, *system.inputs(b), train=False), system.predict(v, b)))(variables, batch)
-    state = released_torch.State({name: torch.tensor(x) for name, x in tensors.items()}, s.heads, 1e-5 if "rsrnet" in kind else 1e-12)
+    outputs = jax.jit(lambda v, b: system.net.apply(v, *system.inputs(b), train=False), compiler_options=QUICKLY)(variables, batch)
+    state = state_of(kind, tensors, s)
     with torch.no_grad():
         states = released_torch.states_of(state, batch, kind)
         if kind.endswith("_re"):
             check_relations(released_torch.logits(state, states, batch), outputs)
         else:
-            check_entities(state, states, outputs, predicted, batch)
+            check_entities(state, states, outputs, system.objective.predict(outputs, batch), batch)
             share, _ = system.objective.loss(outputs, batch, None)
             np.testing.assert_allclose(share, loss(state, states, batch), rtol=1e-5)
+
+
+def state_of(kind: str, tensors: dict[str, np.ndarray], s: Sizes, train: bool = False) -> released_torch.State:
+    held = {
+        name: torch.tensor(x, requires_grad=train and x.dtype == np.float32 and not name.endswith(STATISTICS))
+        for name, x in tensors.items()
+    }
+    return released_torch.State(held, s.heads, 1e-5 if kind.startswith("rsrnet") else 1e-12)
 
 
 def check_relations(expected: torch.Tensor, outputs: jax.Array) -> None:
@@ -68,6 +78,18 @@ def loss(state: Any, states: torch.Tensor, batch: Any) -> float:
 @pytest.mark.parametrize("kind", KINDS)
 def test_outputs_are_the_releases(kind: str) -> None:
     check(kind, SMALL)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unread_tensors_are_those_that_the_release_gives_no_gradient(kind: str) -> None:
+    tensors = random_release(kind, SMALL)
+    system = system_for(kind, tensors, SMALL)
+    state = state_of(kind, {name: x for name, x in tensors.items() if not name.startswith("crf.")}, SMALL, train=True)
+    states = released_torch.states_of(state, batch_for(kind, system, SMALL), kind)
+    outputs = released_torch.logits(state, states, batch_for(kind, system, SMALL)) if kind.endswith("_re") else state.linear("fc", states)
+    outputs.sin().sum().backward()
+    untouched = {name for name, x in state.tensors.items() if x.grad is None and not name.endswith(STATISTICS)}
+    assert untouched == set(released.unread(kind, tensors, system))
 
 
 @pytest.mark.slow

@@ -21,13 +21,13 @@ def tiny(task="relation", objects="detected", layers=2, kind="resnet", norm="gro
     with config.unlocked():
         small = {"width": 16, "layers": layers, "heads": 2, "mlp": 32, "init_std": 0.25, "positions": 48, "max_tokens": 32}
         config.text.update({**small, "dropout": 0.0, "attention_dropout": 0.0})
-        split = {"stem_kernel": 3, "bottleneck": True} if kind == "resnest" else {}
-        config.vision.update({"kind": kind, "stem": 8, "groups": 2, "norm": norm, "side": 32, "crop_side": 32, "crops": 2, **split})
+        blocks = {"depths": (1, 1), "stem": 8, "stem_kernel": 3, "stem_stride": 2, "stem_pool": False, "bottleneck": kind == "resnest"}
+        config.vision.update({"kind": kind, **blocks, "norm": norm, "groups": 2, "side": 32, "crop_side": 32, "crops": 2})
         config.system.update({"head_dropout": 0.0, **system})
         config.task.name = task
         config.data.objects = objects
         if reference:
-            config.vision.update({"depths": (1, 1, 1, 1), "side": 64, "crop_side": 64, "norm": "frozen"})
+            config.vision.update({"depths": (1, 1, 1, 1), "norm": "frozen"})
             config.system.hidden = 12
     return config
 
@@ -78,7 +78,7 @@ VARIANTS = {
     "no crops": {"objects": "none"},
     "leaky ReLU": {"gate": "leaky_relu"},
     "plain": {"stages": "plain"},
-    "1t3": {"stages": "1t3", "layers": 3},
+    "1t3": {"stages": "1t3"},
     "text-only": {"modalities": "text"},
     "entities": {"task": "entities"},
     "entities, text-only": {"task": "entities", "modalities": "text"},
@@ -169,6 +169,23 @@ def test_positions_count_the_prefix_in_the_released_roberta_alone():
     assert make(tiny())[0].net.config.text.position_offset == 0
 
 
+@pytest.mark.parametrize(
+    ("variant", "text", "split", "gate", "task"),
+    [
+        ("mnre", "roberta", True, "selu", "relation"),
+        ("twitter2017", "roberta", True, "selu", "entities"),
+        ("hvpnet_mnre", "bert", False, "leaky_relu", "relation"),
+        ("hvpnet_twitter2015", "bert", False, "leaky_relu", "entities"),
+    ],
+)
+def test_the_two_published_systems(variant, text, split, gate, task):
+    system = systems.build(resolve(configs.get_config(variant)), vocab_size=40, labels=TAGS)
+    net = system.net.config
+    assert (net.text.kind, net.vision.split, net.prefix.gate, net.task) == (text, split, gate, task)
+    assert (net.text.layers, net.vision.depths, net.vision.norm, net.prefix.flavour) == (12, (3, 4, 6, 3), "frozen", "paper")
+    assert [(slot.count, slot.side, slot.resize) for slot in system.plan] == [(1, 224, "crop"), (3, 224, "crop")]
+
+
 def test_shares_ignore_invalid_records():
     system, batch, variables = make(tiny())
     batch["valid"] = np.array([True, False, True])
@@ -205,7 +222,7 @@ def test_bf16_computation_keeps_fp32_parameters():
         ({"modalities": "image"}, "system.modalities is one of both, text"),
         ({"stages": "all"}, "system.stages is one of gates, 1t3, plain"),
         ({"gate": "relu"}, "system.gate is one of selu, leaky_relu"),
-        ({"stages": "1t3", "layers": 2}, "1t3 gives 3 stages equal shares"),
+        ({"stages": "1t3", "layers": 3}, "1t3 gives 2 stages equal shares"),
         ({"kind": "vit"}, "vision.kind='vit' has none"),
         ({"objects": "found"}, "data.objects is none, detected or grounded"),
         ({"task": "triples"}, "system 'rsrnet' has the tasks relation and entities"),
@@ -226,6 +243,6 @@ def test_contradictions_are_refused(change, message):
 def test_maps_too_small_to_pool_are_refused_by_name():
     config = tiny(objects="none")
     with config.unlocked():
-        config.vision.side = 8
+        config.vision.side = 4
     with pytest.raises(ValueError, match="larger pictures or fewer stages"):
         make(config)

@@ -52,7 +52,7 @@ def test_a_run_leaves_what_it_promises(whole):
     assert saved == json.loads(json.dumps(metrics))
     assert set(saved["test"]) == {"count", "accuracy", "micro", "macro", "per_relation"}
     assert saved["counts"] == {"train": 48, "val": 12, "test": 10}
-    assert saved["protocol"] == {"data": "scenes", "objects": "none"}
+    assert saved["protocol"] == {"task": "relation", "data": "scenes", "objects": "none"}
     assert {"jax", "flax", "mmre_jax"} <= set(saved["versions"])
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "val" in row] == [6, 12]

@@ -185,17 +185,19 @@ def value(name: str, noise: np.ndarray) -> np.ndarray:
     if noise.ndim == 2 and not re.search("embedding|crf", name):
         gain = 4.0 if "gates" in name else 1.2
         return noise * np.float32(gain / noise.shape[1] ** 0.5)
-    return noise if name.startswith("crf") else noise * np.float32(0.3)
+    if name == "crf.transitions":  # staying costs, so that paths change tags
+        return noise - 3 * np.eye(len(noise), dtype=np.float32)
+    return noise * np.float32(0.3)
 
 
-def system_for(kind: str, tensors: dict[str, np.ndarray], s: Sizes) -> ModuleSystem:
-    """The system that a release fits, by the sizes that its tensors show."""
+def system_for(kind: str, tensors: dict[str, np.ndarray], s: Sizes, norm: str = "frozen") -> ModuleSystem:
+    """The system that a release fits, by the sizes that its tensors show. norm: of a convolutional image encoder."""
     configs = ifaformer if kind.startswith("ifaformer") else rsrnet
     config = configs.get_config("reference").copy_and_resolve_references()
     with config.unlocked():
         config.update_from_flattened_dict(released.sizes(kind, tensors, heads=s.heads))
         if configs is rsrnet:
-            config.vision.update({"side": s.side, "crop_side": s.side})
+            config.vision.update({"side": s.side, "crop_side": s.side, "norm": norm})
     labels = tuple(map(str, range(released.classes(kind, tensors))))
     system = systems.build(resolve(config), vocab_size=released.vocab_rows(kind, tensors), labels=labels)
     assert isinstance(system, ModuleSystem)

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.vit import ImageSequence, ViT, ViTConfig
 from mmre_jax.weights.bert import bert_rules
-from mmre_jax.weights.rules import TRANSFORMS, Rule, WeightError, read, write
+from mmre_jax.weights.rules import TRANSFORMS, Rule, WeightError, as_part, excused, read, write
 from mmre_jax.weights.vit import vit_rules
 
 RULES = (
@@ -129,6 +129,21 @@ def test_impossible_rules_are_refused() -> None:
     for source, target in [("a.{n}", "b"), ("a", "b_{n}"), ("a.{n}.{n}", "b_{n}.{n}")]:
         with pytest.raises(ValueError, match="one {n} on both sides"):
             Rule(source, target)
+
+
+def test_an_encoder_as_a_part_of_a_system() -> None:
+    encoder = (Rule("words.weight", "word", "rows"), Rule("layer.{n}.weight", "layer_{n}/kernel", "linear"))
+    assert as_part(encoder, "text") == (Rule("words.weight", "text/word"), Rule("layer.{n}.weight", "text/layer_{n}/kernel", "linear"))
+    renamed = as_part(encoder, "text", {"words.": "net.vocabulary.", "layer.": "net.stack."})
+    assert [rule.source for rule in renamed] == ["net.vocabulary.weight", "net.stack.{n}.weight"]
+    with pytest.raises(ValueError, match="starts with none of"):
+        as_part(encoder, "text", {"words.": "net.words."})
+
+
+def test_excused_tensors_and_their_reasons() -> None:
+    unread = {"pooler.*": "no part of the encoder", "layer.{n}.count": "a count"}
+    names = ("pooler.dense.bias", "layer.3.count", "layer.x.count", "head.bias")
+    assert excused(names, unread) == {"pooler.dense.bias": "no part of the encoder", "layer.3.count": "a count"}
 
 
 def test_a_longer_table_is_cut_only_by_truncate() -> None:
