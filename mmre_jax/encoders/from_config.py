@@ -36,9 +36,8 @@ def bert_config(text: ConfigDict, vocab_size: int) -> BertConfig:
         dropout=text.dropout,
         attention_dropout=text.attention_dropout,
         init_std=text.init_std,
-        # A checkpoint written before there were kinds has neither in its configuration: it holds a BERT.
-        kind=text.get("kind", "bert"),
-        pad_id=text.get("pad_id", BertConfig.pad_id),
+        kind=text.kind,
+        pad_id=text.pad_id,
     )
 
 

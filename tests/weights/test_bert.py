@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from flax import traverse_util
 from safetensors.numpy import load_file, save_file
 
 from configs import hvformer
@@ -97,11 +96,3 @@ def test_a_configuration_that_names_a_directory_gives_its_hidden_states(model_ty
     config.unlock().text.max_tokens = 35
     with pytest.raises(ValueError, match=r"max_tokens=35 exceeds the text encoder's 34 positions"):
         pretrained.resolve(config)
-
-
-def test_a_configuration_from_before_there_were_kinds_is_a_bert() -> None:
-    text = hvformer.get_config("quickstart").text
-    old = text.copy_and_resolve_references().unlock()
-    del old.kind, old.pad_id
-    assert bert_config(old, 9) == bert_config(text, 9)
-    assert traverse_util.flatten_dict(filled(bert_config(old, 9))).keys() == traverse_util.flatten_dict(filled(bert_config(text, 9))).keys()
