@@ -120,9 +120,7 @@ def initial_state(job: Job, split: Split, total_steps: int) -> TrainState:
     """Random parameters, encoders filled from their directories, optimiser state for what is trained; on the host's first device."""
     order = Order(split.lengths[:1], 1, job.config.data.buckets, train=False)
     example = next(batches(order, split.records[:1], job.task, split.pictures, threads=1))
-    variables = pretrained.load(
-        job.config, job.system.plan, jax.jit(job.system.init)(jax.random.key(job.config.train.seed), example)
-    )
+    variables = pretrained.load(job.config, job.system.plan, jax.jit(job.system.init)(jax.random.key(job.config.train.seed), example))
     params, _ = state_lib.split_params(variables["params"], job.config.optim.frozen)
     return state_lib.create(variables, job.config.optim.frozen, make_optimizer(job.config.optim, params, total_steps))
 
