@@ -13,6 +13,9 @@ Variants:
   tagger_quickstart, detector_quickstart, classifier_quickstart   of its quickstart.
 
 Pipeline-R101: --config.vision.depths=(3,4,23,3), with weights of that size.
+
+What a region shows the classifier learns at once. Which of several names it belongs to, where the words say so by place, it can tell only
+by finding the region in the photo: it had not learnt that after 2,300 steps of 32 pairs of `scenes`.
 """
 
 from __future__ import annotations
@@ -55,7 +58,13 @@ def _detector(config: ConfigDict) -> ConfigDict:
         "task": {"merge_iou": 0.7},  # all of one relation: this is what suppresses second boxes of an object
         "data": {"view": "regions", "buckets": (8,), "window": 1},
         "text": {**text, "tokenizer": "word", "vocab_size": 8, "positions": 8, "max_tokens": 8},
-        "system": {"select": False, "memory": "image", "deep_supervision": True, "queries": 2 * config.task.max_targets},
+        "system": {
+            "select": False,
+            "memory": "image",
+            "deep_supervision": True,
+            "queries": 2 * config.task.max_targets,
+            "empty_weight": 0.4,  # QEOT's and DETR's 0.1 would have nearly all of so few queries say that they see something
+        },
     }
     return _changed(config, config.system, changes)
 

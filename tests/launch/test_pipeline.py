@@ -25,6 +25,9 @@ SMALL = {
 }
 
 
+pytestmark = pytest.mark.slow  # three runs are trained; tests/test_pipelines.py composes stand-ins
+
+
 def run(*arguments):
     """With one device and the compiled programs of the suite: starting and compiling take all the time."""
     cache = {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
