@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from mmre_jax.data.pictures import PictureError
 from mmre_jax.records import RecordError
 from mmre_jax.training.checkpoint import CheckpointError
-from mmre_jax.training.loop import NonFiniteError
+from mmre_jax.training.loop import Interrupted, NonFiniteError
 from mmre_jax.weights.hub import WeightError
 
 
@@ -41,12 +41,15 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Errors that name what the user can mend end the program with that message alone, exit code 2.
+    """Errors that name what the user can mend end the program with that message alone, exit code 2; a run that was stopped, exit code 3.
 
     Of other ValueErrors those are meant that the library itself raises, of a setting; one from below it keeps its traceback.
     """
     try:
         yield
+    except Interrupted as stop:
+        logging.getLogger("mmre_jax").info("%s", stop)
+        sys.exit(3)
     except (RecordError, PictureError, CheckpointError, WeightError, NonFiniteError, OSError) as error:
         _end(error)
     except ValueError as error:

@@ -26,9 +26,7 @@ from launch import console
 from mmre_jax import extract
 from mmre_jax.analysis import report
 from mmre_jax.analysis.evaluation import Evaluation, read_predictions, scoring_task
-from mmre_jax.data import datasets, pictures
-from mmre_jax.data.readers import scenes
-from mmre_jax.records import Record
+from mmre_jax.data import datasets
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training.evaluate import make_split
 from mmre_jax.training.setup import protocol
@@ -88,18 +86,10 @@ def _of_predictions() -> tuple[Evaluation, pathlib.Path]:
     found = read_predictions(_PREDICTIONS.value, kind, task, examples)
     about = {**protocol(config), "predictions": _PREDICTIONS.value}
     out = pathlib.Path(_OUT.value) if _OUT.value else pathlib.Path(_PREDICTIONS.value).with_suffix(f".{_SPLIT.value}")
-    seen = frozenset(example.id for example in examples if _has_photo(example))  # what the other program looked at is not known
+    seen = frozenset(
+        example.id for example in examples if example.image and datasets.readable(example.image)
+    )  # what the other program looked at is not known
     return Evaluation(_SPLIT.value, kind, task, examples, found, seen, report.known(kind, train), about), out
-
-
-def _has_photo(record: Record) -> bool:
-    if record.image is None or record.image.startswith(scenes.PREFIX):
-        return record.image is not None
-    try:
-        pictures.probe(record.image)
-    except pictures.PictureError:
-        return False
-    return True
 
 
 def _data(config: ConfigDict) -> ConfigDict:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import sys
 from collections.abc import Mapping, Sequence
 
 from absl import app, flags
@@ -44,19 +43,15 @@ def main(argv: list[str]) -> None:
     if config.task.name != "triples":
         raise app.UsageError(f"a pipeline finds triples: --config is a configuration of QEOT, found task.name={config.task.name!r}")
     logger = console.setup()
-    try:
-        with console.user_errors():
-            runs = {}
-            for part, settings in parts.components(config).items():
-                runs[part] = pathlib.Path(_RUNS[part].value or workdir / part)
-                if _RUNS[part].value is None:
-                    logger.info("---- %s", part)
-                    loop.train(settings, runs[part])
-            evaluation = _score(config, runs, _SPLIT.value)
-            written = evaluation.write(workdir)
-    except loop.Interrupted as stop:
-        logger.info("%s", stop)
-        sys.exit(3)
+    with console.user_errors():
+        runs = {}
+        for part, settings in parts.components(config).items():
+            runs[part] = pathlib.Path(_RUNS[part].value or workdir / part)
+            if _RUNS[part].value is None:
+                logger.info("---- %s", part)
+                loop.train(settings, runs[part])
+        evaluation = _score(config, runs, _SPLIT.value)
+        written = evaluation.write(workdir)
     print(evaluation.text())
     logger.info("%s: %s", evaluation.split, task_lib.as_line(evaluation.headline()))
     logger.info("written: %s", ", ".join(map(str, written)))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ast
 import pathlib
 import re
-import sys
 from typing import Any
 
 from absl import app, flags
@@ -39,11 +38,7 @@ def main(argv: list[str]) -> None:
     with console.user_errors():
         for value in values:
             logger.info("---- %s = %s", name, value)
-            try:
-                run = loop.train(console.changed(_CONFIG.value, {name: value}), workdir / folder(name, value))
-            except loop.Interrupted as stop:
-                logger.info("%s", stop)
-                sys.exit(3)
+            run = loop.train(console.changed(_CONFIG.value, {name: value}), workdir / folder(name, value))
             found[str(value)] = run["headline"]
             logger.info("%s = %s: %s", name, value, task_lib.as_line(run["headline"]))
     scores = list(next(iter(found.values())))

@@ -8,7 +8,6 @@ Every value of the configuration is a flag; the same command goes on with a run 
 from __future__ import annotations
 
 import pathlib
-import sys
 
 from absl import app, flags
 from ml_collections import config_flags
@@ -26,22 +25,17 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     logger = console.setup()
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
-    try:
-        with console.user_errors():
-            if not config.train.seeds:
-                loop.train(config, workdir)
-            else:
-                runs = [
-                    loop.train(console.changed(config, {"train.seed": s, "train.seeds": ()}), workdir / f"seed_{s}")
-                    for s in config.train.seeds
-                ]
-                summary = loop.summarise(runs)
-                loop.write_json(workdir / "metrics.json", summary)
-                for name, value in summary["test"].items():
-                    logger.info("test %s over seeds %s: %.4f +- %.4f", name, summary["seeds"], value["mean"], value["std"])
-    except loop.Interrupted as stop:
-        logger.info("%s", stop)
-        sys.exit(3)
+    with console.user_errors():
+        if not config.train.seeds:
+            loop.train(config, workdir)
+        else:
+            runs = [
+                loop.train(console.changed(config, {"train.seed": s, "train.seeds": ()}), workdir / f"seed_{s}") for s in config.train.seeds
+            ]
+            summary = loop.summarise(runs)
+            loop.write_json(workdir / "metrics.json", summary)
+            for name, value in summary["test"].items():
+                logger.info("test %s over seeds %s: %.4f +- %.4f", name, summary["seeds"], value["mean"], value["std"])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from mmre_jax.encoders.from_config import bert_config, photo_and_objects, releas
 from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
 from mmre_jax.fusion.mome import MixtureOfExperts, TextGuidedAttention
 from mmre_jax.heads.relation import RelationHead, RelationObjective
-from mmre_jax.systems.system import ModuleSystem
+from mmre_jax.systems.system import ModuleSystem, check_choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,9 +163,7 @@ def _check(config: ConfigDict) -> None:
         raise ValueError(f"system 'hvformer' has the task relation, found task.name={config.task.name!r}")
     if config.system.modalities == "both" and config.vision.kind != "vit":
         raise ValueError(f"the experts look at a transformer's levels: vision.kind={config.vision.kind!r} has none")
-    for name, choices in CHOICES.items():
-        if config.system[name] not in choices:
-            raise ValueError(f"system.{name} is one of {', '.join(choices)}, found {config.system[name]!r}")
+    check_choices(config.system, CHOICES)
     if config.system.flavour == "reference" and config.system.modalities == "both":
         if "vision" not in config.optim.frozen:
             raise ValueError("the reference flavour detaches the image encoder's states: name it in optim.frozen")

@@ -18,7 +18,7 @@ from mmre_jax.encoders.from_config import bert_config, photo_and_objects, releas
 from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
 from mmre_jax.fusion.cross_stream import exchange, exchange_released
 from mmre_jax.heads.choice import apply_head, check_task, objective
-from mmre_jax.systems.system import ModuleSystem
+from mmre_jax.systems.system import ModuleSystem, check_choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +99,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     """
     system, text = config.system, bert_config(config.text, vocab_size)
     check_task(config.task.name, "ifaformer")
-    for name, choices in CHOICES.items():
-        if system[name] not in choices:
-            raise ValueError(f"system.{name} is one of {', '.join(choices)}, found {system[name]!r}")
+    check_choices(system, CHOICES)
     head = {"task": config.task.name, "classes": len(labels), "head_dropout": system.head_dropout}
     aim = objective(config.task.name, labels, system.constrain)
     if system.modalities == "text":

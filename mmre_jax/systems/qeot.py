@@ -28,7 +28,7 @@ from mmre_jax.fusion.query_transformer import Decoder, Encoder, Slots, Transform
 from mmre_jax.fusion.selective_attention import SelectiveAttention
 from mmre_jax.heads.triples import TripleHead, TripleObjective, TripleWeights
 from mmre_jax.matching import MATCHERS
-from mmre_jax.systems.system import ModuleSystem
+from mmre_jax.systems.system import ModuleSystem, check_choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,9 +193,7 @@ def _check(config: ConfigDict) -> None:
     system = config.system
     if config.task.name != "triples":
         raise ValueError(f"QEOT extracts triples: set task.name=triples, found {config.task.name!r}")
-    for name, choices in CHOICES.items():
-        if system[name] not in choices:
-            raise ValueError(f"system.{name} is one of {', '.join(choices)}, found {system[name]!r}")
+    check_choices(system, CHOICES)
     if system.queries < 1 or system.encoder_layers < 0:
         raise ValueError(f"at least 1 query and 0 encoder layers, found {system.queries} and {system.encoder_layers}")
     if system.queries_by == "decoder" and system.decoder_layers < 1:

@@ -21,7 +21,7 @@ from mmre_jax.encoders.from_config import bert_config, photo_and_objects, resnet
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.fusion.visual_prefix import CELLS, GATES, PrefixConfig, VisualPrefix
 from mmre_jax.heads.choice import apply_head, check_task, objective
-from mmre_jax.systems.system import ModuleSystem
+from mmre_jax.systems.system import ModuleSystem, check_choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,9 +117,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
 def _check(config: ConfigDict) -> None:
     check_task(config.task.name, "rsrnet")
     system = config.system
-    for name, choices in CHOICES.items():
-        if system[name] not in choices:
-            raise ValueError(f"system.{name} is one of {', '.join(choices)}, found {system[name]!r}")
+    check_choices(system, CHOICES)
     if system.modalities == "text":
         return
     if config.vision.kind not in ("resnet", "resnest"):

@@ -12,7 +12,7 @@ import numpy as np
 from mmre_jax.data.source import RecordSource
 from mmre_jax.data.text import Encoded, TextEncoder
 from mmre_jax.records import Mention, Record, RecordError
-from mmre_jax.tasks.task import Found
+from mmre_jax.tasks.task import Found, precision_recall_f1
 
 CONTINUED, CLS, SEP = "X", "[CLS]", "[SEP]"
 SPECIAL_TAGS = ("PAD", CONTINUED, CLS, SEP)  # what the released code has beside the BIO tags
@@ -142,6 +142,10 @@ class EntitiesTask:
         seen = set(self.encoder.encode(record.words).words.tolist())
         return having - seen, set(range(len(record.words))) - having
 
+    def left_out(self, records: RecordSource) -> dict[str, int]:
+        """Nothing that is counted before training: the metrics say what was truncated."""
+        return {}
+
     def stratum(self, record: Record) -> str:
         """The types that a record mentions, joined by '+'; 'none' for a record without mentions."""
         return "+".join(sorted({str(mention.type) for mention in record.mentions})) or "none"
@@ -192,19 +196,12 @@ def entity_metrics(gold: Sequence[set[Entity]], predicted: Sequence[set[Entity]]
     )
     occurring = sorted(guesses.keys() | golds.keys())
     per_type = {
-        kind: {**_ratios(hits[kind], guesses[kind], golds[kind]), "support": golds[kind]} for kind in dict.fromkeys((*types, *occurring))
+        kind: {**precision_recall_f1(hits[kind], guesses[kind], golds[kind]), "support": golds[kind]}
+        for kind in dict.fromkeys((*types, *occurring))
     }
     rows = [per_type[kind] for kind in occurring]
     return {
-        "micro": _ratios(hits.total(), guesses.total(), golds.total()),
+        "micro": precision_recall_f1(hits.total(), guesses.total(), golds.total()),
         "macro": {name: float(np.mean([row[name] for row in rows])) if rows else 0.0 for name in ("precision", "recall", "f1")},
         "per_type": per_type,
-    }
-
-
-def _ratios(hits: int, predicted: int, gold: int) -> dict[str, float]:
-    return {
-        "precision": hits / predicted if predicted else 0.0,
-        "recall": hits / gold if gold else 0.0,
-        "f1": 2 * hits / (predicted + gold) if predicted + gold else 0.0,
     }

@@ -11,7 +11,7 @@ import numpy as np
 from mmre_jax.data.source import RecordSource
 from mmre_jax.data.text import Encoded, TextEncoder
 from mmre_jax.records import Record, RecordError, Relation
-from mmre_jax.tasks.task import Found
+from mmre_jax.tasks.task import Found, precision_recall_f1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +110,10 @@ class RelationTask:
         ids = [np.array([index[str(relation.label)] for relation in relations], np.int64) for relations in both]
         return metrics(ids[0], ids[1], self.labels, self.none_id)
 
+    def left_out(self, records: RecordSource) -> dict[str, int]:
+        """Nothing: a sentence is cut around its entities."""
+        return {}
+
     def stratum(self, record: Record) -> str:
         """The example's relation."""
         return str(record.relations[0].label)
@@ -123,12 +127,6 @@ def examples(records: RecordSource) -> list[Record]:
             name = record.id if len(record.relations) == 1 else f"{record.id}#{i}"
             found.append(dataclasses.replace(record, id=name, relations=(relation,)))
     return found
-
-
-def _precision_recall_f1(correct: int, predicted: int, gold: int) -> dict[str, float]:
-    precision = correct / predicted if predicted else 0.0
-    recall = correct / gold if gold else 0.0
-    return {"precision": precision, "recall": recall, "f1": 2 * correct / (predicted + gold) if predicted + gold else 0.0}
 
 
 def metrics(gold: np.ndarray, predicted: np.ndarray, labels: Sequence[str], none: int) -> dict[str, Any]:
@@ -146,14 +144,14 @@ def metrics(gold: np.ndarray, predicted: np.ndarray, labels: Sequence[str], none
     hits, golds, guesses = np.diag(confusion), confusion.sum(1), confusion.sum(0)
     real = np.arange(len(labels)) != none
     per_relation = {
-        label: {**_precision_recall_f1(int(hits[i]), int(guesses[i]), int(golds[i])), "support": int(golds[i])}
+        label: {**precision_recall_f1(int(hits[i]), int(guesses[i]), int(golds[i])), "support": int(golds[i])}
         for i, label in enumerate(labels)
     }
     supported = [per_relation[labels[i]] for i in np.flatnonzero(real & (golds > 0))]
     return {
         "count": len(gold),
         "accuracy": float(hits.sum() / len(gold)) if len(gold) else 0.0,
-        "micro": _precision_recall_f1(int(hits[real].sum()), int(guesses[real].sum()), int(golds[real].sum())),
+        "micro": precision_recall_f1(int(hits[real].sum()), int(guesses[real].sum()), int(golds[real].sum())),
         "macro": {k: float(np.mean([row[k] for row in supported])) if supported else 0.0 for k in ("precision", "recall", "f1")},
         "per_relation": per_relation,
     }

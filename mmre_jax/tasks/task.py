@@ -53,6 +53,10 @@ class Task(Protocol):
         """Scores as a tree of plain numbers: annotated examples, and what was found in each, by whatever program."""
         ...
 
+    def left_out(self, records: RecordSource) -> dict[str, int]:
+        """What of the annotation training cannot be shown, counted by reason; empty where all of it can. The metrics count it all."""
+        ...
+
     def stratum(self, record: Record) -> str:
         """The group of an example where a share of the examples is drawn group by group."""
         ...
@@ -64,6 +68,15 @@ def at(metrics: Mapping[str, Any], name: str) -> float:
     for part in name.split("."):
         value = value[part]
     return float(value)
+
+
+def precision_recall_f1(correct: int, predicted: int, gold: int) -> dict[str, float]:
+    """precision, recall and f1 of counts; a ratio without a denominator is 0."""
+    return {
+        "precision": correct / predicted if predicted else 0.0,
+        "recall": correct / gold if gold else 0.0,
+        "f1": 2 * correct / (predicted + gold) if predicted + gold else 0.0,
+    }
 
 
 def headline(task: Task, metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from mmre_jax import boxes
 from mmre_jax.records import Triple
+from mmre_jax.tasks.task import precision_recall_f1
 
 Key = tuple[tuple[int, int], str]
 Pairs = list[tuple[int, int]]  # (index of a gold triple, index of a predicted one)
@@ -59,14 +60,17 @@ def metrics(
         entities += sum(target[g].mention.span == found[p].mention.span for g, p in nearest)
         beyond += 0 if queries is None else max(0, len(target) - queries)
     right, guessed, total = hits.total(), guesses.total(), golds.total()
+    paper_right, wrong, missed = map(int, paper)
     return {
-        "triple": {"strict": _ratios(right, guessed - right, total - right), "paper": _ratios(*map(int, paper))},
-        "pair": _ratios(*map(int, pair)),
+        "triple": {
+            "strict": precision_recall_f1(right, guessed, total),
+            "paper": precision_recall_f1(paper_right, paper_right + wrong, paper_right + missed),
+        },
+        "pair": precision_recall_f1(*map(int, pair)),
         "relation": _accuracy(relations, matched, total),
         "entity": _accuracy(entities, matched, total),
         "per_relation": {
-            label: {**_ratios(hits[label], guesses[label] - hits[label], golds[label] - hits[label]), "support": golds[label]}
-            for label in labels
+            label: {**precision_recall_f1(hits[label], guesses[label], golds[label]), "support": golds[label]} for label in labels
         },
         "count": len(gold),
         "gold": total,
@@ -147,16 +151,9 @@ def _boxes(triples: Sequence[Triple], chosen: Iterable[int]) -> np.ndarray:
 
 
 def _set_counts(gold: Iterable[Key], predicted: Iterable[Key]) -> tuple[int, int, int]:
+    """How many of the distinct keys are in both, predicted, and gold."""
     golds, guesses = set(gold), set(predicted)
-    return len(golds & guesses), len(guesses - golds), len(golds - guesses)
-
-
-def _ratios(right: int, wrong: int, missed: int) -> dict[str, float]:
-    return {
-        "precision": right / (right + wrong) if right + wrong else 0.0,
-        "recall": right / (right + missed) if right + missed else 0.0,
-        "f1": 2 * right / (2 * right + wrong + missed) if right + wrong + missed else 0.0,
-    }
+    return len(golds & guesses), len(guesses), len(golds)
 
 
 def _accuracy(right: int, matched: int, gold: int) -> dict[str, float]:

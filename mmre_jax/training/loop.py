@@ -16,7 +16,6 @@ from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.picture_report import PictureReport, check
 from mmre_jax.data.pictures import PictureError
 from mmre_jax.tasks import task as task_lib
-from mmre_jax.tasks.triples import TriplesTask
 from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, differences
 from mmre_jax.training.evaluate import Split, make_split
@@ -152,10 +151,10 @@ def check_same(meta: dict[str, Any], job: Job) -> None:
 
 
 def read_counts(job: Job, train: Split) -> dict[str, dict[str, int]]:
-    """What reading each split found and left out, where the data set's reader counts that, and what training leaves out (triples)."""
+    """What reading each split found and left out, where the data set's reader counts that, and what training cannot be shown."""
     found = {split: counts for split in datasets.SPLITS if (counts := datasets.read_report(job.config.data, split))}
-    if isinstance(job.task, TriplesTask):
-        found["not learnt from"] = job.task.left_out(train.records)
+    if left := job.task.left_out(train.records):
+        found["not learnt from"] = left
     return found
 
 
