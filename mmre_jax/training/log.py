@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-from tensorboardX import SummaryWriter
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -37,7 +36,7 @@ class MetricLog:
 
     def __init__(self, workdir: pathlib.Path) -> None:
         self.path = workdir / "metrics.jsonl"
-        self._board = SummaryWriter(str(workdir / "tensorboard")) if jax.process_index() == 0 else None
+        self._board = _board(workdir / "tensorboard") if jax.process_index() == 0 else None
 
     def __enter__(self) -> MetricLog:
         return self
@@ -69,3 +68,9 @@ class MetricLog:
             file.write(json.dumps({"step": step, **values}, ensure_ascii=False) + "\n")
         for name, value in scalars(values).items():
             self._board.add_scalar(name, value, step)
+
+
+def _board(folder: pathlib.Path) -> Any:
+    from tensorboardX import SummaryWriter  # imports PyTorch where there is one: for seconds, and for nothing
+
+    return SummaryWriter(str(folder))

@@ -1,11 +1,16 @@
 """HVFormer: sizes, ablations, gradients, absent pictures, and the router against the paper's equations by hand."""
 
 import math
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from small import absent, assert_absent_pixels_are_not_read, assert_gradients, build, gradients_of, inputs, outputs_of, second_record
 
 from configs import hvformer as configs
 from mmre_jax import systems
@@ -27,26 +32,8 @@ def tiny(objects="detected", **system):
     return config
 
 
-def batch_for(system, rng, size=3, length=9):
-    lengths = np.array([9, 5, 7])[:size]
-    return {
-        "text": {
-            "ids": rng.integers(0, 40, (size, length)).astype(np.int32),
-            "mask": np.arange(length)[None] < lengths[:, None],
-            "markers": np.array([[1, 3], [0, 2], [2, 4]], np.int32)[:size],
-        },
-        "label": rng.integers(0, 5, size).astype(np.int32),
-        "pictures": {s.name: rng.integers(0, 256, (size, s.count, s.side, s.side, 3)).astype(np.uint8) for s in system.plan},
-        "present": {s.name: np.ones((size, s.count), bool) for s in system.plan},
-        "valid": np.ones(size, bool),
-        "index": np.arange(size, dtype=np.int32),
-    }
-
-
-def make(config, seed=0):
-    system = systems.build(resolve(config), vocab_size=40, labels=tuple("abcde"))
-    batch = batch_for(system, np.random.default_rng(seed))
-    return system, batch, system.init(jax.random.key(seed), batch)
+def make(config):
+    return build(config, tuple("abcde"))
 
 
 VARIANTS = {
@@ -65,67 +52,42 @@ VARIANTS = {
 def test_every_trained_parameter_has_a_gradient(name):
     config = tiny(**VARIANTS[name])
     system, batch, variables = make(config)
-    frozen = set(config.optim.frozen)
-
-    def loss(params):
-        return system.loss({"params": params}, batch, jax.random.key(0), axis=None, train=True)[0]
-
-    grads = jax.jit(jax.grad(loss))(variables["params"])
-    for path, grad in jax.tree_util.tree_leaves_with_path(grads):
-        where = jax.tree_util.keystr(path)
-        assert bool(jnp.isfinite(grad).all()), where
-        if where.split("'")[1] in frozen:
-            assert not grad.any(), f"{where} is declared frozen"
-        elif not where.endswith("['key']['bias']"):  # a shift of all keys cancels under the softmax: its gradient is exactly 0
-            assert grad.any(), where
+    assert_gradients(gradients_of(system, batch, variables), set(config.optim.frozen), cancels=True)
 
 
 @pytest.mark.parametrize("name", ["paper", "w/o TVA", "w/o MoME"])
 def test_pixels_of_an_absent_picture_never_change_a_prediction(name):
-    system, batch, variables = make(tiny(**VARIANTS[name]))
-    predict = jax.jit(system.predict)
-    for absent in ("photo", "detected", "all"):
-        present = {k: np.zeros_like(v) if absent in (k, "all") else v for k, v in batch["present"].items()}
-        noise = {k: np.where(present[k][:, :, None, None, None], v, 255 - v) for k, v in batch["pictures"].items()}
-        a = predict(variables, {**batch, "present": present})
-        b = predict(variables, {**batch, "present": present, "pictures": noise})
-        np.testing.assert_array_equal(a["logits"], b["logits"])
-        assert np.isfinite(a["logits"]).all()
-    assert not np.allclose(a["logits"], predict(variables, batch)["logits"]), "a present picture is looked at"
+    assert_absent_pixels_are_not_read(*make(tiny(**VARIANTS[name])))
 
 
 def test_reference_attends_to_absent_crops_as_zeros():
     system, batch, variables = make(tiny(flavour="reference", objects="grounded"))
-    absent = {**batch, "present": {k: np.zeros_like(v) for k, v in batch["present"].items()}}
     middle = {s.name: np.broadcast_to(np.float32(s.mean)[None], batch["pictures"][s.name].shape) for s in system.plan}
     as_zeros = {**batch, "pictures": {k: v * np.float32(255) for k, v in middle.items()}}
-    a, b = system.predict(variables, absent)["logits"], system.predict(variables, as_zeros)["logits"]
+    a, b = outputs_of(system, variables, absent(batch)), outputs_of(system, variables, as_zeros)
     np.testing.assert_allclose(a, b, atol=1e-5)
-    assert not np.allclose(a, system.predict(variables, batch)["logits"], atol=1e-3)
+    assert not np.allclose(a, outputs_of(system, variables, batch), atol=1e-3)
 
 
 def test_reference_flavour_has_the_released_parameters_that_are_read():
     config = configs.get_config("reference")
     system = systems.build(resolve(config), vocab_size=30526, labels=tuple(map(str, range(23))))
     assert [(s.name, s.count, s.side) for s in system.plan] == [("grounded", 3, 128), ("detected", 3, 64)]
-    batch = batch_for(system, np.random.default_rng(0), size=1)
-    shapes = jax.eval_shape(system.init, jax.random.key(0), batch)
+    shapes = jax.eval_shape(system.init, jax.random.key(0), inputs(system, np.random.default_rng(0), 1))
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == REFERENCE_PARAMETERS
 
 
 def test_padding_and_other_records_change_nothing():
     system, batch, variables = make(tiny())
-    whole = system.predict(variables, batch)["logits"]
-    alone = jax.tree.map(lambda x: x[1:2], batch)
-    alone["text"] = {k: v[:, :5] for k, v in alone["text"].items()}
-    np.testing.assert_allclose(system.predict(variables, alone)["logits"], whole[1:2], atol=1e-5)
+    whole = outputs_of(system, variables, batch)
+    np.testing.assert_allclose(outputs_of(system, variables, second_record(batch)), whole[1:2], atol=1e-5)
 
 
 def test_shares_ignore_invalid_records():
     system, batch, variables = make(tiny())
     batch["valid"] = np.array([True, False, True])
     share, metrics, _ = system.loss(variables, batch, jax.random.key(0), axis=None, train=False)
-    logits = np.asarray(system.predict(variables, batch)["logits"], np.float64)
+    logits = np.asarray(outputs_of(system, variables, batch), np.float64)
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     expected = -np.mean([log_p[i, batch["label"][i]] for i in (0, 2)])
     np.testing.assert_allclose(share, expected, rtol=1e-5)

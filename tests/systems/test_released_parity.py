@@ -18,7 +18,6 @@ from mmre_jax.weights import released
 
 TOLERANCE = 1e-4
 STATISTICS = ("running_mean", "running_var")
-QUICKLY = {"xla_backend_optimization_level": 0}  # for programs that run once
 
 
 def check(kind: str, s: Sizes) -> None:
@@ -34,7 +33,7 @@ def check(kind: str, s: Sizes) -> None:
     for name, tensor in back.items():
         assert tensor.dtype == tensors[name].dtype
         np.testing.assert_array_equal(tensor, tensors[name], err_msg=name)
-    outputs = jax.jit(lambda v, b: system.net.apply(v, *system.inputs(b), train=False), compiler_options=QUICKLY)(variables, batch)
+    outputs = jax.jit(lambda v, b: system.net.apply(v, *system.inputs(b), train=False))(variables, batch)
     state = state_of(kind, tensors, s)
     with torch.no_grad():
         states = released_torch.states_of(state, batch, kind)

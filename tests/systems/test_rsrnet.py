@@ -1,17 +1,20 @@
 """RSRNeT and HVPNeT: gradients in every configuration, absent pictures, padding, both tasks, and settings that contradict each other."""
 
-import functools
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from small import absent, assert_absent_pixels_are_not_read, assert_gradients, build, gradients_of, outputs_of, second_record
+
 from configs import rsrnet as configs
 from mmre_jax import systems
 from mmre_jax.weights.pretrained import resolve
 
-QUICKLY = {"xla_backend_optimization_level": 0}  # for programs that run once
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 
 
@@ -32,45 +35,8 @@ def tiny(task="relation", objects="detected", layers=2, kind="resnet", norm="gro
     return config
 
 
-def batch_for(system, rng, size=3, length=9):
-    mask = np.arange(length)[None] < np.array([9, 5, 7])[:size, None]
-    return {
-        "text": {
-            "ids": np.where(mask, rng.integers(2, 40, (size, length)), 1).astype(np.int32),
-            "mask": mask,
-            "markers": np.array([[1, 3], [0, 2], [2, 4]], np.int32)[:size],
-        },
-        "label": rng.integers(0, 5, size).astype(np.int32),
-        "tags": np.tile(np.array([0, 1, 2, 0, 3, 4, 0, 1, 3], np.int32), (size, 1)),
-        "scored": mask,
-        "pictures": {s.name: rng.integers(0, 256, (size, s.count, s.side, s.side, 3)).astype(np.uint8) for s in system.plan},
-        "present": {s.name: np.ones((size, s.count), bool) for s in system.plan},
-        "valid": np.ones(size, bool),
-        "index": np.arange(size, dtype=np.int32),
-    }
-
-
-def make(config, seed=0):
-    """A system, a batch and variables of which none is at a start that hides a part (residual blocks begin as 0)."""
-    system = systems.build(resolve(config), vocab_size=40, labels=TAGS)
-    rng = np.random.default_rng(seed)
-    batch = batch_for(system, rng)
-    shapes = jax.eval_shape(system.init, jax.random.key(seed), batch)
-
-    def fill(path, leaf):
-        name, noise = path[-1].key, rng.standard_normal(leaf.shape).astype(np.float32)
-        if name == "kernel":
-            return noise * np.float32((1.5 / np.prod(leaf.shape[:-1])) ** 0.5)
-        return np.abs(noise) + np.float32(0.5) if name in ("scale", "var") else np.float32(0.3) * noise
-
-    return system, batch, jax.tree_util.tree_map_with_path(fill, shapes)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def outputs_of(system, variables, batch):
-    """Relation logits [B, R], or emissions [B, L, K] with zeros at padding, where they mean nothing."""
-    found = system.net.apply(variables, *system.inputs(batch), train=False)
-    return jnp.where(batch["text"]["mask"][..., None], found["emissions"], 0.0) if isinstance(found, dict) else found
+def make(config):
+    return build(config, TAGS)
 
 
 VARIANTS = {
@@ -94,32 +60,13 @@ VARIANTS = {
 def test_every_trained_parameter_has_a_gradient(name):
     config = tiny(**VARIANTS[name])
     system, batch, variables = make(config)
-    frozen = set(config.optim.frozen)
-
-    def loss(v):
-        return system.loss(v, batch, jax.random.key(0), axis=None, train=True)[0]
-
-    gradients = jax.jit(jax.grad(loss), compiler_options=QUICKLY)(variables)
-    for path, grad in jax.tree_util.tree_leaves_with_path(gradients["params"]):
-        where = jax.tree_util.keystr(path)
-        assert bool(jnp.isfinite(grad).all()), where
-        # A shift of all keys cancels under the softmax, where no prefix stands beside them.
-        shift = config.system.modalities == "text" and where.endswith("['key']['bias']")
-        if where.split("'")[1] not in frozen and not shift:
-            assert np.abs(grad).max() > 1e-7, where
+    # A shift of all keys cancels under the softmax where no prefix stands beside them.
+    assert_gradients(gradients_of(system, batch, variables), set(config.optim.frozen), cancels=config.system.modalities == "text")
 
 
 @pytest.mark.parametrize("name", ["paper", "plain", "1t3", "entities", "ResNeSt"])
 def test_pixels_of_an_absent_picture_never_change_a_prediction(name):
-    system, batch, variables = make(tiny(**VARIANTS[name]))
-    run = functools.partial(outputs_of, system, variables)
-    for absent in ("photo", "detected", "all"):
-        present = {k: np.zeros_like(v) if absent in (k, "all") else v for k, v in batch["present"].items()}
-        noise = {k: np.where(present[k][:, :, None, None, None], v, 255 - v) for k, v in batch["pictures"].items()}
-        a, b = run({**batch, "present": present}), run({**batch, "present": present, "pictures": noise})
-        np.testing.assert_array_equal(a, b)
-        assert np.isfinite(a).all()
-    assert not np.allclose(a, run(batch), atol=1e-3), "a present picture is looked at"
+    assert_absent_pixels_are_not_read(*make(tiny(**VARIANTS[name])))
 
 
 @pytest.mark.parametrize("task", ["relation", "entities"])
@@ -127,28 +74,24 @@ def test_without_pictures_it_is_the_text_only_system(task):
     system, batch, variables = make(tiny(task))
     text, _, _ = make(tiny(task, modalities="text"))
     assert text.plan == ()
-    absent = {**batch, "present": {k: np.zeros_like(v) for k, v in batch["present"].items()}}
     own = {"params": {name: variables["params"][name] for name in ("text", "head")}}
-    np.testing.assert_allclose(outputs_of(system, variables, absent), outputs_of(text, own, batch), atol=1e-5)
+    np.testing.assert_allclose(outputs_of(system, variables, absent(batch)), outputs_of(text, own, batch), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["paper", "entities", "reference"])
 def test_padding_and_other_records_change_nothing(name):
     system, batch, variables = make(tiny(**VARIANTS[name]))
     whole = outputs_of(system, variables, batch)[1:2]
-    alone = jax.tree.map(lambda x: x[1:2], batch)
-    alone["text"] = {k: v if k == "markers" else v[:, :5] for k, v in alone["text"].items()}
     expected = whole[:, :5] if whole.ndim == 3 else whole
-    np.testing.assert_allclose(outputs_of(system, variables, alone), expected, atol=1e-5)
+    np.testing.assert_allclose(outputs_of(system, variables, second_record(batch)), expected, atol=1e-5)
 
 
 def test_reference_attends_to_absent_crops_as_zeros():
     system, batch, variables = make(tiny(**VARIANTS["reference"]))
     assert [(s.name, s.count) for s in system.plan] == [("photo", 1), ("grounded", 2)]
     noise = {k: 255 - v for k, v in batch["pictures"].items()}
-    absent = {**batch, "present": {k: np.zeros_like(v) for k, v in batch["present"].items()}}
-    found = outputs_of(system, variables, absent)
-    np.testing.assert_array_equal(found, outputs_of(system, variables, {**absent, "pictures": noise}))
+    found = outputs_of(system, variables, absent(batch))
+    np.testing.assert_array_equal(found, outputs_of(system, variables, {**absent(batch), "pictures": noise}))
     assert not np.allclose(found, outputs_of(system, variables, batch), atol=1e-3)
     config = tiny(**VARIANTS["reference"])
     with config.unlocked():
