@@ -1,6 +1,7 @@
 """Prepares a data set once into array_record: the text of its records, and each photo and crop at the size a model sees.
 
     python -m launch.prepare --dataset=mnre --source=DIR --out=DIR [--objects=detected] [--photo_side=224 --crop_side=128 --crops=3]
+    python -m launch.prepare --dataset=twitter2017 --source=DIR --out=DIR --crop_side=224
     python -m launch.prepare --dataset=jsonl --source=DIR --out=DIR       (DIR holds train.jsonl, val.jsonl, test.jsonl, or some of them)
     python -m launch.prepare --dataset=mnre --source=DIR --benchmark      (png or raw: which to choose on this machine)
 
@@ -10,7 +11,6 @@ Without --source the data is looked for where TFDS keeps data that is fetched by
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import pathlib
@@ -20,38 +20,41 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import app, flags
+from ml_collections import ConfigDict
 
+from configs import common
 from launch import console
-from mmre_jax.data import builders, pictures, source
+from mmre_jax.data import builders, datasets, pictures, source
 from mmre_jax.data.pictures import PicturePlan, Slot
 from mmre_jax.data.prepared import ENCODINGS, PreparedError
-from mmre_jax.data.readers import jsonl, mnre
 from mmre_jax.records import Record, RecordError
 
-DATASETS = ("mnre", "mnre_v1", "jsonl")
-SPLITS = ("train", "val", "test")
+ANY = ("detected", "none", "grounded")
+OBJECTS = {  # the object crops that a data set can be read with; the first where none are asked for
+    "mnre": ANY,
+    "mnre_v1": ANY,
+    "twitter2015": ("grounded", "none"),
+    "twitter2017": ("grounded", "none"),
+    "gmner": ("none",),
+    "more": ("none",),
+    "jsonl": ANY,
+}
 
-_DATASET = flags.DEFINE_enum("dataset", "mnre", DATASETS, "Which data set, or our JSON lines.")
+_DATASET = flags.DEFINE_enum("dataset", "mnre", list(OBJECTS), "Which data set, or our JSON lines.")
 _SOURCE = flags.DEFINE_string("source", "", "Its folder; TFDS's folder for data fetched by hand if empty.")
 _OUT = flags.DEFINE_string("out", "", "The folder to make.")
-_OBJECTS = flags.DEFINE_enum("objects", "detected", mnre.OBJECTS, "Which object crops are stored ('grounded' leaks MNRE's labels).")
+_OBJECTS = flags.DEFINE_enum(
+    "objects",
+    None,
+    ANY,
+    "Which object crops are stored ('grounded' leaks MNRE's labels); if not given, the data set's usual ones.",
+)
 _ENCODING = flags.DEFINE_enum("encoding", "png", ENCODINGS, "How pixels are stored; both without loss.")
 _PHOTO_SIDE = flags.DEFINE_integer("photo_side", 224, "Side of the photos in pixels; 0 for none.", lower_bound=0)
 _CROP_SIDE = flags.DEFINE_integer("crop_side", 128, "Side of the object crops in pixels.", lower_bound=1)
 _CROPS = flags.DEFINE_integer("crops", 3, "Object crops a record, at most; 0 for none.", lower_bound=0)
 _RESIZE = flags.DEFINE_enum("resize", "squash", pictures.RESIZES, "How pictures come to that size (--config.vision.resize in training).")
 _BENCHMARK = flags.DEFINE_bool("benchmark", False, "Time reading a few hundred records as png, as raw and from the files, and stop.")
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """A data set read from its folder. `published` counts records; `files` are those that were read."""
-
-    records: dict[str, list[Record]]
-    relations: tuple[str, ...]
-    none_label: str | None
-    published: dict[str, int]
-    files: list[pathlib.Path]
 
 
 def main(argv: Sequence[str]) -> None:
@@ -63,20 +66,21 @@ def main(argv: Sequence[str]) -> None:
     console.setup()
     with console.user_errors():
         folder = pathlib.Path(os.path.abspath(_SOURCE.value)) if _SOURCE.value else manual_dir(_DATASET.value)
-        data = load(_DATASET.value, folder, _OBJECTS.value)
-        plan = picture_plan(_OBJECTS.value, _PHOTO_SIDE.value, _CROP_SIDE.value, _CROPS.value, _RESIZE.value)
+        data = section(_DATASET.value, folder, _OBJECTS.value)
+        records = read(data)
+        plan = picture_plan(data.objects, _PHOTO_SIDE.value, _CROP_SIDE.value, _CROPS.value, _RESIZE.value)
         if _BENCHMARK.value:
-            print(benchmark(data.records, plan, folder))
+            print(benchmark(records, plan, folder))
             return
         about = {
-            "dataset": _DATASET.value,
-            "objects": _OBJECTS.value,
-            "relations": list(data.relations),
-            "none_label": data.none_label,
-            "published": data.published,
-            "sha256": {str(path.relative_to(folder)): sha256(path) for path in data.files},
+            "dataset": data.name,
+            "objects": data.objects,
+            "labels": datasets.all_labels(data, records["train"]) if "train" in records else {},
+            "published": datasets.published_counts(data),
+            "reading": {split: found for split in records if (found := datasets.read_report(data, split))},
+            "sha256": {str(path.relative_to(folder)): sha256(path) for split in records for path in datasets.files(data, split)},
         }
-        summary = builders.prepare(data.records, plan, _OUT.value, encoding=_ENCODING.value, root=folder, about=about)
+        summary = builders.prepare(records, plan, _OUT.value, encoding=_ENCODING.value, root=folder, about=about)
     print(table(summary))
     print(f"\nprepared: {_OUT.value} (the same as JSON: {pathlib.Path(_OUT.value, 'prepare.json')})")
 
@@ -87,26 +91,28 @@ def manual_dir(dataset: str) -> pathlib.Path:
     return pathlib.Path(os.path.abspath(base)) / "downloads" / "manual" / dataset
 
 
-def load(dataset: str, folder: pathlib.Path, objects: str) -> Data:
-    """Reads every split of a data set from its folder. Raises RecordError and PictureError."""
+def section(dataset: str, folder: pathlib.Path, objects: str | None) -> ConfigDict:
+    """The section `data` of a configuration that reads a data set from its folder; with its first kind of crops if none is named.
+
+    Raises:
+      RecordError: there is no such folder, or the data set has no such crops.
+    """
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such folder: give the folder of {dataset!r} with --source")
-    if dataset == "jsonl":
-        files = [folder / f"{split}.jsonl" for split in SPLITS if (folder / f"{split}.jsonl").is_file()]
-        if not files:
-            there = ", ".join(sorted(path.name for path in folder.glob("*.jsonl"))) or "none"
-            raise RecordError(f"{folder}: none of train.jsonl, val.jsonl, test.jsonl; JSON lines there are: {there}")
-        records = {path.stem: jsonl.read(path) for path in files}
-        labels = {relation.label for found in records.values() for record in found for relation in record.relations}
-        return Data(records, tuple(sorted(label for label in labels if label is not None)), None, {}, files)
-    version = 1 if dataset == "mnre_v1" else 2
-    return Data(
-        records={split: mnre.read(folder, split, objects=objects, version=version) for split in SPLITS},
-        relations=mnre.relations(folder, version),
-        none_label=mnre.none_label(version),
-        published=mnre.COUNTS[version],
-        files=[path for split in SPLITS for path in mnre.files(folder, split, objects=objects, version=version)],
-    )
+    if objects is not None and objects not in OBJECTS[dataset]:
+        raise RecordError(f"--objects={objects}: {dataset} has {' or '.join(OBJECTS[dataset])}")
+    data = common.data()
+    data.update({"name": dataset, "root": str(folder), "objects": objects or OBJECTS[dataset][0]})
+    return data
+
+
+def read(data: ConfigDict) -> dict[str, Sequence[Record]]:
+    """{split: records}, of JSON lines those splits that are there. Raises RecordError and PictureError."""
+    there = [split for split in datasets.SPLITS if data.name != "jsonl" or datasets.files(data, split)]
+    if not there:
+        names = ", ".join(sorted(path.name for path in pathlib.Path(data.root).glob("*.jsonl"))) or "none"
+        raise RecordError(f"{data.root}: none of train.jsonl, val.jsonl, test.jsonl; JSON lines there are: {names}")
+    return {split: datasets.open_records(data, split) for split in there}
 
 
 def picture_plan(objects: str, photo_side: int, crop_side: int, crops: int, resize: str) -> PicturePlan:
@@ -125,13 +131,14 @@ def sha256(path: pathlib.Path) -> str:
 def table(summary: Mapping[str, Any]) -> str:
     """prepare.json's summary for people."""
     about, found = summary["about"], summary["pictures"]
-    lines = [f"{'split':<8}{'records':>10}{'published':>11}  {'':<8}{'words':>10}{'relations':>11}"]
+    kinds = [kind for kind in ("relations", "mentions", "triples") if any(counts[kind] for counts in summary["splits"].values())]
+    lines = [f"{'split':<8}{'records':>10}{'published':>11}  {'':<8}{'words':>10}" + "".join(f"{kind:>11}" for kind in kinds)]
     for split, counts in summary["splits"].items():
         published = about["published"].get(split)
         verdict = "" if published is None else "as told" if published == counts["records"] else "DIFFERS"
         told = "" if published is None else f"{published:,}"
-        kinds = len(counts["relations"])
-        lines.append(f"{split:<8}{counts['records']:>10,}{told:>11}  {verdict:<8}{counts['words']:>10,}{kinds:>11,}")
+        marks = "".join(f"{sum(counts[kind].values()):>11,}" for kind in kinds)
+        lines.append(f"{split:<8}{counts['records']:>10,}{told:>11}  {verdict:<8}{counts['words']:>10,}{marks}")
     lines += ["", f"{'':<8}{'referenced':>11}{'stored':>9}{'missing':>9}{'unreadable':>12}"]
     for name in ("photos", "crops"):
         tally = found[name]

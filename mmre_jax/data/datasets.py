@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pathlib
+import types
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ SPLITS = ("train", "val", "test")
 NAMES = ("scenes", "mnre", "mnre_v1", "twitter2015", "twitter2017", "gmner", "more", "jsonl", "prepared")
 TASKS = ("relation", "entities", "triples")
 _YEARS = {"twitter2015": 2015, "twitter2017": 2017}
+_VERSIONS = {"mnre_v1": 1, "mnre": 2}
 _TASKS = {
     "mnre": ("relation",),
     "mnre_v1": ("relation",),
@@ -72,13 +74,8 @@ def _read(data: ConfigDict, split: str) -> Sequence[Record]:
         return PreparedSource(root, split)
     if data.name == "jsonl":
         return jsonl.read(root / f"{split}.jsonl")
-    if data.name in _YEARS:
-        return twitter.read(root, split, year=_YEARS[data.name], objects=data.objects)
-    if data.name == "gmner":
-        return gmner.read(root, split)
-    if data.name == "more":
-        return more.read(root, split, published=data.published, merge_val=data.merge_val)
-    return mnre.read(root, split, objects=data.objects, version=1 if data.name == "mnre_v1" else 2)
+    reader, options = _reader(data)
+    return reader.read(root, split, **options)
 
 
 def read_report(data: ConfigDict, split: str) -> dict[str, int]:
@@ -87,13 +84,33 @@ def read_report(data: ConfigDict, split: str) -> dict[str, int]:
     Raises:
       ValueError, RecordError: as `open_records`.
     """
+    if data.name in ("scenes", "prepared", "jsonl", *_VERSIONS):
+        return {}
+    root, (reader, options) = _root(data), _reader(data)
+    return reader.report(root, split, **options)
+
+
+def files(data: ConfigDict, split: str) -> list[pathlib.Path]:
+    """The annotation files that a split is read from, for checksums; none for a split that JSON lines do not have.
+
+    Raises:
+      ValueError: for a data set that is not read from such files.
+      RecordError: where one that is needed is missing.
+    """
+    root = _root(data)
+    if data.name == "jsonl":
+        return [path for path in (root / f"{split}.jsonl",) if path.is_file()]
+    reader, options = _reader(data)
+    return reader.files(root, split, **options)
+
+
+def published_counts(data: ConfigDict) -> dict[str, int]:
+    """{split: records} that the authors of a data set count; nothing for data of one's own, and for `more`, which counts facts."""
+    if data.name in _VERSIONS:
+        return mnre.COUNTS[_VERSIONS[data.name]]
     if data.name in _YEARS:
-        return twitter.report(_root(data), split, year=_YEARS[data.name], objects=data.objects)
-    if data.name == "gmner":
-        return gmner.report(_root(data), split)
-    if data.name == "more":
-        return more.report(_root(data), split, published=data.published, merge_val=data.merge_val)
-    return {}
+        return twitter.COUNTS[_YEARS[data.name]]
+    return gmner.COUNTS if data.name == "gmner" else {}
 
 
 def labels(data: ConfigDict, task: str, train: Sequence[Record]) -> Labels:
@@ -172,6 +189,19 @@ def _drawn(key: str) -> Image.Image:
     return Image.fromarray(scenes.draw(key))
 
 
+def _reader(data: ConfigDict) -> tuple[types.ModuleType, dict[str, Any]]:
+    """The reader of a published data set, and what its functions take beside folder and split."""
+    if data.name in _YEARS:
+        return twitter, {"year": _YEARS[data.name], "objects": data.objects}
+    if data.name in _VERSIONS:
+        return mnre, {"version": _VERSIONS[data.name], "objects": data.objects}
+    if data.name == "more":
+        return more, {"published": data.published, "merge_val": data.merge_val}
+    if data.name == "gmner":
+        return gmner, {}
+    raise ValueError(f"data.name={data.name!r} is not a published data set")
+
+
 def _root(data: ConfigDict) -> pathlib.Path:
     """The folder that a data set is read from. Raises ValueError for an unknown data set, RecordError where there is no folder."""
     if data.name not in NAMES:
@@ -216,12 +246,8 @@ def _prepared_labels(data: ConfigDict) -> dict[str, Labels]:
     """{task: labels} that a prepared data set was prepared with; nothing for the others."""
     if data.name != "prepared":
         return {}
-    about = Contents.of(pathlib.Path(data.root).expanduser()).about
-    stored = {task: (tuple(found["labels"]), found["none"]) for task, found in about.get("labels", {}).items()}
-    if "relation" not in stored and about.get("relations"):
-        none = about["none_label"] or data.none_label
-        stored["relation"] = ((none, *(label for label in about["relations"] if label != none)), none)
-    return stored
+    stored = Contents.of(pathlib.Path(data.root).expanduser()).about.get("labels", {})
+    return {task: (tuple(found["labels"]), found["none"]) for task, found in stored.items()}
 
 
 def _labels_of_view(data: ConfigDict, task: str, train: Sequence[Record]) -> Labels:
@@ -250,8 +276,8 @@ def _relations(data: ConfigDict, train: Sequence[Record]) -> Labels:
     if data.name == "scenes":
         names = scenes.relations(data.scene)
         return names, names[0]
-    if data.name in ("mnre", "mnre_v1"):
-        version = 1 if data.name == "mnre_v1" else 2
+    if data.name in _VERSIONS:
+        version = _VERSIONS[data.name]
         return mnre.relations(pathlib.Path(data.root).expanduser(), version), mnre.none_label(version)
     found = {label for record in train for label in _annotation(record)["relation"]}
     return (data.none_label, *sorted(found - {data.none_label})), data.none_label

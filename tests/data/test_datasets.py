@@ -148,8 +148,8 @@ def test_labels_of_json_lines_are_those_of_training(folder):
 def test_prepared_is_the_same_as_direct(folder, tmp_path):
     direct = section(name="jsonl", root=str(folder))
     records = {split: datasets.open_records(direct, split) for split in datasets.SPLITS}
-    labels = sorted({r.relations[0].label for found in records.values() for r in found})
-    builders.prepare(records, PLAN, tmp_path / "out", root=folder, about={"relations": labels, "none_label": None})
+    labels = sorted({r.relations[0].label for r in records["train"]})
+    builders.prepare(records, PLAN, tmp_path / "out", root=folder, about={"labels": datasets.all_labels(direct, records["train"])})
     prepared = section(name="prepared", root=str(tmp_path / "out"))
     assert datasets.labels(prepared, "relation", [])[0] == ("None", *(label for label in labels if label != "None"))
     assert datasets.labels(prepared, "entities", records["train"]) == datasets.labels(direct, "entities", records["train"])

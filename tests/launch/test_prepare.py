@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import pickle
 import subprocess
 import sys
 
@@ -40,7 +41,8 @@ def test_json_lines(posts, tmp_path):
     assert result.returncode == 0, result.stderr
     summary = json.loads((tmp_path / "out" / "prepare.json").read_text())
     assert {split: counts["records"] for split, counts in summary["splits"].items()} == {"train": 3, "test": 1}
-    assert summary["about"]["relations"] == ["knows"] and set(summary["about"]["sha256"]) == {"train.jsonl", "test.jsonl"}
+    assert summary["about"]["labels"] == {"relation": {"labels": ["None", "knows"], "none": "None"}}
+    assert set(summary["about"]["sha256"]) == {"train.jsonl", "test.jsonl"}
     for name in ("photos", "crops"):
         assert {key: summary["pictures"][name][key] for key in ("referenced", "present", "missing", "unreadable")} == {
             "referenced": 3,
@@ -63,8 +65,25 @@ def test_mnre_from_the_manual_folder(tmp_path):
     result = run("--dataset=mnre", f"--out={tmp_path / 'out'}", "--objects=none", TFDS_DATA_DIR=str(tmp_path))
     assert result.returncode == 0, result.stderr
     about = json.loads((tmp_path / "out" / "prepare.json").read_text())["about"]
-    assert (about["published"], about["none_label"], about["objects"]) == (PUBLISHED, "None", "none")
+    assert (about["published"], about["objects"]) == (PUBLISHED, "none")
+    assert about["labels"] == {"relation": {"labels": ["None"], "none": "None"}}
     assert result.stdout.count("DIFFERS") == 3
+
+
+def test_twitter_with_its_own_crops(tmp_path):
+    folder = tmp_path / "posts" / "twitter2017"
+    folder.mkdir(parents=True)
+    for split, name in (("train", "train"), ("val", "valid"), ("test", "test")):
+        (folder / f"{name}.txt").write_text("IMGID:7\nAda\tI-PER\nsings\tO\n")
+        (folder / f"twitter2017_{split}_dict.pth").write_bytes(pickle.dumps({"7.jpg": ["7_crop_0.jpg"]}))
+    result = run("--dataset=twitter2017", f"--source={tmp_path / 'posts'}", f"--out={tmp_path / 'out'}", "--crops=1")
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((tmp_path / "out" / "prepare.json").read_text())
+    assert [slot["source"] for slot in summary["plan"]] == ["photo", "grounded"]
+    assert summary["about"]["labels"]["entities"]["labels"][:3] == ["O", "B-PER", "I-PER"]
+    assert summary["about"]["reading"]["val"]["entities_begun_by_i"] == 1
+    assert len(summary["about"]["sha256"]) == 6
+    assert result.stdout.splitlines()[0].split() == ["split", "records", "published", "words", "mentions"]
 
 
 def test_benchmark(posts):
@@ -77,4 +96,6 @@ def test_a_users_mistake_ends_with_a_message(tmp_path):
     result = run(f"--source={tmp_path / 'none'}", f"--out={tmp_path / 'out'}")
     assert result.returncode != 0
     assert "none: no such folder: give the folder of 'mnre' with --source" in result.stderr and "Traceback" not in result.stderr
+    result = run("--dataset=gmner", f"--source={tmp_path}", f"--out={tmp_path / 'out'}", "--objects=detected")
+    assert result.returncode != 0 and "--objects=detected: gmner has none" in result.stderr
     assert not (tmp_path / "out").exists()

@@ -18,8 +18,6 @@ comparison with published tables only.
 
 from __future__ import annotations
 
-import ast
-import json
 import logging
 import os
 import pathlib
@@ -27,8 +25,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmre_jax.data.pictures import inside
-from mmre_jax.data.torch_pickle import PickleError, read_dict
-from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, check_span
+from mmre_jax.data.readers.published import check, clip, field, mention, relation_of, relation_table, rows, tokens, torch_table
+from mmre_jax.records import Box, Record, RecordError, Region, Relation
 
 SPLITS = ("train", "val", "test")
 OBJECTS = ("none", "detected", "grounded")
@@ -43,7 +41,6 @@ _TEXT = {
 }
 _IDS = {1: ("mnre_rel2id.json", "rel2id.json"), 2: ("ours_rel2id.json", "rel2id.json")}
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
-_LITERAL_ERRORS = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
 
 
 def read(root: str | os.PathLike[str], split: str, *, objects: str = "none", version: int = 2) -> list[Record]:
@@ -65,10 +62,10 @@ def read(root: str | os.PathLike[str], split: str, *, objects: str = "none", ver
       RecordError: a file is missing or damaged, a line is broken, a span is out of range, or a relation unknown.
       PictureError: a picture's name leads out of `root`.
     """
-    _check("split", split, SPLITS)
-    _check("objects", objects, OBJECTS)
+    check("split", split, SPLITS)
+    check("objects", objects, OBJECTS)
     known = frozenset(relations(root, version))
-    records = [_record(root, split, index, *line, known, version) for index, line in enumerate(_lines(_text_file(root, split, version)))]
+    records = [_record(root, split, index, *line, known, version) for index, line in enumerate(rows(_text_file(root, split, version)))]
     if objects != "none" and (objects == "detected" or _dict_path(root, split, "detected").is_file()):
         records = _with_detected(root, split, records)
     return _with_grounded(root, split, records) if objects == "grounded" else records
@@ -82,28 +79,23 @@ def relations(root: str | os.PathLike[str], version: int = 2) -> tuple[str, ...]
     Raises:
       RecordError: the table is missing (version 2), or is not {name: 0, name: 1, ...}.
     """
-    _check("version", version, VERSIONS)
+    check("version", version, VERSIONS)
     found = [path for path in (pathlib.Path(root, folder, name) for name in _IDS[version] for folder in ("", "txt")) if path.is_file()]
     if not found and version == 1:
         file = _text_file(root, "train", version)
-        names = {_field(value, "relation", str, where) for where, value in _lines(file)}
-        return tuple(sorted(names, key=lambda name: (name != none_label(version), name)))
+        seen = {field(value, "relation", str, where) for where, value in rows(file)}
+        return tuple(sorted(seen, key=lambda name: (name != none_label(version), name)))
     if not found:
         raise _missing(pathlib.Path(root), _IDS[version], "table of relation ids")
-    try:
-        table = json.loads(found[0].read_text("utf-8"))
-    except ValueError as error:
-        raise RecordError(f"{found[0]}: not a JSON file ({error})") from error
-    if not isinstance(table, dict) or sorted(map(repr, table.values())) != sorted(map(repr, range(len(table)))):
-        raise RecordError(f"{found[0]}: expected relation names with the ids 0, 1, ..., each once")
-    if none_label(version) not in table:
-        raise RecordError(f"{found[0]}: no relation {none_label(version)!r} among {sorted(table)}; is this version {version}?")
-    return tuple(sorted(table, key=table.__getitem__))
+    names = relation_table(found[0])
+    if none_label(version) not in names:
+        raise RecordError(f"{found[0]}: no relation {none_label(version)!r} among {sorted(names)}; is this version {version}?")
+    return names
 
 
 def none_label(version: int = 2) -> str:
     """The name of the empty relation: 'None' in version 2, 'none' in version 1."""
-    _check("version", version, VERSIONS)
+    check("version", version, VERSIONS)
     return {1: "none", 2: "None"}[version]
 
 
@@ -127,71 +119,34 @@ def read_boxes(path: str | os.PathLike[str]) -> tuple[dict[str, Box], int]:
       RecordError: the file is damaged, or an entry is not a name with four or five numbers.
     """
     boxes, dropped = {}, 0
-    for name, value in _read_dict(path).items():
+    for name, value in torch_table(path).items():
         where = f"{os.fspath(path)}: {name!r}"
         numbers = isinstance(value, (tuple, list)) and len(value) in (4, 5) and all(type(x) in (int, float) for x in value)
         if not isinstance(name, str) or not numbers:
             raise RecordError(f"{where}: expected a name with (cx, cy, w, h, area), found {value!r}")
         cx, cy, w, h = (float(x) for x in value[:4])
-        x0, y0, x1, y1 = (min(max(x, 0.0), 1.0) for x in (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
-        if x0 < x1 and y0 < y1:
-            boxes[name] = (x0, y0, x1, y1)
-        else:
+        box, _ = clip((cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
+        if box is None:
             dropped += 1
+        else:
+            boxes[name] = box
     return boxes, dropped
 
 
 def _record(root: str | os.PathLike[str], split: str, index: int, where: str, line: Any, known: frozenset[str], version: int) -> Record:
-    words = _field(line, "token", list, where)
-    if not words or not all(isinstance(word, str) for word in words):
-        raise RecordError(f"{where}, field 'token': expected a list of words, found {words!r}")
-    label = _field(line, "relation", str, where)
-    if label not in known:
-        raise RecordError(f"{where}, field 'relation': unknown relation {label!r}; known are {sorted(known)}")
-    image = _field(line, "img_id", (str, int, float) if version == 1 else str, where)
+    words, label = tokens(line, where), relation_of(line, known, where)
+    image = field(line, "img_id", (str, int, float) if version == 1 else str, where)
     if version == 1:
         image = str(image)
         image = image if image.lower().endswith(_SUFFIXES) else f"{image}.jpg"
-    head, tail = (_mention(line, key, len(words), where) for key in ("h", "t"))
+    head, tail = (mention(line, key, len(words), where) for key in ("h", "t"))
     return Record(
         id=f"mnre-{split}-{index}",
-        words=tuple(words),
+        words=words,
         image=inside(root, f"img_org/{split}/{image}", f"{where}, field 'img_id'"),
         relations=(Relation(head, tail, label),),
         origin=where,
     )
-
-
-def _mention(line: Any, key: str, words: int, where: str) -> Mention:
-    span = _field(_field(line, key, dict, where), "pos", (list, tuple), f"{where}, field {key!r}")
-    if len(span) != 2:
-        raise RecordError(f"{where}, field '{key}.pos': expected [start, end], found {span!r}")
-    return Mention(*check_span(*span, words, f"{where}, field '{key}.pos'"))
-
-
-def _field(line: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
-    if not isinstance(line, dict) or key not in line:
-        raise RecordError(f"{where}: no field {key!r} in {line!r:.200}")
-    if not isinstance(line[key], kind) or isinstance(line[key], bool):
-        raise RecordError(f"{where}, field {key!r}: found {line[key]!r:.200}, of type {type(line[key]).__name__}")
-    return line[key]
-
-
-def _lines(path: pathlib.Path) -> list[tuple[str, Any]]:
-    """(place for messages, value) of each line that is not empty."""
-    lines = []
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RecordError(f"{path}: not UTF-8 text ({error})") from error
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            lines.append((f"{path}:{number}", ast.literal_eval(line.strip())))
-        except _LITERAL_ERRORS as error:
-            raise RecordError(f"{path}:{number}: not a Python dictionary ({error}): {line:.80}") from error
-    return lines
 
 
 def _with_detected(root: str | os.PathLike[str], split: str, records: list[Record]) -> list[Record]:
@@ -209,7 +164,7 @@ def _with_detected(root: str | os.PathLike[str], split: str, records: list[Recor
 def _with_grounded(root: str | os.PathLike[str], split: str, records: list[Record]) -> list[Record]:
     file = _dict_file(root, split, "grounded")
     boxes = _boxes(_grounded_boxes(root, split)) if _grounded_boxes(root, split).is_file() else {}
-    lists = _read_dict(file)
+    lists = torch_table(file)
     found = []
     for index, record in enumerate(records):
         names = lists.get(index, lists.get(str(index)))
@@ -224,13 +179,6 @@ def _with_grounded(root: str | os.PathLike[str], split: str, records: list[Recor
 
 def _replace_regions(record: Record, regions: tuple[Region, ...]) -> Record:
     return Record(record.id, record.words, record.image, relations=record.relations, regions=regions, origin=record.origin)
-
-
-def _read_dict(path: str | os.PathLike[str]) -> dict[Any, Any]:
-    try:
-        return read_dict(path)
-    except PickleError as error:
-        raise RecordError(str(error)) from error
 
 
 def _boxes(path: pathlib.Path) -> dict[str, Box]:
@@ -270,8 +218,3 @@ def _missing(folder: pathlib.Path, names: Sequence[str], what: str) -> RecordErr
     paths = (path for pattern in ("*", "*txt/*", "boxes/*") for path in folder.glob(pattern) if path.is_file())
     there = sorted(str(path.relative_to(folder)) for path in paths)
     return RecordError(f"{folder}: no {what}, expected {' or '.join(names)}; there are: {', '.join(there[:30]) or 'no files'}")
-
-
-def _check(name: str, value: object, valid: Sequence[object]) -> None:
-    if value not in valid:
-        raise RecordError(f"{name} is one of {', '.join(map(str, valid))}, found {value!r}")

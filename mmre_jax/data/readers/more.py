@@ -13,10 +13,8 @@ no relation. He et al., MORE: A Multimodal Object-Entity Relation Extraction Dat
 
 from __future__ import annotations
 
-import ast
 import collections
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -24,15 +22,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmre_jax.data.pictures import inside
-from mmre_jax.data.readers.published import check, clip, counts, missing, text_lines, torch_table
-from mmre_jax.records import Box, Mention, Record, RecordError, Triple, check_span
+from mmre_jax.data.readers.published import (
+    check,
+    clip,
+    counts,
+    field,
+    mention,
+    missing,
+    relation_of,
+    relation_table,
+    rows,
+    tokens,
+    torch_table,
+)
+from mmre_jax.records import Box, Mention, Record, RecordError, Triple
 
 SPLITS = ("train", "val", "test")
 COUNTS = {"train": 15486, "val": 1742, "test": 3036}  # facts
 NONE = "none"
 _NAMES = {"train": "train", "val": "valid", "test": "test"}
 _LAYOUT = "txt/train.txt, txt/valid.txt, txt/test.txt, rel2id.json and img_org/"
-_LITERAL_ERRORS = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
 _FAR = 2.0  # a normalised box may stick out of the picture, but not by more than the picture
 
 
@@ -76,17 +85,17 @@ def relations(root: str | os.PathLike[str], *, published: bool = False) -> tuple
     path = pathlib.Path(root, "rel2id.json")
     if not path.is_file():
         raise missing(root, "rel2id.json", _LAYOUT)
-    try:
-        table = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise RecordError(f"{path}: not a JSON file ({error})") from error
-    if not isinstance(table, dict) or sorted(map(repr, table.values())) != sorted(map(repr, range(len(table)))):
-        raise RecordError(f"{path}: expected relation names with the ids 0, 1, ..., each once")
-    return tuple(name for name in sorted(table, key=table.__getitem__) if published or name != NONE)
+    return tuple(name for name in relation_table(path) if published or name != NONE)
 
 
-def files(root: str | os.PathLike[str], split: str, *, merge_val: bool = False) -> list[pathlib.Path]:
-    """The files of facts that `read` reads, for checksums. Raises RecordError where one is missing."""
+def files(root: str | os.PathLike[str], split: str, *, published: bool = False, merge_val: bool = False) -> list[pathlib.Path]:
+    """The annotation files that `read` with the same arguments reads, for checksums. Raises RecordError where one is missing."""
+    del published  # keeps more of what is read from the same files
+    facts = _facts(root, split, merge_val)
+    return [*facts, *(path for path in (_boxes(root, file) for file in facts) if path.is_file())]
+
+
+def _facts(root: str | os.PathLike[str], split: str, merge_val: bool) -> list[pathlib.Path]:
     check("split", split, SPLITS)
     splits = ("train", "val") if split == "train" and merge_val else (split,)
     found = [pathlib.Path(root, "txt", f"{_NAMES[name]}.txt") for name in splits]
@@ -94,6 +103,11 @@ def files(root: str | os.PathLike[str], split: str, *, merge_val: bool = False) 
         if not path.is_file():
             raise missing(root, f"txt/{path.name}", _LAYOUT)
     return found
+
+
+def _boxes(root: str | os.PathLike[str], facts: pathlib.Path) -> pathlib.Path:
+    """The dictionary of boxes that goes with a file of facts."""
+    return pathlib.Path(root, f"ent_{facts.stem}_dict.pth")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,13 +124,12 @@ class _Fact:
 def _read(root: str | os.PathLike[str], split: str, published: bool, merge_val: bool) -> tuple[list[Record], dict[str, int]]:
     known = frozenset(relations(root, published=True))
     samples: dict[tuple[str, tuple[str, ...]], list[_Fact]] = {}
-    for file in files(root, split, merge_val=merge_val):
-        table = pathlib.Path(root, f"ent_{file.stem}_dict.pth")
+    for file in _facts(root, split, merge_val):
+        table = _boxes(root, file)
         boxes = torch_table(table) if table.is_file() else {}
-        for number, line in enumerate(text_lines(file), 1):
-            if line.strip():
-                fact = _fact(root, file.stem, _value(line, f"{file}:{number}"), boxes, known, f"{file}:{number}")
-                samples.setdefault(fact.sample, []).append(fact)
+        for where, line in rows(file):
+            fact = _fact(root, file.stem, line, boxes, known, where)
+            samples.setdefault(fact.sample, []).append(fact)
     dropped = collections.Counter({name: 0 for name in ("boxes_clipped", "none_facts", "facts_outside", "facts_repeated")})
     records = [
         Record(
@@ -149,53 +162,21 @@ def _triples(facts: Sequence[_Fact], published: bool, dropped: collections.Count
 
 
 def _fact(root: str | os.PathLike[str], folder: str, line: Any, boxes: dict[Any, Any], known: frozenset[str], where: str) -> _Fact:
-    words = _field(line, "token", list, where)
-    if not words or not all(isinstance(word, str) and word for word in words):
-        raise RecordError(f"{where}, field 'token': expected a list of words, found {words!r:.200}")
-    label = _field(line, "relation", str, where)
-    if label not in known:
-        raise RecordError(f"{where}, field 'relation': unknown relation {label!r}; known are {sorted(known)}")
-    image = inside(root, f"img_org/{folder}/{_field(line, 'img_id', str, where)}", f"{where}, field 'img_id'")
-    return _Fact(where, (image, tuple(words)), _mention(line, len(words), where), label, _corners(line, boxes, where))
-
-
-def _mention(line: Any, words: int, where: str) -> Mention:
-    span = _field(_field(line, "h", dict, where), "pos", (list, tuple), f"{where}, field 'h'")
-    if len(span) != 2:
-        raise RecordError(f"{where}, field 'h.pos': expected [start, end], found {span!r}")
-    return Mention(*check_span(*span, words, f"{where}, field 'h.pos'"))
+    words, label = tokens(line, where), relation_of(line, known, where)
+    image = inside(root, f"img_org/{folder}/{field(line, 'img_id', str, where)}", f"{where}, field 'img_id'")
+    return _Fact(where, (image, words), mention(line, "h", len(words), where), label, _corners(line, boxes, where))
 
 
 def _corners(line: Any, boxes: dict[Any, Any], where: str) -> Box:
     """The fact's box as xyxy, not clipped: its own, or that of its object's name in `boxes`."""
-    tail = _field(line, "t", dict, where)
+    tail = field(line, "t", dict, where)
     place, box = "'t.box'", tail.get("box")
     if box is None:
         objects = boxes.get(line["img_id"])
-        name = _field(tail, "name", str, f"{where}, field 't'")
+        name = field(tail, "name", str, f"{where}, field 't'")
         place, box = f"'t.name' = {name!r}, in the dictionary of boxes", objects.get(name) if isinstance(objects, dict) else None
     numbers = isinstance(box, (list, tuple)) and len(box) >= 4 and all(type(x) in (int, float) and math.isfinite(x) for x in box[:4])
     if not numbers or max(abs(x) for x in box[:4]) > _FAR:
         raise RecordError(f"{where}, field {place}: expected (cx, cy, w, h), divided by the picture's size, found {box!r}")
     cx, cy, w, h = (float(x) for x in box[:4])
     return cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
-
-
-def _field(line: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
-    if not isinstance(line, dict) or key not in line:
-        raise RecordError(f"{where}: no field {key!r} in {line!r:.200}")
-    if not isinstance(line[key], kind):
-        raise RecordError(f"{where}, field {key!r}: found {line[key]!r:.200}, of type {type(line[key]).__name__}")
-    return line[key]
-
-
-def _value(line: str, where: str) -> Any:
-    """A line's JSON value, or else its Python literal: nothing in it is run."""
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return ast.literal_eval(line.strip())
-    except _LITERAL_ERRORS as error:
-        raise RecordError(f"{where}: neither a JSON object nor a Python dictionary ({error}): {line:.80}") from error

@@ -1,15 +1,18 @@
-"""What the readers of published data sets share: text files, torch dictionaries, boxes, and messages that say what is missing."""
+"""What the readers of published data sets share: lines, fields, torch dictionaries, boxes, and messages that say what is missing."""
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from mmre_jax.data.torch_pickle import PickleError, read_dict
-from mmre_jax.records import Box, Record, RecordError
+from mmre_jax.records import Box, Mention, Record, RecordError, check_span
 
+_LITERAL_ERRORS = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
 _ROUNDING = 1e-6  # a box that leaves the picture by less was written so, not drawn so
 
 
@@ -19,6 +22,60 @@ def text_lines(path: pathlib.Path) -> list[str]:
         return [line.removesuffix("\r") for line in path.read_text("utf-8-sig").split("\n")]
     except UnicodeDecodeError as error:
         raise RecordError(f"{path}: not UTF-8 text ({error})") from error
+
+
+def rows(path: pathlib.Path) -> list[tuple[str, Any]]:
+    """(place for messages, value) of each line that is not empty: JSON, or else a Python literal; nothing in it is run.
+
+    Raises:
+      RecordError: the file is not UTF-8, or a line is neither.
+    """
+    numbered = ((f"{path}:{number}", line) for number, line in enumerate(text_lines(path), 1))
+    return [(where, _value(line.strip(), where)) for where, line in numbered if line.strip()]
+
+
+def field(line: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """A line's value of a key. Raises RecordError where it is missing, or of another type."""
+    if not isinstance(line, dict) or key not in line:
+        raise RecordError(f"{where}: no field {key!r} in {line!r:.200}")
+    if not isinstance(line[key], kind) or isinstance(line[key], bool):
+        raise RecordError(f"{where}, field {key!r}: found {line[key]!r:.200}, of type {type(line[key]).__name__}")
+    return line[key]
+
+
+def tokens(line: Any, where: str) -> tuple[str, ...]:
+    """The words of a line's `token`. Raises RecordError where there are none."""
+    words = field(line, "token", list, where)
+    if not words or not all(isinstance(word, str) for word in words):
+        raise RecordError(f"{where}, field 'token': expected a list of words, found {words!r:.200}")
+    return tuple(words)
+
+
+def mention(line: Any, key: str, words: int, where: str) -> Mention:
+    """The span `pos` = [start, end) of a line's entity. Raises RecordError where it is none, or leaves the line's words."""
+    span = field(field(line, key, dict, where), "pos", (list, tuple), f"{where}, field {key!r}")
+    if len(span) != 2:
+        raise RecordError(f"{where}, field '{key}.pos': expected [start, end], found {span!r}")
+    return Mention(*check_span(*span, words, f"{where}, field '{key}.pos'"))
+
+
+def relation_of(line: Any, known: frozenset[str], where: str) -> str:
+    """A line's `relation`. Raises RecordError where it is not a known one."""
+    found = field(line, "relation", str, where)
+    if found not in known:
+        raise RecordError(f"{where}, field 'relation': unknown relation {found!r}; known are {sorted(known)}")
+    return found
+
+
+def relation_table(path: pathlib.Path) -> tuple[str, ...]:
+    """The relation names of a table {name: id}, by their ids. Raises RecordError where the ids are not 0, 1, ..., each once."""
+    try:
+        table = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise RecordError(f"{path}: not a JSON file ({error})") from error
+    if not isinstance(table, dict) or sorted(map(repr, table.values())) != sorted(map(repr, range(len(table)))):
+        raise RecordError(f"{path}: expected relation names with the ids 0, 1, ..., each once")
+    return tuple(sorted(table, key=table.__getitem__))
 
 
 def torch_table(path: str | os.PathLike[str]) -> dict[Any, Any]:
@@ -59,3 +116,14 @@ def check(name: str, value: object, valid: Sequence[object]) -> None:
     """Raises RecordError unless `value` is one of `valid`."""
     if value not in valid:
         raise RecordError(f"{name} is one of {', '.join(map(str, valid))}, found {value!r}")
+
+
+def _value(line: str, where: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(line)
+    except _LITERAL_ERRORS as error:
+        raise RecordError(f"{where}: neither a JSON object nor a Python dictionary ({error}): {line:.80}") from error

@@ -138,8 +138,8 @@ def damaged(value):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("{'token': ['a', 'b'", "not a Python dictionary"),
-        ("__import__('os').mkdir('x')", "not a Python dictionary"),
+        ("{'token': ['a', 'b'", "neither a JSON object nor a Python dictionary"),
+        ("__import__('os').mkdir('x')", "neither a JSON object nor a Python dictionary"),
         ("[1, 2]", "no field 'token'"),
         (line(token=[]), "field 'token': expected a list of words"),
         (line(token="Ada meets"), "field 'token': found 'Ada meets', of type str"),
