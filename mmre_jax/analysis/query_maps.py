@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mmre_jax.analysis import triple_plots
+from mmre_jax.analysis import attention_plots
 from mmre_jax.data.datasets import open_pictures
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.encoders.vit_config import PHOTO
@@ -41,12 +41,12 @@ class QueryMaps:
         """{'selective': fig. 3, 'queries': fig. 4}, of which an ablation lacks its own."""
         drawn = {}
         if self.selected is not None:
-            drawn["selective"] = triple_plots.selective_attention_figure(self.tokens, self.photo, self.selected, grid=self.grid)
+            drawn["selective"] = attention_plots.selective_attention_figure(self.tokens, self.photo, self.selected, grid=self.grid)
         if self.queries is not None:
             gold = self._gold(record, iou)
             captions = [self._caption(n, record) for n in range(len(self.queries))]
             boxes: list[Box | None] = [None if triple is None else triple.box for triple in self.found]
-            drawn["queries"] = triple_plots.query_attention_figure(self.photo, self.queries, captions, boxes, gold)
+            drawn["queries"] = attention_plots.query_attention_figure(self.photo, self.queries, captions, boxes, gold)
         return drawn
 
     def _caption(self, number: int, record: Record) -> str:

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from matplotlib.text import Text
 
-from mmre_jax.analysis.triple_plots import query_attention_figure, selective_attention_figure, triples_figure
+from mmre_jax.analysis.attention_plots import query_attention_figure, selective_attention_figure
+from mmre_jax.analysis.triple_plots import triples_figure
 from mmre_jax.records import Box, Mention, Record, RecordError, Triple
 
 PHOTO = np.full((60, 80, 3), 90, np.uint8)
