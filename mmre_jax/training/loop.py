@@ -76,15 +76,17 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
 
     with Checkpoints(workdir / FOLDER) as checkpoints, MetricLog(workdir) as log:
         # ---- state: resume, initialise or fresh
-        state = initial_state(job, splits["train"], total_steps)
         start = checkpoints.latest()
         if start is not None:
             check_same(checkpoints.meta(start), job)
-            state = checkpoints.restore(start, state)
+            shapes = variable_shapes(job, splits["train"])
+            state = checkpoints.restore(start, jax.eval_shape(lambda variables: state_of(job, variables, total_steps), shapes))
             log.truncate(start)
             logger.info("resumed from step %d of %s", start, checkpoints.directory)
         elif config.train.init_from:
-            state = initialise_from(config.train.init_from, state)
+            state = state_of(job, variables_from(config.train.init_from, variable_shapes(job, splits["train"])), total_steps)
+        else:
+            state = initial_state(job, splits["train"], total_steps)
         run = Run(job, devices, order, splits, checkpoints, log, total_steps)
 
         # ---- train, evaluating and saving at each epoch's end
@@ -117,15 +119,29 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
 
 def initial_state(job: Job, split: Split, total_steps: int) -> TrainState:
     """Random parameters, encoders filled from their directories, optimiser state for what is trained; on the host's first device."""
+    variables = jax.jit(job.system.init)(jax.random.key(job.config.train.seed), example(job, split))
+    return state_of(job, pretrained.load(job.config, job.system.plan, variables), total_steps)
+
+
+def variable_shapes(job: Job, split: Split) -> Any:
+    """Shapes and dtypes of a system's variables, without making them."""
+    return jax.eval_shape(job.system.init, jax.random.key(0), example(job, split))
+
+
+def example(job: Job, split: Split) -> dict[str, Any]:
+    """A batch of the split's first record."""
     order = Order(split.lengths[:1], 1, job.config.data.buckets, train=False)
-    example = next(batches(order, split.records[:1], job.task, split.pictures, threads=1))
-    variables = pretrained.load(job.config, job.system.plan, jax.jit(job.system.init)(jax.random.key(job.config.train.seed), example))
+    return next(batches(order, split.records[:1], job.task, split.pictures, threads=1))
+
+
+def state_of(job: Job, variables: Any, total_steps: int) -> TrainState:
+    """The state at step 0 of these variables."""
     params, _ = state_lib.split_params(variables["params"], job.config.optim.frozen)
     return state_lib.create(variables, job.config.optim.frozen, make_optimizer(job.config.optim, params, total_steps))
 
 
-def initialise_from(path: str, state: TrainState) -> TrainState:
-    """The state with the variables of a checkpoint (a run's workdir: its best step)."""
+def variables_from(path: str, shapes: Any) -> dict[str, Any]:
+    """The variables of a checkpoint (a run's workdir: its best step), which must have these shapes."""
     directory = pathlib.Path(path).expanduser() / FOLDER
     if not directory.is_dir():
         raise CheckpointError(f"train.init_from={path}: not the workdir of a run: there is no folder {FOLDER}")
@@ -133,10 +149,9 @@ def initialise_from(path: str, state: TrainState) -> TrainState:
         step = source.preferred()
         if step is None:
             raise CheckpointError(f"train.init_from={path}: there is no complete checkpoint")
-        variables = source.restore_variables(step, jax.eval_shape(state.variables))
-    logger.info("initialised from step %d of %s", step, path)
-    params = variables.pop("params")
-    return state.replace(params={k: params[k] for k in state.params}, frozen={k: params[k] for k in state.frozen}, stats=variables)
+        variables = source.restore_variables(step, shapes)
+    logger.info("starting from step %d of %s", step, path)
+    return variables
 
 
 def check_same(meta: dict[str, Any], job: Job) -> None:
