@@ -158,10 +158,23 @@ def small_text() -> dict[str, Any]:
     return {**sizes, "tokenizer": "word", "vocab_size": 80, "dropout": 0.0, "attention_dropout": 0.0}
 
 
+def small_vit() -> dict[str, Any]:
+    """Section vision: a transformer of two layers over 16 patches of 16 pixels."""
+    return {"dialect": "vit", "width": 64, "layers": 2, "heads": 4, "mlp": 256, "patch": 16, "side": 64, "init_std": 0.0}
+
+
 def small_resnet() -> dict[str, Any]:
     """Section vision: a ResNet of two stages with group normalisation, which learns from random weights: 64 pixels become 8 x 8 cells."""
     blocks = {"depths": (1, 1), "stem": 32, "stem_kernel": 3, "bottleneck": False, "norm": "group", "groups": 8}
     return {"kind": "resnet", **blocks, "side": 64, "crop_side": 64, "resize": "squash"}
+
+
+def minilm(config: ConfigDict, data: str) -> None:
+    """A published data set on a CPU: the text encoder as --config.text.weights has it (a 6-layer MiniLM), lengths in its pieces."""
+    config.text.update({"kind": "bert", "width": 0, "layers": 0, "heads": 0, "mlp": 0, "positions": 0, "attention_dropout": 0.0})
+    config.data.update({"name": data, "window": 16, "buckets": (24, 32, 40, 56, 80)})
+    config.optim.lr = 1e-4
+    config.train.update({"batch": 32, "epochs": 4, "log_every": 100})
 
 
 def choose(variant: str, variants: tuple[str, ...]) -> None:

@@ -43,17 +43,12 @@ def get_config(variant: str = "mnre") -> ConfigDict:
 
 
 def _quickstart(config: ConfigDict) -> None:
-    small = {"width": 64, "layers": 2, "heads": 4, "mlp": 256, "init_std": 0.0}
-    config.text.update(
-        {**small, "tokenizer": "word", "vocab_size": 80, "max_tokens": 32, "positions": 32, "dropout": 0.0, "attention_dropout": 0.0}
-    )
-    config.vision.update({**small, "dialect": "vit", "patch": 16, "side": 64})
+    config.text.update(common.small_text())
+    config.vision.update(common.small_vit())
     config.system.heads = 4
-    config.data.objects = "none"
-    config.data.buckets = (16, 32)
     config.optim.lr = 1e-3
-    config.data.counts = (12288, 512, 1024)
     config.train.update({"epochs": 5, "eval_batch": 128})
+    common.scenes_task(config, "relation")
 
 
 def _mnre(config: ConfigDict) -> None:
@@ -61,10 +56,7 @@ def _mnre(config: ConfigDict) -> None:
 
 
 def _minilm(config: ConfigDict) -> None:
-    config.data.name = "mnre"
-    config.data.buckets = (24, 32, 40, 56, 80)  # MNRE in MiniLM pieces: median 30, longest 55
-    config.data.window = 16
-    config.text.update({"width": 0, "layers": 0, "heads": 0, "mlp": 0, "positions": 0, "attention_dropout": 0.0})
+    common.minilm(config, "mnre")
     config.vision.update(
         {
             "dialect": "vit",
@@ -78,8 +70,6 @@ def _minilm(config: ConfigDict) -> None:
             "positions": "sine",
         }
     )
-    config.optim.lr = 1e-4
-    config.train.update({"epochs": 4, "log_every": 100})
 
 
 def _reference(config: ConfigDict) -> None:

@@ -7,6 +7,8 @@ Variants:
   mnre                               the paper's: BERT-base and CLIP ViT-B/32, photo and crops. Give --config.data.root,
                                      --config.text.weights and --config.vision.weights (transformers directories).
   twitter2015, twitter2017           entities, with the settings of the authors' code.
+  minilm_mnre                        MNRE on a CPU: a 6-layer MiniLM, and a vision transformer of its depth and width from random weights.
+                                     Give --config.data.root and --config.text.weights.
   reference                          what the released code computes, for converted checkpoints (python -m launch.convert).
 
 Ablations (any variant): --config.data.objects=none ("vanilla"), --config.system.text_attention=False ("w/o text attention"),
@@ -19,7 +21,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 
-VARIANTS = ("quickstart", "quickstart_entities", "mnre", "twitter2015", "twitter2017", "reference")
+VARIANTS = ("quickstart", "quickstart_entities", "mnre", "twitter2015", "twitter2017", "minilm_mnre", "reference")
 
 
 def get_config(variant: str = "mnre") -> ConfigDict:
@@ -45,6 +47,8 @@ def get_config(variant: str = "mnre") -> ConfigDict:
         config.data.update({"name": "mnre", "objects": "grounded", "buckets": (80,)})
         config.system.update({"flavour": "reference", "constrain": False})
         config.vision.resize = "cover"  # CLIP's own preprocessing
+    elif variant == "minilm_mnre":
+        _minilm(config)
     else:
         config.data.name = variant
         if variant != "mnre":
@@ -54,9 +58,15 @@ def get_config(variant: str = "mnre") -> ConfigDict:
 
 def _quickstart(config: ConfigDict) -> None:
     config.text.update(common.small_text())
-    config.vision.update({"width": 64, "layers": 2, "heads": 4, "mlp": 256, "init_std": 0.0, "dialect": "vit", "patch": 16, "side": 64})
+    config.vision.update(common.small_vit())
     config.optim.lr = 1e-3
     config.train.update({"epochs": 5, "eval_batch": 128})
+
+
+def _minilm(config: ConfigDict) -> None:
+    common.minilm(config, "mnre")
+    config.vision.update({"dialect": "vit", "width": 384, "layers": 6, "heads": 12, "mlp": 768, "init_std": 0.0})
+    config.vision.update({"side": 128, "crop_side": 64, "positions": "sine"})
 
 
 def _twitter(config: ConfigDict) -> None:

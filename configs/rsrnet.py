@@ -96,14 +96,16 @@ def _hvpnet(config: ConfigDict) -> None:
 
 
 def _minilm(config: ConfigDict, data: str) -> None:
-    config.text.update({"kind": "bert", "width": 0, "layers": 0, "heads": 0, "mlp": 0, "positions": 0, "attention_dropout": 0.0})
+    common.minilm(config, data)
     config.vision.update({**common.small_resnet(), "side": 128, "crop_side": 128})
-    config.data.window = 16
-    config.data.objects = "detected" if data == "mnre" else "none"
-    config.optim.multipliers = ConfigDict({"head": 10.0} if data != "mnre" else {})
-    config.optim.update({"lr": 2e-4 if data != "mnre" else 1e-4, "warmup": 0.06})
-    config.train.update({"batch": 32, "epochs": 4, "log_every": 100})
-    config.data.buckets = (24, 32, 40, 56, 80, *((128,) if data == "twitter2017" else ()))
+    config.optim.warmup = 0.06
+    if data == "mnre":
+        return
+    config.data.objects = "none"
+    config.optim.lr = 2e-4
+    config.optim.multipliers = ConfigDict({"head": 10.0})
+    if data == "twitter2017":
+        config.data.buckets = (*config.data.buckets, 128)
 
 
 def _reference(config: ConfigDict) -> None:
