@@ -38,7 +38,7 @@ def data() -> ConfigDict:
             "require_images": False,  # a missing or unreadable picture stops the run before training
             "buckets": (32, 48, 80),  # padded lengths; each is compiled once
             "window": 1,  # batches within which a shuffled epoch is sorted by length
-            "shuffle_pictures": "none",  # none | train | test | both: show records with other records' pictures
+            "shuffle_pictures": "none",  # none | train | test | both: show these records with other records' pictures
             "image_share": 1.0,  # of the pictures; the others are masked in all splits
             "train_share": 1.0,  # of the training examples, drawn by train.seed from each class
             "blank_words": False,  # the image-only control

@@ -84,13 +84,11 @@ def _quickstart(config: ConfigDict) -> None:
 
 
 def _gmner(config: ConfigDict) -> None:
-    config.data.update({"name": "gmner", "buckets": (24, 32, 40, 56, 80), "window": 16})
+    common.minilm(config, "gmner")
     # Where the picture is missing the queries have the text alone to read.
     config.system.update({"queries": 8, "encoder_layers": 2, "decoder_layers": 2, "memory": "both", "deep_supervision": True})
-    config.text.update({"width": 0, "layers": 0, "heads": 0, "mlp": 0, "positions": 0, "attention_dropout": 0.0})
     config.vision.update({**common.small_resnet(), "depths": (1, 1, 1), "side": 128})
-    config.optim.lr = 1e-4
-    config.train.update({"epochs": 8, "log_every": 100})
+    config.train.epochs = 8
 
 
 def _more(config: ConfigDict) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import pathlib
 import sys
-from collections.abc import Sequence
 
 from absl import app, flags
 from ml_collections import config_flags
@@ -26,10 +25,8 @@ _THRESHOLD = flags.DEFINE_float("threshold", leakage.THRESHOLD, "Largest gain ov
 _JSON = flags.DEFINE_string("json", None, "File for the report as JSON.")
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Audits, prints, and exits with 1 where the audit fails."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}", exitcode=2)
     if _CONFIG.value is None:
         raise app.UsageError("--config names the data set, for example --config=configs/hvformer.py:quickstart", exitcode=2)
     if _CONFIG.value.task.name != "relation":
@@ -48,4 +45,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    console.run(main)

@@ -19,17 +19,15 @@ from mmre_jax.analysis import speed, speed_report
 from mmre_jax.systems import DTYPES
 from mmre_jax.training.log import write_json
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/SYSTEM.py:VARIANT", lock_config=True)
+_CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
 _STEPS = flags.DEFINE_integer("steps", 50, "Timed steps per length and dtype, and steps of the loop.", lower_bound=2)
 _DTYPES = flags.DEFINE_list("dtypes", [], "Values of train.dtype to compare; the configuration's own if empty.")
 _PEAK = flags.DEFINE_float("peak_tflops", None, "TFLOP/s that one device could do at best.", lower_bound=0.0)
 _JSON = flags.DEFINE_string("json", None, "Also write the figures there.")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Measures, prints, writes."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     if unknown := set(_DTYPES.value) - set(DTYPES):
         raise app.UsageError(f"--dtypes knows {', '.join(DTYPES)}, not {', '.join(sorted(unknown))}")
     logger = console.setup()
@@ -43,4 +41,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config"])
-    app.run(main)
+    console.run(main)

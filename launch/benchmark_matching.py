@@ -1,6 +1,6 @@
 """Times the matching of queries and targets, on the host (scipy) and on the device (optax).
 
-    python -m launch.benchmark_matching [--calls=50] [--out=FILE]
+    python -m launch.benchmark_matching [--calls=50] [--json=FILE]
     python -m launch.benchmark_matching --config=configs/qeot.py:quickstart [--steps=20]    (also as a share of this training's step)
     XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m launch.benchmark_matching --stress=5000    (do that many steps end?)
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pathlib
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from launch import console
@@ -19,17 +19,15 @@ from mmre_jax.analysis import matching_speed
 from mmre_jax.matching import MATCHERS
 from mmre_jax.training.log import write_json
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/SYSTEM.py:VARIANT", lock_config=True)
+_CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
 _CALLS = flags.DEFINE_integer("calls", 50, "Timed calls per size and matcher.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 20, "Timed training steps per matcher.", lower_bound=2)
 _STRESS = flags.DEFINE_integer("stress", None, "Instead of timing calls, run so many small steps on all local devices.", lower_bound=2)
-_OUT = flags.DEFINE_string("out", None, "Also write the figures there, as JSON.")
+_JSON = flags.DEFINE_string("json", None, "Also write the figures there.")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Measures, prints, writes."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     logger = console.setup()
     with console.user_errors():
         if _STRESS.value is not None:
@@ -42,10 +40,10 @@ def main(argv: list[str]) -> None:
             if _CONFIG.value is not None:
                 result["share"] = matching_speed.step_share(_CONFIG.value, _STEPS.value)
             print(matching_speed.text(result))
-        if _OUT.value is not None:
-            write_json(pathlib.Path(_OUT.value), result)
-            logger.info("written: %s", _OUT.value)
+        if _JSON.value is not None:
+            write_json(pathlib.Path(_JSON.value), result)
+            logger.info("written: %s", _JSON.value)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    console.run(main)

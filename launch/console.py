@@ -7,9 +7,10 @@ import copy
 import logging
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+from absl import app
 from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
@@ -18,6 +19,11 @@ from mmre_jax.records import RecordError
 from mmre_jax.training.checkpoint import CheckpointError
 from mmre_jax.training.loop import Interrupted, NonFiniteError
 from mmre_jax.weights.hub import WeightError
+
+CONFIG = (
+    "configs/SYSTEM.py:VARIANT, SYSTEM being hvformer, qeot, rsrnet, ifaformer or pipeline: the head of that file lists its variants, and "
+    "configs/common.py every setting, each a flag --config.SECTION.NAME=VALUE."
+)
 
 
 def setup() -> logging.Logger:
@@ -37,6 +43,29 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     config = ConfigDict(copy.deepcopy(config.to_dict()))
     config.update_from_flattened_dict(changes)
     return config.lock()
+
+
+def run(main: Callable[..., None], arguments: Sequence[str] = ()) -> None:
+    """Parses the flags and calls `main` with the arguments beside them. A mistake in a flag ends with one message and exit code 2.
+
+    Args:
+      arguments: what they are called; none are taken if there are none.
+    """
+
+    def parse(argv: list[str]) -> list[str]:
+        try:
+            return app.parse_flags_with_usage(argv)
+        except (ValueError, OSError) as error:  # of the file that --config names
+            _end(error)
+
+    def call(argv: list[str]) -> None:
+        found = argv[1:]
+        if len(found) != len(arguments):
+            wanted = f"give {' and '.join(arguments)}" if arguments else "unexpected arguments"
+            raise app.UsageError(f"{wanted}: {' '.join(found) or 'found nothing'}", exitcode=2)
+        main(*found)
+
+    app.run(call, flags_parser=parse)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
     python -m launch.controls --config=configs/hvformer.py:quickstart --workdir=runs/controls [--runs=full,text,image,shuffled]
 
-full: the configuration as it is.  text: without an image encoder, or with every picture masked where the system cannot do without one.
+full: the configuration as it is.  text: without an image encoder (system.modalities=text).
 image (relations only): words blanked, marker positions fixed.  shuffled: the full model, tested with other records' pictures.  Every run
 resumes where it was stopped; the table also goes to controls.json in the workdir.
 """
@@ -10,7 +10,6 @@ resumes where it was stopped; the table also goes to controls.json in the workdi
 from __future__ import annotations
 
 import pathlib
-import time
 from typing import Any
 
 from absl import app, flags
@@ -25,15 +24,13 @@ from mmre_jax.training import loop
 from mmre_jax.training.evaluate import make_split
 from mmre_jax.training.log import write_json
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/SYSTEM.py:VARIANT", lock_config=True)
+_CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder with one run's folder per control.")
 _RUNS = flags.DEFINE_list("runs", [], "Which, in this order; shuffled needs full. All if not given.")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Runs, prints, writes."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     changes = controls(_CONFIG.value)
     names = _RUNS.value or [*changes, "shuffled"]
     if unknown := set(names) - {*changes, "shuffled"}:
@@ -43,13 +40,13 @@ def main(argv: list[str]) -> None:
     rows = []
     with console.user_errors():
         for name in names:
-            began = time.perf_counter()
             logger.info("---- %s", name)
             if name == "shuffled":
-                scores = _shuffled(workdir)
+                scores, minutes = _shuffled(workdir), None
             else:
-                scores = loop.train(console.changed(_CONFIG.value, changes[name]), workdir / name)["headline"]
-            row = {"run": name, **scores, "minutes": (time.perf_counter() - began) / 60}
+                metrics = loop.train(console.changed(_CONFIG.value, changes[name]), workdir / name)
+                scores, minutes = metrics["headline"], metrics["minutes"]
+            row = {"run": name, **scores, "minutes": minutes}
             logger.info("%s: %s", name, task_lib.as_line(scores))
             rows.append(row)
     print(report.table(rows, list(rows[0])))
@@ -58,9 +55,8 @@ def main(argv: list[str]) -> None:
 
 def controls(config: ConfigDict) -> dict[str, dict[str, Any]]:
     """What each run that is trained changes in the configuration."""
-    text = {"system.modalities": "text"} if "modalities" in config.system else {"data.image_share": 0.0}
     image = {"image": {"data.blank_words": True}} if config.task.name == "relation" else {}
-    return {"full": {}, "text": text, **image}
+    return {"full": {}, "text": {"system.modalities": "text"}, **image}
 
 
 def _shuffled(workdir: pathlib.Path) -> dict[str, float]:
@@ -71,4 +67,4 @@ def _shuffled(workdir: pathlib.Path) -> dict[str, float]:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    console.run(main)

@@ -1,13 +1,14 @@
 """Converts the authors' released checkpoints, and converts them back.
 
-    python -m launch.convert released.pth runs/released --tokenizer=bert-base-uncased --labels=ours_rel2id.json --root=DATA
+    python -m launch.convert released.pth runs/released --tokenizer=BERT_DIR --labels=DATA/ours_rel2id.json --root=DATA
     python -m launch.evaluate --checkpoint=runs/released --split=test
     python -m launch.convert runs/released back.safetensors --back
 
 The first takes a state dict of HVPNeT, RSRNeT, IFAformer or HVFormer (safetensors, or .pth, .pt, .bin with PyTorch installed) under the
 authors' names and writes a checkpoint in the reference flavour, for `mmre_jax.load`, launch.evaluate and launch.extract.
 Every tensor is read, or is named in TARGET/released.json with the reason why the released code never reads it, and kept beside it: the
-last command writes them all, bit for bit. Sizes are read from the tensors; what does not fit is an error that lists it.
+last command writes them all, bit for bit, in their own precision. Sizes are read from the tensors; what does not fit is an error that
+lists it.
 
 --tokenizer is a directory of transformers: bert-base-uncased; for RSRNeT roberta-base (relations) or xlm-roberta-base (entities).
 --labels is a JSON object {label: id} or list (*.json), or a text file of one label a line. For entities it may be left out if there are
@@ -30,33 +31,38 @@ _TOKENIZER = flags.DEFINE_string("tokenizer", None, "Directory of the tokenizer.
 _LABELS = flags.DEFINE_string("labels", None, "File of relations or tags.")
 _KIND = flags.DEFINE_enum("kind", None, released.KINDS, "What the state dict is, where its names do not tell.")
 _NONE = flags.DEFINE_string("none", "", "The relation that says that none holds; by default the one called None, in any case.")
-_DATA = flags.DEFINE_enum("data", None, datasets.NAMES, "The data set to evaluate on. [default: mnre for relations, else twitter2015]")
+_DATA = flags.DEFINE_enum(
+    "data", None, list(datasets.OBJECTS), "The data set to evaluate on. [default: mnre for relations, else twitter2015]"
+)
 _ROOT = flags.DEFINE_string("root", "", "The data set's folder.")
-_MAX_TOKENS = flags.DEFINE_integer("max_tokens", 0, "Longest sequence; 0: 80 (Twitter-2017 as released: 128).", lower_bound=0)
+_MAX_TOKENS = flags.DEFINE_integer(
+    "max_tokens",
+    0,
+    "Longest sequence; 0: as released, 80, and 40 for entities by IFAformer (RSRNeT and HVPNeT on Twitter-2017: give 128).",
+    lower_bound=0,
+)
 _HEADS = flags.DEFINE_integer("heads", 0, "Attention heads, which no tensor shows; 0: of 64 numbers each.", lower_bound=0)
 _BACK = flags.DEFINE_bool("back", False, "Convert a converted checkpoint back into the authors' state dict.")
 
 
-def main(argv: list[str]) -> None:
+def main(source: str, target: str) -> None:
     """Converts and says what was read."""
-    if len(argv) != 3:
-        raise app.UsageError("give the state dict and the directory to make; with --back, the directory and the file to make")
     logger = console.setup()
     with console.user_errors():
         if _BACK.value:
-            convert.export(*argv[1:])
+            convert.export(source, target)
             return
         if _TOKENIZER.value is None:
             raise app.UsageError("give --tokenizer, the directory of the tokenizer")
         labels = convert.read_labels(_LABELS.value) if _LABELS.value else ()
-        release = convert.open_release(argv[1], _KIND.value or "")
+        release = convert.open_release(source, _KIND.value or "")
         system, _, task = release.kind.partition("_")
         data = _DATA.value or ("mnre" if task == "re" else "twitter2015")
         config = console.changed(CONFIGS[system].get_config("reference"), {"data.name": data, "data.root": _ROOT.value})
         job = convert.convert(
             release,
             config,
-            argv[2],
+            target,
             tokenizer=_TOKENIZER.value,
             labels=labels,
             none=_NONE.value,
@@ -67,4 +73,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    console.run(main, ["the state dict (with --back, the directory)", "what to make of it"])

@@ -27,8 +27,9 @@ from mmre_jax import extract
 from mmre_jax.analysis import report
 from mmre_jax.analysis.evaluation import Evaluation, read_predictions, scoring_task
 from mmre_jax.data import datasets
+from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.tasks import task as task_lib
-from mmre_jax.training.evaluate import make_split
+from mmre_jax.training.evaluate import make_split, training_examples
 from mmre_jax.training.setup import protocol
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
@@ -40,10 +41,8 @@ _SHUFFLE = flags.DEFINE_bool("shuffle_pictures", False, "Show every record with 
 _OUT = flags.DEFINE_string("out", None, "Folder for the results.")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Evaluates and prints."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     if (_CHECKPOINT.value is None) == (_PREDICTIONS.value is None):
         raise app.UsageError("give either --checkpoint or --predictions")
     if (_PREDICTIONS.value is None) != (_CONFIG.value is None):
@@ -65,11 +64,12 @@ def _of_checkpoint() -> tuple[Evaluation, pathlib.Path]:
     extractor = extract.load(_CHECKPOINT.value, devices=0)
     job, kind = extractor.job, extractor.task
     data = _data(job.config)
-    train = job.task.examples(datasets.open_records(data, "train"))
-    split = make_split(job, datasets.open_records(data, _SPLIT.value), shuffled=_SHUFFLE.value, data=data)
+    train = training_examples(job, datasets.open_records(data, "train"))
+    shuffled = _SHUFFLE.value or is_shuffled(data, _SPLIT.value)
+    split = make_split(job, datasets.open_records(data, _SPLIT.value), train=_SPLIT.value == "train", shuffled=shuffled, data=data)
     predicted = extractor.predictor.predict(extractor.variables, split, _SPLIT.value)
     seen = frozenset(r.id for r, p in zip(split.records, predicted, strict=True) if p.seen)
-    about = {**protocol(job.config), "pictures": "shuffled" if _SHUFFLE.value else "own", "step": extractor.step}
+    about = {**protocol(job.config), "pictures": "shuffled" if shuffled else "own", "step": extractor.step}
     directory, _ = extract.locate(_CHECKPOINT.value)
     name = _SPLIT.value + ("_shuffled" if _SHUFFLE.value else "")
     out = pathlib.Path(_OUT.value) if _OUT.value else directory.parent / "evaluation" / name
@@ -100,4 +100,4 @@ def _data(config: ConfigDict) -> ConfigDict:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    console.run(main)

@@ -27,8 +27,9 @@ from tqdm import tqdm
 import mmre_jax
 from launch import console
 from mmre_jax.analysis import plots, triple_plots
-from mmre_jax.analysis.query_maps import query_maps
+from mmre_jax.analysis.query_maps import check_attention, query_maps
 from mmre_jax.analysis.seen import what_was_seen
+from mmre_jax.data import datasets
 from mmre_jax.data.readers import jsonl, scenes
 from mmre_jax.extract import Extraction, all_pairs
 from mmre_jax.records import Record, Relation, Triple
@@ -37,14 +38,12 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best
 _INPUT = flags.DEFINE_string("input", None, "JSON lines of posts.")
 _SCENES = flags.DEFINE_integer("scenes", 0, "Instead of --input: that many test records of the embedded data set.", lower_bound=0)
 _OUT = flags.DEFINE_string("out", None, "Folder for extracted.jsonl and the pictures.")
-_ATTENTION = flags.DEFINE_bool("attention", False, "QEOT: also draw what picture and queries attend to.")
+_ATTENTION = flags.DEFINE_bool("attention", False, "QEOT: also draw what picture and queries attend to, of records with a picture.")
 _PICTURES = flags.DEFINE_integer("pictures", 20, "Draw at most so many records.", lower_bound=0)
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Extracts, writes and names what was written."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     if (_INPUT.value is None) == (_SCENES.value == 0):
         raise app.UsageError("give either --input or --scenes")
     logger = console.setup()
@@ -53,6 +52,8 @@ def main(argv: list[str]) -> None:
         posts = None if _INPUT.value is None else jsonl.read(_INPUT.value)
         extractor = mmre_jax.load(_CHECKPOINT.value)
         records = scenes.read(_scene(extractor), "test", _SCENES.value) if posts is None else posts
+        if _ATTENTION.value:
+            check_attention(extractor.job)
         if extractor.task == "relation":
             records = [with_pairs(record) for record in records]
         extractions = extractor.extract_records(records, progress="extract")
@@ -112,7 +113,7 @@ def _scene(extractor: mmre_jax.Extractor) -> str:
 
 def _draw(extractor: mmre_jax.Extractor, record: Record, extraction: Extraction, path: pathlib.Path) -> list[pathlib.Path]:
     figures = {path: figure_of(extractor, record, extraction)}
-    if _ATTENTION.value:
+    if _ATTENTION.value and record.image is not None and datasets.readable(record.image):
         variables = extractor.predictor.devices.first(extractor.variables)
         maps = query_maps(extractor.job, variables, record)
         drawn = maps.figures(record, extractor.job.config.task.iou)
@@ -155,4 +156,4 @@ def figure_of(extractor: mmre_jax.Extractor, record: Record, extraction: Extract
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["checkpoint", "out"])
-    app.run(main)
+    console.run(main)

@@ -29,16 +29,14 @@ from mmre_jax.tasks import task as task_lib
 from mmre_jax.training import loop
 from mmre_jax.training.setup import protocol
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/qeot.py:VARIANT", lock_config=True)
+_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/qeot.py:VARIANT, whose task and data the parts are trained for.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder with a run's folder for each part, and the scores.")
 _SPLIT = flags.DEFINE_enum("split", "test", datasets.SPLITS, "Which split is scored.")
 _RUNS = {part: flags.DEFINE_string(part, None, f"A trained {part}, instead of one in the workdir.") for part in parts.PARTS}
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Trains what is missing, scores, prints, writes."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
     if config.task.name != "triples":
         raise app.UsageError(f"a pipeline finds triples: --config is a configuration of QEOT, found task.name={config.task.name!r}")
@@ -81,4 +79,4 @@ def _masked(records: Sequence[Record]) -> list[Record]:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    console.run(main)

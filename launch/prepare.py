@@ -29,24 +29,15 @@ from mmre_jax.data.pictures import PicturePlan, Slot
 from mmre_jax.data.prepared import ENCODINGS, PreparedError
 from mmre_jax.records import Record, RecordError
 
-ANY = ("detected", "none", "grounded")
-OBJECTS = {  # the object crops that a data set can be read with; the first where none are asked for
-    "mnre": ANY,
-    "mnre_v1": ANY,
-    "twitter2015": ("grounded", "none"),
-    "twitter2017": ("grounded", "none"),
-    "gmner": ("none",),
-    "more": ("none",),
-    "jsonl": ANY,
-}
+DATASETS = [name for name in datasets.OBJECTS if name not in ("scenes", "prepared")]
 
-_DATASET = flags.DEFINE_enum("dataset", "mnre", list(OBJECTS), "Which data set, or our JSON lines.")
+_DATASET = flags.DEFINE_enum("dataset", "mnre", DATASETS, "Which data set, or our JSON lines.")
 _SOURCE = flags.DEFINE_string("source", "", "Its folder; TFDS's folder for data fetched by hand if empty.")
 _OUT = flags.DEFINE_string("out", "", "The folder to make.")
 _OBJECTS = flags.DEFINE_enum(
     "objects",
     None,
-    ANY,
+    ["detected", "none", "grounded"],
     "Which object crops are stored ('grounded' leaks MNRE's labels); if not given, the data set's usual ones.",
 )
 _ENCODING = flags.DEFINE_enum("encoding", "png", ENCODINGS, "How pixels are stored; both without loss.")
@@ -57,10 +48,8 @@ _RESIZE = flags.DEFINE_enum("resize", "squash", pictures.RESIZES, "How pictures 
 _BENCHMARK = flags.DEFINE_bool("benchmark", False, "Time reading a few hundred records as png, as raw and from the files, and stop.")
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Reads, prepares, prints the table."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     if not _BENCHMARK.value and not _OUT.value:
         raise app.UsageError("--out=DIR is needed: the folder to make")
     console.setup()
@@ -95,14 +84,12 @@ def section(dataset: str, folder: pathlib.Path, objects: str | None) -> ConfigDi
     """The section `data` of a configuration that reads a data set from its folder; with its first kind of crops if none is named.
 
     Raises:
-      RecordError: there is no such folder, or the data set has no such crops.
+      RecordError: there is no such folder.
     """
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such folder: give the folder of {dataset!r} with --source")
-    if objects is not None and objects not in OBJECTS[dataset]:
-        raise RecordError(f"--objects={objects}: {dataset} has {' or '.join(OBJECTS[dataset])}")
     data = common.data()
-    data.update({"name": dataset, "root": str(folder), "objects": objects or OBJECTS[dataset][0]})
+    data.update({"name": dataset, "root": str(folder), "objects": objects or datasets.OBJECTS[dataset][0]})
     return data
 
 
@@ -187,4 +174,4 @@ def _rate(read: source.PictureSource, records: Sequence[Record]) -> float:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    console.run(main)

@@ -23,15 +23,13 @@ from mmre_jax.tasks import task as task_lib
 from mmre_jax.training import loop
 from mmre_jax.training.log import write_json
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/SYSTEM.py:VARIANT", lock_config=True)
+_CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder with one run's folder per value.")
 _VARY = flags.DEFINE_string("vary", None, "SECTION.NAME=VALUE,VALUE,...")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Runs, prints, writes."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     logger = console.setup()
     workdir, found = pathlib.Path(_WORKDIR.value), {}
     name, values = parse(_VARY.value, _CONFIG.value)
@@ -87,4 +85,4 @@ def _fits(value: Any, present: Any) -> bool:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir", "vary"])
-    app.run(main)
+    console.run(main)

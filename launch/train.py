@@ -2,42 +2,50 @@
 
     python -m launch.train --config=configs/hvformer.py:quickstart --workdir=runs/quickstart [--config.optim.lr=1e-3 ...]
 
-Every value of the configuration is a flag; the same command goes on with a run that was stopped. Ends with metrics.json in the workdir.
+Every value of the configuration is a flag; the same command goes on with a run that was stopped. Ends with
+metrics.json and curves.png in the workdir.
 """
 
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
-from absl import app, flags
-from ml_collections import config_flags
+from absl import flags
+from ml_collections import ConfigDict, config_flags
 
 from launch import console
+from mmre_jax.analysis import plots
 from mmre_jax.training import loop
+from mmre_jax.training.log import read_rows, write_json
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/SYSTEM.py:VARIANT", lock_config=True)
+_CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics.jsonl, metrics.json, tensorboard.")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Runs the configuration once, or once per seed of train.seeds."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     logger = console.setup()
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
     with console.user_errors():
         if not config.train.seeds:
-            loop.train(config, workdir)
+            _train(config, workdir)
         else:
             runs = [
-                loop.train(console.changed(config, {"train.seed": s, "train.seeds": ()}), workdir / f"seed_{s}") for s in config.train.seeds
+                _train(console.changed(config, {"train.seed": s, "train.seeds": ()}), workdir / f"seed_{s}") for s in config.train.seeds
             ]
             summary = loop.summarise(runs)
-            loop.write_json(workdir / "metrics.json", summary)
+            write_json(workdir / "metrics.json", summary)
             for name, value in summary["test"].items():
                 logger.info("test %s over seeds %s: %.4f +- %.4f", name, summary["seeds"], value["mean"], value["std"])
 
 
+def _train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+    metrics = loop.train(config, workdir)
+    plots.save(plots.curves(read_rows(workdir), f"val.{next(iter(metrics['headline']))}"), workdir / "curves.png")
+    return metrics
+
+
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    console.run(main)

@@ -1,7 +1,7 @@
 """The authors' released checkpoints as checkpoints of this library, and back.
 
     release = open_release("released.pth")
-    convert(release, config, "runs/released", tokenizer="bert-base-uncased", labels=read_labels("ours_rel2id.json"))
+    convert(release, config, "runs/released", tokenizer="BERT_DIR", labels=read_labels("ours_rel2id.json"))
     export("runs/released", "back.safetensors")
 
 A converted checkpoint is a run's workdir, TARGET/checkpoints/0, that everything takes which takes a run. Beside it lie the tensors that
@@ -22,6 +22,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 import safetensors.numpy
@@ -38,6 +39,7 @@ from mmre_jax.weights.hub import WeightError
 
 UNREAD, ABOUT = "unread.safetensors", "released.json"
 PARALLEL = "module."  # what PyTorch's DataParallel puts before every name
+HALF = (np.dtype(np.float16), np.dtype(jnp.bfloat16))
 PAD = SPECIAL_TAGS[0]
 # As in the released code for Twitter-2015 and -2017.
 RELEASED_TAGS = (PAD, "O", *(f"{part}-{kind}" for kind in ("MISC", "PER", "ORG", "LOC") for part in "BI"), *SPECIAL_TAGS[1:])
@@ -64,7 +66,7 @@ class Release:
 def open_release(path: str | os.PathLike[str], kind: str = "") -> Release:
     """Reads a state dict: .safetensors, or what `torch.save` wrote, which takes PyTorch and runs no pickled code.
 
-    Half precision becomes float32.
+    Tensors keep their dtypes: half precision becomes float32 in the checkpoint, and again what it was on the way back.
 
     Args:
       kind: one of released.KINDS; '' to tell it from the tensors' names.
@@ -72,7 +74,7 @@ def open_release(path: str | os.PathLike[str], kind: str = "") -> Release:
     Raises:
       WeightError: a file that is missing, damaged or no state dict; tensors that are those of no kind.
     """
-    tensors = hub.read_file(path)
+    tensors = hub.read_file(path, upcast=False)
     parallel = bool(tensors) and all(name.startswith(PARALLEL) for name in tensors)
     tensors = {name.removeprefix(PARALLEL) if parallel else name: tensor for name, tensor in tensors.items()}
     try:
@@ -92,7 +94,10 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
       WeightError: a file in none of these formats, a label that is there twice, ids with gaps.
       OSError: a file that cannot be read.
     """
-    text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise WeightError(f"{path} is not UTF-8 text: {error}") from error
     found: Any = [line.strip() for line in text.splitlines() if line.strip()]
     if pathlib.Path(path).suffix == ".json":
         try:
@@ -139,7 +144,7 @@ def convert(
       labels: relations or tags by id, as many as the tensors tell apart; of tags PAD may be left out where it is the first. None given:
         for 13 tags the released ones, for relations an error.
       none: the relation that says that none holds; '' for the one called 'None', in whatever case.
-      max_tokens: longest sequence; 0 for 80, as released.
+      max_tokens: longest sequence; 0 for the released code's (weights/released.py).
       heads: of all attention, which no shape shows; 0 for heads of 64, as released.
 
     Returns:
@@ -162,8 +167,15 @@ def convert(
     variables = released.read(release.kind, release.tensors, shapes(job), job.system, source=release.source)
     reasons = dict(sorted(released.unread(release.kind, release.tensors, job.system).items()))
     kept = {name: np.ascontiguousarray(release.tensors[name]).reshape(release.tensors[name].shape) for name in reasons}
-    _check_way_back(release, released.write(release.kind, variables, kept, job.system))
-    about = {"kind": release.kind, "source": pathlib.Path(release.source).name, "prefix": release.prefix, "unread": reasons}
+    back = released.write(release.kind, variables, kept, job.system)
+    _check_way_back(release, {name: _as(tensor, release.tensors[name].dtype) for name, tensor in back.items()})
+    about = {
+        "kind": release.kind,
+        "source": pathlib.Path(release.source).name,
+        "prefix": release.prefix,
+        "half": {name: str(tensor.dtype) for name, tensor in release.tensors.items() if tensor.dtype in HALF and name not in kept},
+        "unread": reasons,
+    }
     with _whole(target) as folder:
         folder.mkdir(parents=True)
         state = state_lib.create(variables, job.config.optim.frozen, optax.identity())  # without an optimiser: no run is to go on from it
@@ -197,10 +209,11 @@ def export(checkpoint: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
     with Checkpoints(directory, read_only=True) as checkpoints:
         job = restore_job(checkpoints.meta(step))
         variables = checkpoints.restore_variables(step, shapes(job))
-    kept = hub.read_file(directory.parent / UNREAD)
+    kept = hub.read_file(directory.parent / UNREAD, upcast=False)
     if lost := sorted(set(about["unread"]) ^ set(kept)):
         raise WeightError(f"{directory.parent / UNREAD} and {ABOUT} disagree on {', '.join(lost)}")
     tensors = released.write(about["kind"], variables, kept, job.system)
+    tensors = {name: _as(tensor, np.dtype(about["half"].get(name, tensor.dtype))) for name, tensor in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with _whole(path) as file:
         safetensors.numpy.save_file({about["prefix"] + name: tensor for name, tensor in tensors.items()}, file)
@@ -215,6 +228,8 @@ def _labels(release: Release, task: str, labels: Sequence[str]) -> tuple[str, ..
     if not labels and count == len(RELEASED_TAGS):
         logger.info("no labels given: the %d tags of the released code: %s", count, " ".join(RELEASED_TAGS))
         return RELEASED_TAGS
+    if task == "relation" and PAD in labels:
+        raise WeightError(f"the ids of relations start at 0: {PAD} stands for an id 0 that is not listed")
     names = (PAD, *labels) if task == "entities" and PAD not in labels else tuple(labels)
     if len(names) != count:
         given = f"{len(labels)} labels are given" + (f" ({len(names)} with {PAD})" if len(names) > len(labels) else "")
@@ -255,6 +270,11 @@ def _sized(config: ConfigDict, changes: Mapping[str, Any], max_tokens: int) -> C
     return pretrained.resolve(config)
 
 
+def _as(tensor: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A float32 tensor in the half precision that it came from; any other as it is."""
+    return tensor.astype(dtype) if tensor.dtype == np.float32 and dtype in HALF else tensor
+
+
 def _check_way_back(release: Release, back: Mapping[str, np.ndarray]) -> None:
     """Refuses tensors that a float32 parameter cannot hold, such as float64."""
     differing = [
@@ -293,6 +313,6 @@ def _about(folder: pathlib.Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(found, dict) or not {"kind", "prefix", "unread"} <= found.keys():
-        raise CheckpointError(f"{path} lacks what it should say: kind, prefix, unread")
+    if not isinstance(found, dict) or not {"kind", "prefix", "half", "unread"} <= found.keys():
+        raise CheckpointError(f"{path} lacks what it should say: kind, prefix, half, unread")
     return found

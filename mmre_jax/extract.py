@@ -163,7 +163,7 @@ class Extractor:
         if self.task == "relation" and not record.relations:
             raise RecordError(f"{where}: no pair to find the relation of")
         opened: dict[str, Any] = {}
-        notes = []
+        notes = [f"{cut} of {len(record.words)} words are cut off: too long"] if (cut := self._cut_off(record)) else []
         for slot in self.job.system.plan:
             places = [place for place in sources(record, slot) if place]
             for place in places:
@@ -180,6 +180,16 @@ class Extractor:
         elif record.regions and not self.object_sources:
             notes.append("trained without object crops: boxes are not looked at")
         return tuple(notes)
+
+    def _cut_off(self, record: Record) -> int:
+        """How many words of a record the system does not read, since the sentence has more pieces than it takes; of the worst pair."""
+        encoder = self.job.task.encoder
+        words = set(encoder.pieces(record.words)[1])
+        if self.task == "relation":
+            read = [encoder.encode_pair(record.words, pair.head.span, pair.tail.span) for pair in record.relations]
+        else:
+            read = [encoder.encode(record.words)]
+        return max(len(words.difference(encoded.words.tolist())) for encoded in read)
 
     def _predictor(self, examples: int) -> Predictor:
         """The predictor for a few examples: rows that fill up a batch cost as much as real ones, and starting workers takes seconds."""

@@ -310,3 +310,24 @@ def test_a_crash_leaves_nothing(converted, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         convert(release, small_config("hvpnet_ner"), tmp_path / "target", tokenizer=folder / "tokenizer", heads=2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_half_precision_comes_back_as_it_was(tmp_path):
+    """Read and unread tensors alike; a checkpoint's own parameters are float32."""
+    tensors = random_release("hvpnet_ner")
+    halved = {name: x.astype(np.float16) if x.dtype == np.float32 and i % 2 else x for i, (name, x) in enumerate(tensors.items())}
+    assert {x.dtype for x in halved.values()} > {np.dtype(np.float16), np.dtype(np.float32)} - {np.dtype(np.float32)}
+    target = convert_small(halved, "hvpnet_ner", tmp_path)
+    export(target, tmp_path / "back.safetensors")
+    back = load_file(tmp_path / "back.safetensors")
+    assert {name: x.dtype for name, x in back.items()} == {name: x.dtype for name, x in halved.items()}
+    assert all(back[name].tobytes() == x.tobytes() for name, x in halved.items())
+
+
+def test_ids_of_relations_start_at_0(tmp_path):
+    (tmp_path / "labels.json").write_text(json.dumps({name: i + 1 for i, name in enumerate(RELATIONS[1:])}))
+    with pytest.raises(WeightError, match="the ids of relations start at 0"):
+        convert_small(random_release("hvpnet_re"), "hvpnet_re", tmp_path, labels=read_labels(tmp_path / "labels.json"))
+    (tmp_path / "labels.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(WeightError, match="labels.txt is not UTF-8 text"):
+        read_labels(tmp_path / "labels.txt")

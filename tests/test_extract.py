@@ -307,3 +307,11 @@ def test_places_of_words():
     assert extract.find(words, "b a b", "head") == (1, 4)
     assert extract.find(words, " b  a b ", "head") == (1, 4)
     assert extract.find(words, [1, 4], "head") == (1, 4)
+
+
+@pytest.mark.parametrize("task", ["entities", "triples"])
+def test_words_that_are_cut_off_are_told(untrained, task):
+    extractor = mmre_jax.load(untrained[task])
+    room = extractor.job.config.text.max_tokens - 2
+    assert "cut off" not in str(extractor.extract(text="Ada " * room).notes)
+    assert f"5 of {room + 5} words are cut off: too long" in extractor.extract(text="Ada " * (room + 5)).notes

@@ -134,7 +134,7 @@ def read_predictions(path: str | os.PathLike[str], kind: str, task: Task, exampl
 
     Raises:
       RecordError: naming line and field, for broken JSON, an unknown or repeated id, an unknown label, a span or box that does not fit,
-        or a score that is no number; if examples are missing; if the gold relation of one is not among the labels.
+        or a score that is no number; if examples are missing.
     """
     try:
         lines = pathlib.Path(path).read_text("utf-8-sig").split("\n")
@@ -153,9 +153,6 @@ def read_predictions(path: str | os.PathLike[str], kind: str, task: Task, exampl
             found[record.id] = _found(kind, value, record, names, where)
     if missing := sorted(by_id.keys() - found.keys()):
         raise RecordError(f"{path}: {len(missing)} of {len(by_id)} examples have no prediction, such as {', '.join(missing[:3])}")
-    if kind == "relation":
-        for record in examples:
-            _name(record.relations[0].label, names, f"{record.origin or record.id}: field 'relation' of {record.id!r}")
     return [found[record.id] for record in examples]
 
 

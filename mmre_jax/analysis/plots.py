@@ -94,21 +94,22 @@ def short_names(labels: Sequence[str], longest: int = 28) -> list[str]:
     return names
 
 
-def curves(metrics: Sequence[Mapping[str, Any]], *, loss: str = "loss", score: str = "dev.micro.f1") -> Figure:
+def curves(rows: Sequence[Mapping[str, Any]], score: str, loss: str = "train.loss") -> Figure:
     """Training loss and the score on dev over steps.
 
     Args:
-      metrics: rows of metrics.jsonl, each with "step"; `loss` and `score` are looked up as keys, then as dotted paths into nested ones.
-        Rows without either are passed over; a run that has not been evaluated yet shows its loss alone.
+      rows: of metrics.jsonl, each with "step"; rows without either are passed over, and a run that has not been evaluated yet shows its
+        loss alone.
+      score, loss: dotted names into rows.
 
     Raises:
       ValueError: if no row has `loss`.
     """
-    losses = [(row["step"], value) for row in metrics if (value := _at(row, loss)) is not None]
-    scores = [(row["step"], value) for row in metrics if (value := _at(row, score)) is not None]
+    losses = [(row["step"], value) for row in rows if (value := _at(row, loss)) is not None]
+    scores = [(row["step"], value) for row in rows if (value := _at(row, score)) is not None]
     if not losses:
-        found = sorted({key for row in metrics for key in row})
-        raise ValueError(f"none of {len(metrics)} rows has {loss!r}; found {', '.join(found) or 'nothing'}")
+        found = sorted({key for row in rows for key in row})
+        raise ValueError(f"none of {len(rows)} rows has {loss!r}; found {', '.join(found) or 'nothing'}")
     panels = [(losses, loss, COLOURS[0], "")] + ([(scores, score, COLOURS[1], "o")] if scores else [])
     figure = Figure(figsize=(7, 2.6 * len(panels)), layout="constrained")
     for axes, (points, name, colour, marker) in zip(figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0], panels, strict=True):
@@ -126,8 +127,6 @@ def curves(metrics: Sequence[Mapping[str, Any]], *, loss: str = "loss", score: s
 
 
 def _at(row: Mapping[str, Any], path: str) -> Any | None:
-    if path in row:
-        return row[path]
     value: Any = row
     for key in path.split("."):
         if not isinstance(value, Mapping) or key not in value:

@@ -64,6 +64,13 @@ class QueryMaps:
         return boxes
 
 
+def check_attention(job: Job) -> None:
+    """Raises ValueError for a system that has no such attention: another one than QEOT, or one without pictures."""
+    if not isinstance(job.system, ModuleSystem) or not isinstance(job.system.net, QEOT) or not job.system.plan:
+        without = " without pictures" if not job.system.plan else ""
+        raise ValueError(f"attention of queries to the photo is QEOT's: this is a checkpoint of {job.config.system.name!r}{without}")
+
+
 def query_maps(job: Job, variables: Any, record: Record) -> QueryMaps:
     """Runs a QEOT on one record and keeps what it attended to.
 
@@ -74,8 +81,7 @@ def query_maps(job: Job, variables: Any, record: Record) -> QueryMaps:
       ValueError: for another system, or a QEOT without pictures, and for a record whose picture cannot be read.
     """
     system, task = job.system, job.task
-    if not isinstance(system, ModuleSystem) or not isinstance(system.net, QEOT) or not system.plan:
-        raise ValueError(f"attention of queries to the photo is QEOT's: this is a checkpoint of {job.config.system.name!r}")
+    check_attention(job)
     order = Order(np.array([task.length(record)]), 1, job.config.data.buckets, train=False)
     batch = next(batches(order, [record], task, open_pictures(system.plan), threads=1))
     if not batch["present"][PHOTO].any():

@@ -16,6 +16,7 @@ from mmre_jax import systems
 from mmre_jax.analysis.peaks import peak_of
 from mmre_jax.data import datasets
 from mmre_jax.data.loader import Order
+from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.training import loop
 from mmre_jax.training.evaluate import Split, make_split
 from mmre_jax.training.parallel import Devices, local_devices
@@ -53,7 +54,7 @@ class Setup:
         records = datasets.open_records(config.data, "train")
         job = new_job(config, records)
         config = job.config
-        split = make_split(job, records, shuffled=config.data.shuffle_pictures in ("train", "both"))
+        split = make_split(job, records, train=True, shuffled=is_shuffled(config.data, "train"))
         order = Order(split.lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
         lengths = np.concatenate([order.epoch(epoch)[1] for epoch in range(-(-steps // order.steps))])
         return cls(job, local_devices(config.parallel.devices), split, order, lengths)

@@ -20,7 +20,6 @@ from mmre_jax.data.source import FilePictures, PictureSource, PreparedPictures, 
 from mmre_jax.records import Record, RecordError
 
 SPLITS = ("train", "val", "test")
-NAMES = ("scenes", "mnre", "mnre_v1", "twitter2015", "twitter2017", "gmner", "more", "jsonl", "prepared")
 TASKS = ("relation", "entities", "triples")
 _YEARS = {"twitter2015": 2015, "twitter2017": 2017}
 _VERSIONS = {"mnre_v1": 1, "mnre": 2}
@@ -33,6 +32,19 @@ _TASKS = {
     "more": ("triples",),
 }
 _TASKS_OF_SCENES = {"relations": ("relation",), "grounded": ("relation",), "entities": ("entities",), "triples": ("triples",)}
+
+_ANY = ("detected", "none", "grounded")
+OBJECTS = {  # the kinds of object crops that there can be, the usual ones first
+    "scenes": ("none", "detected"),
+    "mnre": _ANY,
+    "mnre_v1": _ANY,
+    "twitter2015": ("grounded", "none"),
+    "twitter2017": ("grounded", "none"),
+    "gmner": ("none",),
+    "more": ("none",),
+    "jsonl": _ANY,
+    "prepared": _ANY,
+}
 
 Labels = tuple[tuple[str, ...], str]
 
@@ -49,8 +61,12 @@ def open_records(data: ConfigDict, split: str) -> Sequence[Record]:
     """
     if split not in SPLITS:
         raise ValueError(f"a split is one of {', '.join(SPLITS)}, found {split!r}")
+    if data.name not in OBJECTS:
+        raise ValueError(f"data.name is one of {', '.join(OBJECTS)}, found {data.name!r}")
     name = view_of(data)
     if not name:
+        if data.objects not in OBJECTS[data.name]:
+            raise RecordError(f"data.objects={data.objects!r}: {data.name} has {' or '.join(OBJECTS[data.name])}")
         return _read(data, split)
     views.check(name)
     if data.name == "prepared" and name == "pairs":
@@ -79,7 +95,7 @@ def _read(data: ConfigDict, split: str) -> Sequence[Record]:
 
 
 def read_report(data: ConfigDict, split: str) -> dict[str, int]:
-    """What reading a split finds, and what it leaves out and why; nothing where the data set's reader leaves nothing out.
+    """What reading a split finds, and what it leaves out and why; nothing where the data set's reader does not count that.
 
     Raises:
       ValueError, RecordError: as `open_records`.
@@ -203,9 +219,7 @@ def _reader(data: ConfigDict) -> tuple[types.ModuleType, dict[str, Any]]:
 
 
 def _root(data: ConfigDict) -> pathlib.Path:
-    """The folder that a data set is read from. Raises ValueError for an unknown data set, RecordError where there is no folder."""
-    if data.name not in NAMES:
-        raise ValueError(f"data.name is one of {', '.join(NAMES)}, found {data.name!r}")
+    """The folder that a data set is read from. Raises RecordError where there is none."""
     root = pathlib.Path(data.root).expanduser()
     if not data.root or not root.is_dir():
         raise RecordError(

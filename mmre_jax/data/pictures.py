@@ -1,6 +1,6 @@
 """The picture plan: which pictures of a record a system sees, decoded, cut, resized, as uint8 pixels.
 
-A plan is an ordered tuple of slots. `gather` follows it for one record; `check` counts beforehand what is missing or damaged.
+A plan is an ordered tuple of slots. `gather` follows it for one record; picture_report.py counts beforehand what is missing or damaged.
 A picture that is absent or cannot be read gives zeros and False in `present`, never a stand-in.
 """
 

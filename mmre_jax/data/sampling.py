@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from mmre_jax.data.source import RecordSource
 
@@ -37,6 +38,20 @@ def stratified(strata: Sequence[str], share: float, seed: int) -> np.ndarray:
     order = np.random.default_rng((seed, 11)).permutation(len(member))
     chosen = [order[member[order] == stratum][:count] for stratum, count in enumerate(counts)]
     return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
+
+
+SHUFFLES = ("none", "train", "test", "both")
+
+
+def is_shuffled(data: ConfigDict, split: str) -> bool:
+    """Whether data.shuffle_pictures shows a split with other records' pictures. Never val: the best step is that of the true pictures.
+
+    Raises:
+      ValueError: for a value that is none of SHUFFLES.
+    """
+    if data.shuffle_pictures not in SHUFFLES:
+        raise ValueError(f"data.shuffle_pictures is {', '.join(SHUFFLES)}, found {data.shuffle_pictures!r}")
+    return split != "val" and data.shuffle_pictures in (split, "both")
 
 
 def shuffled_pictures(count: int, seed: int) -> np.ndarray:

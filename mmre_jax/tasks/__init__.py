@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
+from mmre_jax.data.datasets import TASKS
 from mmre_jax.data.text import TextEncoder
-from mmre_jax.tasks.entities import EntitiesTask
+from mmre_jax.tasks.entities import EntitiesTask, released_tags
 from mmre_jax.tasks.relation import RelationTask
 from mmre_jax.tasks.task import Task
 from mmre_jax.tasks.triples import TriplesTask
-
-NAMES = ("relation", "entities", "triples")
 
 
 def build(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], none: str) -> Task:
@@ -22,14 +21,15 @@ def build(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], none:
       ValueError: for an unknown task, or a control that the task does not have.
     """
     name = config.task.name
-    if name not in NAMES:
-        raise ValueError(f"task.name is one of {', '.join(NAMES)}, found {name!r}")
+    if name not in TASKS:
+        raise ValueError(f"task.name is one of {', '.join(TASKS)}, found {name!r}")
     if name == "relation":
         return RelationTask(encoder, tuple(labels), none, blank_words=config.data.blank_words)
     if config.data.blank_words:
         raise ValueError(f"data.blank_words is a control of task 'relation': words are what task {name!r} is to find")
     if name == "entities":
-        return EntitiesTask(encoder, tuple(labels), none, released=config.system.flavour == "reference")
+        released = config.system.flavour == "reference"
+        return EntitiesTask(encoder, released_tags(labels) if released else tuple(labels), none, released=released)
     settings = config.task
     return TriplesTask(
         encoder,

@@ -53,11 +53,12 @@ class EntitiesTask:
         """All records.
 
         Raises:
-          RecordError: for a mention without a type, which can be neither learnt from nor scored.
+          RecordError: for a mention without a type, which can be neither learnt from nor scored, or of one that no tag is for.
         """
         found = list(map(records.__getitem__, range(len(records))))
         for record in found:
-            _entities(record.mentions, record)
+            for _, _, kind in _entities(record.mentions, record):
+                self._tag_id(f"B-{kind}", record)
         return found
 
     def length(self, record: Record) -> int:
@@ -67,7 +68,7 @@ class EntitiesTask:
     def features(self, record: Record, length: int) -> dict[str, Any]:
         """Model inputs and targets of one example, padded to `length` tokens.
 
-        Mentions that overlap cannot all be tagged (see `flat`). One without a type (not annotated for this task) is not tagged either.
+        Mentions that overlap cannot all be tagged (see `flat`).
 
         Returns:
           text.ids int32 [L], text.mask bool [L]; tags int32 [L]; scored bool [L], the positions that have a tag.
@@ -92,7 +93,7 @@ class EntitiesTask:
     def _tags(self, record: Record, words: np.ndarray) -> list[str]:
         """The tags of the words that have a piece, int [n]. A mention begins at the first such word: an I- never stands alone."""
         tags = dict.fromkeys(words.tolist(), self.none)
-        for mention in flat(mention for mention in record.mentions if mention.type is not None):
+        for mention in flat(record.mentions):
             inside = [word for word in range(mention.start, mention.end) if word in tags]
             tags.update((word, f"{'I' if i else 'B'}-{mention.type}") for i, word in enumerate(inside))
         return list(tags.values())
@@ -149,6 +150,12 @@ class EntitiesTask:
     def stratum(self, record: Record) -> str:
         """The types that a record mentions, joined by '+'; 'none' for a record without mentions."""
         return "+".join(sorted({str(mention.type) for mention in record.mentions})) or "none"
+
+
+def released_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """The tags with those that the released code has beside them: PAD first, the others last, where they are not there already."""
+    pad, *others = (tag for tag in SPECIAL_TAGS)
+    return (*((pad,) if pad not in tags else ()), *tags, *(tag for tag in others if tag not in tags))
 
 
 Entity = tuple[int, int, str]  # start, end, type

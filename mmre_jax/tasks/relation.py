@@ -41,13 +41,14 @@ class RelationTask:
         """One record per relation.
 
         Raises:
-          RecordError: for a pair without a label, which can be neither learnt from nor scored.
+          RecordError: for a pair without a label, which can be neither learnt from nor scored, or with one that is not among the labels.
         """
         found = examples(records)
         for record in found:
             if record.relations[0].label is None:
                 where = record.origin or record.id
                 raise RecordError(f"{where}: relations: a pair without a label can be neither learnt from nor scored")
+            self.label_id(record.relations[0].label, record)
         return found
 
     def encode(self, record: Record) -> Encoded:

@@ -71,8 +71,16 @@ class TriplesTask:
                 raise ValueError(f"{name} is {what}, found {getattr(self, name)}")
 
     def examples(self, records: RecordSource) -> list[Record]:
-        """The records as they are."""
-        return [records[index] for index in range(len(records))]
+        """The records as they are.
+
+        Raises:
+          RecordError: for a relation that is not among the labels.
+        """
+        found = [records[index] for index in range(len(records))]
+        for record in found:
+            for triple in record.triples:
+                self.label_id(triple.label, record)
+        return found
 
     def length(self, record: Record) -> int:
         """Tokens of an example, specials included."""

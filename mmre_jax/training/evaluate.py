@@ -36,16 +36,15 @@ def make_split(job: Job, records: RecordSource, *, train: bool = False, shuffled
     """The task's examples, tokenised once for their lengths; of the pictures data.image_share.
 
     Args:
-      train: of the examples data.train_share, drawn from each stratum.
+      train: of the examples those of `training_examples`.
       shuffled: show other records' pictures (the visual shuffle).
       data: section of a configuration that says where the records come from; the job's own if None.
 
     Raises:
       RecordError: for a record that lacks what the task is to find.
     """
-    examples, settings, seed = job.task.examples(records), job.config.data, job.config.train.seed
-    if train and settings.train_share != 1.0:
-        examples = [examples[i] for i in stratified([job.task.stratum(record) for record in examples], settings.train_share, seed)]
+    settings, seed = job.config.data, job.config.train.seed
+    examples = training_examples(job, records) if train else job.task.examples(records)
     lengths = np.array([job.task.length(record) for record in examples], np.int64)
     pictures = datasets.open_pictures(job.system.plan, settings if data is None else data)
     picture_of = shuffled_pictures(len(examples), seed) if shuffled else None
@@ -53,6 +52,14 @@ def make_split(job: Job, records: RecordSource, *, train: bool = False, shuffled
         whose = np.arange(len(examples)) if picture_of is None else picture_of
         picture_of = hidden_pictures(examples, whose, settings.image_share, seed)
     return Split(examples, lengths, pictures, picture_of)
+
+
+def training_examples(job: Job, records: RecordSource) -> Sequence[Record]:
+    """Of the training split's examples data.train_share, drawn from each stratum; the tokenizer has seen the words of all."""
+    examples, share = job.task.examples(records), job.config.data.train_share
+    if share == 1.0:
+        return examples
+    return [examples[i] for i in stratified([job.task.stratum(record) for record in examples], share, job.config.train.seed)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,11 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     temporary.replace(path)
 
 
+def read_json(path: pathlib.Path) -> Any:
+    """What `write_json` wrote, None where there is nothing."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
 def scalars(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """The numbers of a nested mapping under slash-joined names; per_relation tables are left out."""
     found: dict[str, float] = {}
@@ -29,6 +34,14 @@ def scalars(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
         elif isinstance(value, (int, float)):
             found[prefix + name] = float(value)
     return found
+
+
+def read_rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of a run's metrics.jsonl; a line cut off by a crash is left out."""
+    path = workdir / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1] if line]
 
 
 class MetricLog:
@@ -46,11 +59,8 @@ class MetricLog:
             self._board.close()
 
     def rows(self) -> list[dict[str, Any]]:
-        """All rows so far; a line cut off by a crash is left out."""
-        if not self.path.is_file():
-            return []
-        lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
-        return [json.loads(line) for line in lines if line]
+        """All rows so far."""
+        return read_rows(self.path.parent)
 
     def truncate(self, step: int) -> None:
         """Forgets rows behind `step`: a resumed run writes them again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pathlib
+import time
 from typing import Any
 
 import jax
@@ -15,11 +16,12 @@ from mmre_jax.data import datasets
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.picture_report import PictureReport, check
 from mmre_jax.data.pictures import PictureError
+from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, differences
 from mmre_jax.training.evaluate import Split, make_split
-from mmre_jax.training.log import MetricLog, write_json
+from mmre_jax.training.log import MetricLog, read_json, write_json
 from mmre_jax.training.optim import make_optimizer
 from mmre_jax.training.parallel import Devices, local_devices
 from mmre_jax.training.run import Interrupted, NonFiniteError, Run
@@ -32,8 +34,21 @@ __all__ = ["Interrupted", "NonFiniteError", "Run", "initial_state", "summarise",
 logger = logging.getLogger(__name__)
 
 # Settings that may differ between a run and its continuation: they change no number that was or will be computed.
-FREE_KEYS = ("train.max_steps", "train.log_every", "train.save_every", "train.compilation_cache", "train.eval_batch", "train.init_from")
-FREE_SECTIONS = ("data.root", "data.workers", "data.threads", "data.require_images", "parallel.devices", "text.weights", "vision.weights")
+FREE = (
+    "train.max_steps",
+    "train.log_every",
+    "train.save_every",
+    "train.compilation_cache",
+    "train.eval_batch",
+    "train.init_from",
+    "data.root",
+    "data.workers",
+    "data.threads",
+    "data.require_images",
+    "parallel.devices",
+    "text.weights",
+    "vision.weights",
+)
 
 
 def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]:
@@ -47,25 +62,29 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
 
     Raises:
       CheckpointError: where workdir holds a checkpoint of another configuration.
+      ValueError: for settings that no run can have.
       NonFiniteError: naming step and records; the state before that step is saved beside the checkpoints.
       Interrupted: after train.max_steps steps, or a SIGTERM or SIGINT; a checkpoint is saved first.
       PictureError: with data.require_images, before training, if a picture is missing or unreadable.
     """
+    check_settings(config)
+    began = time.perf_counter()
     workdir = prepare_workdir(workdir)
     enable_compilation_cache(config.train.compilation_cache)
     devices = local_devices(config.parallel.devices)
+    if config.train.batch % (devices.count * config.optim.accumulate):
+        raise ValueError(
+            f"train.batch={config.train.batch} does not divide over {devices.count} device(s), "
+            f"each working through optim.accumulate={config.optim.accumulate} parts"
+        )
 
     # ---- data and system
     records = {split: datasets.open_records(config.data, split) for split in datasets.SPLITS}
     job = new_job(config, records["train"])
     config = job.config
     report = check_pictures(job, records)
-    shuffle = config.data.shuffle_pictures
-    if shuffle not in ("none", "train", "test", "both"):
-        raise ValueError(f"data.shuffle_pictures is none, train, test or both, found {shuffle!r}")
     splits = {
-        name: make_split(job, found, train=name == "train", shuffled=shuffle in ("both", "train" if name == "train" else "test"))
-        for name, found in records.items()
+        name: make_split(job, found, train=name == "train", shuffled=is_shuffled(config.data, name)) for name, found in records.items()
     }
     reading = read_counts(job, splits["train"])
     order = Order(splits["train"].lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
@@ -79,6 +98,9 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
         start = checkpoints.latest()
         if start is not None:
             check_same(checkpoints.meta(start), job)
+            if start == total_steps and (finished := read_json(workdir / "metrics.json")) is not None:
+                logger.info("%s is finished: see its metrics.json", workdir)
+                return finished
             shapes = variable_shapes(job, splits["train"])
             state = checkpoints.restore(start, jax.eval_shape(lambda variables: state_of(job, variables, total_steps), shapes))
             log.truncate(start)
@@ -110,6 +132,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
             "pictures": None if report is None else report.to_json(),
             "parameters": sum(x.size for x in jax.tree.leaves(variables)),
             "speed": run.speed(),
+            "minutes": (time.perf_counter() - began) / 60,  # since it was last started
             "versions": versions(),
         }
         write_json(workdir / "metrics.json", metrics)
@@ -158,7 +181,7 @@ def check_same(meta: dict[str, Any], job: Job) -> None:
     """Refuses to resume a checkpoint of another configuration, naming the differences."""
     saved = restore_job(meta)
     lines = differences(saved.config.to_dict(), job.config.to_dict())
-    lines = [line for line in lines if not line.startswith(tuple(f"{key}:" for key in (*FREE_KEYS, *FREE_SECTIONS)))]
+    lines = [line for line in lines if not line.startswith(tuple(f"{key}:" for key in FREE))]
     lines += [name for name in ("labels", "none", "tokenizer") if meta[name] != job.meta()[name]]
     if lines:
         shown = "\n  ".join(lines)
@@ -171,6 +194,14 @@ def read_counts(job: Job, train: Split) -> dict[str, dict[str, int]]:
     if left := job.task.left_out(train.records):
         found["not learnt from"] = left
     return found
+
+
+def check_settings(config: ConfigDict) -> None:
+    """Refuses settings that no run can have, before anything is read."""
+    if config.train.seeds:
+        raise ValueError("train.seeds are runs of launch.train, one a seed; a run has train.seed")
+    if config.train.log_every < 1:
+        raise ValueError(f"train.log_every is at least 1, found {config.train.log_every}")
 
 
 def prepare_workdir(workdir: str | os.PathLike[str]) -> pathlib.Path:
@@ -224,7 +255,7 @@ def log_start(job: Job, splits: dict[str, Split], report: PictureReport | None, 
 
 
 def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and sample standard deviation of the first test scores of runs that differ in their seeds."""
+    """Mean and sample standard deviation of the headline scores on test of runs that differ in their seeds."""
     values = {name: np.array([run["headline"][name] for run in runs]) for name in runs[0]["headline"]}
     spread = {k: {"mean": float(v.mean()), "std": float(v.std(ddof=1)) if len(v) > 1 else 0.0} for k, v in values.items()}
     return {"seeds": [run["seed"] for run in runs], "test": spread, "runs": runs}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -35,13 +35,13 @@ def decay_mask(params: Mapping[str, Any]) -> Any:
     return traverse_util.unflatten_dict({path: not path[-1].endswith(UNDECAYED) for path in flat})
 
 
-def scales(params: Mapping[str, Any], multipliers: Mapping[str, float]) -> Any:
-    """The learning-rate factor of every parameter: its part's multiplier, else 1.
+def scales(params: Mapping[str, Any], multipliers: Mapping[str, float], frozen: Collection[str] = ()) -> Any:
+    """The learning-rate factor of every parameter: its part's multiplier, else 1; a frozen part may have one, too.
 
     Raises:
-      ValueError: for a part that is not trained.
+      ValueError: for a part that there is not.
     """
-    if unknown := set(multipliers) - set(params):
+    if unknown := set(multipliers) - set(params) - set(frozen):
         raise ValueError(f"optim.multipliers names {sorted(unknown)}, but the trained parts are {sorted(params)}")
     return {part: jax.tree.map(lambda _, part=part: float(multipliers.get(part, 1.0)), tree) for part, tree in params.items()}
 
@@ -50,10 +50,10 @@ def make_optimizer(config: Any, params: Mapping[str, Any], total_steps: int) -> 
     """The optimiser of config.optim for these trained parameters: every one is in it, once.
 
     Args:
-      config: lr, warmup, schedule, weight_decay, clip (0: none), b1, b2, eps, multipliers {part: factor}.
+      config: lr, warmup, schedule, weight_decay, clip (0: none), b1, b2, eps, multipliers {part: factor}, frozen.
       total_steps: optimiser steps of the whole run.
     """
-    factors = scales(params, dict(config.multipliers))
+    factors = scales(params, dict(config.multipliers), config.frozen)
     chain = optax.chain(
         optax.clip_by_global_norm(config.clip) if config.clip else optax.identity(),
         optax.scale_by_adam(config.b1, config.b2, config.eps),

@@ -21,7 +21,7 @@ from mmre_jax.weights import pretrained
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "transformers", "tokenizers", "numpy", "pillow")
 LEAK_WARNING = (
-    "protocol 'grounded': the published crops of MNRE were cut with queries made from the gold relation, and their number alone tells "
+    "protocol 'grounded': crops found with queries made from the annotation can tell it. Of MNRE's published ones the number alone tells "
     "None from a relation. Compare such scores with published tables only."
 )
 
@@ -48,13 +48,23 @@ class Job:
 
 def new_job(config: ConfigDict, train: Sequence[Record]) -> Job:
     """The job of a configuration: sizes resolved, the tokenizer loaded from the weights or trained on the training split."""
-    config = pretrained.resolve(config)
+    config = _parts_that_are_there(pretrained.resolve(config))
     labels, none = datasets.labels(config.data, config.task.name, train)
     if config.text.weights:
         tokenizer = load_tokenizer(config.text.weights)
     else:
         tokenizer = train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
     return make_job(config, labels, none, tokenizer)
+
+
+def _parts_that_are_there(config: ConfigDict) -> ConfigDict:
+    """Without the settings that name the image encoder, where there is none: the text-only control of any configuration."""
+    if config.system.modalities != "text":
+        return config
+    config = ConfigDict(config.to_dict())
+    config.optim.frozen = tuple(part for part in config.optim.frozen if part != "vision")
+    config.optim.multipliers = ConfigDict({part: factor for part, factor in config.optim.multipliers.items() if part != "vision"})
+    return config.lock()
 
 
 def restore_job(meta: Mapping[str, Any]) -> Job:
@@ -94,11 +104,11 @@ def versions() -> dict[str, str]:
 
 def protocol(config: ConfigDict) -> dict[str, Any]:
     """What stands in every metrics file: task, data set, protocol of object crops, what was done to the data, why to distrust it if so."""
-    found = {"task": config.task.name, "data": config.data.name, "objects": config.data.objects}
-    shares = {name: config.data[name] for name in ("train_share", "image_share") if config.data[name] != 1.0}
-    shuffled = {} if config.data.shuffle_pictures == "none" else {"shuffle_pictures": config.data.shuffle_pictures}
-    found |= shares | shuffled
-    return {**found, "warning": LEAK_WARNING} if config.data.objects == "grounded" and config.task.name == "relation" else found
+    data, pictures = config.data, config.system.modalities != "text"
+    found = {"task": config.task.name, "data": data.name, "objects": data.objects if pictures else "none"}
+    usual = {"train_share": 1.0, "blank_words": False} | ({"image_share": 1.0, "shuffle_pictures": "none"} if pictures else {})
+    found |= {name: data[name] for name, value in usual.items() if data[name] != value}
+    return {**found, "warning": LEAK_WARNING} if found["objects"] == "grounded" and config.task.name == "relation" else found
 
 
 def _plain(value: Any) -> Any:

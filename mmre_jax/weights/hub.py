@@ -86,10 +86,11 @@ def read_tensors(directory: str | Path) -> dict[str, np.ndarray]:
     raise WeightError(f"{directory} holds no weights; expected {_SINGLE}, or {_INDEX} with its shards")
 
 
-def read_file(path: str | Path) -> dict[str, np.ndarray]:
+def read_file(path: str | Path, *, upcast: bool = True) -> dict[str, np.ndarray]:
     """All tensors of a state dict by name, from a .safetensors file or, with PyTorch installed, from one that `torch.save` wrote.
 
-    fp16 and bf16 become fp32, other dtypes stay.
+    Args:
+      upcast: fp16 and bf16 become fp32. All other dtypes stay.
 
     Raises:
       WeightError: the file is missing, damaged, of an unknown kind, holds anything but tensors, or takes PyTorch to read.
@@ -99,7 +100,7 @@ def read_file(path: str | Path) -> dict[str, np.ndarray]:
         raise WeightError(f"{path}: a state dict is a file named {', '.join(('*.safetensors', *(f'*{end}' for end in PICKLES)))}")
     if not path.is_file():
         raise WeightError(f"{path} {'is a directory, not a file' if path.is_dir() else 'does not exist'}")
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    return _read_safetensors(path, upcast) if path.suffix == ".safetensors" else _read_pickle(path, upcast)
 
 
 def _read_shards(directory: Path) -> dict[str, np.ndarray]:
@@ -118,21 +119,21 @@ def _read_shards(directory: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+def _read_safetensors(path: Path, upcast: bool = True) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise WeightError(f"{path} does not exist")
     try:
         found = safetensors.deserialize(path.read_bytes())
     except safetensors.SafetensorError as error:
         raise WeightError(f"{path} is not a readable safetensors file (damaged or cut short?): {error}") from error
-    return {name: _array(path, name, entry) for name, entry in found}
+    return {name: _array(path, name, entry, upcast) for name, entry in found}
 
 
-def _read_pickle(path: Path) -> dict[str, np.ndarray]:
+def _read_pickle(path: Path, upcast: bool = True) -> dict[str, np.ndarray]:
     try:
         import torch
     except ModuleNotFoundError as error:
-        raise WeightError(f"{path} is a pickle, which takes PyTorch to read: pip install 'mmre_jax[torch]', or give safetensors") from error
+        raise WeightError(f"{path} is a pickle, which takes PyTorch to read: pip install '.[torch]', or give safetensors") from error
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGE as error:
@@ -141,15 +142,23 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
         raise WeightError(f"{path} holds more than tensors, or is damaged: {reason}") from error
     if not isinstance(found, dict) or not all(isinstance(x, str) and isinstance(y, torch.Tensor) for x, y in found.items()):
         raise WeightError(f"{path} does not hold a dictionary of tensors")
-    half = (torch.float16, torch.bfloat16)
-    return {name: (value.float() if value.dtype in half else value).detach().numpy() for name, value in found.items()}
+    arrays = {}
+    for name, value in found.items():
+        half = value.dtype in (torch.float16, torch.bfloat16)
+        try:
+            array = (value.float() if half else value).detach().numpy()
+        except (TypeError, RuntimeError, NotImplementedError) as error:
+            raise WeightError(f"{path}: tensor {name} ({value.layout}, {value.dtype}, {value.device}) is not a plain one") from error
+        own = jnp.bfloat16 if value.dtype == torch.bfloat16 else np.float16
+        arrays[name] = array.astype(own) if half and not upcast else array
+    return arrays
 
 
-def _array(path: Path, name: str, entry: dict[str, Any]) -> np.ndarray:
+def _array(path: Path, name: str, entry: dict[str, Any], upcast: bool) -> np.ndarray:
     if entry["dtype"] not in _DTYPES:
         raise WeightError(f"{path}: tensor {name} has dtype {entry['dtype']}; readable are {', '.join(_DTYPES)}")
     array = np.frombuffer(entry["data"], dtype=_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return array.astype(np.float32) if entry["dtype"] in _UPCAST else array
+    return array.astype(np.float32) if upcast and entry["dtype"] in _UPCAST else array
 
 
 def _read_json(path: Path) -> dict[str, Any]:

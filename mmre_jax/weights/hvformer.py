@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-
 from mmre_jax.systems.hvformer import HVFormerConfig
 from mmre_jax.weights import two_streams
-from mmre_jax.weights.rules import Rule, WeightError, dense_rules, norm_rules, read, write
+from mmre_jax.weights.rules import Rule, WeightError, dense_rules, norm_rules
 
 _CROSS = "model.encoder.vision2text_layer_agg.cross_modal_att_layer"
 _MIXTURE = "model.encoder.vision2text_layer_agg.moe_layer_wise_agg"
@@ -48,31 +43,3 @@ def unread(config: HVFormerConfig) -> dict[str, str]:
         f"{_CROSS}.*.self_attn.vision_and_text_k_proj.*": "declared, never called",
         **{f"{_CROSS}.{n}.*": f"no expert looks at level {n}" for n in range(layers + 1) if n not in config.levels},
     }
-
-
-def read_released(
-    tensors: Mapping[str, np.ndarray], params: Mapping[str, Any], config: HVFormerConfig, *, source: str = "the checkpoint"
-) -> dict[str, Any]:
-    """The parameters that a released checkpoint holds.
-
-    Args:
-      tensors: the authors' state dict, every tensor of it, by name.
-      params: the `params` of an `HVFormer(config)`, as arrays or `jax.ShapeDtypeStruct`; only shapes and dtypes matter.
-      config: of the reference flavour; numbers of heads, eps and activations, which no shape shows, must be the release's.
-      source: what error messages call the checkpoint.
-
-    Returns:
-      A tree like `params`, see `rules.read`.
-
-    Raises:
-      WeightError: tensors that are missing, surplus or of another shape, all of them named; or a configuration without releases.
-    """
-    return read(hvformer_rules(config), tensors, params, unread=unread(config), source=source)
-
-
-def write_released(params: Mapping[str, Any], config: HVFormerConfig) -> dict[str, np.ndarray]:
-    """The inverse of `read_released`: the authors' state dict, less the tensors that their forward pass never reads.
-
-    Their code loads it with `load_state_dict(tensors, strict=False)`.
-    """
-    return write(hvformer_rules(config), params)

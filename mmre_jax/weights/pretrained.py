@@ -19,7 +19,19 @@ T = TypeVar("T", BertConfig, ViTConfig)
 TEXT_SIZES = ("width", "layers", "heads", "mlp", "positions", "types", "eps", "activation", "kind", "pad_id")
 VISION_SIZES = ("width", "layers", "heads", "mlp", "patch", "side", "eps", "activation", "dialect")
 CONVOLUTION_SIZES = ("depths", "stem", "stem_kernel", "stem_stride", "stem_pool", "bottleneck", "stride_first")
-FOLLOWING = ("eps", "activation", "types", "dialect", "kind", "pad_id", "stem_stride", "stem_pool", "bottleneck", "stride_first")
+FOLLOWING = (
+    "eps",
+    "activation",
+    "types",
+    "positions",
+    "dialect",
+    "kind",
+    "pad_id",
+    "stem_stride",
+    "stem_pool",
+    "bottleneck",
+    "stride_first",
+)
 NEEDED = ("width", "layers", "heads", "mlp", "positions")  # of text
 VISION_NEEDED = {
     "vit": ("width", "heads", "mlp", "patch", "side"),

@@ -25,7 +25,6 @@ Tensors = Mapping[str, np.ndarray]
 Table = tuple[tuple[Rule, ...], dict[str, str]]  # for variables; and the excuses of what is not read
 
 HEAD_WIDTH = 64  # of every released encoder; no tensor's shape shows it
-MAX_TOKENS = 80  # as released
 CROPS = 3  # a record's, of each kind
 
 _PREFIXED = ("bert.embeddings.", "bert.encoder.layer.")
@@ -46,6 +45,7 @@ class Kind:
       head: name of the layer that gives the classes.
       text: where the text encoder's embeddings and layers are.
       fixed: what the published system is, but no shape shows.
+      max_tokens: to which the released code pads every sequence.
     """
 
     system: str
@@ -54,6 +54,7 @@ class Kind:
     head: str
     text: tuple[str, str]
     fixed: Mapping[str, Any]
+    max_tokens: int = 80
 
 
 _HVPNET = {**_BERT, "vision.kind": "resnet", "system.gate": "leaky_relu"}
@@ -64,7 +65,7 @@ _KINDS = {
     "rsrnet_re": Kind("rsrnet", "relation", _RESNEST, "classifier", _PREFIXED, _RSRNET),
     "rsrnet_ner": Kind("rsrnet", "entities", _RESNEST, "fc", _PREFIXED, _RSRNET),
     "ifaformer_re": Kind("ifaformer", "relation", _CLIP, "classifier", _STREAMS, {**_BERT, "vision.kind": "vit"}),
-    "ifaformer_ner": Kind("ifaformer", "entities", _CLIP, "fc", _STREAMS, {**_BERT, "vision.kind": "vit"}),
+    "ifaformer_ner": Kind("ifaformer", "entities", _CLIP, "fc", _STREAMS, {**_BERT, "vision.kind": "vit"}, max_tokens=40),
     "hvformer_re": Kind("hvformer", "relation", _CLIP, "re_classifier.classifier", _STREAMS, {**_BERT, "vision.kind": "vit"}),
 }
 KINDS = tuple(_KINDS)
@@ -150,7 +151,7 @@ def unread(kind: str, tensors: Tensors, system: ModuleSystem) -> dict[str, str]:
 
 
 def write(kind: str, variables: Mapping[str, Any], kept: Tensors, system: ModuleSystem) -> dict[str, np.ndarray]:
-    """The inverse of `read`: the authors' state dict, bit for bit.
+    """The inverse of `read`: the authors' state dict, bit for bit where it is float32.
 
     Args:
       variables: of the system.
@@ -219,7 +220,7 @@ def _text_sizes(kind: str, tensors: Tensors, heads: int) -> dict[str, Any]:
         "text.mlp": _shape(kind, tensors, f"{layers}0.intermediate.dense.weight", 2)[0],
         "text.positions": positions,
         "text.types": types,
-        "text.max_tokens": min(MAX_TOKENS, longest),
+        "text.max_tokens": min(_known(kind).max_tokens, longest),
     }
 
 

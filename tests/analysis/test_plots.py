@@ -83,23 +83,23 @@ def test_short_names() -> None:
     assert len(cut) == 28 and cut.startswith("aaa") and cut.endswith("bbb")
 
 
-def test_curves_take_nested_and_flat_rows_and_name_the_best() -> None:
+def test_curves_name_the_best() -> None:
     rows = [
-        {"step": 1, "loss": 2.0},
-        {"step": 2, "loss": 1.0, "dev": {"micro": {"f1": 0.25}}},
-        {"step": 3, "dev.micro.f1": 0.875},
+        {"step": 1, "train": {"loss": 2.0}},
+        {"step": 2, "train": {"loss": 1.0}, "val": {"micro": {"f1": 0.25}}},
+        {"step": 3, "val": {"micro": {"f1": 0.875}}},
         {"step": 4},
     ]
-    upper, lower = plots.curves(rows).axes
+    upper, lower = plots.curves(rows, "val.micro.f1").axes
     np.testing.assert_array_equal(upper.lines[0].get_xydata(), [[1, 2], [2, 1]])
     np.testing.assert_array_equal(lower.lines[0].get_xydata(), [[2, 0.25], [3, 0.875]])
     assert "0.875" in [text.get_text() for text in lower.texts]
 
 
 def test_curves_without_an_evaluation_and_without_a_loss() -> None:
-    assert len(plots.curves([{"step": 1, "loss": 2.0}]).axes) == 1
-    with pytest.raises(ValueError, match="none of 1 rows has 'loss'; found step, train_loss"):
-        plots.curves([{"step": 1, "train_loss": 2.0}])
+    assert len(plots.curves([{"step": 1, "train": {"loss": 2.0}}], "val.micro.f1").axes) == 1
+    with pytest.raises(ValueError, match="none of 1 rows has 'train.loss'; found loss, step"):
+        plots.curves([{"step": 1, "loss": 2.0}], "val.micro.f1")
 
 
 def test_save_is_whole_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,12 +79,12 @@ def test_twitter(published, name):
     assert datasets.labels(data, "entities", []) == (TWITTER_TAGS, "O")
     assert datasets.read_report(data, "train") == {"records": 2, "mentions": 3, "entities_begun_by_i": 1}
     assert datasets.all_labels(data, []) == {"entities": {"labels": list(TWITTER_TAGS), "none": "O"}}
-    with pytest.raises(RecordError, match="objects is one of none, grounded, found 'detected'"):
+    with pytest.raises(RecordError, match=f"data.objects='detected': {name} has grounded or none"):
         datasets.open_records(section(name=name, root=str(published)), "train")
 
 
 def test_gmner(published):
-    data = section(name="gmner", root=str(published))
+    data = section(name="gmner", root=str(published), objects="none")
     first, _ = datasets.open_records(data, "train")
     assert first.triples == (Triple(Mention(2, 3, "OTHER"), "OTHER", (0.0, 0.1, 0.5, 0.6)),)
     assert datasets.labels(data, "triples", []) == (("PER", "LOC", "ORG", "OTHER"), "None")
@@ -93,7 +93,7 @@ def test_gmner(published):
 
 
 def test_more(published):
-    data = section(name="more", root=str(published / "more"), none_label="none")
+    data = section(name="more", root=str(published / "more"), none_label="none", objects="none")
     assert [len(record.triples) for record in datasets.open_records(data, "train")] == [1]
     assert datasets.labels(data, "triples", []) == (("holds",), "none")
     assert datasets.read_report(data, "train")["none_facts"] == 1

@@ -97,5 +97,5 @@ def test_a_users_mistake_ends_with_a_message(tmp_path):
     assert result.returncode != 0
     assert "none: no such folder: give the folder of 'mnre' with --source" in result.stderr and "Traceback" not in result.stderr
     result = run("--dataset=gmner", f"--source={tmp_path}", f"--out={tmp_path / 'out'}", "--objects=detected")
-    assert result.returncode != 0 and "--objects=detected: gmner has none" in result.stderr
+    assert result.returncode != 0 and "data.objects='detected': gmner has none" in result.stderr
     assert not (tmp_path / "out").exists()

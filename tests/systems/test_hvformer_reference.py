@@ -18,8 +18,9 @@ from mmre_jax import systems
 from mmre_jax.systems.system import ModuleSystem
 from mmre_jax.weights import released
 from mmre_jax.weights.hub import WeightError
-from mmre_jax.weights.hvformer import read_released, unread, write_released
+from mmre_jax.weights.hvformer import hvformer_rules, unread
 from mmre_jax.weights.pretrained import resolve
+from mmre_jax.weights.rules import read, write
 
 SPEC = Path(os.environ.get("MMRE_SPEC", Path(__file__).parents[2] / ".." / "shared" / "spec"))
 UNREAD_AT_FULL_SIZE = 39_024_384  # numbers in floating-point tensors
@@ -231,6 +232,14 @@ class Released:
         return self.linear("re_classifier.classifier", marked)
 
 
+def read_released(tensors: dict[str, np.ndarray], params: Any, config: Any) -> Any:
+    return read(hvformer_rules(config), tensors, params, unread=unread(config))
+
+
+def write_released(params: Any, config: Any) -> dict[str, np.ndarray]:
+    return write(hvformer_rules(config), params)
+
+
 def test_logits_and_gradients_are_the_releases() -> None:
     system, shapes = make(SMALL)
     release, batch = random_release(SMALL), batch_for(SMALL)
@@ -255,8 +264,8 @@ def test_logits_and_gradients_are_the_releases() -> None:
             assert not gradient.any(), name
         else:
             np.testing.assert_allclose(gradient, theirs.numpy(), atol=1e-4, rtol=1e-4, err_msg=name)
-    read = {name for name, tensor in tensors.items() if tensor.grad is not None}
-    assert read <= set(gradients), "what trains in the release is a parameter here"
+    trained = {name for name, tensor in tensors.items() if tensor.grad is not None}
+    assert trained <= set(gradients), "what trains in the release is a parameter here"
 
 
 def test_dtypes_and_values_survive_the_round_trip_exactly() -> None:

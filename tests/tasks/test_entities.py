@@ -202,7 +202,9 @@ def test_examples_are_all_records() -> None:
     untyped = Record(id="u", words=("a", "b"), mentions=(Mention(0, 2),), origin="file:9")
     with pytest.raises(RecordError, match=r"file:9: mentions: \[0, 2\) has no type"):
         TASK.examples([RECORD, untyped])
-    assert tagged(TASK, untyped) == ["O", "O"]
+    unknown = Record(id="v", words=("a", "b"), mentions=(Mention(0, 2, "GOD"),), origin="file:10")
+    with pytest.raises(RecordError, match=r"file:10: mentions: the tag 'B-GOD' is not one of O, B-PER"):
+        TASK.examples([RECORD, unknown])
 
 
 def test_a_type_without_tags_names_the_record() -> None:

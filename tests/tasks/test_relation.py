@@ -70,6 +70,8 @@ def test_unknown_relation_names_the_record():
     record = Record(id="r", words=("a", "b"), relations=(Relation(Mention(0, 1), Mention(1, 2), "eats"),), origin="file:3")
     with pytest.raises(RecordError, match=r"file:3: relation: 'eats' is not one of None, lives_in, born_in"):
         TASK.features(record, 24)
+    with pytest.raises(RecordError, match="file:3: relation: 'eats'"):
+        TASK.examples([RECORD, record])
 
 
 def test_examples_have_one_relation_each():

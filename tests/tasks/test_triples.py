@@ -206,3 +206,10 @@ def test_equal_queries_are_one_triple():
     prediction["box"] = prediction["box"] + np.float32([[0], [1e-4], [2e-4]]) * np.float32([0, 0, 1, 0])
     assert len(TASK.decode(prediction, RECORD)) == 1
     assert len(dataclasses.replace(TASK, merge_iou=1.0).decode(prediction, RECORD)) == 3
+
+
+def test_examples_have_known_relations():
+    strange = dataclasses.replace(RECORD, triples=(HOLDS, dataclasses.replace(NEAR, label="eats")))
+    assert TASK.examples([RECORD]) == [RECORD]
+    with pytest.raises(RecordError, match="file:3: .*'eats' is not one of holds, near"):
+        TASK.examples([RECORD, strange])

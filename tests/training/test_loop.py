@@ -79,6 +79,26 @@ def test_stopped_and_resumed_is_bit_identical(whole, tmp_path, stop):
     ]
 
 
+def test_a_finished_run_is_left_as_it_is(whole):
+    before = (whole[0] / "metrics.json").read_bytes()
+    assert loop.train(config(), whole[0]) == json.loads(before)
+    assert (whole[0] / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train.seeds": (0, 1)}, "train.seeds are runs of launch.train"),
+        ({"train.log_every": 0}, "train.log_every is at least 1, found 0"),
+        ({"optim.accumulate": 3}, r"train.batch=8 does not divide over 2 device\(s\), each working through optim.accumulate=3 parts"),
+        ({"data.shuffle_pictures": "val"}, "data.shuffle_pictures is none, train, test, both, found 'val'"),
+    ],
+)
+def test_settings_that_no_run_can_have_are_refused(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        loop.train(config(**change), tmp_path)
+
+
 def test_a_signal_stops_after_the_step_with_a_checkpoint(tmp_path):
     def interrupt(self, *args):
         os.kill(os.getpid(), signal.SIGTERM)

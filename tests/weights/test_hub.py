@@ -70,7 +70,7 @@ def test_a_pickle_of_tensors_is_read_by_pytorch_and_no_code_in_it_is_run(tmp_pat
 def test_without_pytorch_a_pickle_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (directory(tmp_path) / "pytorch_model.bin").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(WeightError, match=r"takes PyTorch to read: pip install 'mmre_jax\[torch\]'"):
+    with pytest.raises(WeightError, match=r"takes PyTorch to read: pip install '\.\[torch\]'"):
         read_tensors(tmp_path)
 
 
@@ -156,3 +156,19 @@ def test_files_that_hold_no_state_dict(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(WeightError, match=message):
             read_file(tmp_path / name)
+
+
+def test_half_precision_is_kept_where_asked_for(tmp_path):
+    torch = pytest.importorskip("torch")
+    tensors = {"a": torch.ones(2, dtype=torch.bfloat16), "b": torch.full((2,), 0.5, dtype=torch.float16), "c": torch.ones(2)}
+    torch.save(tensors, tmp_path / "state.pth")
+    found = read_file(tmp_path / "state.pth", upcast=False)
+    assert {name: str(x.dtype) for name, x in found.items()} == {"a": "bfloat16", "b": "float16", "c": "float32"}
+    assert found["b"].tolist() == [0.5, 0.5] and {x.dtype for x in read_file(tmp_path / "state.pth").values()} == {np.dtype(np.float32)}
+
+
+def test_tensors_that_are_not_plain_are_named(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"weight": torch.eye(2).to_sparse()}, tmp_path / "state.pth")
+    with pytest.raises(WeightError, match=r"state.pth: tensor weight \(torch.sparse_coo, torch.float32, cpu\) is not a plain one"):
+        read_file(tmp_path / "state.pth")

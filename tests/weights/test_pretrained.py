@@ -100,7 +100,6 @@ def test_without_weights_nothing_changes():
     [
         ("text.width", 16, 8),
         ("text.layers", 4, 3),
-        ("text.positions", 512, 40),
         ("vision.heads", 4, 2),
         ("vision.layers", 12, 3),
         ("vision.patch", 4, 8),

@@ -61,7 +61,7 @@ def test_a_release_is_read_and_written_at_full_size(kind: str) -> None:
         "heads": 12,
         "mlp": 3072,
     }
-    assert changes["text.max_tokens"] == 80
+    assert changes["text.max_tokens"] == (40 if kind == "ifaformer_ner" else 80), "as released: its image stream attends to padding"
     system = system_for(kind, tensors, s)
     slots = [("grounded", 3, 128), ("detected", 3, 64)] if "ifaformer" in kind else [("photo", 1, 224), ("grounded", 3, 224)]
     assert [(slot.name, slot.count, slot.side) for slot in system.plan] == slots
