@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 
+SPLITS = ("train", "val", "test")
+
 Box = tuple[float, float, float, float]
 
 

@@ -17,9 +17,8 @@ from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.data.prepared import Contents
 from mmre_jax.data.readers import bio, gmner, jsonl, mnre, more, scenes, twitter
 from mmre_jax.data.source import FilePictures, PictureSource, PreparedPictures, PreparedSource
-from mmre_jax.records import Record, RecordError
+from mmre_jax.records import SPLITS, Record, RecordError
 
-SPLITS = ("train", "val", "test")
 TASKS = ("relation", "entities", "triples")
 _YEARS = {"twitter2015": 2015, "twitter2017": 2017}
 _VERSIONS = {"mnre_v1": 1, "mnre": 2}

@@ -27,9 +27,8 @@ from xml.etree import ElementTree
 from mmre_jax.data.pictures import inside
 from mmre_jax.data.readers import bio
 from mmre_jax.data.readers.published import check, clip, counts, missing
-from mmre_jax.records import Box, Mention, Record, RecordError, Triple
+from mmre_jax.records import SPLITS, Box, Mention, Record, RecordError, Triple
 
-SPLITS = ("train", "val", "test")
 COUNTS = {"train": 7000, "val": 1500, "test": 1500}
 TYPES = ("PER", "LOC", "ORG", "OTHER")
 MAX_ARCHIVE_BYTES = 1 << 28

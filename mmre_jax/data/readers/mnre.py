@@ -26,13 +26,11 @@ from typing import Any
 
 from mmre_jax.data.pictures import inside
 from mmre_jax.data.readers.published import check, clip, field, mention, relation_of, relation_table, rows, tokens, torch_table
-from mmre_jax.records import Box, Record, RecordError, Region, Relation
+from mmre_jax.records import SPLITS, Box, Record, RecordError, Region, Relation
 
-SPLITS = ("train", "val", "test")
 OBJECTS = ("none", "detected", "grounded")
 VERSIONS = (1, 2)
 COUNTS = {1: {"train": 7824, "val": 975, "test": 1282}, 2: {"train": 12247, "val": 1624, "test": 1614}}
-RELATIONS = {1: 31, 2: 23}
 _IN_DICTS = {"train": "train", "val": "dev", "test": "test"}
 _FOLDERS = ("txt", "mnre_txt", "")
 _TEXT = {

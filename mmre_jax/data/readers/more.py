@@ -8,7 +8,8 @@
 
 Boxes are (cx, cy, w, h), divided by the photo's size; pos is [start, end) in words. A fact is an entity and an object; facts about the
 same photo and words are one record here, a sample of MORTE, the task that is given neither. The relation `none` says that there is
-no relation. He et al., MORE: A Multimodal Object-Entity Relation Extraction Dataset with a Benchmark Evaluation, ACM MM 2023.
+no relation. Published are 15,486 / 1,742 / 3,036 facts. He et al., MORE: A Multimodal Object-Entity Relation Extraction Dataset with a
+Benchmark Evaluation, ACM MM 2023.
 """
 
 from __future__ import annotations
@@ -35,10 +36,8 @@ from mmre_jax.data.readers.published import (
     tokens,
     torch_table,
 )
-from mmre_jax.records import Box, Mention, Record, RecordError, Triple
+from mmre_jax.records import SPLITS, Box, Mention, Record, RecordError, Triple
 
-SPLITS = ("train", "val", "test")
-COUNTS = {"train": 15486, "val": 1742, "test": 3036}  # facts
 NONE = "none"
 _NAMES = {"train": "train", "val": "valid", "test": "test"}
 _LAYOUT = "txt/train.txt, txt/valid.txt, txt/test.txt, rel2id.json and img_org/"

@@ -21,9 +21,8 @@ from collections.abc import Sequence
 from mmre_jax.data.pictures import inside
 from mmre_jax.data.readers import bio
 from mmre_jax.data.readers.published import check, missing, torch_table
-from mmre_jax.records import Record, RecordError, Region
+from mmre_jax.records import SPLITS, Record, RecordError, Region
 
-SPLITS = ("train", "val", "test")
 YEARS = (2015, 2017)
 OBJECTS = ("none", "grounded")
 COUNTS = {2015: {"train": 4000, "val": 1000, "test": 3257}, 2017: {"train": 3373, "val": 723, "test": 723}}

@@ -8,9 +8,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from mmre_jax.records import SPLITS
+
 T = TypeVar("T")
 
-SPLITS = ("train", "val", "test")
 
 # Each family says one thing in five ways. The lengths (2, 3, 3, 3, 4 words) are the same in all of them, so that neither the length of
 # the sentence nor the place of its names tells the family.
