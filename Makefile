@@ -32,7 +32,7 @@ test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m slow
 
 parity: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 0 -m slow tests/systems/test_released_parity.py tests/systems/test_hvformer_reference.py
+	XLA_FLAGS="--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true" $(BIN)/python -m pytest -n 0 -m slow tests/systems/test_released_parity.py tests/systems/test_hvformer_reference.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from absl import app
+from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
@@ -54,9 +54,11 @@ def run(main: Callable[..., None], arguments: Sequence[str] = ()) -> None:
 
     def parse(argv: list[str]) -> list[str]:
         try:
-            return app.parse_flags_with_usage(argv)
-        except (ValueError, OSError) as error:  # of the file that --config names
-            _end(error)
+            return flags.FLAGS(argv)
+        except flags.Error as error:  # of a configuration that could not be made, the whole traceback: its last line is what was wrong
+            _end(str(error).strip().splitlines()[-1].removeprefix("ValueError: "))
+        except AttributeError as error:  # how ml_collections says it
+            _end(f"the configuration has no setting {str(error).strip(chr(34))}, which a flag names")
 
     def call(argv: list[str]) -> None:
         found = argv[1:]
@@ -88,6 +90,6 @@ def user_errors() -> Iterator[None]:
         _end(error)
 
 
-def _end(error: Exception) -> NoReturn:
+def _end(error: Exception | str) -> NoReturn:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)

@@ -180,17 +180,19 @@ def test_controls_are_what_a_task_and_a_system_have():
 import json
 from configs import hvformer, qeot
 from launch.controls import controls
-configs = {"hvformer": hvformer.get_config("quickstart"), "qeot": qeot.get_config("quickstart")}
-bare = configs["qeot"].copy_and_resolve_references().unlock()
-del bare.system.modalities
-print(json.dumps({name: controls(config) for name, config in {**configs, "bare": bare}.items()}))
+print(json.dumps({module.__name__: controls(module.get_config("quickstart")) for module in (hvformer, qeot)}))
 """
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
     found = json.loads(result.stdout)
     text = {"system.modalities": "text"}
-    assert found["hvformer"] == {"full": {}, "text": text, "image": {"data.blank_words": True}}
-    assert found["qeot"] == {"full": {}, "text": text}, "words are what it is to find"
-    assert found["bare"] == {"full": {}, "text": {"data.image_share": 0.0}}
+    assert found["configs.hvformer"] == {"full": {}, "text": text, "image": {"data.blank_words": True}}
+    assert found["configs.qeot"] == {"full": {}, "text": text}, "words are what it is to find"
+
+
+def test_a_wrong_variant_or_setting_ends_with_a_message(tmp_path):
+    wrong = ["--config=configs/qeot.py:quickstart", "--config.train.epoch=1", f"--workdir={tmp_path}"]
+    assert_one_message(run("train", *wrong), "the configuration has no setting 'epoch'")
+    assert_one_message(run("train", "--config=configs/qeot.py:quick", f"--workdir={tmp_path}"), "'quick'", "quickstart, gmner, more")
 
 
 def test_a_missing_picture_ends_with_a_message(trained, tmp_path):

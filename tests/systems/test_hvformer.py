@@ -86,7 +86,7 @@ def test_padding_and_other_records_change_nothing():
 def test_shares_ignore_invalid_records():
     system, batch, variables = make(tiny())
     batch["valid"] = np.array([True, False, True])
-    share, metrics, _ = system.loss(variables, batch, jax.random.key(0), axis=None, train=False)
+    share, metrics, _ = jax.jit(lambda v: system.loss(v, batch, jax.random.key(0), axis=None, train=False))(variables)
     logits = np.asarray(outputs_of(system, variables, batch), np.float64)
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     expected = -np.mean([log_p[i, batch["label"][i]] for i in (0, 2)])
@@ -132,7 +132,7 @@ def test_bf16_computation_keeps_fp32_parameters():
     system, batch, variables = make(config)
     full, _, _ = make(tiny())
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
-    a, b = system.predict(variables, batch)["probabilities"], full.predict(variables, batch)["probabilities"]
+    a, b = (jax.jit(s.predict)(variables, batch)["probabilities"] for s in (system, full))
     assert a.dtype == jnp.float32
     np.testing.assert_allclose(a, b, atol=0.05)
 

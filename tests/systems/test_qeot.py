@@ -243,12 +243,9 @@ print(json.dumps({"devices": jax.device_count(), "norm": float(norm), "apart": w
 """
 
 
-# Eight devices, and programs that compile in half the time.
-FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-
-
 def test_loss_and_gradients_are_the_same_on_any_number_of_devices():
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": FLAGS}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     command = [sys.executable, "-W", "error", "-c", ON_DEVICES, str(ROOT), str(Path(__file__).parent)]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
     assert result.returncode == 0, result.stderr
