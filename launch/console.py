@@ -57,8 +57,10 @@ def run(main: Callable[..., None], arguments: Sequence[str] = ()) -> None:
             return flags.FLAGS(argv)
         except flags.Error as error:  # of a configuration that could not be made, the whole traceback: its last line is what was wrong
             _end(str(error).strip().splitlines()[-1].removeprefix("ValueError: "))
-        except AttributeError as error:  # how ml_collections says it
-            _end(f"the configuration has no setting {str(error).strip(chr(34))}, which a flag names")
+        except AttributeError as error:  # how ml_collections says it, around the error that says which
+            which = error.args[0] if error.args else ""
+            said = which.args[0] if isinstance(which, Exception) and which.args else which
+            _end(f"a flag names a setting that the configuration does not have: {' '.join(str(said).split())}")
 
     def call(argv: list[str]) -> None:
         found = argv[1:]

@@ -191,7 +191,7 @@ print(json.dumps({module.__name__: controls(module.get_config("quickstart")) for
 
 def test_a_wrong_variant_or_setting_ends_with_a_message(tmp_path):
     wrong = ["--config=configs/qeot.py:quickstart", "--config.train.epoch=1", f"--workdir={tmp_path}"]
-    assert_one_message(run("train", *wrong), "the configuration has no setting 'epoch'")
+    assert_one_message(run("train", *wrong), "a flag names a setting that the configuration does not have: 'epoch'")
     assert_one_message(run("train", "--config=configs/qeot.py:quick", f"--workdir={tmp_path}"), "'quick'", "quickstart, gmner, more")
 
 
