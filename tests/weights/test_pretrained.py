@@ -90,6 +90,11 @@ def test_zeros_become_what_the_directories_have(given, vision, dialect):
     assert pretrained.resolve(found).to_dict() == found.to_dict()
 
 
+def test_another_text_encoder_brings_its_own_positions(given):
+    """RoBERTa's table has 514 rows where BERT's has 512: exchanging one for the other is an ablation."""
+    assert pretrained.resolve(given(**{"text.positions": 514})).text.positions == 40
+
+
 def test_without_weights_nothing_changes():
     config = hvformer.get_config("quickstart")
     assert pretrained.resolve(config).to_dict() == config.to_dict()
