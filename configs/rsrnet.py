@@ -68,7 +68,7 @@ def _quickstart(config: ConfigDict) -> None:
     config.text.update(common.small_text())
     config.vision.update(common.small_resnet())
     config.optim.lr = 1e-3
-    config.train.update({"epochs": 5, "eval_batch": 128})
+    config.train.update({"epochs": 4, "eval_batch": 128})
 
 
 def _published(config: ConfigDict, data: str) -> None:
