@@ -37,7 +37,7 @@ _OUT = flags.DEFINE_string("out", "", "The folder to make.")
 _OBJECTS = flags.DEFINE_enum(
     "objects",
     None,
-    ["detected", "none", "grounded"],
+    datasets.OBJECTS["mnre"],
     "Which object crops are stored ('grounded' leaks MNRE's labels); if not given, the data set's usual ones.",
 )
 _ENCODING = flags.DEFINE_enum("encoding", "png", ENCODINGS, "How pixels are stored; both without loss.")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
+import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
@@ -42,7 +43,8 @@ def main() -> None:
 
 def _train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     metrics = loop.train(config, workdir)
-    plots.save(plots.curves(read_rows(workdir), f"val.{next(iter(metrics['headline']))}"), workdir / "curves.png")
+    if jax.process_index() == 0:
+        plots.save(plots.curves(read_rows(workdir), f"val.{next(iter(metrics['headline']))}"), workdir / "curves.png")
     return metrics
 
 

@@ -184,12 +184,11 @@ class Extractor:
     def _cut_off(self, record: Record) -> int:
         """How many words of a record the system does not read, since the sentence has more pieces than it takes; of the worst pair."""
         encoder = self.job.task.encoder
-        words = set(encoder.pieces(record.words)[1])
         if self.task == "relation":
             read = [encoder.encode_pair(record.words, pair.head.span, pair.tail.span) for pair in record.relations]
         else:
             read = [encoder.encode(record.words)]
-        return max(len(words.difference(encoded.words.tolist())) for encoded in read)
+        return max(len(encoder.cut_off(record.words, encoded)) for encoded in read)
 
     def _predictor(self, examples: int) -> Predictor:
         """The predictor for a few examples: rows that fill up a batch cost as much as real ones, and starting workers takes seconds."""

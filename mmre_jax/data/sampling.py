@@ -12,6 +12,8 @@ from ml_collections import ConfigDict
 
 from mmre_jax.data.source import RecordSource
 
+SHUFFLES = ("none", "train", "test", "both")
+
 
 def stratified(strata: Sequence[str], share: float, seed: int) -> np.ndarray:
     """A share of the records drawn without replacement from each stratum (low-resource training, RSRNeT fig. 4).
@@ -38,9 +40,6 @@ def stratified(strata: Sequence[str], share: float, seed: int) -> np.ndarray:
     order = np.random.default_rng((seed, 11)).permutation(len(member))
     chosen = [order[member[order] == stratum][:count] for stratum, count in enumerate(counts)]
     return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
-
-
-SHUFFLES = ("none", "train", "test", "both")
 
 
 def is_shuffled(data: ConfigDict, split: str) -> bool:

@@ -107,6 +107,10 @@ class TextEncoder:
         ids = [special["unk"] if i in special.values() else i for i in encoding.ids]
         return ids, [-1 if w is None else w for w in encoding.word_ids]
 
+    def cut_off(self, words: Sequence[str], encoded: Encoded) -> set[int]:
+        """The words that have a piece, and none in an encoding of theirs: the sentence was too long."""
+        return set(self.pieces(words)[1]).difference(encoded.words.tolist())
+
     def encode(self, words: Sequence[str]) -> Encoded:
         """The sentence without markers; an over-long one loses its end."""
         ids, owners = self.pieces(words)

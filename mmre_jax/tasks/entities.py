@@ -140,8 +140,7 @@ class EntitiesTask:
     def _unseen(self, record: Record) -> tuple[set[int], set[int]]:
         """The words of a record that were cut off, and those that have no piece."""
         having = set(self.encoder.pieces(record.words)[1])
-        seen = set(self.encoder.encode(record.words).words.tolist())
-        return having - seen, set(range(len(record.words))) - having
+        return self.encoder.cut_off(record.words, self.encoder.encode(record.words)), set(range(len(record.words))) - having
 
     def left_out(self, records: RecordSource) -> dict[str, int]:
         """Nothing that is counted before training: the metrics say what was truncated."""
@@ -154,7 +153,7 @@ class EntitiesTask:
 
 def released_tags(tags: Sequence[str]) -> tuple[str, ...]:
     """The tags with those that the released code has beside them: PAD first, the others last, where they are not there already."""
-    pad, *others = (tag for tag in SPECIAL_TAGS)
+    pad, *others = SPECIAL_TAGS
     return (*((pad,) if pad not in tags else ()), *tags, *(tag for tag in others if tag not in tags))
 
 
