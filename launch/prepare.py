@@ -88,7 +88,7 @@ def section(dataset: str, folder: pathlib.Path, objects: str | None) -> ConfigDi
     """
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such folder: give the folder of {dataset!r} with --source")
-    data = common.data()
+    data = common.section("data")
     data.update({"name": dataset, "root": str(folder), "objects": objects or datasets.OBJECTS[dataset][0]})
     return data
 

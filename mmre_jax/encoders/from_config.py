@@ -92,13 +92,7 @@ def resnet_config(vision: ConfigDict, stages: int | None = None) -> ResNetConfig
 
 
 def photo_and_objects(vision: ConfigDict, objects: str) -> PicturePlan:
-    """The photo, and `vision.crops` object crops where `objects` names a protocol that has them.
-
-    Raises:
-      ValueError: for an unknown protocol.
-    """
-    if objects not in ("none", "detected", "grounded"):
-        raise ValueError(f"data.objects is none, detected or grounded, found {objects!r}")
+    """The photo, and `vision.crops` object crops where `objects` names a protocol that has them."""
     plan = (_slot(vision, PHOTO, 1, vision.side, "photo"),)
     return plan if objects == "none" else (*plan, _slot(vision, objects, vision.crops, vision.crop_side, objects))
 

@@ -16,12 +16,13 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmre_jax.attention import KeysValues
+from mmre_jax.declare import Section, choice, flag, number, whole
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, resnet_config
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.fusion.visual_prefix import CELLS, GATES, PrefixConfig, VisualPrefix
 from mmre_jax.heads.choice import apply_head, check_task, objective
-from mmre_jax.systems.system import ModuleSystem, check_choices
+from mmre_jax.systems.system import ModuleSystem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +79,14 @@ class RSRNeT(nn.Module):
         return prefixes, jnp.repeat(there, CELLS, axis=1)
 
 
-CHOICES = {
-    "flavour": ("paper", "reference"),
-    "modalities": ("both", "text"),
-    "stages": ("gates", "1t3", "plain"),
-    "gate": tuple(GATES),
+SETTINGS: Section = {
+    "flavour": choice("paper", ("paper", "reference"), "reference: what the released code computes"),
+    "modalities": choice("both", ("both", "text"), "text: without image encoder"),
+    "stages": choice("gates", ("gates", "1t3", "plain"), "how stages become a layer's prefix: mixed by a gate, equal shares, the last"),
+    "gate": choice("selu", GATES, "activation of the gates: selu (RSRNeT), leaky_relu (HVPNeT)"),
+    "hidden": whole(800, "[1, inf)", "reference: width inside the projection of the stages"),
+    "head_dropout": number(0.1, "[0, 1)", "entities: before the linear layer"),
+    "constrain": flag(True, "entities: rule out what BIO forbids"),
 }
 
 
@@ -117,7 +121,6 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
 def _check(config: ConfigDict) -> None:
     check_task(config.task.name, "rsrnet")
     system = config.system
-    check_choices(system, CHOICES)
     if system.modalities == "text":
         return
     if config.vision.kind not in ("resnet", "resnest"):

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from mmre_jax import settings
 from mmre_jax.data import datasets
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.picture_report import PictureReport, check
@@ -25,7 +26,7 @@ from mmre_jax.training.log import MetricLog, read_json, write_json
 from mmre_jax.training.optim import make_optimizer
 from mmre_jax.training.parallel import Devices, local_devices
 from mmre_jax.training.run import Interrupted, NonFiniteError, Run
-from mmre_jax.training.setup import Job, new_job, protocol, restore_job, versions
+from mmre_jax.training.setup import Job, new_job, protocol, rehearse, restore_job, versions
 from mmre_jax.training.state import TrainState
 from mmre_jax.weights import pretrained
 
@@ -198,10 +199,10 @@ def read_counts(job: Job, train: Split) -> dict[str, dict[str, int]]:
 
 def check_settings(config: ConfigDict) -> None:
     """Refuses settings that no run can have, before anything is read."""
+    settings.check(config)
     if config.train.seeds:
         raise ValueError("train.seeds are runs of launch.train, one a seed; a run has train.seed")
-    if config.train.log_every < 1:
-        raise ValueError(f"train.log_every is at least 1, found {config.train.log_every}")
+    rehearse(config)
 
 
 def prepare_workdir(workdir: str | os.PathLike[str]) -> pathlib.Path:

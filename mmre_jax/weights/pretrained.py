@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.encoders.bert import BertConfig
-from mmre_jax.encoders.from_config import KINDS, bert_config, resnet_config, vit_config
+from mmre_jax.encoders.from_config import bert_config, resnet_config, vit_config
 from mmre_jax.encoders.vit import ViTConfig
 from mmre_jax.weights import bert, hub, resnest, resnet, vit
 
@@ -48,10 +48,8 @@ def resolve(config: ConfigDict) -> ConfigDict:
 
     Raises:
       WeightError: for weights that cannot be read or are of another kind, and for a size that contradicts them.
-      ValueError: for a size that is missing, and an unknown kind of image encoder.
+      ValueError: for a size that is missing.
     """
-    if config.vision.kind not in KINDS:
-        raise ValueError(f"vision.kind is one of {', '.join(KINDS)}, found {config.vision.kind!r}")
     config = ConfigDict(copy.deepcopy(config.to_dict()))
     if config.text.weights:
         found = dataclasses.asdict(_described(BertConfig, "text", config.text.weights))

@@ -161,13 +161,12 @@ def test_bf16_computation_keeps_fp32_parameters():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"flavour": "released"}, "system.flavour is one of paper, reference"),
-        ({"modalities": "image"}, "system.modalities is one of both, text"),
-        ({"stages": "all"}, "system.stages is one of gates, 1t3, plain"),
-        ({"gate": "relu"}, "system.gate is one of selu, leaky_relu"),
+        ({"flavour": "released"}, "system.flavour=.* is not one of paper, reference"),
+        ({"modalities": "image"}, "system.modalities=.* is not one of both, text"),
+        ({"stages": "all"}, "system.stages=.* is not one of gates, 1t3, plain"),
+        ({"gate": "relu"}, "system.gate=.* is not one of selu, leaky_relu"),
         ({"stages": "1t3", "layers": 3}, "1t3 gives 2 stages equal shares"),
         ({"kind": "vit"}, "vision.kind='vit' has none"),
-        ({"objects": "found"}, "data.objects is none, detected or grounded"),
         ({"task": "triples"}, "system 'rsrnet' has the tasks relation and entities"),
         ({"flavour": "reference", "stages": "plain"}, "the reference flavour has gates"),
         ({"vision.crop_side": 16}, "vision.crop_side=16 is not 32"),
