@@ -180,6 +180,12 @@ def require(name: str, values: Any, section: Section) -> None:
         raise SettingError(all_of(lines))
 
 
+def must_divide(name: str, value: int, other: str, total: int) -> None:
+    """Raises SettingError, naming both settings, where one's value does not divide the other's."""
+    if value < 1 or total % value:
+        raise SettingError(f"{name}={value} does not divide {other}={total}")
+
+
 def all_of(lines: Sequence[str]) -> str:
     """One message: the line itself, or how many there are and each on a line of its own."""
     return lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} settings are wrong:", *lines])

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from mmre_jax.declare import Section, choice, whole, wholes
+from mmre_jax.declare import Section, choice, must_divide, whole, wholes
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, released_crops, vit_config
 from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
@@ -151,7 +151,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         return ModuleSystem(HVFormer(net, dtype), RelationObjective(), ())
     levels = tuple(system.levels) or default_levels(config.vision.layers)
     if levels[-1] > config.vision.layers:
-        raise ValueError(f"system.levels {levels} go beyond the image encoder's {config.vision.layers} layers")
+        raise ValueError(f"system.levels={levels} go beyond the image encoder's vision.layers={config.vision.layers}")
     plan = released_crops(config.vision) if system.flavour == "reference" else photo_and_objects(config.vision, config.data.objects)
     net = HVFormerConfig(
         text=text,
@@ -171,7 +171,10 @@ def _check(config: ConfigDict) -> None:
         raise ValueError(f"system 'hvformer' has the task relation, found task.name={config.task.name!r}")
     if config.system.modalities == "both" and config.vision.kind != "vit":
         raise ValueError(f"the experts look at a transformer's levels: vision.kind={config.vision.kind!r} has none")
-    if config.system.flavour == "reference" and config.system.modalities == "both":
+    if config.system.modalities == "text":
+        return
+    must_divide("system.heads", config.system.heads, "text.width", config.text.width)
+    if config.system.flavour == "reference":
         if "vision" not in config.optim.frozen:
             raise ValueError("the reference flavour detaches the image encoder's states: name it in optim.frozen")
         if config.data.objects != "grounded":

@@ -18,7 +18,7 @@ from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan
-from mmre_jax.declare import Section, choice, flag, number, whole
+from mmre_jax.declare import Section, choice, flag, must_divide, number, whole
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, resnet_config, vit_config
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
@@ -210,6 +210,9 @@ def _check(config: ConfigDict) -> None:
     system = config.system
     if config.task.name != "triples":
         raise ValueError(f"QEOT extracts triples: set task.name=triples, found {config.task.name!r}")
+    must_divide("system.heads", system.heads, "text.width", config.text.width)
+    if system.modalities == "both" and config.text.width % 4:
+        raise ValueError(f"the image's 2-D sine positions need a text.width divisible by 4, found {config.text.width}")
     if system.queries_by == "decoder" and system.decoder_layers < 1:
         raise ValueError("system.decoder_layers=0, but system.queries_by=decoder needs at least 1 layer; slots does without")
     if config.data.objects != "none":

@@ -110,6 +110,8 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         return ModuleSystem(RSRNeT(RSRNeTConfig(text, None, None, (), **head), dtype), aim, ())
     plan = photo_and_objects(config.vision, config.data.objects)
     vision = resnet_config(config.vision)
+    if config.vision.side <= vision.stride:
+        raise ValueError(f"vision.side={config.vision.side} leaves the last of {len(vision.depths)} stages fewer than 2 x 2 cells")
     if system.flavour == "reference":
         shift = CELLS * sum(slot.count for slot in plan) if text.kind == "roberta" else 0  # as transformers counts a prefix
         text = dataclasses.replace(text, position_offset=shift)

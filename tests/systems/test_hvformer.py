@@ -142,7 +142,7 @@ def test_bf16_computation_keeps_fp32_parameters():
     [
         ({"flavour": "released"}, "system.flavour=.* is not one of paper, reference"),
         ({"gather": "max"}, "system.gather=.* is not one of tva, cls"),
-        ({"levels": (0, 3)}, "beyond the image encoder's 2 layers"),
+        ({"levels": (0, 3)}, "system.levels=.* go beyond the image encoder's vision.layers=2"),
         ({"levels": (2, 0)}, "system.levels=.* is not a tuple of whole numbers of at least 0, ascending"),
         ({"flavour": "reference", "objects": "detected"}, "set data.objects=grounded"),
     ],

@@ -191,7 +191,7 @@ def _change(config, section, **values):
         (tiny(matcher="greedy"), "system.matcher=.* is not one of scipy, optax"),
         (tiny(flavour="reference"), "system.flavour=.* is not one of paper"),
         (tiny(queries=0), "system.queries=0 is not a whole number of at least 1"),
-        (tiny(decoder_layers=0), "at least 1 decoder layer"),
+        (tiny(decoder_layers=0), "system.decoder_layers=0, but .* needs at least 1 layer"),
         (_change(tiny(), "task", name="relation"), "set task.name=triples"),
         (_change(tiny(), "data", objects="detected"), "set data.objects=none"),
         (_change(tiny(), "vision", resize="cover"), "vision.resize=squash"),

@@ -186,5 +186,5 @@ def test_maps_too_small_to_pool_are_refused_by_name():
     config = tiny(objects="none")
     with config.unlocked():
         config.vision.side = 4
-    with pytest.raises(ValueError, match="larger pictures or fewer stages"):
+    with pytest.raises(ValueError, match="vision.side=4 leaves the last of 2 stages fewer than 2 x 2 cells"):
         make(config)
