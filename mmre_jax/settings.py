@@ -17,7 +17,7 @@ from mmre_jax.data.pictures import RESIZES
 from mmre_jax.data.sampling import SHUFFLES
 from mmre_jax.data.scenes.compose import TASKS as SCENES
 from mmre_jax.data.views import TASK_OF
-from mmre_jax.declare import Section, choice, factors, flag, names, number, text, whole, wholes
+from mmre_jax.declare import Section, SettingError, choice, factors, flag, names, number, text, whole, wholes
 from mmre_jax.encoders.bert import KINDS as TEXT_KINDS
 from mmre_jax.encoders.blocks import ACTIVATIONS
 from mmre_jax.encoders.convolution import NORMS
@@ -86,7 +86,7 @@ VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision
     "stem_kernel": whole(0, "[0, inf)", "resnet, resnest: odd; 0: the kind's, 7 (resnest: 3)"),
     "stem_stride": whole(2, "[1, 2]", "resnet, resnest: of the stem's (first) convolution; follows the weights"),
     "stem_pool": flag(True, "resnet, resnest: the stem ends in a pooling of stride 2; follows the weights"),
-    "bottleneck": flag(True, "resnet: False: blocks of two 3x3 convolutions; follows the weights"),
+    "bottleneck": flag(True, "resnet: bottlenecks instead of blocks of two 3x3 convolutions; follows the weights"),
     "stride_first": flag(False, "resnet: the stride on a bottleneck's first convolution, not on its 3x3; follows the weights"),
     "norm": choice("frozen", NORMS, "resnet, resnest: frozen is for pretrained weights"),
     "groups": whole(32, "[1, inf)", "of vision.norm=group; divides the channels"),
@@ -134,16 +134,23 @@ PARALLEL: Section = {"devices": whole(0, "[0, inf)", "local devices to use; 0: a
 COMMON: Mapping[str, Section] = {"data": DATA, "text": TEXT, "vision": VISION, "optim": OPTIM, "train": TRAIN, "parallel": PARALLEL}
 TASK: Mapping[str, Section] = {"triples": triples.SETTINGS}  # what section `task` holds beside the name
 
+_OF_TASKS = {name for section in TASK.values() for name in section}
+
+
+def task(name: str) -> Section:
+    """The declaration of section `task` for a task's name."""
+    return {"name": choice(name, TASKS, "what is to be found"), **TASK.get(name, {})}
+
 
 def sections(config: Any) -> dict[str, Section]:
     """The declarations of a configuration's sections, in their order: those of all, and those of its system and its task.
 
     Of a system that declares no settings (`systems.SETTINGS`) the name alone is known.
     """
-    system, task = (config[section].get("name", "") if section in config else "" for section in ("system", "task"))
+    system, chosen = (config[section].get("name", "") if section in config else "" for section in ("system", "task"))
     return {
         "system": systems.declared(system),
-        "task": {"name": choice("relation", TASKS, "what is to be found"), **TASK.get(task, {})},
+        "task": task(chosen),
         **COMMON,
     }
 
@@ -156,14 +163,18 @@ def check(config: Any) -> None:
     Raises:
       SettingError: naming every such setting, its value and what it can be.
     """
+    if not hasattr(config, "items"):
+        raise SettingError(f"a configuration has the sections system, task, {', '.join(COMMON)}, found {type(config).__name__}")
     lines = []
     for name, section in sections(config).items():
-        values = config.get(name, {})
-        if name == "system" and values.get("name") in systems.BUILDERS.keys() - systems.SETTINGS.keys():
-            continue  # it declares none, so they are its own
-        lines += declare.problems(name, values, section)
+        if name not in config:
+            lines.append(f"section {name} is missing")
+        elif name == "task":  # a configuration that is scored for another task than it was made for keeps that one's settings
+            lines += declare.problems(name, {k: v for k, v in config.task.items() if k in section or k not in _OF_TASKS}, section)
+        elif name != "system" or config.system.get("name") not in systems.BUILDERS.keys() - systems.SETTINGS.keys():
+            lines += declare.problems(name, config[name], section)
     if lines:
-        raise declare.SettingError(declare.all_of(lines))
+        raise SettingError(declare.all_of(lines))
 
 
 def complete(config: Mapping[str, Any]) -> dict[str, Any]:

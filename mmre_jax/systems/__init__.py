@@ -23,7 +23,7 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 def declared(name: str) -> Section:
     """The declaration of section `system` for a system's name; of one that declares no settings, the name alone."""
-    return {"name": choice("", BUILDERS, "of the file in mmre_jax/systems"), **SETTINGS.get(name, {})}
+    return {"name": choice(name, BUILDERS, "of the file in mmre_jax/systems"), **SETTINGS.get(name, {})}
 
 
 def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str]) -> System:

@@ -87,7 +87,7 @@ class IFAformer(nn.Module):
 SETTINGS: Section = {
     "flavour": choice("paper", ("paper", "reference"), "reference: what the released code computes"),
     "modalities": choice("both", ("both", "text"), "text: without image encoder"),
-    "text_attention": flag(True, "False: the vision stream attends to itself alone"),
+    "text_attention": flag(True, "the vision stream attends to the text, too; else to itself alone"),
     "head_dropout": number(0.1, "[0, 1)", "entities: before the linear layer"),
     "constrain": flag(True, "entities: rule out what BIO forbids"),
 }

@@ -190,7 +190,7 @@ SETTINGS: Section = {
     "mlp": whole(2048, "[1, inf)", "width inside these layers' feed-forward blocks"),
     "dropout": number(0.1, "[0, 1)", "in these layers"),
     "select": flag(True, "selective attention, and with it the gate"),
-    "gate": flag(True, "False: what is selected is added as it is"),
+    "gate": flag(True, "of what is selected a gate lets through; else it is added as it is"),
     "queries_by": choice("decoder", ("decoder", "slots"), "slots: queries from the pooled states, without a decoder"),
     "memory": choice("image", ("image", "both"), "what the queries read; both: the fused text, too"),
     "deep_supervision": flag(False, "a loss after every decoder layer"),

@@ -66,10 +66,9 @@ def resolve(config: ConfigDict) -> ConfigDict:
 
 
 def _described(kind: type[T], section: str, directory: str) -> T:
-    found = hub.read_config(directory)
     try:
-        return kind.from_transformers(found)
-    except ValueError as error:
+        return kind.from_transformers(hub.read_config(directory))
+    except ValueError as error:  # a WeightError is one
         raise hub.WeightError(f"{section}.weights={directory}: {error}") from error
 
 
@@ -80,7 +79,10 @@ def _vision_sizes(vision: ConfigDict) -> dict[str, Any]:
         style = {"eps": found.style.eps, "activation": found.style.activation, "side": found.sequences[0].side}
         values = dataclasses.asdict(found) | style
         return {name: values[name] for name in VISION_SIZES}
-    found = resnet.describe(vision.weights)
+    try:
+        found = resnet.describe(vision.weights)
+    except hub.WeightError as error:
+        raise hub.WeightError(f"vision.weights={vision.weights}: {error}") from error
     if found.split != (vision.kind == "resnest"):
         raise hub.WeightError(
             f"vision.weights={vision.weights} holds a {'ResNeSt' if found.split else 'ResNet'}, vision.kind={vision.kind}"
