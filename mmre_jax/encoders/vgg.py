@@ -75,9 +75,7 @@ class Vgg(nn.Module):
     def _dense(self, x: jax.Array, train: bool) -> jax.Array:
         hidden, drop = self.config.hidden, nn.Dropout(DROPOUT, deterministic=not train)
         cells = adaptive_mean(x.astype(jnp.float32), CELLS).astype(self.dtype)
-        # A dense layer over 7 x 7 x C values, as the convolution that it is: its kernel keeps the axes of the map.
-        first = nn.Conv(hidden, (CELLS, CELLS), padding="VALID", dtype=self.dtype, name="fc6")
-        y = drop(nn.relu(first(cells)[:, 0, 0]))
+        y = drop(nn.relu(nn.DenseGeneral(hidden, axis=(-3, -2, -1), dtype=self.dtype, name="fc6")(cells)))  # kernel [7, 7, C, hidden]
         return drop(nn.relu(nn.Dense(hidden, dtype=self.dtype, name="fc7")(y)))
 
 

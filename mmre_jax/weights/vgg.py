@@ -29,7 +29,7 @@ def vgg_rules(config: VggConfig, prefix: str = "", part: str = "") -> tuple[Rule
         place += 1  # and the pooling
     if not config.hidden:
         return tuple(rules)
-    first = Rule(f"{prefix}classifier.0.weight", f"{part}fc6/kernel", "flat_conv"), Rule(f"{prefix}classifier.0.bias", f"{part}fc6/bias")
+    first = Rule(f"{prefix}classifier.0.weight", f"{part}fc6/kernel", "flat"), Rule(f"{prefix}classifier.0.bias", f"{part}fc6/bias")
     return (*rules, *first, *dense_rules({f"{prefix}classifier.3": f"{part}fc7"}))
 
 
