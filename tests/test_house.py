@@ -24,7 +24,7 @@ FLOORS = (
     ("records",),
     ("boxes", "matching", "losses", "attention"),
     ("data.torch_pickle", "data.pictures", "data.scenes"),
-    ("data.readers",),
+    ("data.dataset", "data.readers"),
     ("data",),
     ("encoders",),
     ("fusion",),

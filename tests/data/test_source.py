@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from mmre_jax.data import builders
+from mmre_jax.data.dataset import FilePictures
 from mmre_jax.data.pictures import Slot, gather
 from mmre_jax.data.prepared import PreparedError
 from mmre_jax.data.readers import mnre
-from mmre_jax.data.source import FilePictures, PreparedPictures, PreparedSource
+from mmre_jax.data.source import PreparedPictures, PreparedSource
 
 PLAN = (Slot("photo", 1, 16, "photo", "squash", (0.5,) * 3, (0.5,) * 3),)
 

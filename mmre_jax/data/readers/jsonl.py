@@ -23,6 +23,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from mmre_jax.data.dataset import DataSet, root_of
 from mmre_jax.data.pictures import PictureError, inside
 from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span
 
@@ -229,3 +230,10 @@ def _number(text: str) -> int | float:
     if not math.isfinite(value):
         raise ValueError(f"{text:.20} is not a finite number")
     return int(text) if text.lstrip("-").isdecimal() else value
+
+
+JSONL = DataSet(
+    name="jsonl",
+    read=lambda data, split: read(root_of(data) / f"{split}.jsonl"),
+    files=lambda data, split: [path for path in (root_of(data) / f"{split}.jsonl",) if path.is_file()],
+)
