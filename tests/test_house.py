@@ -35,7 +35,7 @@ FLOORS = (
     ("training",),
     ("analysis",),
     ("extract", "convert"),
-    ("pipelines",),
+    ("pipelines", "evaluate"),
 )
 
 
