@@ -32,7 +32,7 @@ def main() -> None:
     console.setup()
     with console.user_errors():
         data = _CONFIG.value.data
-        report = leakage.audit_dataset(data, _THRESHOLD.value)
+        report = leakage.audit_dataset(_CONFIG.value, _THRESHOLD.value)
         if _JSON.value is not None:
             pathlib.Path(_JSON.value).write_text(report.to_json() + "\n", encoding="utf-8")
     print(f"{data.name}, objects: {data.objects}\n{report.table()}")

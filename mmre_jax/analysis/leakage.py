@@ -134,19 +134,19 @@ def audit(
     return AuditReport(tuple(rows), threshold, len(train), len(held_out))
 
 
-def audit_dataset(data: ConfigDict, threshold: float = THRESHOLD, *, dataset: DataSet | None = None) -> AuditReport:
-    """`audit` of a data set's relations: learnt from its training split, scored on validation and test together.
+def audit_dataset(config: ConfigDict, threshold: float = THRESHOLD, *, dataset: DataSet | None = None) -> AuditReport:
+    """`audit` of the relations of a configuration's data set: learnt from its training split, scored on validation and test together.
 
     Args:
-      data: section of a configuration.
+      config: as configs/ makes them.
       threshold: see `audit`.
       dataset: a user's own, if it is not one of datasets.DATASETS.
 
     Raises:
       ValueError, RecordError: as `datasets.open_records` and `datasets.labels`; for a split without records.
     """
-    records = {split: datasets.open_records(data, split, dataset) for split in SPLITS}
-    _, none_label = datasets.labels(data, "relation", records["train"], dataset)
+    records = {split: datasets.open_records(config.data, split, dataset) for split in SPLITS}
+    _, none_label = datasets.labels(config.data, "relation", records["train"], dataset)
     train, val, test = (relation.examples(found) for found in records.values())
     return audit(train, val + test, none_label, threshold)
 

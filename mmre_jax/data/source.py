@@ -15,10 +15,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
+from mmre_jax import paths
 from mmre_jax.data import pictures
 from mmre_jax.data.dataset import TASKS, DataSet, Labels, Pixels, annotated_tasks, labels_of_records, root_of
 from mmre_jax.data.pictures import PicturePlan
-from mmre_jax.data.prepared import PICTURES_SPLIT, VERSION, Contents, decode_record, picture_key
+from mmre_jax.data.prepared import PICTURES_SPLIT, VERSION, Contents, PreparedError, decode_record, picture_key
 from mmre_jax.records import Record
 
 
@@ -31,7 +32,13 @@ class _Rows:
 
     def _rows(self) -> Any:
         if self._opened is None:
-            self._opened = tfds.builder_from_directory(self._folder).as_data_source(self._split)
+            builder = tfds.builder_from_directory(self._folder)
+            if self._split not in builder.info.splits:
+                raise PreparedError(f"{self._folder}: no split {self._split!r}, which prepare.json says there is")
+            for file in builder.info.splits[self._split].filepaths:  # as dataset_info.json names them
+                name = paths.relative(self._folder, str(file), str(self._folder), PreparedError)
+                paths.inside(self._folder, name, str(self._folder), PreparedError)
+            self._opened = builder.as_data_source(self._split)
         return self._opened
 
     def __len__(self) -> int:
@@ -58,7 +65,7 @@ class PreparedSource:
     def __init__(self, folder: str | os.PathLike[str], split: str) -> None:
         contents = Contents.of(folder)
         contents.check_split(split)
-        self._root = contents.root
+        self._folder, self._root = contents.folder, contents.root
         self._rows = _Rows(pathlib.Path(folder, "records", VERSION), split)
 
     def __len__(self) -> int:
@@ -67,7 +74,7 @@ class PreparedSource:
     def __getitem__(self, index: int) -> Record:
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
-        return decode_record(self._rows[index], self._root)
+        return decode_record(self._rows[index], self._root, self._folder)
 
 
 class PreparedPictures:

@@ -23,6 +23,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from mmre_jax import paths
 from mmre_jax.data.dataset import DataSet, root_of
 from mmre_jax.data.pictures import PictureError, inside
 from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span
@@ -136,10 +137,9 @@ def _region_json(region: Region, root: str | os.PathLike[str], record: Record) -
 def _relative(file: str | None, root: str | os.PathLike[str], record: Record) -> str | None:
     if file is None:
         return None
-    try:
-        return pathlib.Path(file).relative_to(root).as_posix()
-    except ValueError as error:
-        raise RecordError(f"record {record.id}: {file} does not lie in {os.fspath(root)}, so its path cannot be written") from error
+    name = paths.relative(root, file, where := f"record {record.id}")
+    paths.inside(root, name, where)  # else `read` would refuse what was written
+    return name
 
 
 def _mention(item: Any, words: int, where: str) -> Mention:
