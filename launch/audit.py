@@ -17,8 +17,6 @@ from ml_collections import config_flags
 
 from launch import console
 from mmre_jax.analysis import leakage
-from mmre_jax.data import datasets
-from mmre_jax.tasks import relation
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration whose section `data` is audited.")
 _THRESHOLD = flags.DEFINE_float("threshold", leakage.THRESHOLD, "Largest gain over the majority's answer, 0 to 1, that passes.", 0.0, 1.0)
@@ -34,10 +32,7 @@ def main() -> None:
     console.setup()
     with console.user_errors():
         data = _CONFIG.value.data
-        splits = {split: datasets.open_records(data, split) for split in datasets.SPLITS}
-        _, none_label = datasets.labels(data, "relation", splits["train"])
-        train, val, test = (relation.examples(records) for records in splits.values())
-        report = leakage.audit(train, val + test, none_label, _THRESHOLD.value)
+        report = leakage.audit_dataset(_CONFIG.value, _THRESHOLD.value)
         if _JSON.value is not None:
             pathlib.Path(_JSON.value).write_text(report.to_json() + "\n", encoding="utf-8")
     print(f"{data.name}, objects: {data.objects}\n{report.table()}")

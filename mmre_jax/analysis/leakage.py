@@ -14,11 +14,15 @@ import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from ml_collections import ConfigDict
 from PIL import Image
 from sklearn.tree import DecisionTreeClassifier
 
+from mmre_jax.data import datasets
+from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.readers import scenes
-from mmre_jax.records import Record, RecordError
+from mmre_jax.records import SPLITS, Record, RecordError
+from mmre_jax.tasks import relation
 
 COMPLETE = 0.99  # share of the referenced pictures that must be there before presence and absence mean anything
 THRESHOLD = 0.1  # MNRE's published crops reach 0.98 (None or some) and 0.33 (relation), image-only detections 0.00
@@ -128,6 +132,23 @@ def audit(
     for target, values in (("None or some", labels != none_label), ("relation", labels)):
         rows += [_row(target, group, values[: len(train)], values[len(train) :], threshold) for group in groups]
     return AuditReport(tuple(rows), threshold, len(train), len(held_out))
+
+
+def audit_dataset(config: ConfigDict, threshold: float = THRESHOLD, *, dataset: DataSet | None = None) -> AuditReport:
+    """`audit` of the relations of a configuration's data set: learnt from its training split, scored on validation and test together.
+
+    Args:
+      config: as configs/ makes them.
+      threshold: see `audit`.
+      dataset: a user's own, if it is not one of datasets.DATASETS.
+
+    Raises:
+      ValueError, RecordError: as `datasets.open_records` and `datasets.labels`; for a split without records.
+    """
+    records = {split: datasets.open_records(config.data, split, dataset) for split in SPLITS}
+    _, none_label = datasets.labels(config.data, "relation", records["train"], dataset)
+    train, val, test = (relation.examples(found) for found in records.values())
+    return audit(train, val + test, none_label, threshold)
 
 
 def picture_size(image: str) -> tuple[int, int] | None:

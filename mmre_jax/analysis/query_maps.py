@@ -83,7 +83,7 @@ def query_maps(job: Job, variables: Any, record: Record) -> QueryMaps:
     system, task = job.system, job.task
     check_attention(job)
     order = Order(np.array([task.length(record)]), 1, job.config.data.buckets, train=False)
-    batch = next(batches(order, [record], task, open_pictures(system.plan), threads=1))
+    batch = next(batches(order, [record], task.features, open_pictures(system.plan), threads=1))
     if not batch["present"][PHOTO].any():
         raise ValueError(f"{record.origin or record.id}: no picture to look at")
     outputs, state = system.net.apply(variables, *system.inputs(batch), train=False, mutable=["intermediates"])

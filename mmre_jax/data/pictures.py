@@ -10,8 +10,6 @@ import contextlib
 import dataclasses
 import math
 import os
-import pathlib
-import re
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from mmre_jax import paths
 from mmre_jax.records import Box, Record
 
 MAX_PIXELS = 50_000_000
@@ -124,12 +123,9 @@ def inside(root: str | os.PathLike[str], name: str, where: str) -> str:
       where: the record (file, line, field) the name comes from, for the message.
 
     Raises:
-      PictureError: the name is empty or absolute, or leads out of `root` by `..`.
+      PictureError: the name is empty or absolute, or leads out of `root` by `..` or by a symbolic link.
     """
-    parts = re.split(r"[/\\]", name)
-    if not name.strip() or "\0" in name or not parts[0] or ":" in parts[0] or ".." in parts:
-        raise PictureError(f"{where}: {name!r} is not a path inside {os.fspath(root)}")
-    return str(pathlib.Path(root, *parts))
+    return paths.inside(root, name, where, PictureError)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mmre_jax.data.source import RecordSource
+from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.text import Encoded, TextEncoder
 from mmre_jax.records import Mention, Record, RecordError
 from mmre_jax.tasks.task import Found, precision_recall_f1

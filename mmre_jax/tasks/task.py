@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mmre_jax.data.source import RecordSource
+from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.text import TextEncoder
 from mmre_jax.records import Mention, Record, Relation, Triple
 

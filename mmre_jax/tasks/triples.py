@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mmre_jax import boxes
-from mmre_jax.data.source import RecordSource
+from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.text import Encoded, TextEncoder
 from mmre_jax.records import Box, Mention, Record, RecordError, Triple
 from mmre_jax.tasks import triple_metrics

@@ -12,9 +12,9 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from mmre_jax.data import datasets
+from mmre_jax.data.dataset import DataSet, PictureSource, RecordSource
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures, stratified
-from mmre_jax.data.source import PictureSource, RecordSource
 from mmre_jax.records import Record
 from mmre_jax.tasks.task import Found
 from mmre_jax.training.parallel import Devices
@@ -32,13 +32,22 @@ class Split:
     picture_of: np.ndarray | None = None
 
 
-def make_split(job: Job, records: RecordSource, *, train: bool = False, shuffled: bool = False, data: ConfigDict | None = None) -> Split:
+def make_split(
+    job: Job,
+    records: RecordSource,
+    *,
+    train: bool = False,
+    shuffled: bool = False,
+    data: ConfigDict | None = None,
+    dataset: DataSet | None = None,
+) -> Split:
     """The task's examples, tokenised once for their lengths; of the pictures data.image_share.
 
     Args:
       train: of the examples those of `training_examples`.
       shuffled: show other records' pictures (the visual shuffle).
       data: section of a configuration that says where the records come from; the job's own if None.
+      dataset: a user's own, if it is not one of datasets.DATASETS.
 
     Raises:
       RecordError: for a record that lacks what the task is to find.
@@ -46,7 +55,7 @@ def make_split(job: Job, records: RecordSource, *, train: bool = False, shuffled
     settings, seed = job.config.data, job.config.train.seed
     examples = training_examples(job, records) if train else job.task.examples(records)
     lengths = np.array([job.task.length(record) for record in examples], np.int64)
-    pictures = datasets.open_pictures(job.system.plan, settings if data is None else data)
+    pictures = datasets.open_pictures(job.system.plan, settings if data is None else data, dataset)
     picture_of = shuffled_pictures(len(examples), seed) if shuffled else None
     if settings.image_share != 1.0:
         whose = np.arange(len(examples)) if picture_of is None else picture_of
@@ -93,7 +102,7 @@ class Predictor:
         stream = batches(
             order,
             split.records,
-            self.job.task,
+            self.job.task.features,
             split.pictures,
             picture_of=split.picture_of,
             process=jax.process_index(),

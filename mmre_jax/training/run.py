@@ -53,7 +53,7 @@ def train_stream(job: Job, order: Order, split: Split, first: int, last: int) ->
     return batches(
         order,
         split.records,
-        job.task,
+        job.task.features,
         split.pictures,
         first=first,
         last=last,

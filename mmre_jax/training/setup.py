@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from mmre_jax import systems, tasks
 from mmre_jax.data import datasets
+from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.pictures import plan_to_json
 from mmre_jax.data.text import TextEncoder, load_tokenizer, train_tokenizer
 from mmre_jax.records import Record
@@ -46,10 +47,15 @@ class Job:
         }
 
 
-def new_job(config: ConfigDict, train: Sequence[Record]) -> Job:
-    """The job of a configuration: sizes resolved, the tokenizer loaded from the weights or trained on the training split."""
+def new_job(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None = None) -> Job:
+    """The job of a configuration: sizes resolved, the tokenizer loaded from the weights or trained on the training split.
+
+    Args:
+      train: the records of the training split.
+      dataset: a user's own, if it is not one of datasets.DATASETS.
+    """
     config = _parts_that_are_there(pretrained.resolve(config))
-    labels, none = datasets.labels(config.data, config.task.name, train)
+    labels, none = datasets.labels(config.data, config.task.name, train, dataset)
     if config.text.weights:
         tokenizer = load_tokenizer(config.text.weights)
     else:

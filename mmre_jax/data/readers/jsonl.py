@@ -23,6 +23,8 @@ import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from mmre_jax import paths
+from mmre_jax.data.dataset import DataSet, root_of
 from mmre_jax.data.pictures import PictureError, inside
 from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span
 
@@ -135,10 +137,9 @@ def _region_json(region: Region, root: str | os.PathLike[str], record: Record) -
 def _relative(file: str | None, root: str | os.PathLike[str], record: Record) -> str | None:
     if file is None:
         return None
-    try:
-        return pathlib.Path(file).relative_to(root).as_posix()
-    except ValueError as error:
-        raise RecordError(f"record {record.id}: {file} does not lie in {os.fspath(root)}, so its path cannot be written") from error
+    name = paths.relative(root, file, where := f"record {record.id}")
+    paths.inside(root, name, where)  # else `read` would refuse what was written
+    return name
 
 
 def _mention(item: Any, words: int, where: str) -> Mention:
@@ -229,3 +230,10 @@ def _number(text: str) -> int | float:
     if not math.isfinite(value):
         raise ValueError(f"{text:.20} is not a finite number")
     return int(text) if text.lstrip("-").isdecimal() else value
+
+
+JSONL = DataSet(
+    name="jsonl",
+    read=lambda data, split: read(root_of(data) / f"{split}.jsonl"),
+    files=lambda data, split: [path for path in (root_of(data) / f"{split}.jsonl",) if path.is_file()],
+)
