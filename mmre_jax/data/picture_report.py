@@ -10,8 +10,9 @@ from typing import Any
 
 import tqdm
 
-from mmre_jax.data import pictures
-from mmre_jax.data.pictures import MissingPicture, PictureError, PicturePlan, Source
+from mmre_jax.data import decode, pictures
+from mmre_jax.data.decode import MissingPicture, PictureError
+from mmre_jax.data.pictures import PicturePlan, Source
 from mmre_jax.records import Record
 
 EXAMPLES = 5
@@ -57,7 +58,7 @@ class PictureReport:
 
 
 def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None = None) -> PictureReport:
-    """Looks at every picture file that `plan` asks for, once, as `pictures.probe` does.
+    """Looks at every picture file that `plan` asks for, once, as `decode.probe` does.
 
     A record that has no photo, and a region beyond a slot's count, are not references. A crop cut from a photo fares as its photo.
 
@@ -88,7 +89,7 @@ def _probe_all(files: list[str], threads: int) -> dict[str, PictureError | None]
 
 def _error(file: str) -> PictureError | None:
     try:
-        pictures.probe(file)
+        decode.probe(file)
     except PictureError as error:
         return error
     return None
