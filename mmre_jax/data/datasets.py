@@ -192,7 +192,7 @@ def readable(name: str) -> bool:
     """Whether the picture of that path, or key in `scenes`, is there and undamaged."""
     if not name.startswith(scenes.PREFIX):
         try:
-            decode.probe(name)
+            decode.read_picture(name)
         except decode.PictureError:
             return False
     return True

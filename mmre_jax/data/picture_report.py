@@ -58,7 +58,7 @@ class PictureReport:
 
 
 def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None = None) -> PictureReport:
-    """Looks at every picture file that `plan` asks for, once, as `decode.probe` does.
+    """Looks at every picture file that `plan` asks for, once, by reading it as the loader does (see decode.py for what that costs).
 
     A record that has no photo, and a region beyond a slot's count, are not references. A crop cut from a photo fares as its photo.
 
@@ -89,7 +89,7 @@ def _probe_all(files: list[str], threads: int) -> dict[str, PictureError | None]
 
 def _error(file: str) -> PictureError | None:
     try:
-        decode.probe(file)
+        decode.read_picture(file)
     except PictureError as error:
         return error
     return None
