@@ -23,7 +23,7 @@ CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.py") if path.stem n
 FLOORS = (
     ("records",),
     ("boxes", "matching", "losses", "attention"),
-    ("data.torch_pickle", "data.essentials", "data.decode", "data.pictures", "data.scenes"),
+    ("data.torch_pickle", "data.exif", "data.essentials", "data.decode", "data.pictures", "data.scenes"),
     ("data.readers",),
     ("data",),
     ("encoders",),

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageCms
 
-from mmre_jax.data.essentials import Essentials, all_scans, essentials
+from mmre_jax.data.essentials import Essentials, all_scans, essentials, restarts, rows_end_early
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 2**29  # more than any picture of so many pixels needs
@@ -55,8 +55,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What might follow where a JPEG has no end: nothing, or either of two runs of bits that disagree in each.
-_CONTINUATIONS = (b"", b"\x55" * 64, b"\xaa" * 64)
 _TIFF_BITS = 258
 
 
@@ -113,8 +111,10 @@ def _contents(path: str | os.PathLike[str]) -> bytes:
             return file.read(MAX_BYTES)
     except FileNotFoundError as error:
         raise MissingPicture(f"{os.fspath(path)}: no such file") from error
-    except OSError as error:
-        raise PictureError(f"{os.fspath(path)}: cannot be read ({error.strerror})") from error
+    except PictureError:
+        raise
+    except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+        raise PictureError(f"{os.fspath(path)}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
 @contextlib.contextmanager
@@ -138,17 +138,29 @@ class _TooLarge(ValueError):
 def _decoded(parts: Essentials, max_pixels: int) -> Image.Image:
     """The pixels, in the mode of the file. Raises one of _DAMAGE."""
     try:
-        return _loaded(parts.data, max_pixels)
-    except OSError as error:
-        # Without an end marker the decoder waits for more of the picture. It has all of it if its pixels do not depend on what would
-        # follow. Of a scan that has not begun nothing would be missed, so that all must have.
-        if parts.format != "JPEG" or isinstance(error, Image.UnidentifiedImageError) or not all_scans(parts.data):
+        image = _loaded(parts.data, max_pixels)
+    except OSError:
+        if parts.format != "JPEG" or not all_scans(parts.data):
             raise
-        whole = parts.data.removesuffix(b"\xff")
-        images = [_loaded(whole + continuation + b"\xff\xd9", max_pixels) for continuation in _CONTINUATIONS]
-        if any(image.tobytes() != images[0].tobytes() for image in images[1:]):
-            raise
-        return images[0]
+        return _jpeg_without_end(parts.data.removesuffix(b"\xff"), max_pixels)
+    # Pillow leaves rows black of which there is nothing. Black rows are rare, so that the second look costs little.
+    last_row = image.crop((0, image.height - 1, *image.size))
+    if parts.format == "PNG" and ("interlace" in image.info or not any(last_row.tobytes())) and rows_end_early(parts.data):
+        raise ValueError("image data ends before the last row")
+    return image
+
+
+def _jpeg_without_end(data: bytes, max_pixels: int) -> Image.Image:
+    """Decodes a JPEG that has all its scans, and no end marker, for which the decoder waits.
+
+    All of the last scan is there if the pixels do not depend on what would follow: nothing, either of two runs of bits that disagree in
+    each bit, or the next part between restart markers. Raises ValueError where they do.
+    """
+    restart = bytes([0xFF, 0xD0 + restarts(data)])
+    images = [_loaded(data + more + b"\xff\xd9", max_pixels) for more in (b"", b"\x55" * 64, b"\xaa" * 64, restart + b"\x55" * 64)]
+    if any(image.tobytes() != images[0].tobytes() for image in images[1:]):
+        raise ValueError("image data is truncated")
+    return images[0]
 
 
 def _loaded(data: bytes, max_pixels: int) -> Image.Image:
@@ -161,7 +173,7 @@ def _loaded(data: bytes, max_pixels: int) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):  # which Pillow brings to 16 bits
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):  # whose greys Pillow brings to 16 bits
         return _grey(_sixteen_bits(image))
     if image.mode in ("I", "F"):
         return _grey(_own_range(np.asarray(image, np.float64), image.mode == "F"))

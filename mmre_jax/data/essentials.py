@@ -4,7 +4,7 @@ A decoder that meets damage in a comment, a thumbnail's directory or a colour pr
 the damage stands, and whether the decoder has got there yet, then decides what a picture is. So the decoder is never shown any of it.
 Text and profiles are not unpacked but for one that may say the orientation, and of that the first mebibyte.
 
-Formats: PNG specification, third edition (W3C 2025); ITU-T T.81 (JPEG); TIFF 6.0 and BigTIFF; Exif 2.32; RFC 9649 (WebP).
+Formats: PNG specification, third edition (W3C 2025); ITU-T T.81 (JPEG); RFC 9649 (WebP); TIFF 6.0 and BigTIFF.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ import dataclasses
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+
+from mmre_jax.data import exif
 
 _UNPACKED = 2**20
-_PNG, _TIFF = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-_ORIENTATION, _TIFF_XMP = 274, 700
+# First column and row, and the steps from there, of the seven passes of an interlaced PNG.
+_ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
 # What TIFF pixels need: sizes, bits and samples, compression and its tables, strips and tiles, palette, meaning of the samples.
 _TIFF_NEEDED = {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325}
 _TIFF_NEEDED |= {332, 333, 334, 336, 338, 339, 340, 341, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 50674}
-_XMP = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\b")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,20 +49,35 @@ def essentials(data: bytes) -> Essentials:
         return _jpeg(data)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return _webp(data)
-    if data.startswith(_TIFF):
+    if data.startswith(exif.MAGIC):
         return _tiff(data)
     return Essentials(None, data)
 
 
-def orientation(metadata: bytes) -> int | None:
-    """The orientation, 1 to 8, in a block of Exif or XMP; None where there is none that can be read."""
-    while metadata.startswith(b"Exif\0\0"):
-        metadata = metadata[6:]
-    if not metadata.startswith(_TIFF):
-        found = _XMP.search(metadata)
-        return int(found[1]) if found else None
-    directory = _directory(metadata)
-    return next((entry.orientation for entry in directory.entries if entry.orientation), None) if directory else None
+def restarts(data: bytes) -> int:
+    """The number, 0 to 7, of the restart marker that would come next in a JPEG's last scan."""
+    found = re.findall(rb"\xff([\xd0-\xd7\xda])", data)
+    return (found[-1][0] - 0xD0 + 1) % 8 if found and found[-1] != b"\xda" else 0
+
+
+def rows_end_early(data: bytes) -> bool:
+    """Whether the stream of a PNG without metadata ends, as a stream should, before it has a byte of every row."""
+    header, streams = b"", []
+    for kind, body, _ in _chunks(data):
+        if kind == b"IHDR":
+            header = body
+        elif kind == b"IDAT":
+            streams.append(body)
+    width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", header)
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    lines = [(len(range(x, width, dx)), len(range(y, height, dy))) for x, y, dx, dy in (_ADAM7 if interlaced else [(0, 0, 1, 1)])]
+    missing = sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in lines if columns)
+    stream = zlib.decompressobj()
+    for body in streams:
+        while body and missing > 0:
+            missing -= len(stream.decompress(body, _UNPACKED))
+            body = stream.unconsumed_tail
+    return missing > 0
 
 
 def all_scans(data: bytes) -> bool:
@@ -76,25 +93,17 @@ def all_scans(data: bytes) -> bool:
     return bool(missing) and not any(map(any, missing.values()))
 
 
-def _upright(blocks: Iterable[bytes]) -> int:
-    """The orientation that the blocks of a file's metadata say, Exif before XMP."""
-    ordered = sorted(blocks, key=lambda block: not block.startswith((b"Exif\0\0", *_TIFF)))
-    return next((found for found in map(orientation, ordered) if found), 1)
-
-
 # PNG
 
 
 def _png(data: bytes) -> Essentials:
-    kept, blocks, header, at = [_PNG], [], b"", len(_PNG)
-    while at + 8 <= len(data) and data[at + 4 : at + 8].isalpha():
-        (length,), kind = struct.unpack_from(">I", data, at), data[at + 4 : at + 8]
-        body = data[at + 8 : at + 8 + length]
+    kept, blocks, header = [_PNG], [], b""
+    for kind, body, whole in _chunks(data):
         if kind == b"IHDR" and not header:
             header = body
-            kept.append(data[at : at + 12 + length])  # with its own checksum, as the palette: the decoder looks at it
+            kept.append(whole)  # with its own checksum, as the palette: the decoder looks at it
         elif kind == b"PLTE":
-            kept.append(data[at : at + 12 + length])
+            kept.append(whole)
         elif kind == b"tRNS":
             kept += [_chunk(kind, transparent) for transparent in _transparency(header, body)]
         elif kind == b"IDAT":
@@ -103,10 +112,16 @@ def _png(data: bytes) -> Essentials:
             blocks.append(body)
         elif kind in (b"tEXt", b"zTXt", b"iTXt"):
             blocks += _text(kind, body)
-        elif kind == b"IEND":
-            break
+    return Essentials("PNG", b"".join(kept) + _PNG_END, exif.upright(blocks))
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """(name, content, the whole of it) of a PNG's chunks, up to its end or to where it is broken; the last may be cut short."""
+    at = len(_PNG)
+    while at + 8 <= len(data) and (kind := data[at + 4 : at + 8]).isalpha() and kind != b"IEND":
+        (length,) = struct.unpack_from(">I", data, at)
+        yield kind, data[at + 8 : at + 8 + length], data[at : at + 12 + length]
         at += 12 + length
-    return Essentials("PNG", b"".join(kept) + _PNG_END, _upright(blocks))
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
@@ -118,11 +133,11 @@ def _transparency(header: bytes, body: bytes) -> list[bytes]:
     depth, colour = header[8:10] if len(header) >= 10 else (8, 3)
     if colour == 3:
         return [body] if body else []
-    if len(body) < {0: 2, 2: 6}.get(colour, len(body) + 1):
+    if depth not in (1, 2, 4, 8, 16) or len(body) < {0: 2, 2: 6}.get(colour, len(body) + 1):
         return []
     if colour == 2:
         return [b"".join(b"\0" + body[i : i + 1] for i in ((0, 2, 4) if depth == 16 else (1, 3, 5)))]
-    largest = 2 ** min(depth, 16) - 1
+    largest = 2**depth - 1
     return [body if depth == 16 else struct.pack(">H", (struct.unpack_from(">H", body)[0] & largest) * 255 // largest)]
 
 
@@ -180,7 +195,7 @@ def _jpeg(data: bytes) -> Essentials:
         )
         if coloured or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             kept.append(data[place])
-    return Essentials("JPEG", b"".join(kept), _upright(blocks))
+    return Essentials("JPEG", b"".join(kept), exif.upright(blocks))
 
 
 # WebP
@@ -202,72 +217,20 @@ def _webp(data: bytes) -> Essentials:
                 kept.append(kind + struct.pack("<I", length) + body + b"\0" * (length % 2))
         at += 8 + length + length % 2
     content = b"WEBP" + b"".join(kept)
-    return Essentials("WEBP", b"RIFF" + struct.pack("<I", len(content)) + content, _upright(blocks))
+    return Essentials("WEBP", b"RIFF" + struct.pack("<I", len(content)) + content, exif.upright(blocks))
 
 
-# TIFF, which is also what Exif is made of
-
-
-@dataclasses.dataclass(frozen=True)
-class _Entry:
-    """A directory's entry, as its bytes, with the byte order of the file ('<' or '>')."""
-
-    raw: bytes
-    order: str
-
-    @property
-    def tag(self) -> int:
-        return struct.unpack_from(self.order + "H", self.raw)[0]
-
-    @property
-    def orientation(self) -> int | None:
-        """1 to 8 where this is such an entry: one whole number of any width."""
-        kind, count = struct.unpack_from(self.order + ("HI" if len(self.raw) == 12 else "HQ"), self.raw, 2)
-        code = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}.get(kind)
-        if self.tag != _ORIENTATION or count != 1 or code is None:
-            return None
-        (value,) = struct.unpack_from(self.order + code, self.raw, len(self.raw) - (4 if len(self.raw) == 12 else 8))
-        return value if 1 <= value <= 8 else None
-
-    def block(self, data: bytes) -> bytes:
-        """The bytes that the entry points to."""
-        number = self.order + ("I" if len(self.raw) == 12 else "Q")
-        count, place = struct.unpack_from(number + number[1], self.raw, 4)
-        return data[place : place + count]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Directory:
-    """The entries, byte order as `struct` names it, and whether the file is a BigTIFF."""
-
-    order: str
-    big: bool
-    entries: list[_Entry]
-
-
-def _directory(data: bytes) -> _Directory | None:
-    """The first directory of a TIFF file, as far as it is there; None where there is none."""
-    order, big = "<" if data[:2] == b"II" else ">", b"+" in data[2:4]
-    try:
-        (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
-        (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, min(at, len(data)))
-    except struct.error:
-        return None
-    at, width = at + (8 if big else 2), 20 if big else 12
-    count = min(count, (len(data) - at) // width)
-    return _Directory(order, big, [_Entry(data[at + i * width : at + (i + 1) * width], order) for i in range(count)])
+# TIFF
 
 
 def _tiff(data: bytes) -> Essentials:
-    directory = _directory(data)
-    if directory is None:
-        return Essentials("TIFF", data)
-    # Strips and tiles stay where they are: a directory of what they need goes behind them, and the header points there.
-    number, start = directory.order + ("Q" if directory.big else "I"), 8 if directory.big else 4
+    directory = exif.directory(data)
+    if directory is None or len(directory.entries) < directory.count:  # which of what the pixels need is lost cannot be known
+        return Essentials("TIFF", data[:4])
+    # In its place: bytes added behind would be taken for the rest of pixels that are cut short.
     kept = [entry.raw for entry in directory.entries if entry.tag in _TIFF_NEEDED]
-    behind = data + b"\0" * (-len(data) % 8)
-    pointed = behind[:start] + struct.pack(number, len(behind)) + behind[start + struct.calcsize(number) :]
-    count = struct.pack(directory.order + ("Q" if directory.big else "H"), len(kept))
-    found = next((entry.orientation for entry in directory.entries if entry.orientation), None)
-    xmp = (entry.block(data) for entry in directory.entries if entry.tag == _TIFF_XMP)
-    return Essentials("TIFF", pointed + count + b"".join(kept) + struct.pack(number, 0), found or _upright(xmp))
+    count = struct.pack(directory.short, len(kept))
+    written = count + b"".join(kept) + struct.pack(directory.long, 0)
+    start = directory.start - len(count)
+    xmp = (entry.block(data) for entry in directory.entries if entry.tag == exif.XMP)
+    return Essentials("TIFF", data[:start] + written + data[start + len(written) :], directory.orientation or exif.upright(xmp))
