@@ -14,9 +14,9 @@ import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from PIL import Image
 from sklearn.tree import DecisionTreeClassifier
 
+from mmre_jax.data.decode import PictureError, read_picture
 from mmre_jax.data.readers import scenes
 from mmre_jax.records import Record, RecordError
 
@@ -131,14 +131,13 @@ def audit(
 
 
 def picture_size(image: str) -> tuple[int, int] | None:
-    """(width, height) of a picture by its path (header only) or by its key in `scenes`; None where there is none to be read."""
+    """(width, height) of a picture by its path or by its key in `scenes`, as training sees it; None where there is none to be read."""
     if image.startswith(scenes.PREFIX):
         side = scenes.parse_key(image)[-1]
         return side, side
     try:
-        with Image.open(image) as opened:
-            return opened.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return read_picture(image).size
+    except PictureError:
         return None
 
 

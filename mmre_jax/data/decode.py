@@ -108,7 +108,7 @@ def _contents(path: str | os.PathLike[str]) -> bytes:
         if found.st_size > MAX_BYTES:
             raise PictureError(f"{os.fspath(path)}: {found.st_size:,} bytes, more than {MAX_BYTES:,} are not read")
         with open(path, "rb") as file:
-            return file.read(MAX_BYTES)
+            return file.read(found.st_size)
     except FileNotFoundError as error:
         raise MissingPicture(f"{os.fspath(path)}: no such file") from error
     except PictureError:

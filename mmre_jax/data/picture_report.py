@@ -72,7 +72,7 @@ def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None =
     crops = {places for record in records for slot in plan if slot.source != "photo" for places in pictures.sources(record, slot)}
     photos = {record.image for record in records if record.image is not None and wants_photo}
     files = sorted(photos | {place.file for places in crops for place in places})
-    errors = _probe_all(files, threads or min(os.cpu_count() or 1, 16))
+    errors = _read_all(files, threads or min(os.cpu_count() or 1, 16))
     return PictureReport(
         records=len(records),
         records_with_photo=sum(record.image is not None and wants_photo and errors[record.image] is None for record in records),
@@ -81,7 +81,7 @@ def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None =
     )
 
 
-def _probe_all(files: list[str], threads: int) -> dict[str, PictureError | None]:
+def _read_all(files: list[str], threads: int) -> dict[str, PictureError | None]:
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         found = pool.map(_error, files)
         return dict(zip(files, tqdm.tqdm(found, "checking pictures", len(files), disable=len(files) < _BAR_FROM), strict=True))

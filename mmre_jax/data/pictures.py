@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mmre_jax.data.decode import MissingPicture, PictureError, read_picture
+from mmre_jax.data.decode import MissingPicture, PictureError, read_picture, refuse_url
 from mmre_jax.records import Box, Record
 
 SOURCES = ("photo", "detected", "grounded")
@@ -97,8 +97,9 @@ def inside(root: str | os.PathLike[str], name: str, where: str) -> str:
       where: the record (file, line, field) the name comes from, for the message.
 
     Raises:
-      PictureError: the name is empty or absolute, or leads out of `root` by `..`.
+      PictureError: the name is a URL, empty or absolute, or leads out of `root` by `..`.
     """
+    refuse_url(name, where)
     parts = re.split(r"[/\\]", name)
     if not name.strip() or "\0" in name or not parts[0] or ":" in parts[0] or ".." in parts:
         raise PictureError(f"{where}: {name!r} is not a path inside {os.fspath(root)}")
