@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
-from PIL import Image
 from sklearn.tree import DecisionTreeClassifier
 
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet
+from mmre_jax.data.decode import PictureError, read_picture
 from mmre_jax.data.readers import scenes
 from mmre_jax.records import SPLITS, Record, RecordError
 from mmre_jax.tasks import relation
@@ -152,14 +152,13 @@ def audit_dataset(config: ConfigDict, threshold: float = THRESHOLD, *, dataset: 
 
 
 def picture_size(image: str) -> tuple[int, int] | None:
-    """(width, height) of a picture by its path (header only) or by its key in `scenes`; None where there is none to be read."""
+    """(width, height) of a picture by its path or by its key in `scenes`, as training sees it; None where there is none to be read."""
     if image.startswith(scenes.PREFIX):
         side = scenes.parse_key(image)[-1]
         return side, side
     try:
-        with Image.open(image) as opened:
-            return opened.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return read_picture(image).size
+    except PictureError:
         return None
 
 

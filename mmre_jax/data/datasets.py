@@ -12,8 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from PIL import Image
 
-from mmre_jax.data import pictures as pictures_lib
-from mmre_jax.data import views
+from mmre_jax.data import decode, views
 from mmre_jax.data.dataset import (
     TASKS,
     DataSet,
@@ -167,15 +166,15 @@ def open_pictures(plan: PicturePlan, data: ConfigDict | None = None, dataset: Da
 
 def read_picture(name: str) -> Image.Image:
     """A picture by its path, or by its key in `scenes`."""
-    return scenes.picture(name) if name.startswith(scenes.PREFIX) else pictures_lib.read_picture(name)
+    return scenes.picture(name) if name.startswith(scenes.PREFIX) else decode.read_picture(name)
 
 
 def readable(name: str) -> bool:
     """Whether the picture of that path, or key in `scenes`, is there and undamaged."""
     if not name.startswith(scenes.PREFIX):
         try:
-            pictures_lib.probe(name)
-        except pictures_lib.PictureError:
+            decode.read_picture(name)
+        except decode.PictureError:
             return False
     return True
 

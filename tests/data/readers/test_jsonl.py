@@ -105,6 +105,8 @@ def test_defaults(tmp_path):
         ({"words": ["a", ""]}, r"field words\[1\]: expected a word that is not empty"),
         ({"text": "a", "entities": []}, "unknown key 'entities'; valid are id, text, words"),
         ({"text": "a", "image": "../b.jpg"}, "field 'image': '../b.jpg' is not a path inside"),
+        ({"text": "a", "image": "https://a.org/b.jpg"}, "field 'image': 'https://a.org/b.jpg' is a URL, .* fetch it first"),
+        ({"text": "a", "regions": [{"file": "data:image/png;base64,AAAA"}]}, r"field regions\[0\].*is a URL"),
         ({"text": "a", "image": "/b.jpg"}, "field 'image'"),
         ({"text": "a", "mentions": [[0, 2]]}, r"field mentions\[0\]: span \[0, 2\) does not lie inside the record's 1 words"),
         ({"text": "a", "mentions": [[0, 1], [0, 1, 2]]}, r"field mentions\[1\]: a span is \[start, end\]"),
