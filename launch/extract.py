@@ -30,14 +30,14 @@ from matplotlib.figure import Figure
 
 import mmre_jax
 from launch import console
-from mmre_jax.analysis import plots, triple_plots
+from mmre_jax.analysis import fonts, plots, triple_plots
 from mmre_jax.analysis.query_maps import check_attention, query_maps
 from mmre_jax.analysis.seen import what_was_seen
 from mmre_jax.data import datasets
 from mmre_jax.data.readers import jsonl, scenes
 from mmre_jax.extract import Extraction, all_pairs
 from mmre_jax.progress import track
-from mmre_jax.records import Record, Relation, Triple
+from mmre_jax.records import Mention, Record, Relation, Triple
 from mmre_jax.training.log import write_json, write_text
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
@@ -70,6 +70,8 @@ def main() -> None:
         write_text(out / "extracted.jsonl", "".join(f"{line}\n" for line in lines))
         write_json(out / "summary.json", summary)
         some = list(zip(records, extractions, strict=True))[: _PICTURES.value]
+        if lacking := fonts.advice(text for record, found in some for text in (record.id, *record.words, *labels_of(found))):
+            logger.info("%s", lacking)
         numbered = enumerate(track(some, "draw", len(some), unit="record"))
         drawn = [_draw(extractor, *pair, out / file_name(number, pair[0].id)) for number, pair in numbered]
     for line in itertools.chain.from_iterable(map(as_text, extractions[:5])):
@@ -100,6 +102,11 @@ def summary_of(extractions: Sequence[Extraction], most: int = 5) -> dict[str, An
     examples = [f"{record.origin or record.id}: {notes[0]}" for record, notes in masked[:most]]
     found = sum(len(extraction.found) for extraction in extractions)
     return {"records": len(extractions), "found": found, "masked": len(masked), "examples": examples}
+
+
+def labels_of(extraction: Extraction) -> list[str]:
+    """What a picture says of what was found."""
+    return [(found.type if isinstance(found, Mention) else found.label) or "" for found in extraction.found]
 
 
 def as_text(extraction: Extraction, width: int = 120, most: int = 6) -> list[str]:
@@ -136,7 +143,7 @@ def _draw(extractor: mmre_jax.Extractor, record: Record, extraction: Extraction,
     if _ATTENTION.value and record.image is not None and datasets.readable(record.image):
         variables = extractor.predictor.devices.first(extractor.variables)
         maps = query_maps(extractor.job, variables, record)
-        drawn = maps.figures(record, extractor.job.config.task.iou)
+        drawn = maps.figures(record, extraction.triples, extractor.job.config.task.iou)
         figures |= {path.with_stem(f"{path.stem}_{name}"): figure for name, figure in drawn.items()}
     for place, figure in figures.items():
         plots.save(figure, place)
