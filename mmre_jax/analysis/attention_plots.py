@@ -109,13 +109,14 @@ def query_attention_figure(photo: np.ndarray, panels: Sequence[QueryPanel], gold
     down = -(-count // across)
     texts = [[fitted(line, 165, CAPTION) for line in panel.caption.split("\n")] for panel in panels]
     tall = 2.2 * photo.shape[0] / photo.shape[1] + 0.2 + 0.14 * max(map(len, texts), default=1)
-    figure = Figure(figsize=(2.7 * across, tall * down), dpi=annotate.DOTS, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(2.7 * across, tall * down + 0.3), dpi=annotate.DOTS, facecolor="white", layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08)
     first, *rest = figure.subplots(down, across, squeeze=False).flat
     _show(first, photo, None)
     for box, colour in gold:
         frame_box(first, box, colour, "--")
     first.set_title("photo and gold boxes" if gold else "photo", fontsize=LABEL, color=FAINT)
+    figure.suptitle("shares of each query's attention, on a scale of its own", fontsize=LABEL, color=FAINT)
     for axes, number in _panels(rest, range(len(panels))):
         panel, largest = panels[number], float(panels[number].weights.max())
         _show(axes, photo, panel.weights, largest)

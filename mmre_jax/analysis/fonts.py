@@ -54,10 +54,8 @@ def advice(texts: Iterable[str], most: int = 4) -> str:
         return ""
     scripts = [f"{script} {' '.join(chars[:most])}{' ...' if len(chars) > most else ''}" for script, chars in found.items()]
     packages = dict.fromkeys(_PACKAGES.get(script, _PACKAGES[""]) for script in found)
-    return (
-        f"{sum(map(len, found.values()))} characters are in no installed font and drawn as squares: {'; '.join(scripts)}. Fonts that "
-        f"have them are, for example, Debian's {' and '.join(packages)} (apt-get install {' '.join(packages)})"
-    )
+    count = f"{sum(map(len, found.values()))} characters are in no installed font and drawn as squares"
+    return f"{count}: {'; '.join(scripts)}. Fonts that have them, on Debian: apt-get install {' '.join(packages)}"
 
 
 def printable(text: str, has_glyph: Callable[[str], bool]) -> str:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import matplotlib
+import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import font_manager
@@ -11,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 
-from mmre_jax.analysis import fonts
+from mmre_jax.analysis import annotate, fonts
 
 HAN, FAMILY, FLAG = "\u5c0f\u660e", "\U0001f469\u200d\U0001f469\u200d\U0001f467", "\U0001f1f3\U0001f1f4"
 
@@ -90,10 +96,67 @@ def has_outline(path: str, char: str) -> bool:
     return len(font.get_path()[0]) > 0
 
 
+SIGN = "\N{CUNEIFORM SIGN A}"
+
+
+def make_font(path: Path, name: str, outline: bool) -> None:
+    """A font of one letter, with or without an outline, as colour fonts have none."""
+    builder, pen = FontBuilder(1000, isTTF=True), TTGlyphPen(None)
+    if outline:
+        for place, draw in (((0, 0), pen.moveTo), ((0, 700), pen.lineTo), ((700, 0), pen.lineTo)):
+            draw(place)
+        pen.closePath()
+    builder.setupGlyphOrder([".notdef", "sign"])
+    builder.setupCharacterMap({ord(SIGN): "sign"})
+    builder.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "sign": pen.glyph()})
+    builder.setupHorizontalMetrics({".notdef": (500, 0), "sign": (800, 0)})
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": name, "styleName": "Regular"})
+    builder.setupOS2(sTypoAscender=800, sTypoDescender=-200, usWinAscent=800, usWinDescent=200)
+    builder.setupPost()
+    builder.save(path)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose fonts count as the system's: as if they were installed when matplotlib had made its list."""
+    bundled = [entry for entry in font_manager.fontManager.ttflist if entry.fname.startswith(matplotlib.get_data_path())]
+    monkeypatch.setattr(fonts, "findSystemFonts", lambda: [str(path) for path in tmp_path.iterdir()])
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", bundled)
+    forget()
+    yield tmp_path
+    monkeypatch.undo()
+    forget()
+
+
+def forget() -> None:
+    fonts._fallbacks.cache_clear()
+    fonts._family.cache_clear()
+
+
+def test_without_a_font_the_letter_is_missed(installed: Path) -> None:
+    (installed / "damaged.ttf").write_bytes(b"no font")
+    make_font(installed / "colour.ttf", "Aa Colour Sans", outline=False)
+    assert fonts.shown(SIGN) == fonts.STAND_IN and "Cuneiform" in fonts.advice([SIGN]) and "fonts-noto-core" in fonts.advice([SIGN])
+
+
+def test_a_font_that_was_just_installed_is_found_and_drawn(installed: Path) -> None:
+    make_font(installed / "colour.ttf", "Aa Colour Sans", outline=False)
+    make_font(installed / "signs.ttf", "Ab Signs Sans", outline=True)
+    assert fonts.shown(SIGN) == SIGN and fonts.advice([SIGN]) == ""
+    assert fonts.families(f"a{SIGN}") == [*matplotlib.rcParams["font.family"], "Ab Signs Sans"]
+    figure, page = annotate.new_page(100, 50)
+    annotate.write(page, 10, 30, SIGN, 30, "black")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    dark = (np.asarray(canvas.buffer_rgba())[..., 0] < 128).sum()
+    assert dark == pytest.approx(0.5 * (0.7 * 60) ** 2, rel=0.1), "the triangle of the font"
+
+
 def test_advice_names_scripts_and_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fonts, "_family", lambda char, default: "" if char.isascii() else None)
     line = fonts.advice([f"a {HAN} \u0928", f"{HAN} {FAMILY} {FLAG}\ufe0f"])
     assert line.startswith("5 characters are in no installed font") and "\n" not in line
     assert f"CJK {HAN[0]} {HAN[1]};" in line and "Devanagari \u0928" in line and FAMILY[0] in line
-    assert "(apt-get install fonts-noto-cjk fonts-noto-core fonts-symbola)" in line
+    assert line.endswith("apt-get install fonts-noto-cjk fonts-noto-core fonts-symbola")
     assert fonts.advice(["abc", ""]) == ""

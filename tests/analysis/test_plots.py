@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.text import Text
 
 from mmre_jax.analysis import plots
+from mmre_jax.data.readers import jsonl
 from mmre_jax.records import Mention, Record, RecordError, Relation
 
 MNRE = (
@@ -298,3 +300,16 @@ def test_what_cannot_be_seen_breaks_no_line() -> None:
     words = [text for text in figure.findobj(Text) if text.get_fontsize() == 12 and text.get_text()]
     assert len(words) == len(CONTROLS) and not any("\n" in text.get_text() for text in figure.findobj(Text))
     assert len({text.get_position()[1] for text in words}) == 1 and not overlapping(figure, words)
+
+
+CASE = Path(__file__).resolve().parents[3] / "shared" / "cases" / "draw" / "posts.jsonl"
+
+
+@pytest.mark.skipif(not CASE.is_file(), reason=f"no {CASE}")
+def test_the_posts_of_the_shared_case_are_drawn_fast_and_inside_the_page() -> None:
+    for record in jsonl.read(CASE):
+        relations = [dataclasses.replace(relation, label="/per/per/peer", score=0.5) for relation in record.relations]
+        began = time.process_time()
+        figure = plots.extraction(record, relations, None, [])
+        words = [text for text in figure.findobj(Text) if text.get_fontsize() == 12 and text.get_text()]
+        assert len(words) == len(record.words) and not overlapping(figure, words) and time.process_time() - began < 5

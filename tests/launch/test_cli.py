@@ -214,6 +214,22 @@ def test_a_missing_or_damaged_picture_is_masked_noted_and_counted(trained, tmp_p
     assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".json", ".jsonl", *[".png"] * 4]
 
 
+CASE = ROOT.parent / "shared" / "cases" / "batch_extract" / "posts.jsonl"
+
+
+@pytest.mark.skipif(not CASE.is_file(), reason=f"no {CASE}")
+def test_the_posts_of_the_shared_case_are_all_extracted(trained, tmp_path):
+    result = run("extract", f"--checkpoint={trained}", f"--input={CASE}", f"--out={tmp_path}", "--pictures=0")
+    assert result.returncode == 0, result.stderr
+    found = rows(tmp_path / "extracted.jsonl")
+    assert [(row["id"], len(row["relations"]), any("gone.png" in note for note in row["notes"])) for row in found] == [
+        ("a", 1, False),
+        ("b", 1, True),
+        ("c", 1, False),
+    ]
+    assert "1 of 3 records have pictures that were masked" in result.stderr
+
+
 def test_strictly_a_missing_picture_ends_with_a_message(trained, tmp_path):
     (tmp_path / "in.jsonl").write_text('{"text": "a b", "image": "gone.png", "mentions": [[0, 1], [1, 2]]}\n')
     result = run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'out'}", "--strict")
