@@ -8,11 +8,10 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-import tqdm
-
 from mmre_jax.data import decode, pictures
 from mmre_jax.data.decode import MissingPicture, PictureError
 from mmre_jax.data.pictures import PicturePlan, Source
+from mmre_jax.progress import track
 from mmre_jax.records import Record
 
 EXAMPLES = 5
@@ -84,7 +83,8 @@ def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None =
 def _read_all(files: list[str], threads: int) -> dict[str, PictureError | None]:
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         found = pool.map(_error, files)
-        return dict(zip(files, tqdm.tqdm(found, "checking pictures", len(files), disable=len(files) < _BAR_FROM), strict=True))
+        name = "checking pictures" if len(files) >= _BAR_FROM else ""
+        return dict(zip(files, track(found, name, len(files), unit="picture"), strict=True))
 
 
 def _error(file: str) -> PictureError | None:

@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet, PictureSource, RecordSource
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures, stratified
+from mmre_jax.progress import track
 from mmre_jax.records import Record
 from mmre_jax.tasks.task import Found
 from mmre_jax.training.parallel import Devices
@@ -92,7 +92,7 @@ class Predictor:
 
         Args:
           variables: replicated over the devices.
-          progress: name of the progress bar; none where empty.
+          progress: name under which progress is shown; it is not where empty.
         """
         config = self.job.config
         if not len(split.records):
@@ -111,7 +111,7 @@ class Predictor:
             threads=config.data.threads,
         )
         found: dict[int, Predicted] = {}
-        for shard in tqdm(self.devices.prefetch(stream), total=order.steps, desc=progress, disable=not progress, leave=False):
+        for shard in track(self.devices.prefetch(stream), progress, order.steps, unit="batch", leave=False):
             outputs = self.devices.collect(self.step(variables, shard))
             for row in np.flatnonzero(outputs["valid"]):
                 index = int(outputs["index"][row])

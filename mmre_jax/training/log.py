@@ -11,13 +11,21 @@ from typing import Any
 import jax
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a JSON file whole or not at all; on the first process only."""
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a text file whole or not at all; on the first process only."""
     if jax.process_index():
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a JSON file as `write_text` does."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: pathlib.Path) -> Any:
