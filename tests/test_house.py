@@ -22,7 +22,7 @@ CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.py") if path.stem n
 # Lowest first. A module belongs to the longest prefix that fits; it may import from its own floor and from those below.
 FLOORS = (
     ("records",),
-    ("boxes", "matching", "losses", "attention"),
+    ("boxes", "matching", "losses", "attention", "text_files"),
     ("data.torch_pickle", "data.pictures", "data.scenes"),
     ("data.readers",),
     ("data",),

@@ -6,7 +6,6 @@ Everything here can be sent to worker processes: open files are left behind and 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 from typing import Any, Protocol
@@ -16,8 +15,9 @@ import tensorflow_datasets as tfds
 
 from mmre_jax.data import pictures
 from mmre_jax.data.pictures import PicturePlan, Reader, read_picture
-from mmre_jax.data.prepared import PICTURES_SPLIT, VERSION, Contents, decode_record, picture_key
+from mmre_jax.data.prepared import PICTURES_SPLIT, VERSION, Contents, PreparedError, decode_record, picture_key
 from mmre_jax.records import Record
+from mmre_jax.text_files import read_json
 
 Pixels = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
@@ -116,7 +116,7 @@ class PreparedPictures:
         contents = Contents.of(folder)
         contents.check_plan(plan)
         self._plan, self._root = plan, contents.root
-        self._index = json.loads(pathlib.Path(folder, "pictures.json").read_text("utf-8"))
+        self._index = read_json(pathlib.Path(folder, "pictures.json"), PreparedError)
         self._rows = _Rows(pathlib.Path(folder, "pictures", VERSION), PICTURES_SPLIT)
 
     def __call__(self, record: Record) -> Pixels:
