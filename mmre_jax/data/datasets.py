@@ -56,7 +56,7 @@ def open_records(data: ConfigDict, split: str) -> Sequence[Record]:
 
     Raises:
       ValueError: for an unknown data set, split or view, or one that the data set cannot be seen through.
-      RecordError: for a damaged or missing file, or object crops that the data set does not have.
+      RecordError: for a damaged or missing file, a split without a record, or object crops that the data set does not have.
     """
     if split not in SPLITS:
         raise ValueError(f"a split is one of {', '.join(SPLITS)}, found {split!r}")
@@ -66,14 +66,14 @@ def open_records(data: ConfigDict, split: str) -> Sequence[Record]:
     if not name:
         if data.objects not in OBJECTS[data.name]:
             raise RecordError(f"data.objects={data.objects!r}: {data.name} has {' or '.join(OBJECTS[data.name])}")
-        return _read(data, split)
+        return _some(data, split, _read(data, split))
     views.check(name)
     if data.name == "prepared" and name == "pairs":
         raise ValueError("data.view='pairs' cuts crops that a prepared data set does not hold: give the data set it was prepared from")
     records = _read(data, split)
     if "triples" not in (there := _tasks(data, records)):
         raise ValueError(f"data.view={name!r} shows triples, for which {_name(data)} is not annotated; {_has(there)}")
-    return views.view(name, records, _no_triple(data, _triple_relations(data, records)))
+    return _some(data, split, views.view(name, records, _no_triple(data, _triple_relations(data, records))))
 
 
 def view_of(data: ConfigDict) -> str:
@@ -314,3 +314,12 @@ def _triple_relations(data: ConfigDict, train: Sequence[Record]) -> tuple[str, .
     if data.name == "more":
         return more.relations(pathlib.Path(data.root).expanduser(), published=data.published)
     return tuple(sorted({label for record in train for label in _annotation(record)["triples"]} - {data.none_label}))
+
+
+def _some(data: ConfigDict, split: str, records: Sequence[Record]) -> Sequence[Record]:
+    """The records of a split, if there are any: nothing can be learnt from, chosen or scored by none."""
+    if not len(records):
+        place = f"data.counts={tuple(data.counts)}" if data.name == "scenes" else data.root
+        found = place if data.name in ("scenes", "prepared") else ", ".join(map(str, files(data, split)[:1])) or place
+        raise RecordError(f"{found}: split {split!r} has no records")
+    return records

@@ -44,6 +44,7 @@ RECORD = st.builds(
     regions=st.lists(st.builds(Region, st.none() | BOX, FILE, st.just("gold"), st.none() | TEXT, SCORE), max_size=2).map(tuple),
     caption=st.none() | TEXT,
     origin=TEXT | st.just(""),
+    meta=st.dictionaries(TEXT, st.none() | st.integers() | TEXT | st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=2)),
 )
 
 
@@ -58,6 +59,12 @@ def test_round_trip_through_bytes(record):
 
 
 @pytest.mark.parametrize("encoding", ["png", "raw"])
+def test_a_row_of_before_there_was_a_meta_has_none():
+    row = encode_record(Record("r", ("a",)), None)
+    del row["meta"]
+    assert decode_record(row, None) == Record("r", ("a",))
+
+
 def test_pixels_go_through_bytes(encoding):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
     features = picture_features(encoding)
@@ -73,6 +80,10 @@ def test_pixels_go_through_bytes(encoding):
         {"caption": ""},
         {"image": ""},
         {"image": "/data/other/a.jpg"},
+        {"meta": {"a": (1, 2)}},
+        {"meta": {1: "a"}},
+        {"meta": {"a": float("nan")}},
+        {"meta": {"a": {1, 2}}},
         {"mentions": (Mention(0, 1, ""),)},
         {"mentions": (Mention(0, 1, None, float("nan")),)},
         {"relations": (Relation(Mention(0, 1), Mention(0, 1), ""),)},

@@ -125,9 +125,9 @@ BOMB = "<!DOCTYPE a [<!ENTITY b 'bbbb'><!ENTITY c '&b;&b;&b;'>]>"
     [
         (voc(FIRST, head=BOMB), "declares a document type"),
         (voc(FIRST, head="<!DOCTYPE a SYSTEM 'file:///etc/passwd'>"), "declares a document type"),
-        (voc(FIRST, head=BOMB).decode().encode("utf-16"), "not an XML file in UTF-8"),
+        (voc(FIRST, head=BOMB).decode().encode("utf-16"), "not UTF-8 text but UTF-16"),
         (b"<annotation>", "not an XML file"),
-        (b"\xff\xff", "not an XML file"),
+        (b"\xff\xff", "not UTF-8 text"),
         (b" " * (gmner.MAX_XML_BYTES + 1), "larger than"),
         (b"<annotation></annotation>", "expected a number in size/width, found None"),
         (voc(FIRST, width=0), "the picture's size is 0 x 50"),

@@ -13,6 +13,7 @@ from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Tri
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 SCORE = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+META = st.recursive(st.none() | st.booleans() | st.integers() | SCORE | TEXT, lambda inner: st.lists(inner, max_size=2), max_leaves=3)
 NAME = st.text("abc .é", min_size=1, max_size=6).filter(lambda name: name.strip() and name not in (".", ".."))
 
 
@@ -43,6 +44,7 @@ def records(draw, root):
         triples=tuple(draw(st.lists(st.builds(Triple, mentions(), TEXT, boxes(), SCORE), max_size=3))),
         regions=tuple(draw(st.lists(region, max_size=3))),
         caption=draw(st.none() | TEXT),
+        meta=draw(st.dictionaries(TEXT, META, max_size=2)),
     )
 
 
@@ -81,6 +83,7 @@ def test_the_documented_example(tmp_path):
             Region(None, str(tmp_path / "crops" / "17_0.png"), "grounded"),
         ),
         caption="two women at a table",
+        meta={"tweet": 17, "author": "a42"},
         origin=f"{tmp_path / 'a.jsonl'}:2",
     )
     assert set(jsonl._KEYS) == set(example()) | {"words"}
@@ -103,7 +106,15 @@ def test_defaults(tmp_path):
         ({"text": " "}, "at least one word"),
         ({"text": 3}, "field 'text': expected a string"),
         ({"words": ["a", ""]}, r"field words\[1\]: expected a word that is not empty"),
-        ({"text": "a", "entities": []}, "unknown key 'entities'; valid are id, text, words"),
+        ({"text": "a", "entities": []}, "unknown key 'entities'; valid are id, text, words.*what else is known .* under 'meta'"),
+        ({"text": "a", "meta": ["b"]}, r"field 'meta': expected a dictionary, found \['b'\]"),
+        ('{"text": "a", "text": "b"}', "the key 'text' stands there twice"),
+        (
+            {"text": "a", "mentions": [{"start": 0, "end": 1, "kind": "PER"}]},
+            r"mentions\[0\]: unknown key 'kind'; valid are start, end",
+        ),
+        ({"text": "a", "regions": [{"box": [0, 0, 1, 1], "name": "x"}]}, r"regions\[0\]: unknown key 'name'; valid are box, file"),
+        ({"text": "a", "triples": [{"relation": "x"}]}, r"triples\[0\]: unknown key 'relation'; valid are mention, label, box, score"),
         ({"text": "a", "image": "../b.jpg"}, "field 'image': '../b.jpg' is not a path inside"),
         ({"text": "a", "image": "/b.jpg"}, "field 'image'"),
         ({"text": "a", "mentions": [[0, 2]]}, r"field mentions\[0\]: span \[0, 2\) does not lie inside the record's 1 words"),
