@@ -101,7 +101,7 @@ def look(task: str, none: str, splits: Mapping[str, RecordSource], *, limit: flo
         elif task == "relation":
             found += _emptiness(split, those, none, learnt=split == first)
     if task == "triples":
-        found += _empty_looking(first, Counter(triple.label for record in records[first] for triple in record.triples), "")
+        found += _empty_looking(first, "triples", Counter(triple.label for record in records[first] for triple in record.triples), none)
     for split in others:
         found += _in_training(task, split, records[first], records[split], limit if split == "test" else None)
     return tuple(found)
@@ -113,6 +113,14 @@ def counts(findings: Iterable[Finding]) -> dict[str, dict[str, int]]:
     for finding in findings:
         found.setdefault(finding.split, {})[finding.name] = finding.count
     return found
+
+
+def warnings(findings: Sequence[Finding]) -> list[str]:
+    """What a person is to be told, a line each; of records that stand in training by words alone only where there are more of them."""
+    words, pictures = zip(*_OVERLAPS.values(), strict=True)
+    pictured = {finding.split: finding.count for finding in findings if finding.name in dict(pictures)}
+    seen = [finding.name in dict(words) and finding.count == pictured[finding.split] for finding in findings]
+    return [str(finding) for finding, again in zip(findings, seen, strict=True) if finding.count and not again]
 
 
 def check_annotated(task: str, split: str, records: Sequence[Record]) -> None:
@@ -200,22 +208,23 @@ def _emptiness(split: str, records: Sequence[Record], none: str, *, learnt: bool
         meaning = f"pairs have the empty label {none!r}: micro-F1 is 0 whatever is predicted"
         return [Finding(split, "only_the_empty_label", labels.total(), labels.total(), meaning)]
     if none in labels:
-        return _empty_looking(split, labels - Counter({none: labels[none]}), f" beside {none!r}")
+        return _empty_looking(split, "pairs", labels, none)
     looking = [name for name, _ in labels.most_common() if looks_empty(name)]
-    hint = f"; that looks empty: {', '.join(map(repr, looking))}" if looking else "; none of the labels looks empty"
-    hint += f" (--config.data.none_label={looking[0]!r})" if looking else ""
+    hint = f"what looks empty: {', '.join(map(repr, looking))} (see data.none_label)" if looking else "none of the labels looks empty"
     meaning = (
-        f"pairs do not have the empty label {none!r} (data.none_label), which never occurs: micro-F1 is over all pairs, as accuracy is, "
-        f"and a class {none!r} is there for nothing{hint}"
+        f"pairs have other labels than the empty one, {none!r}, which never occurs: micro-F1 is over all pairs, as accuracy is, and a "
+        f"class {none!r} is there for nothing; {hint}"
     )
     return [Finding(split, "without_the_empty_label", labels.total(), labels.total(), meaning)]
 
 
-def _empty_looking(split: str, labels: Counter[str], beside: str) -> list[Finding]:
-    looking = [name for name in labels if looks_empty(name)]
+def _empty_looking(split: str, what: str, labels: Counter[str], none: str) -> list[Finding]:
+    """Labels beside the empty one that look empty, too."""
+    looking = [name for name in labels if name != none and looks_empty(name)]
     if not looking:
         return []
-    meaning = f"labels look empty{beside} and are learnt and scored as relations: {', '.join(map(repr, looking))} (data.none_label)"
+    said = ", ".join(map(repr, looking))
+    meaning = f"{what} have a label that looks empty, {said}, and are learnt and scored as relations: the empty label is {none!r}"
     return [Finding(split, "labels_that_look_empty", sum(labels[name] for name in looking), labels.total(), meaning)]
 
 
@@ -242,7 +251,7 @@ def _in_training(task: str, split: str, train: Sequence[Record], records: Sequen
                     both.append((record, found))
     findings = []
     for (name, meaning), hits, limited in zip(_OVERLAPS[task == "relation"], (text, both), (None, limit), strict=True):
-        examples = tuple(f"{_names([record])} is {_names([other])}" for record, other in hits[:EXAMPLES])
+        examples = tuple(dict.fromkeys(f"{_names([record])} is {_names([other])}" for record, other in hits))[:EXAMPLES]
         findings.append(Finding(split, name, len(hits), total, meaning, examples, limited))
     return findings
 

@@ -94,8 +94,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
     log_start(job, splits, report, order, devices)
     for name, counts in reading.items():
         logger.info("%s: %s", name, ", ".join(f"{count:,} {what}" for what, count in counts.items()))
-    warnings = [str(finding) for finding in findings if finding.count]
-    for warning in warnings:
+    for warning in (warnings := annotation.warnings(findings)):
         logger.warning("warning: %s", warning)
 
     with Checkpoints(workdir / FOLDER) as checkpoints, MetricLog(workdir) as log:
