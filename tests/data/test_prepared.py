@@ -122,6 +122,12 @@ def test_contents(tmp_path):
         found.check_split("train")
 
 
+def test_a_mark_at_the_head_is_no_text(tmp_path):
+    found = contents(tmp_path)
+    (tmp_path / "prepare.json").write_text((tmp_path / "prepare.json").read_text(), "utf-8-sig")
+    assert Contents.of(tmp_path) == found
+
+
 def test_unfinished_or_strange_folders(tmp_path):
     with pytest.raises(PreparedError, match="no prepare.json"):
         Contents.of(tmp_path)

@@ -97,7 +97,7 @@ def test_what_is_cut_off_is_counted():
         found = short.left_out([long, RECORD, long])
         assert found["words_cut_off"] == 2 * len(set(owners) - read)
         assert found["sentences_cut"] == (2 if room < whole else 0) and found["entities_cut"] == 0
-    tiny = RelationTask(dataclasses.replace(TASK.encoder, max_tokens=9), LABELS, "None")  # room for 3 pieces
+    tiny = RelationTask(dataclasses.replace(TASK.encoder, max_tokens=8), LABELS, "None")  # room for 2 pieces
     parts = Record("p", ("anna", "lives", "in", "oslo", "anna"), relations=(Relation(Mention(0, 2), Mention(2, 5), "lives_in"),))
     assert tiny.left_out([parts])["entities_cut"] == 2
     assert TASK.left_out([RECORD]) == dict.fromkeys(("sentences_cut", "words_cut_off", "entities_cut"), 0)

@@ -118,7 +118,7 @@ def format_record(record: Record, root: str | os.PathLike[str]) -> str:
 
 
 def _filled(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: item for key, item in value.items() if item is not None and item != []}
+    return {key: item for key, item in value.items() if item is not None and not (isinstance(item, list) and not item)}
 
 
 def _span(mention: Mention) -> list[int] | dict[str, Any]:
