@@ -117,7 +117,6 @@ class Extractor:
           PictureError: for a picture that is missing or cannot be read.
         """
         words = tuple(text.split() if isinstance(text, str) else text)
-        check_words(words, "text")
         relations: tuple[Relation, ...] = ()
         if self.task != "relation":
             if head is not None or tail is not None or mentions:
@@ -147,9 +146,11 @@ class Extractor:
         """Predicts every record: of relations, every pair that it names; annotations are not looked at.
 
         Raises:
-          RecordError: for a record that names no pair, where the task is to find relations.
+          RecordError: for a record that names no pair, where the task is to find relations, or with half of a character in its words.
           PictureError: for a picture that is named but missing or cannot be read.
         """
+        for record in records:
+            check_words(record.words, f"{record.origin or record.id}: words")
         pairs = self.task == "relation"
         blank = [
             dataclasses.replace(r, relations=tuple(dataclasses.replace(p, label=None) for p in r.relations))

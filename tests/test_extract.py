@@ -314,7 +314,7 @@ def test_numbers_of_any_kind_and_words_of_whole_characters(extractor, photo):
     plain = extractor.extract(text=TEXT, image=photo, head=(0, 1), tail=(2, 3), boxes=[(0.125, 0.25, 0.5, 1.0)])
     found = extractor.extract(text=TEXT, image=photo, head=(np.int64(0), np.int32(1)), tail=np.array([2, 3]), boxes=box[None])
     assert found == plain
-    with pytest.raises(RecordError, match=r"text\[1\]: half of a surrogate pair"):
+    with pytest.raises(RecordError, match=r"text: words\[1\]: half of a surrogate pair"):
         extractor.extract(text="Ada \ud83d Bo", image=photo, head=(0, 1), tail=(2, 3))
     with pytest.raises(RecordError, match=r"boxes\[0\]: .* looks like pixels"):
         extractor.extract(text=TEXT, image=photo, head=(0, 1), tail=(2, 3), boxes=[(10, 20, 30, 40)])
