@@ -41,6 +41,7 @@ _OBJECTS = flags.DEFINE_enum(
     OBJECTS,
     "Which object crops are stored ('grounded' leaks MNRE's labels); if not given, the data set's usual ones.",
 )
+_NONE = flags.DEFINE_string("none_label", common.data().none_label, "JSON lines: the label that says that no relation holds.")
 _ENCODING = flags.DEFINE_enum("encoding", "png", ENCODINGS, "How pixels are stored; both without loss.")
 _PHOTO_SIDE = flags.DEFINE_integer("photo_side", 224, "Side of the photos in pixels; 0 for none.", lower_bound=0)
 _CROP_SIDE = flags.DEFINE_integer("crop_side", 128, "Side of the object crops in pixels.", lower_bound=1)
@@ -56,7 +57,7 @@ def main() -> None:
     console.setup()
     with console.user_errors():
         folder = pathlib.Path(os.path.abspath(_SOURCE.value)) if _SOURCE.value else manual_dir(_DATASET.value)
-        data = section(_DATASET.value, folder, _OBJECTS.value)
+        data = section(_DATASET.value, folder, _OBJECTS.value, _NONE.value)
         records = read(data)
         plan = picture_plan(data.objects, _PHOTO_SIDE.value, _CROP_SIDE.value, _CROPS.value, _RESIZE.value)
         if _BENCHMARK.value:
@@ -81,7 +82,7 @@ def manual_dir(dataset: str) -> pathlib.Path:
     return pathlib.Path(os.path.abspath(base)) / "downloads" / "manual" / dataset
 
 
-def section(dataset: str, folder: pathlib.Path, objects: str | None) -> ConfigDict:
+def section(dataset: str, folder: pathlib.Path, objects: str | None, none_label: str) -> ConfigDict:
     """The section `data` of a configuration that reads a data set from its folder; with its first kind of crops if none is named.
 
     Raises:
@@ -90,7 +91,8 @@ def section(dataset: str, folder: pathlib.Path, objects: str | None) -> ConfigDi
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such folder: give the folder of {dataset!r} with --source")
     data = common.data()
-    data.update({"name": dataset, "root": str(folder), "objects": objects or datasets.DATASETS[dataset].objects[0]})
+    chosen = objects or datasets.DATASETS[dataset].objects[0]
+    data.update({"name": dataset, "root": str(folder), "objects": chosen, "none_label": none_label})
     return data
 
 

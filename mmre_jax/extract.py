@@ -15,9 +15,10 @@ import numpy as np
 
 from mmre_jax.data import datasets
 from mmre_jax.data.pictures import PictureError, picture_at, sources
-from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span
+from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span, plain
 from mmre_jax.tasks import relation
 from mmre_jax.tasks.task import Found
+from mmre_jax.text_files import check_words
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.evaluate import Predictor, Split, make_predictor
 from mmre_jax.training.parallel import local_devices
@@ -58,23 +59,29 @@ class Extraction:
         return tuple(x for x in self.found if isinstance(x, Triple))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: id, text, image, what was found (relations, mentions or triples) with words and spans, notes."""
+        """Plain values: id, text, image, what was found (relations, mentions or triples) with words and spans, notes, and meta where
+        there is one."""
         record = self.record
 
         def mention(found: Mention) -> dict[str, Any]:
-            return {"text": record.text(found.span), "span": list(found.span), **({"type": found.type} if found.type else {})}
+            return {
+                "text": record.text(found.span),
+                "span": [int(side) for side in found.span],
+                **({"type": found.type} if found.type else {}),
+            }
 
         def plain(found: Relation | Mention | Triple) -> dict[str, Any]:
-            score = {} if found.score is None else {"score": round(found.score, 6)}
+            score = {} if found.score is None else {"score": round(float(found.score), 6)}
             if isinstance(found, Relation):
                 return {"head": mention(found.head), "relation": found.label, "tail": mention(found.tail), **score}
             if isinstance(found, Triple):
-                return {"entity": mention(found.mention), "relation": found.label, "box": [round(x, 4) for x in found.box], **score}
+                return {"entity": mention(found.mention), "relation": found.label, "box": [round(float(x), 4) for x in found.box], **score}
             return {**mention(found), **score}
 
         kind = {"relation": "relations", "entities": "mentions", "triples": "triples"}[self.task]
         rows = [plain(found) for found in self.found]
-        return {"id": record.id, "text": " ".join(record.words), "image": record.image, kind: rows, "notes": list(self.notes)}
+        meta = {"meta": dict(record.meta)} if record.meta else {}
+        return {"id": record.id, "text": " ".join(record.words), "image": record.image, kind: rows, "notes": list(self.notes), **meta}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,9 +155,11 @@ class Extractor:
             and stands in the record's notes.
 
         Raises:
-          RecordError: for a record that names no pair, where the task is to find relations.
+          RecordError: for a record that names no pair, where the task is to find relations, or with half of a character in its words.
           PictureError: where `strict`, for the first such picture.
         """
+        for record in records:
+            check_words(record.words, f"{record.origin or record.id}: words")
         pairs = self.task == "relation"
         blank = [
             dataclasses.replace(r, relations=tuple(dataclasses.replace(p, label=None) for p in r.relations))
@@ -287,6 +296,7 @@ def find(words: Sequence[str], wanted: Where, name: str) -> tuple[int, int]:
       RecordError: if it is out of range, not there, or there more than once.
     """
     if not isinstance(wanted, str):
+        wanted = plain(wanted)
         if not isinstance(wanted, (tuple, list)) or len(wanted) != 2:
             raise RecordError(f"{name}: expected a word span (start, end) or words of the text, found {wanted!r}")
         return check_span(*wanted, len(words), name)

@@ -330,6 +330,26 @@ def test_entities_and_triples_as_json(finder, photo):
     assert json.loads(json.dumps(extraction.to_json())) == {**post, kind: expected[kind]}
 
 
+def test_what_an_owner_keeps_with_a_post_comes_back_with_it():
+    record = Record("r", ("Ada", "meets", "Bo"), mentions=(Mention(0, 1),), meta={"tweet": 17, "tags": ["a"]})
+    found = (Mention(np.int64(0), np.int64(1), "PER", np.float32(0.5)),)
+    written = json.loads(json.dumps(extract.Extraction(record, found, task="entities").to_json()))
+    assert written["meta"] == {"tweet": 17, "tags": ["a"]}
+    assert written["mentions"] == [{"text": "Ada", "span": [0, 1], "type": "PER", "score": 0.5}]
+    assert "meta" not in extract.Extraction(dataclasses.replace(record, meta={}), found, task="entities").to_json()
+
+
+def test_numbers_of_any_kind_and_words_of_whole_characters(extractor, photo):
+    box = np.array([0.125, 0.25, 0.5, 1.0000001], np.float32)
+    plain = extractor.extract(text=TEXT, image=photo, head=(0, 1), tail=(2, 3), boxes=[(0.125, 0.25, 0.5, 1.0)])
+    found = extractor.extract(text=TEXT, image=photo, head=(np.int64(0), np.int32(1)), tail=np.array([2, 3]), boxes=box[None])
+    assert found == plain
+    with pytest.raises(RecordError, match=r"text: words\[1\]: half of a surrogate pair"):
+        extractor.extract(text="Ada \ud83d Bo", image=photo, head=(0, 1), tail=(2, 3))
+    with pytest.raises(RecordError, match=r"boxes\[0\]: .* looks like pixels"):
+        extractor.extract(text=TEXT, image=photo, head=(0, 1), tail=(2, 3), boxes=[(10, 20, 30, 40)])
+
+
 def test_places_of_words():
     words = ("a", "b", "a", "b", "a")
     with pytest.raises(RecordError, match="2 times"):

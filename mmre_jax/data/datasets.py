@@ -67,7 +67,7 @@ def open_records(data: ConfigDict, split: str, dataset: DataSet | None = None) -
 
     Raises:
       ValueError: for an unknown data set, split or view, or one that the data set cannot be seen through.
-      RecordError: for a damaged or missing file, or object crops that the data set does not have.
+      RecordError: for a damaged or missing file, a split without a record, or object crops that the data set does not have.
     """
     if split not in SPLITS:
         raise ValueError(f"a split is one of {', '.join(SPLITS)}, found {split!r}")
@@ -75,14 +75,14 @@ def open_records(data: ConfigDict, split: str, dataset: DataSet | None = None) -
     name = view_of(data)
     if not name:
         _check_objects(data, found)
-        return found.read(data, split)
+        return _some(data, split, found.read(data, split), found)
     views.check(name)
     if name == "pairs" and not found.cuts_crops:
         raise ValueError("data.view='pairs' cuts crops that a prepared data set does not hold: give the data set it was prepared from")
     records = found.read(data, split)
     if "triples" not in (there := found.tasks(data, records)):
         raise ValueError(f"data.view={name!r} shows triples, for which {_called(data, found)} is not annotated; {_has(there)}")
-    return views.view(name, records, found.labels(data, "triples", records)[1])
+    return _some(data, split, views.view(name, records, found.labels(data, "triples", records)[1]), found)
 
 
 def view_of(data: ConfigDict) -> str:
@@ -208,3 +208,11 @@ def _labels_of_view(data: ConfigDict, dataset: DataSet, task: str, train: Sequen
     if not names:  # they are those of the training records, whose triples are seen as relations here
         return labels_of_records(data, "relation", train)
     return (none, *names), none
+
+
+def _some(data: ConfigDict, split: str, records: RecordSource, dataset: DataSet) -> RecordSource:
+    """The records of a split, if there are any: nothing can be learnt from, chosen or scored by none."""
+    if not len(records):
+        place = str(next(iter(dataset.files(data, split)), data.root)) if dataset.files else _called(data, dataset)
+        raise RecordError(f"{place}: split {split!r} has no records")
+    return records

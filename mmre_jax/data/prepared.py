@@ -24,7 +24,8 @@ import tensorflow_datasets as tfds
 
 from mmre_jax import paths
 from mmre_jax.data.pictures import PicturePlan, Slot, Source, plan_from_json
-from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple
+from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, plain
+from mmre_jax.text_files import read_json
 
 FORMAT = 1
 VERSION = "1.0.0"
@@ -52,6 +53,7 @@ def record_features() -> tfds.features.FeaturesDict:
             "image": text,
             "caption": text,
             "origin": text,
+            "meta": text,
             "mentions": mentions,
             "relations": {"heads": mentions, "tails": mentions, "labels": texts, "scores": scores},
             "triples": {"mentions": mentions, "labels": texts, "boxes": boxes, "scores": scores},
@@ -81,6 +83,7 @@ def encode_record(record: Record, root: str | None) -> dict[str, Any]:
         "image": _relative(record.image, root, f"record {record.id}"),
         "caption": record.caption or "",
         "origin": record.origin,
+        "meta": _json(record),
         "mentions": _mentions(record.mentions),
         "relations": {
             "heads": _mentions([relation.head for relation in record.relations]),
@@ -103,7 +106,10 @@ def encode_record(record: Record, root: str | None) -> dict[str, Any]:
         },
     }
     if decode_record(row, root) != record:
-        raise PreparedError(f"record {record.id}: has an empty string, or a number that is not finite, where there may be none: {record}")
+        raise PreparedError(
+            f"record {record.id}: has an empty string, or a number that is not finite, where there may be none, or a meta that JSON would "
+            f"change: {record}"
+        )
     return row
 
 
@@ -131,6 +137,7 @@ def decode_record(row: Mapping[str, Any], root: str | None, folder: str = "") ->
         regions=tuple(map(Region, _read_boxes(regions["boxes"]), files, found_by, texts["regions"], _read_scores(regions["scores"]))),
         caption=_text(row["caption"]),
         origin=_text(row["origin"]) or "",
+        meta=json.loads(_text(row.get("meta", "")) or "{}"),  # a set prepared before there was a meta has none
     )
 
 
@@ -166,11 +173,9 @@ class Contents:
         """
         path = pathlib.Path(folder, "prepare.json")
         try:
-            value = json.loads(path.read_text("utf-8"))
+            value = read_json(path, PreparedError)
         except FileNotFoundError as error:
             raise PreparedError(f"{folder}: no prepare.json: not a prepared data set, or one whose making was interrupted") from error
-        except ValueError as error:
-            raise PreparedError(f"{path}: not a JSON file ({error})") from error
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             raise PreparedError(f"{path}: not in format {FORMAT}: prepare the data set again")
         root, splits, about = (value.get(name) for name in ("root", "splits", "about"))
@@ -198,6 +203,14 @@ class Contents:
                 have = "; ".join(f"{s.count} {s.source} {s.resize} {s.side}" for s in self.plan) or "none"
                 wanted = f"{slot.count} {slot.source} {slot.resize} {slot.side}"
                 raise PreparedError(f"{self.folder}: prepared without the pictures of slot {slot.name!r} ({wanted}); it has {have}")
+
+
+def _json(record: Record) -> str:
+    """A record's `meta` as JSON, '' where there is nothing in it."""
+    try:
+        return json.dumps(record.meta, ensure_ascii=False, allow_nan=False, default=plain) if record.meta else ""
+    except (TypeError, ValueError) as error:
+        raise PreparedError(f"record {record.id}: its meta cannot be written as JSON ({error})") from error
 
 
 def _mentions(mentions: Sequence[Mention]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Everything here can be sent to worker processes: open files are left behind and 
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from mmre_jax.data.dataset import TASKS, DataSet, Labels, Pixels, annotated_task
 from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.data.prepared import PICTURES_SPLIT, VERSION, Contents, PreparedError, decode_record, picture_key
 from mmre_jax.records import Record
+from mmre_jax.text_files import read_json
 
 
 class _Rows:
@@ -92,7 +92,7 @@ class PreparedPictures:
         contents = Contents.of(folder)
         contents.check_plan(plan)
         self._plan, self._root = plan, contents.root
-        self._index = json.loads(pathlib.Path(folder, "pictures.json").read_text("utf-8"))
+        self._index = read_json(pathlib.Path(folder, "pictures.json"), PreparedError)
         self._rows = _Rows(pathlib.Path(folder, "pictures", VERSION), PICTURES_SPLIT)
 
     def __call__(self, record: Record) -> Pixels:

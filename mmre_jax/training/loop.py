@@ -6,13 +6,14 @@ import logging
 import os
 import pathlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmre_jax.data import datasets
+from mmre_jax.data import annotation, datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.picture_report import PictureReport, check
@@ -93,12 +94,15 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         name: make_split(job, found, train=name == "train", shuffled=is_shuffled(config.data, name), dataset=dataset)
         for name, found in records.items()
     }
-    reading = read_counts(job, splits["train"], dataset)
+    findings = annotation.look(config.task.name, job.task.none, records)
+    reading = read_counts(job, splits["train"], findings, dataset)
     order = Order(splits["train"].lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
     total_steps = order.steps * config.train.epochs
     log_start(job, splits, report, order, devices)
     for name, counts in reading.items():
         logger.info("%s: %s", name, ", ".join(f"{count:,} {what}" for what, count in counts.items()))
+    for warning in (warnings := annotation.warnings(findings)):
+        logger.warning("warning: %s", warning)
 
     with Checkpoints(workdir / FOLDER) as checkpoints, MetricLog(workdir) as log:
         # ---- state: resume, initialise or fresh
@@ -136,6 +140,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
             "protocol": protocol(config),
             "counts": {name: len(split.records) for name, split in splits.items()},
             "reading": reading,
+            "warnings": warnings,
             "pictures": None if report is None else report.to_json(),
             "parameters": sum(x.size for x in jax.tree.leaves(variables)),
             "speed": run.speed(),
@@ -195,9 +200,14 @@ def check_same(meta: dict[str, Any], job: Job) -> None:
         raise CheckpointError(f"the workdir holds a checkpoint of another configuration; use another --workdir:\n  {shown}")
 
 
-def read_counts(job: Job, train: Split, dataset: DataSet | None = None) -> dict[str, dict[str, int]]:
-    """What reading each split found and left out, where the data set's reader counts that, and what training cannot be shown."""
-    found = {split: counts for split in datasets.SPLITS if (counts := datasets.read_report(job.config.data, split, dataset))}
+def read_counts(
+    job: Job, train: Split, findings: Sequence[annotation.Finding], dataset: DataSet | None = None
+) -> dict[str, dict[str, int]]:
+    """What reading each split found and left out, where the data set's reader counts that, what is to be told of its annotation, and what
+    training cannot be shown."""
+    told = annotation.counts(findings)
+    found = {split: {**datasets.read_report(job.config.data, split, dataset), **told.get(split, {})} for split in datasets.SPLITS}
+    found = {split: counts for split, counts in found.items() if counts}
     if left := job.task.left_out(train.records):
         found["not learnt from"] = left
     return found

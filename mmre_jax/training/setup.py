@@ -56,11 +56,20 @@ def new_job(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None
     """
     config = _parts_that_are_there(pretrained.resolve(config))
     labels, none = datasets.labels(config.data, config.task.name, train, dataset)
+    return make_job(config, labels, none, new_tokenizer(config, train))
+
+
+def new_task(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None = None) -> Task:
+    """The task of a configuration with the tokenizer that a run has, but no system: to look at data as training sees them."""
+    labels, none = datasets.labels(config.data, config.task.name, train, dataset)
+    return make_task(config, labels, none, new_tokenizer(config, train))
+
+
+def new_tokenizer(config: ConfigDict, train: Sequence[Record]) -> str:
+    """The tokenizer of the weights' directory, or one trained on the training split, as JSON."""
     if config.text.weights:
-        tokenizer = load_tokenizer(config.text.weights)
-    else:
-        tokenizer = train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
-    return make_job(config, labels, none, tokenizer)
+        return load_tokenizer(config.text.weights)
+    return train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
 
 
 def _parts_that_are_there(config: ConfigDict) -> ConfigDict:
@@ -97,10 +106,14 @@ def make_job(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: st
     """
     if config.text.max_tokens > config.data.buckets[-1]:
         raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the largest of data.buckets={config.data.buckets}")
+    task = make_task(config, labels, none, tokenizer)
+    return Job(config, task, systems.build(config, vocab_size=task.encoder.vocab_size, labels=task.labels))
+
+
+def make_task(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: str) -> Task:
+    """The task of a configuration, of its labels with the empty one among them, and of a tokenizer's JSON."""
     released, pairs = config.system.flavour == "reference", config.task.name == "relation"
-    encoder = TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs)
-    task = tasks.build(config, encoder, labels, none)
-    return Job(config, task, systems.build(config, vocab_size=encoder.vocab_size, labels=task.labels))
+    return tasks.build(config, TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs), labels, none)
 
 
 def versions() -> dict[str, str]:

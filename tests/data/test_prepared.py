@@ -44,6 +44,7 @@ RECORD = st.builds(
     regions=st.lists(st.builds(Region, st.none() | BOX, FILE, st.just("gold"), st.none() | TEXT, SCORE), max_size=2).map(tuple),
     caption=st.none() | TEXT,
     origin=TEXT | st.just(""),
+    meta=st.dictionaries(TEXT, st.none() | st.integers() | TEXT | st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=2)),
 )
 
 
@@ -55,6 +56,12 @@ def test_round_trip_through_bytes(record):
     assert decode_record(features.deserialize_example_np(data), "/data/set") == record
     moved = decode_record(features.deserialize_example_np(data), "/elsewhere")
     assert (moved.image is None) == (record.image is None) and (moved.image or "/elsewhere/x").startswith("/elsewhere/x")
+
+
+def test_a_row_of_before_there_was_a_meta_has_none():
+    row = encode_record(Record("r", ("a",)), None)
+    del row["meta"]
+    assert decode_record(row, None) == Record("r", ("a",))
 
 
 @pytest.mark.parametrize("encoding", ["png", "raw"])
@@ -73,6 +80,10 @@ def test_pixels_go_through_bytes(encoding):
         {"caption": ""},
         {"image": ""},
         {"image": "/data/other/a.jpg"},
+        {"meta": {"a": (1, 2)}},
+        {"meta": {1: "a"}},
+        {"meta": {"a": float("nan")}},
+        {"meta": {"a": {1, 2}}},
         {"mentions": (Mention(0, 1, ""),)},
         {"mentions": (Mention(0, 1, None, float("nan")),)},
         {"relations": (Relation(Mention(0, 1), Mention(0, 1), ""),)},
@@ -138,6 +149,12 @@ def test_contents(tmp_path):
             found.check_plan((dataclasses.replace(PHOTO, **change),))
     with pytest.raises(PreparedError, match="no split 'train'; prepared are val"):
         found.check_split("train")
+
+
+def test_a_mark_at_the_head_is_no_text(tmp_path):
+    found = contents(tmp_path)
+    (tmp_path / "prepare.json").write_text((tmp_path / "prepare.json").read_text(), "utf-8-sig")
+    assert Contents.of(tmp_path) == found
 
 
 def test_unfinished_or_strange_folders(tmp_path):

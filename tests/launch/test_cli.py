@@ -170,9 +170,35 @@ def test_entities_of_any_program_are_scored(tmp_path):
     assert "mention text not seen" in result.stdout and "entity.micro.f1" in result.stderr
 
 
-def test_the_audit_is_of_relations(tmp_path):
-    result = run("audit", "--config=configs/qeot.py:quickstart")
-    assert result.returncode == 2 and "the configuration's task is 'triples'" in result.stderr + result.stdout
+def test_the_audit_tells_of_annotation_and_fails_for_test_records_in_training(tmp_path):
+    """Mentions in mentions, of a task without relations; two labels for one pair; and a test split that was trained on."""
+    pair = {"head": [0, 1], "tail": [2, 3]}
+    for split in ("train", "val", "test"):
+        lines = [
+            {
+                "text": f"Ada meets Bo {'val' if split == 'val' else 'x'} {i} New York",
+                "mentions": [{"start": 5, "end": 7, "type": "LOC"}, {"start": 6, "end": 7, "type": "LOC"}],
+                "relations": [{**pair, "label": ("no_relation", "knows")[i % 2]}, *([{**pair, "label": "at"}] if i == 1 else [])],
+            }
+            for i in range(30)
+        ]
+        (tmp_path / f"{split}.jsonl").write_text("\ufeff" + "\n".join(map(json.dumps, lines)), "utf-8")
+    data = ["--config.data.name=jsonl", f"--config.data.root={tmp_path}", f"--json={tmp_path / 'report.json'}"]
+    result = run("audit", "--config=configs/hvformer.py:quickstart", *data)
+    assert result.returncode == 1, result.stderr
+    assert "warning: train: 1 of 30 pairs have two labels or more (1 within one record, 0 across" in result.stdout
+    assert "what looks empty: 'no_relation'" in result.stdout and "not judged: no record is None" in result.stdout
+    assert "FAILS: test: 31 of 31 pairs stand in training, by their words, spans and picture" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("FAILED: in_training_by_text_pair_and_picture of test past 1.00%")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["failed"] and {row["verdict"] for row in report["rows"] if row["target"] == "None or some"} == {
+        "not judged: no record is None"
+    }
+    result = run("audit", "--config=configs/ifaformer.py:quickstart_entities", *data, "--overlap=1.0")
+    assert result.returncode == 0, result.stderr
+    assert "warning: train: 30 of 60 mentions lie in or across a longer one" in result.stdout
+    assert "train: not learnt from: 30 overlapping, 0 truncated, 0 without_pieces" in result.stdout and "'knows'" not in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("passed (trained on 30 records, scored on 60)")
 
 
 def test_controls_are_what_a_task_and_a_system_have():

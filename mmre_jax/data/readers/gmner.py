@@ -29,8 +29,9 @@ from ml_collections import ConfigDict
 from mmre_jax.data.dataset import DataSet, Labels, entity_labels, root_of, triple_labels
 from mmre_jax.data.pictures import inside
 from mmre_jax.data.readers import bio
-from mmre_jax.data.readers.published import check, clip, counts, missing
-from mmre_jax.records import SPLITS, Box, Mention, Record, RecordError, Triple
+from mmre_jax.data.readers.published import check, counts, missing
+from mmre_jax.records import SPLITS, Box, Mention, Record, RecordError, Triple, clip_box
+from mmre_jax.text_files import decode
 
 COUNTS = {"train": 7000, "val": 1500, "test": 1500}
 TYPES = ("PER", "LOC", "ORG", "OTHER")
@@ -135,7 +136,7 @@ def _boxes(document: bytes, where: str, tally: collections.Counter[str]) -> list
     """The boxes of a picture that lie in it, each once."""
     boxes: list[NamedBox] = []
     for name, corners in parse_xml(document, where):
-        box, cut = clip(corners)
+        box, cut = clip_box(corners)
         tally["boxes"] += 1
         if box is None:
             tally["boxes_outside"] += 1
@@ -157,8 +158,8 @@ def parse_xml(document: bytes, where: str) -> list[NamedBox]:
     if b"<!DOCTYPE" in document or b"<!ENTITY" in document:
         raise RecordError(f"{where}: declares a document type or entities, which is not read")
     try:
-        tree = ElementTree.fromstring(document.decode("utf-8-sig"))  # decoded here: in UTF-16 a declaration would pass unseen
-    except (UnicodeDecodeError, ElementTree.ParseError) as error:
+        tree = ElementTree.fromstring(decode(document, where))  # decoded here: in UTF-16 a declaration would pass unseen
+    except ElementTree.ParseError as error:
         raise RecordError(f"{where}: not an XML file in UTF-8 ({error})") from error
     width, height = (_number(tree, f"size/{side}", where) for side in ("width", "height"))
     if width <= 0 or height <= 0:

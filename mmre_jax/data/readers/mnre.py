@@ -26,8 +26,8 @@ from typing import Any
 
 from mmre_jax.data.dataset import OBJECTS, DataSet, root_of
 from mmre_jax.data.pictures import inside
-from mmre_jax.data.readers.published import check, clip, field, mention, relation_of, relation_table, rows, tokens, torch_table
-from mmre_jax.records import SPLITS, Box, Record, RecordError, Region, Relation
+from mmre_jax.data.readers.published import check, field, mention, relation_of, relation_table, rows, tokens, torch_table
+from mmre_jax.records import SPLITS, Box, Record, RecordError, Region, Relation, as_number, clip_box
 
 VERSIONS = (1, 2)
 COUNTS = {1: {"train": 7824, "val": 975, "test": 1282}, 2: {"train": 12247, "val": 1624, "test": 1614}}
@@ -119,11 +119,11 @@ def read_boxes(path: str | os.PathLike[str]) -> tuple[dict[str, Box], int]:
     boxes, dropped = {}, 0
     for name, value in torch_table(path).items():
         where = f"{os.fspath(path)}: {name!r}"
-        numbers = isinstance(value, (tuple, list)) and len(value) in (4, 5) and all(type(x) in (int, float) for x in value)
-        if not isinstance(name, str) or not numbers:
+        numbers = [as_number(x) for x in value] if isinstance(value, (tuple, list)) and len(value) in (4, 5) else [None]
+        if not isinstance(name, str) or None in numbers:
             raise RecordError(f"{where}: expected a name with (cx, cy, w, h, area), found {value!r}")
-        cx, cy, w, h = (float(x) for x in value[:4])
-        box, _ = clip((cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
+        cx, cy, w, h = (x for x in numbers[:4] if x is not None)
+        box, _ = clip_box((cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
         if box is None:
             dropped += 1
         else:

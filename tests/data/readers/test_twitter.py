@@ -99,3 +99,9 @@ def test_counts_of_the_real_data(year, split):
     assert report["photos_without_crop_list"] == ((year, split) == (2015, "val"))
     begun = sum("\tB-" in line for line in lines)
     assert report["mentions"] == begun + report["entities_begun_by_i"]
+
+
+def test_a_mark_at_the_head_of_a_file_is_no_text(root, mark_all):
+    before = twitter.read(root, "val")
+    assert mark_all(root) == 1
+    assert twitter.read(root, "val") == before
