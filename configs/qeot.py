@@ -52,6 +52,7 @@ def system() -> ConfigDict:
             "memory": "image",  # image | both: what the queries read; 'both' is the fused text, too
             "deep_supervision": False,  # a loss after every decoder layer
             "entity_head": "dot",  # dot | mlp
+            "encoder_positions": False,  # True: the cells' positions are added once more, to what enters the encoder
             "matcher": "scipy",  # scipy (on the host) | optax (on the device)
             "empty_weight": 0.1,  # of queries without a triple, in the relation loss
             "weights": ConfigDict({"entity": 1.0, "relation": 2.0, "l1": 3.0, "giou": 3.5}),  # of the joint loss
