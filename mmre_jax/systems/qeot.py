@@ -46,7 +46,7 @@ class QEOTConfig:
     deep_supervision: whether every decoder layer's queries go through the heads and have a loss.
     entity_head: 'dot' or 'mlp', see TripleHead.
     encoder_positions: whether the cells' positions are added to what enters the transformer encoder, too, as DETR does. The paper adds
-      them once, in the image's queries and keys (eq. 3), and hands the encoder H_out^Img as it is.
+      them once, in the image's queries and keys (eq. 3), and hands the encoder H_out^Img as it is: "w/o select" they are then nowhere.
     """
 
     text: BertConfig

@@ -28,7 +28,7 @@ def tiny(kind="resnet", **system):
         config.text.update({**small, "positions": 32, "max_tokens": 32})
         config.vision.update({**small, "kind": kind, "dialect": "vit", "patch": 4})
         config.vision.update({"side": 16, "depths": (1,), "stem": 8, "groups": 2, "stem_pool": True})  # 4 x 4 cells of either kind
-        config.system.update({"queries": QUERIES, "heads": 2, "mlp": 24, "decoder_layers": 1, **system})
+        config.system.update({"queries": QUERIES, "heads": 2, "mlp": 24, "decoder_layers": 1, "encoder_positions": False, **system})
     return config
 
 

@@ -33,7 +33,7 @@ def made(change):
         small = {"width": D, "layers": 1, "heads": 2, "mlp": 24}
         config.text.update({**small, "positions": 32, "max_tokens": 32})
         config.vision.update({**small, "kind": "vit", "dialect": "vit", "patch": 4, "side": 16})
-        config.system.update({"queries": Q, "heads": 2, "mlp": 24, "empty_weight": 0.2, **change})
+        config.system.update({"queries": Q, "heads": 2, "mlp": 24, "empty_weight": 0.2, "encoder_positions": False, **change})
     system = systems.build(resolve(config), vocab_size=40, labels=tuple("abc"))
     numbers = np.random.default_rng(0)
     start = numbers.integers(0, 3, (B, T)).astype(np.int32)
