@@ -73,8 +73,8 @@ def _of_checkpoint() -> tuple[Evaluation, pathlib.Path]:
     directory, _ = extract.locate(_CHECKPOINT.value)
     name = _SPLIT.value + ("_shuffled" if _SHUFFLE.value else "")
     out = pathlib.Path(_OUT.value) if _OUT.value else directory.parent / "evaluation" / name
-    found = [p.found for p in predicted]
-    return Evaluation(_SPLIT.value, kind, job.task, split.records, found, seen, report.known(kind, train), about), out
+    found, outputs = [p.found for p in predicted], [p.outputs for p in predicted]
+    return Evaluation(_SPLIT.value, kind, job.task, split.records, found, seen, report.known(kind, train), about, outputs), out
 
 
 def _of_predictions() -> tuple[Evaluation, pathlib.Path]:
