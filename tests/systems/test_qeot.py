@@ -227,6 +227,7 @@ def test_contradictions_are_refused(config, message):
 
 def test_the_papers_sizes_can_be_built():
     config = configs.get_config("more")
+    assert (config.optim.lr, config.optim.clip, config.train.batch, config.system.encoder_positions) == (3e-5, 0.0, 8, False)
     system = systems.build(config, vocab_size=30522, labels=tuple(map(str, range(21))))
     params = jax.eval_shape(system.init, jax.random.key(0), inputs(system, np.random.default_rng(0), 1))["params"]
     assert [(slot.name, slot.count) for slot in system.plan] == [("photo", 1)]
