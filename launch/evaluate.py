@@ -11,7 +11,8 @@ Predictions of any other program, a vision-language model's say, are JSON lines,
     {"id": example, "mentions": [{"span": [start, end], "type": "PER"}]}                          (task entities)
     {"id": example, "triples": [{"span": [start, end], "relation": label, "box": [x0, y0, x1, y1]}]}   (task triples)
 with spans in words, end-exclusive, boxes divided by the picture's size, and, where there is one, a "score" beside each relation or type.
-The task is the configuration's; the predictions.jsonl of a checkpoint shows the ids.
+The task is the configuration's; the predictions.jsonl of a checkpoint shows the ids. Relation and entity accuracy of triples are those of
+all of a checkpoint's queries, and, in a file, those of the triples that it holds: gold triples left without one count as wrong in both.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def _of_checkpoint() -> tuple[Evaluation, pathlib.Path]:
     train = training_examples(job, datasets.open_records(data, "train"))
     shuffled = _SHUFFLE.value or is_shuffled(data, _SPLIT.value)
     split = make_split(job, datasets.open_records(data, _SPLIT.value), train=_SPLIT.value == "train", shuffled=shuffled, data=data)
-    predicted = extractor.predictor.predict(extractor.variables, split, _SPLIT.value)
+    predicted = extractor.predictor.predict(extractor.variables, split, _SPLIT.value, keep=True)
     seen = frozenset(r.id for r, p in zip(split.records, predicted, strict=True) if p.seen)
     about = {**protocol(job.config), "pictures": "shuffled" if shuffled else "own", "step": extractor.step}
     directory, _ = extract.locate(_CHECKPOINT.value)

@@ -64,7 +64,7 @@ def training_examples(job: Job, records: RecordSource) -> Sequence[Record]:
 
 @dataclasses.dataclass(frozen=True)
 class Predicted:
-    """What was decoded for one example, whether the system saw any picture of it, and the system's outputs that were decoded."""
+    """What was decoded for one example, whether the system saw any picture of it, and the outputs that were decoded, empty if not kept."""
 
     found: Found
     seen: bool
@@ -79,12 +79,13 @@ class Predictor:
     devices: Devices
     step: Callable[[Any, Any], dict[str, jax.Array]]
 
-    def predict(self, variables: Any, split: Split, progress: str = "") -> list[Predicted]:
+    def predict(self, variables: Any, split: Split, progress: str = "", *, keep: bool = False) -> list[Predicted]:
         """What the task decodes for every record of a split, in the split's order.
 
         Args:
           variables: replicated over the devices.
           progress: name of the progress bar; none where empty.
+          keep: whether to keep the outputs, which the task's metrics want; they can be far larger than what is decoded from them.
         """
         config = self.job.config
         if not len(split.records):
@@ -108,12 +109,12 @@ class Predictor:
             for row in np.flatnonzero(outputs["valid"]):
                 index = int(outputs["index"][row])
                 own = {k: v[row] for k, v in outputs.items()}
-                found[index] = Predicted(self.job.task.decode(own, split.records[index]), bool(own["seen"]), own)
+                found[index] = Predicted(self.job.task.decode(own, split.records[index]), bool(own["seen"]), own if keep else {})
         return [found[index] for index in range(len(split.records))]
 
     def score(self, variables: Any, split: Split, progress: str = "") -> dict[str, Any]:
         """The task's metrics of a split."""
-        predicted = self.predict(variables, split, progress)
+        predicted = self.predict(variables, split, progress, keep=True)
         return self.job.task.metrics(split.records, [p.found for p in predicted], [p.outputs for p in predicted])
 
 
