@@ -20,8 +20,8 @@ Whose numbers:
       6 % warm-up, read from the markers; entities 1 %, 30 epochs, CRF and its linear layer at 5e-2. The paper's: 15 epochs of relations.
   hvpnet_*     HVPNeT's release, as above, but 15 epochs of relations, and entities with batch 8 and 128 tokens. (It makes the group of
       parameters that is to learn at 5e-2, and leaves it out of its optimiser; here it learns.)
-  Neither papers nor releases clip gradients. Ours: no weight decay on biases and norms (the releases decay all), and every number of
-  quickstart* and minilm_*.
+  Neither papers nor releases clip gradients. No weight decay on biases is the paper's, none on norms ours (the releases decay all), as
+  is every number of quickstart* and minilm_*.
 
 Ablations (any variant): --config.system.modalities=text, --config.system.stages=plain, --config.system.stages=1t3,
 --config.vision.kind=resnet ("woRSt"), another --config.text.weights ("woRoB", "woXlm"), --config.data.train_share=0.1 (low-resource).

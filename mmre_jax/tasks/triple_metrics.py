@@ -18,7 +18,7 @@ from mmre_jax.records import Triple
 from mmre_jax.tasks.task import precision_recall_f1
 
 Key = tuple[tuple[int, int], str]
-Pairs = list[tuple[int, int]]  # (index of a gold triple, index of a predicted one)
+Pairs = list[tuple[int, int]]  # (index of a gold triple, index of a predicted one or of an answer)
 
 _IMPOSSIBLE = 1e9  # cost of an answer that is not a number, beyond all that boxes and probabilities can cost
 
