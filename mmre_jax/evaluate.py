@@ -40,10 +40,11 @@ def checkpoint(
     shuffled = shuffle or is_shuffled(data, split)
     records = datasets.open_records(data, split, dataset)
     shown = make_split(job, records, train=split == "train", shuffled=shuffled, data=data, dataset=dataset)
-    predicted = extractor.predictor.predict(extractor.variables, shown, split)
+    predicted = extractor.predictor.predict(extractor.variables, shown, split, keep=True)
     seen = frozenset(r.id for r, p in zip(shown.records, predicted, strict=True) if p.seen)
     about = {**protocol(job.config), "pictures": "shuffled" if shuffled else "own", "step": extractor.step}
-    return Evaluation(split, kind, job.task, shown.records, [p.found for p in predicted], seen, report.known(kind, train), about)
+    found, outputs = [p.found for p in predicted], [p.outputs for p in predicted]
+    return Evaluation(split, kind, job.task, shown.records, found, seen, report.known(kind, train), about, outputs)
 
 
 def predictions(

@@ -16,7 +16,7 @@ from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures, stratified
 from mmre_jax.progress import track
 from mmre_jax.records import Record
-from mmre_jax.tasks.task import Found
+from mmre_jax.tasks.task import Found, Outputs
 from mmre_jax.training.parallel import Devices
 from mmre_jax.training.setup import Job
 from mmre_jax.training.step import make_predict_step
@@ -73,10 +73,11 @@ def training_examples(job: Job, records: RecordSource) -> Sequence[Record]:
 
 @dataclasses.dataclass(frozen=True)
 class Predicted:
-    """What was decoded for one example, and whether the system saw any picture of it."""
+    """What was decoded for one example, whether the system saw any picture of it, and the outputs that were decoded, empty if not kept."""
 
     found: Found
     seen: bool
+    outputs: Outputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,12 +88,13 @@ class Predictor:
     devices: Devices
     step: Callable[[Any, Any], dict[str, jax.Array]]
 
-    def predict(self, variables: Any, split: Split, progress: str = "") -> list[Predicted]:
+    def predict(self, variables: Any, split: Split, progress: str = "", *, keep: bool = False) -> list[Predicted]:
         """What the task decodes for every record of a split, in the split's order.
 
         Args:
           variables: replicated over the devices.
           progress: name under which progress is shown; it is not where empty.
+          keep: whether to keep the outputs, which the task's metrics want; they can be far larger than what is decoded from them.
         """
         config = self.job.config
         if not len(split.records):
@@ -115,14 +117,14 @@ class Predictor:
             outputs = self.devices.collect(self.step(variables, shard))
             for row in np.flatnonzero(outputs["valid"]):
                 index = int(outputs["index"][row])
-                decoded = self.job.task.decode({k: v[row] for k, v in outputs.items()}, split.records[index])
-                found[index] = Predicted(decoded, bool(outputs["seen"][row]))
+                own = {k: v[row] for k, v in outputs.items()}
+                found[index] = Predicted(self.job.task.decode(own, split.records[index]), bool(own["seen"]), own if keep else {})
         return [found[index] for index in range(len(split.records))]
 
     def score(self, variables: Any, split: Split, progress: str = "") -> dict[str, Any]:
         """The task's metrics of a split."""
-        predicted = self.predict(variables, split, progress)
-        return self.job.task.metrics(split.records, [p.found for p in predicted])
+        predicted = self.predict(variables, split, progress, keep=True)
+        return self.job.task.metrics(split.records, [p.found for p in predicted], [p.outputs for p in predicted])
 
 
 def make_predictor(job: Job, devices: Devices) -> Predictor:
