@@ -30,18 +30,7 @@ VARIANTS = ("quickstart", "mnre", "minilm", "reference")
 def get_config(variant: str = "mnre") -> ConfigDict:
     """The locked configuration of a variant."""
     common.choose(variant, VARIANTS)
-    config = common.base()
-    config.system = ConfigDict(
-        {
-            "name": "hvformer",
-            "flavour": "paper",  # paper | reference
-            "modalities": "both",  # both | text
-            "levels": (),  # of the image encoder, ascending; () is first, middle, last
-            "heads": 12,  # of the attention from text to image
-            "gather": "tva",  # tva | cls
-            "mixture": "experts",  # experts | concat
-        }
-    )
+    config = common.base("hvformer")
     {"quickstart": _quickstart, "mnre": _mnre, "minilm": _minilm, "reference": _reference}[variant](config)
     return config.lock()
 

@@ -33,17 +33,7 @@ VARIANTS = ("quickstart", "quickstart_entities", "mnre", "twitter2015", "twitter
 def get_config(variant: str = "mnre") -> ConfigDict:
     """The locked configuration of a variant."""
     common.choose(variant, VARIANTS)
-    config = common.base()
-    config.system = ConfigDict(
-        {
-            "name": "ifaformer",
-            "flavour": "paper",  # paper | reference
-            "modalities": "both",  # both | text
-            "text_attention": True,  # False: the vision stream attends to itself alone
-            "head_dropout": 0.1,  # entities: before the linear layer
-            "constrain": True,  # entities: rule out what BIO forbids
-        }
-    )
+    config = common.base("ifaformer")
     config.train.epochs = 12
     if variant in ("quickstart", "quickstart_entities"):
         _quickstart(config)

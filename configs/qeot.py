@@ -29,53 +29,11 @@ VARIANTS = ("quickstart", "gmner", "more")
 def get_config(variant: str = "more") -> ConfigDict:
     """The locked configuration of a variant."""
     common.choose(variant, VARIANTS)
-    config = common.base()
-    config.system = system()
-    config.task = task()
+    config = common.base("qeot", "triples")
     config.data.objects = "none"
     config.vision.kind = "resnet"
     {"quickstart": _quickstart, "gmner": _gmner, "more": _more}[variant](config)
     return config.lock()
-
-
-def system() -> ConfigDict:
-    """Sizes, ablations and the joint loss."""
-    return ConfigDict(
-        {
-            "name": "qeot",
-            "flavour": "paper",  # no code was released
-            "modalities": "both",  # both | text
-            "queries": 5,  # the most triples a record can get
-            "encoder_layers": 6,
-            "decoder_layers": 6,
-            "heads": 8,  # of these layers
-            "mlp": 2048,
-            "dropout": 0.1,
-            "select": True,  # selective attention, and with it the gate
-            "gate": True,
-            "queries_by": "decoder",  # decoder | slots
-            "memory": "image",  # image | both: what the queries read; 'both' is the fused text, too
-            "deep_supervision": False,  # a loss after every decoder layer
-            "entity_head": "dot",  # dot | mlp
-            "encoder_positions": False,  # True: the cells' positions at the encoder's input, too (eq. 3: in select's queries and keys)
-            "matcher": "scipy",  # scipy (on the host) | optax (on the device)
-            "empty_weight": 0.1,  # of queries without a triple, in the relation loss
-            "weights": ConfigDict({"entity": 1.0, "relation": 2.0, "l1": 3.0, "giou": 3.5}),  # of the joint loss
-        }
-    )
-
-
-def task() -> ConfigDict:
-    """What counts as a triple, in training, in decoding and in the metrics."""
-    return ConfigDict(
-        {
-            "name": "triples",
-            "max_targets": 24,  # gold triples a record can train with
-            "threshold": 0.0,  # lowest score of a predicted triple
-            "merge_iou": 0.7,  # from this overlap on, predictions of one span and relation are one triple (1.0: only where all is equal)
-            "iou": 0.5,  # above this overlap a box is found
-        }
-    )
 
 
 def _quickstart(config: ConfigDict) -> None:

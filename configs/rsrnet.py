@@ -48,20 +48,7 @@ VARIANTS = (
 def get_config(variant: str = "mnre") -> ConfigDict:
     """The locked configuration of a variant."""
     common.choose(variant, VARIANTS)
-    config = common.base()
-    config.system = ConfigDict(
-        {
-            "name": "rsrnet",
-            "flavour": "paper",  # paper | reference
-            "modalities": "both",  # both | text
-            "stages": "gates",  # gates | 1t3 | plain
-            "gate": "selu",  # selu (RSRNeT) | leaky_relu (HVPNeT)
-            "hidden": 800,  # reference: width inside the projection of the stages
-            "head_dropout": 0.1,  # entities: before the linear layer
-            "constrain": True,  # entities: rule out what BIO forbids
-            "pool": "markers",  # relations: markers | cls: what they are read from, the states of both entity markers or of [CLS]
-        }
-    )
+    config = common.base("rsrnet")
     config.vision.update({"kind": "resnest", "crop_side": 224, "resize": "crop"})
     if variant in ("quickstart", "quickstart_entities"):
         _quickstart(config)

@@ -41,7 +41,7 @@ _OBJECTS = flags.DEFINE_enum(
     OBJECTS,
     "Which object crops are stored ('grounded' leaks MNRE's labels); if not given, the data set's usual ones.",
 )
-_NONE = flags.DEFINE_string("none_label", common.data().none_label, "JSON lines: the label that says that no relation holds.")
+_NONE = flags.DEFINE_string("none_label", common.section("data").none_label, "JSON lines: the label that says that no relation holds.")
 _ENCODING = flags.DEFINE_enum("encoding", "png", ENCODINGS, "How pixels are stored; both without loss.")
 _PHOTO_SIDE = flags.DEFINE_integer("photo_side", 224, "Side of the photos in pixels; 0 for none.", lower_bound=0)
 _CROP_SIDE = flags.DEFINE_integer("crop_side", 128, "Side of the object crops in pixels.", lower_bound=1)
@@ -90,7 +90,7 @@ def section(dataset: str, folder: pathlib.Path, objects: str | None, none_label:
     """
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such folder: give the folder of {dataset!r} with --source")
-    data = common.data()
+    data = common.section("data")
     chosen = objects or datasets.DATASETS[dataset].objects[0]
     data.update({"name": dataset, "root": str(folder), "objects": chosen, "none_label": none_label})
     return data

@@ -21,7 +21,7 @@ CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.py") if path.stem n
 
 # Lowest first. A module belongs to the longest prefix that fits; it may import from its own floor and from those below.
 FLOORS = (
-    ("records",),
+    ("records", "declare"),
     ("boxes", "matching", "losses", "attention", "paths", "progress", "text_files"),
     ("data.torch_pickle", "data.exif", "data.essentials", "data.decode", "data.pictures", "data.scenes"),
     ("data.dataset", "data.readers"),
@@ -31,6 +31,7 @@ FLOORS = (
     ("heads",),
     ("systems",),
     ("tasks",),
+    ("settings",),
     ("weights",),
     ("training",),
     ("analysis",),

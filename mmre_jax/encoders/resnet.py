@@ -67,6 +67,11 @@ class ResNetConfig:
         return Norm(self.norm, self.groups, self.eps)
 
     @property
+    def stride(self) -> int:
+        """Pixels from one cell of the last stage's feature map to the next."""
+        return self.stem_stride * (2 if self.stem_pool else 1) * 2 ** (len(self.depths) - 1)
+
+    @property
     def channels(self) -> tuple[int, ...]:
         """C of each stage's feature map."""
         return tuple(self.stem * 2**stage * (EXPANSION if self.bottleneck else 1) for stage in range(len(self.depths)))

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan
+from mmre_jax.declare import Section, choice, flag, number
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, released_crops, vit_config
 from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
 from mmre_jax.fusion.cross_stream import exchange, exchange_released
 from mmre_jax.heads.choice import apply_head, check_task, objective
-from mmre_jax.systems.system import ModuleSystem, check_choices
+from mmre_jax.systems.system import ModuleSystem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,13 @@ class IFAformer(nn.Module):
         return apply_head(config.task, config.classes, states, text, dropout=config.head_dropout, dtype=self.dtype, train=train)
 
 
-CHOICES = {"flavour": ("paper", "reference"), "modalities": ("both", "text")}
+SETTINGS: Section = {
+    "flavour": choice("paper", ("paper", "reference"), "reference: what the released code computes"),
+    "modalities": choice("both", ("both", "text"), "text: without image encoder"),
+    "text_attention": flag(True, "the vision stream attends to the text, too; else to itself alone"),
+    "head_dropout": number(0.1, "[0, 1)", "entities: before the linear layer"),
+    "constrain": flag(True, "entities: rule out what BIO forbids"),
+}
 
 
 def _plan(config: ConfigDict) -> PicturePlan:
@@ -109,7 +116,6 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     """
     system, text = config.system, bert_config(config.text, vocab_size)
     check_task(config.task.name, "ifaformer")
-    check_choices(system, CHOICES)
     head = {"task": config.task.name, "classes": len(labels), "head_dropout": system.head_dropout}
     aim = objective(config.task.name, labels, system.constrain)
     if system.modalities == "text":

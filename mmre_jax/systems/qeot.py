@@ -18,6 +18,7 @@ from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan
+from mmre_jax.declare import Section, choice, flag, must_divide, number, whole
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, resnet_config, vit_config
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
@@ -28,7 +29,7 @@ from mmre_jax.fusion.query_transformer import Decoder, Encoder, Slots, Transform
 from mmre_jax.fusion.selective_attention import SelectiveAttention
 from mmre_jax.heads.triples import TripleHead, TripleObjective, TripleWeights
 from mmre_jax.matching import MATCHERS
-from mmre_jax.systems.system import ModuleSystem, check_choices
+from mmre_jax.systems.system import ModuleSystem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,13 +185,32 @@ def _vision(vision: ConfigDict, plan: PicturePlan) -> ViTConfig | ResNetConfig |
     return vit_config(vision, plan, vision.layers) if vision.kind == "vit" else resnet_config(vision)
 
 
-CHOICES = {
-    "flavour": ("paper",),
-    "modalities": ("both", "text"),
-    "queries_by": ("decoder", "slots"),
-    "memory": ("image", "both"),
-    "entity_head": ("dot", "mlp"),
-    "matcher": MATCHERS,
+SETTINGS: Section = {
+    "flavour": choice("paper", ("paper",), "no code was released"),
+    "modalities": choice("both", ("both", "text"), "text: without image encoder"),
+    "queries": whole(5, "[1, inf)", "the most triples a record can get"),
+    "encoder_layers": whole(6, "[0, inf)", "of the transformer behind the fusion"),
+    "decoder_layers": whole(6, "[0, inf)", "of the queries; at least 1 where they are made by the decoder"),
+    "heads": whole(8, "[1, inf)", "of these layers"),
+    "mlp": whole(2048, "[1, inf)", "width inside these layers' feed-forward blocks"),
+    "dropout": number(0.1, "[0, 1)", "in these layers"),
+    "select": flag(True, "selective attention, and with it the gate"),
+    "gate": flag(True, "of what is selected a gate lets through; else it is added as it is"),
+    "queries_by": choice("decoder", ("decoder", "slots"), "slots: queries from the pooled states, without a decoder"),
+    "memory": choice("image", ("image", "both"), "what the queries read; both: the fused text, too"),
+    "deep_supervision": flag(False, "a loss after every decoder layer"),
+    "entity_head": choice("dot", ("dot", "mlp"), "how a query scores the tokens of its span"),
+    "encoder_positions": flag(
+        False, "the cells' positions at the encoder's input, too, not only in selective attention's queries and keys (eq. 3)", former=True
+    ),
+    "matcher": choice("scipy", MATCHERS, "of queries and triples: scipy (on the host), optax (on the device)"),
+    "empty_weight": number(0.1, "(0, inf)", "of queries without a triple, in the relation loss"),
+    "weights": {  # of the joint loss
+        "entity": number(1.0, "[0, inf)", "weight of the spans in the joint loss and in the matching"),
+        "relation": number(2.0, "[0, inf)", "of the relations"),
+        "l1": number(3.0, "[0, inf)", "of the boxes' coordinates"),
+        "giou": number(3.5, "[0, inf)", "of the boxes' overlap"),
+    },
 }
 
 
@@ -198,11 +218,11 @@ def _check(config: ConfigDict) -> None:
     system = config.system
     if config.task.name != "triples":
         raise ValueError(f"QEOT extracts triples: set task.name=triples, found {config.task.name!r}")
-    check_choices(system, CHOICES)
-    if system.queries < 1 or system.encoder_layers < 0:
-        raise ValueError(f"at least 1 query and 0 encoder layers, found {system.queries} and {system.encoder_layers}")
+    must_divide("system.heads", system.heads, "text.width", config.text.width)
+    if system.modalities == "both" and config.text.width % 4:
+        raise ValueError(f"the image's 2-D sine positions need a text.width divisible by 4, found {config.text.width}")
     if system.queries_by == "decoder" and system.decoder_layers < 1:
-        raise ValueError("queries need at least 1 decoder layer; system.queries_by=slots does without")
+        raise ValueError("system.decoder_layers=0, but system.queries_by=decoder needs at least 1 layer; slots does without")
     if config.data.objects != "none":
         raise ValueError(f"QEOT looks at the photo alone: set data.objects=none, found {config.data.objects!r}")
     if config.vision.resize != "squash":

@@ -12,12 +12,19 @@ import numpy as np
 from mmre_jax import boxes
 from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.text import Encoded, TextEncoder
+from mmre_jax.declare import Section, number, whole
 from mmre_jax.records import Box, Mention, Record, RecordError, Triple
 from mmre_jax.tasks import triple_metrics
 from mmre_jax.tasks.task import Found, Outputs
 
 Target = tuple[int, int, int, Box]  # token of the span's first piece, token of its last, relation, box
 
+SETTINGS: Section = {  # what counts as a triple, in training, in decoding and in the metrics
+    "max_targets": whole(24, "[1, inf)", "gold triples a record can train with"),
+    "threshold": number(0.0, "[0, 1]", "lowest score of a predicted triple"),
+    "merge_iou": number(0.7, "(0, 1]", "predictions of one span and relation are one from this overlap on; 1: only where all is equal"),
+    "iou": number(0.5, "[0, 1)", "above this overlap a box is found"),
+}
 LEFT_OUT = ("beyond_max_targets", "truncated", "without_pieces")
 _ROUNDING = 1e-6  # by which the IoU of equal boxes may fall short of 1
 
@@ -36,7 +43,7 @@ class TriplesTask:
     weights: of boxes in the matching of training, by which the metrics match, too.
 
     Raises:
-      ValueError: for a value out of its range.
+      ValueError: for a `none` that is one of the labels.
     """
 
     encoder: TextEncoder
@@ -61,16 +68,6 @@ class TriplesTask:
     def __post_init__(self) -> None:
         if self.none in self.labels:
             raise ValueError(f"{self.none!r} says that there is no triple, so it cannot be one of the labels {list(self.labels)} too")
-        for name, value, lowest in (("max_targets", self.max_targets, 1), ("queries", self.queries, 1)):
-            if value is not None and value < lowest:
-                raise ValueError(f"{name} is at least {lowest}, found {value}")
-        for name, fits, what in (
-            ("threshold", 0 <= self.threshold <= 1, "in [0, 1]"),
-            ("merge_iou", 0 < self.merge_iou <= 1, "in (0, 1]"),
-            ("iou", 0 <= self.iou < 1, "in [0, 1)"),
-        ):
-            if not fits:
-                raise ValueError(f"{name} is {what}, found {getattr(self, name)}")
 
     def examples(self, records: RecordSource) -> list[Record]:
         """The records as they are.

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from mmre_jax import settings
 from mmre_jax.data import annotation, datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.loader import Order, batches
@@ -27,7 +28,7 @@ from mmre_jax.training.log import MetricLog, read_json, write_json
 from mmre_jax.training.optim import make_optimizer
 from mmre_jax.training.parallel import Devices, local_devices
 from mmre_jax.training.run import Interrupted, NonFiniteError, Run
-from mmre_jax.training.setup import Job, new_job, protocol, restore_job, versions
+from mmre_jax.training.setup import Job, new_job, protocol, rehearse, restore_job, versions
 from mmre_jax.training.state import TrainState
 from mmre_jax.weights import pretrained
 
@@ -74,16 +75,10 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
       Interrupted: after train.max_steps steps, or a SIGTERM or SIGINT; a checkpoint is saved first.
       PictureError: with data.require_images, before training, if a picture is missing or unreadable.
     """
-    check_settings(config)
     began = time.perf_counter()
+    devices = check_settings(config)
     workdir = prepare_workdir(workdir)
     enable_compilation_cache(config.train.compilation_cache)
-    devices = local_devices(config.parallel.devices)
-    if config.train.batch % (devices.count * config.optim.accumulate):
-        raise ValueError(
-            f"train.batch={config.train.batch} does not divide over {devices.count} device(s), "
-            f"each working through optim.accumulate={config.optim.accumulate} parts"
-        )
 
     # ---- data and system
     records = {split: datasets.open_records(config.data, split, dataset) for split in datasets.SPLITS}
@@ -213,12 +208,27 @@ def read_counts(
     return found
 
 
-def check_settings(config: ConfigDict) -> None:
-    """Refuses settings that no run can have, before anything is read."""
+def check_settings(config: ConfigDict) -> Devices:
+    """Refuses settings that no run can have, before any data are read. Returns the devices that the run is to use.
+
+    Raises:
+      ValueError: naming the settings.
+      WeightError: for text.weights or vision.weights that cannot be read, or that contradict the settings.
+      CheckpointError: for a train.init_from that is not there.
+    """
+    settings.check(config)
     if config.train.seeds:
         raise ValueError("train.seeds are runs of launch.train, one a seed; a run has train.seed")
-    if config.train.log_every < 1:
-        raise ValueError(f"train.log_every is at least 1, found {config.train.log_every}")
+    rehearse(config)
+    devices = local_devices(config.parallel.devices)
+    if config.train.batch % (devices.count * config.optim.accumulate):
+        raise ValueError(
+            f"train.batch={config.train.batch} does not divide over {devices.count} device(s), "
+            f"each working through optim.accumulate={config.optim.accumulate} parts"
+        )
+    if config.train.init_from and not pathlib.Path(config.train.init_from).expanduser().is_dir():
+        raise CheckpointError(f"train.init_from={config.train.init_from}: there is no such folder")
+    return devices
 
 
 def prepare_workdir(workdir: str | os.PathLike[str]) -> pathlib.Path:

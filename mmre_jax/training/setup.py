@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mmre_jax import systems, tasks
+from mmre_jax import settings, systems, tasks
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.pictures import plan_to_json
@@ -72,6 +72,26 @@ def new_tokenizer(config: ConfigDict, train: Sequence[Record]) -> str:
     return train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
 
 
+def rehearse(config: ConfigDict) -> None:
+    """Builds the system of a configuration once without data: what settings have to do with each other is known to the code that builds.
+
+    Of files it reads the descriptions of text.weights and vision.weights alone.
+
+    Raises:
+      ValueError: for settings that contradict each other.
+      WeightError: as `pretrained.resolve`.
+    """
+    _check_lengths(config)
+    resolved = _parts_that_are_there(pretrained.resolve(config))
+    labels = {"entities": ("O", "B-X", "I-X")}.get(config.task.name, ("X", "Y"))
+    systems.build(resolved, vocab_size=config.text.vocab_size, labels=labels)
+
+
+def _check_lengths(config: ConfigDict) -> None:
+    if config.text.max_tokens > config.data.buckets[-1]:
+        raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the largest of data.buckets={config.data.buckets}")
+
+
 def _parts_that_are_there(config: ConfigDict) -> ConfigDict:
     """Without the settings that name the image encoder, where there is none: the text-only control of any configuration."""
     if config.system.modalities != "text":
@@ -92,7 +112,8 @@ def restore_job(meta: Mapping[str, Any]) -> Job:
         raise CheckpointError(f"the checkpoint has format {meta.get('format')!r}, this version reads {FORMAT}")
     if lacking := {"config", "labels", "none", "tokenizer", "plan"} - meta.keys():
         raise CheckpointError(f"the checkpoint's metadata lacks {', '.join(sorted(lacking))}")
-    job = make_job(ConfigDict(_tuples(meta["config"])).lock(), tuple(meta["labels"]), meta["none"], meta["tokenizer"])
+    config = settings.complete(_tuples(meta["config"]))
+    job = make_job(ConfigDict(config).lock(), tuple(meta["labels"]), meta["none"], meta["tokenizer"])
     if plan_to_json(job.system.plan) != meta["plan"]:
         raise CheckpointError(f"the checkpoint's picture plan {meta['plan']} is not this version's {plan_to_json(job.system.plan)}")
     return job
@@ -104,8 +125,7 @@ def make_job(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: st
     Raises:
       ValueError: for settings that contradict each other.
     """
-    if config.text.max_tokens > config.data.buckets[-1]:
-        raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the largest of data.buckets={config.data.buckets}")
+    _check_lengths(config)
     task = make_task(config, labels, none, tokenizer)
     return Job(config, task, systems.build(config, vocab_size=task.encoder.vocab_size, labels=task.labels))
 
