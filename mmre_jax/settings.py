@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmre_jax import declare, systems
-from mmre_jax.data.datasets import OBJECTS, TASKS
+from mmre_jax.data.dataset import TASKS
+from mmre_jax.data.datasets import DATASETS
 from mmre_jax.data.pictures import RESIZES
 from mmre_jax.data.sampling import SHUFFLES
 from mmre_jax.data.scenes.compose import TASKS as SCENES
@@ -28,7 +29,7 @@ from mmre_jax.tasks import triples
 SEED = "[0, 4294967295]"  # jax.random.key takes the lowest 32 bits of a number
 
 DATA: Section = {  # where records come from and how they become batches
-    "name": text("scenes", f"the data set: {', '.join(OBJECTS)}"),
+    "name": text("scenes", f"the data set: {', '.join(DATASETS)}"),
     "root": text("", "folder of the published layout, of {split}.jsonl files, or written by launch.prepare"),
     "objects": choice(
         "detected",

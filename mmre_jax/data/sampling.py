@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmre_jax.data.source import RecordSource
+from mmre_jax.data.dataset import RecordSource
 
 SHUFFLES = ("none", "train", "test", "both")
 

@@ -14,6 +14,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from mmre_jax.records import RecordError
+from mmre_jax.text_files import read_text, without_marks
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MARKERS = ("<s>", "</s>", "<o>", "</o>")  # head opens, head closes, tail opens, tail closes
@@ -198,7 +199,7 @@ def load_tokenizer(directory: str | pathlib.Path) -> str:
       ValueError: for a damaged tokenizer.json; for a sentencepiece.bpe.model, if the packages that it takes are not installed.
     """
     path = pathlib.Path(directory) / "tokenizer.json"
-    text = path.read_text(encoding="utf-8") if path.is_file() else _converted(path.parent)
+    text = read_text(path, ValueError) if path.is_file() else _converted(path.parent)
     try:
         found = json.loads(text)
     except ValueError as error:
@@ -224,7 +225,8 @@ def _converted(directory: pathlib.Path) -> str:
     available = {"sentencepiece": transformers.utils.is_sentencepiece_available, "protobuf": transformers.utils.is_protobuf_available}
     if found == "sentencepiece.bpe.model" and not all(there() for there in available.values()):
         raise ValueError(f"{directory}: {found} takes two packages to read: pip install sentencepiece protobuf, or save a tokenizer.json")
-    return transformers.AutoTokenizer.from_pretrained(str(directory), local_files_only=True).backend_tokenizer.to_str()
+    with without_marks(directory) as plain:
+        return transformers.AutoTokenizer.from_pretrained(str(plain), local_files_only=True).backend_tokenizer.to_str()
 
 
 def _behind_space(step: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.declare import Section, choice, flag, number
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, released_crops, vit_config
@@ -93,6 +94,15 @@ SETTINGS: Section = {
 }
 
 
+def _plan(config: ConfigDict) -> PicturePlan:
+    """The photo and the crops of the protocol. Under 'grounded' those are the crops of both visual grounding and object detection, as the
+    paper has it, at the sides that they were released with; as released they come without the photo."""
+    if config.system.flavour == "reference":
+        return released_crops(config.vision)
+    found = photo_and_objects(config.vision, config.data.objects)
+    return (found[0], *released_crops(config.vision)) if config.data.objects == "grounded" else found
+
+
 def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: jnp.dtype) -> ModuleSystem:
     """The system of a resolved configuration.
 
@@ -115,7 +125,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     if system.flavour == "reference" and (config.data.objects != "grounded" or not system.text_attention):
         needed = "set data.objects=grounded and system.text_attention=True"
         raise ValueError(f"the reference flavour looks at grounded and detected crops and at the text: {needed}")
-    plan = released_crops(config.vision) if system.flavour == "reference" else photo_and_objects(config.vision, config.data.objects)
+    plan = _plan(config)
     vision = vit_config(config.vision, plan, config.vision.layers)
     net = IFAformerConfig(text, vision, **head, text_attention=system.text_attention, flavour=system.flavour)
     return ModuleSystem(IFAformer(net, dtype), aim, plan)

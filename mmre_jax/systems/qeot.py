@@ -46,6 +46,8 @@ class QEOTConfig:
       picture leaves the queries nothing to read but its text.
     deep_supervision: whether every decoder layer's queries go through the heads and have a loss.
     entity_head: 'dot' or 'mlp', see TripleHead.
+    encoder_positions: whether the cells' positions are added to what enters the transformer encoder, too, as DETR does. The paper adds
+      them once, in the image's queries and keys (eq. 3), and hands the encoder H_out^Img as it is: "w/o select" they are then nowhere.
     """
 
     text: BertConfig
@@ -61,6 +63,7 @@ class QEOTConfig:
     memory: Literal["image", "both"] = "image"
     deep_supervision: bool = False
     entity_head: Literal["dot", "mlp"] = "dot"
+    encoder_positions: bool = False
 
 
 class QEOT(nn.Module):
@@ -97,7 +100,8 @@ class QEOT(nn.Module):
                 h_text, h_image = self._fuse(h_text, h_image, positions, words, cells)
             means = [masked_mean(h_text, words), masked_mean(h_image, cells)]
             sequence = [(h_text, words)] if config.memory == "both" else []
-            sequence.append((h_image + positions.astype(h_image.dtype)[None], cells))
+            placed = h_image + positions.astype(h_image.dtype)[None] if config.encoder_positions else h_image
+            sequence.append((placed, cells))
         memory, mask = (jnp.concatenate(parts, axis=1) for parts in zip(*sequence, strict=True))
         memory = Encoder(config.encoder_layers, config.sizes, self.dtype, name="encoder")(memory, mask, train=train)
         queries = self._query(memory, mask, means[0], train)
@@ -121,13 +125,13 @@ class QEOT(nn.Module):
     def _fuse(
         self, text: jax.Array, image: jax.Array, positions: jax.Array, words: jax.Array, cells: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """H_out^Text [B, L, D] and H_out^Img [B, P, D] (eq. 2-4)."""
+        """H_out^Text [B, L, D] and H_out^Img [B, P, D] (eq. 2-4); the text of a record without a picture as it is."""
         found = SelectiveAttention(name="select")(text, image, positions, words, cells)
         if not self.config.gate:
             return text + found[0], image + found[1]
         return (
-            GatedFusion(self.dtype, name="gate_text")(text, found[0]),
-            GatedFusion(self.dtype, name="gate_image")(image, found[1]),
+            GatedFusion(self.dtype, name="gate_text")(text, found[0], cells.any(axis=1)),
+            GatedFusion(self.dtype, name="gate_image")(image, found[1], words.any(axis=1)),
         )
 
     def _query(self, memory: jax.Array, mask: jax.Array, pooled: jax.Array, train: bool) -> jax.Array:
@@ -169,6 +173,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         memory=system.memory,
         deep_supervision=system.deep_supervision,
         entity_head=system.entity_head,
+        encoder_positions=system.encoder_positions,
     )
     objective = TripleObjective(TripleWeights(**system.weights.to_dict()), system.empty_weight, system.matcher)
     return ModuleSystem(QEOT(net, dtype), objective, plan)
@@ -195,6 +200,9 @@ SETTINGS: Section = {
     "memory": choice("image", ("image", "both"), "what the queries read; both: the fused text, too"),
     "deep_supervision": flag(False, "a loss after every decoder layer"),
     "entity_head": choice("dot", ("dot", "mlp"), "how a query scores the tokens of its span"),
+    "encoder_positions": flag(
+        False, "the cells' positions at the encoder's input, too, not only in selective attention's queries and keys (eq. 3)", former=True
+    ),
     "matcher": choice("scipy", MATCHERS, "of queries and triples: scipy (on the host), optax (on the device)"),
     "empty_weight": number(0.1, "(0, inf)", "of queries without a triple, in the relation loss"),
     "weights": {  # of the joint loss

@@ -21,7 +21,7 @@ from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, resnet_config
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.fusion.visual_prefix import CELLS, GATES, PrefixConfig, VisualPrefix
-from mmre_jax.heads.choice import apply_head, check_task, objective
+from mmre_jax.heads.choice import POOLS, apply_head, check_task, objective
 from mmre_jax.systems.system import ModuleSystem
 
 
@@ -33,6 +33,7 @@ class RSRNeTConfig:
     pictures: names of the picture slots, the photo's first.
     task, classes: 'relation' or 'entities', and its relations or tags.
     head_dropout: before the entity head.
+    pool: what a relation is read from: 'markers' (HVPNeT, and both as released) or 'cls' (RSRNeT's paper).
     """
 
     text: BertConfig
@@ -42,6 +43,7 @@ class RSRNeTConfig:
     task: str
     classes: int
     head_dropout: float = 0.1
+    pool: str = "markers"
 
 
 class RSRNeT(nn.Module):
@@ -64,7 +66,8 @@ class RSRNeT(nn.Module):
         prefixes, mask = (None, None) if config.vision is None else self._see(config.vision, pixels, present, train)
         bert = Bert(config.text, dtype=self.dtype, name="text")
         states = bert(text["ids"], text["mask"], train=train, prefixes=prefixes, prefix_mask=mask)[-1]
-        return apply_head(config.task, config.classes, states, text, dropout=config.head_dropout, dtype=self.dtype, train=train)
+        how = {"dropout": config.head_dropout, "dtype": self.dtype, "train": train, "pool": config.pool}
+        return apply_head(config.task, config.classes, states, text, **how)
 
     def _see(
         self, vision: ResNetConfig, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], train: bool
@@ -87,6 +90,7 @@ SETTINGS: Section = {
     "hidden": whole(800, "[1, inf)", "reference: width inside the projection of the stages"),
     "head_dropout": number(0.1, "[0, 1)", "entities: before the linear layer"),
     "constrain": flag(True, "entities: rule out what BIO forbids"),
+    "pool": choice("markers", POOLS, "relations: what they are read from, the states of both entity markers or of [CLS]"),
 }
 
 
@@ -104,7 +108,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     _check(config)
     system = config.system
     text = bert_config(config.text, vocab_size)
-    head = {"task": config.task.name, "classes": len(labels), "head_dropout": system.head_dropout}
+    head = {"task": config.task.name, "classes": len(labels), "head_dropout": system.head_dropout, "pool": system.pool}
     aim = objective(config.task.name, labels, system.constrain)
     if system.modalities == "text":
         return ModuleSystem(RSRNeT(RSRNeTConfig(text, None, None, (), **head), dtype), aim, ())
@@ -123,6 +127,11 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
 def _check(config: ConfigDict) -> None:
     check_task(config.task.name, "rsrnet")
     system = config.system
+    if system.pool == "cls" and (config.task.name != "relation" or system.flavour == "reference"):
+        reason = (
+            "the released code reads relations at the markers" if config.task.name == "relation" else "entities are read at every token"
+        )
+        raise ValueError(f"system.pool=cls reads a relation from [CLS]; {reason}: set system.pool=markers")
     if system.modalities == "text":
         return
     if config.vision.kind not in ("resnet", "resnest"):

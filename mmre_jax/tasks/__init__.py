@@ -10,6 +10,7 @@ from mmre_jax.data.text import TextEncoder
 from mmre_jax.tasks.entities import EntitiesTask, released_tags
 from mmre_jax.tasks.relation import RelationTask
 from mmre_jax.tasks.task import Task
+from mmre_jax.tasks.triple_metrics import BoxWeights
 from mmre_jax.tasks.triples import TriplesTask
 
 
@@ -37,4 +38,5 @@ def build(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], none:
         merge_iou=settings.merge_iou,
         iou=settings.iou,
         queries=config.system.queries,
+        weights=BoxWeights(config.system.weights.l1, config.system.weights.giou),
     )

@@ -6,6 +6,7 @@ import logging
 import os
 import pathlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,7 +14,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmre_jax import settings
-from mmre_jax.data import datasets
+from mmre_jax.data import annotation, datasets
+from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.picture_report import PictureReport, check
 from mmre_jax.data.pictures import PictureError
@@ -52,7 +54,7 @@ FREE = (
 )
 
 
-def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]:
+def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet | None = None) -> dict[str, Any]:
     """Trains, evaluates each epoch on val, and scores the best checkpoint on test. Returns what it writes to metrics.json.
 
     A run starts in one of three ways:
@@ -60,6 +62,11 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
                   be the same.
       initialise  where config.train.init_from names a checkpoint: its parameters, a new optimiser, step 0.
       fresh       else: random parameters, encoders from text.weights and vision.weights where given.
+
+    Args:
+      config: as configs/ makes them.
+      workdir: the run's folder.
+      dataset: a user's own, called data.name, if it is not one of datasets.DATASETS.
 
     Raises:
       CheckpointError: where workdir holds a checkpoint of another configuration.
@@ -74,19 +81,23 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
     enable_compilation_cache(config.train.compilation_cache)
 
     # ---- data and system
-    records = {split: datasets.open_records(config.data, split) for split in datasets.SPLITS}
-    job = new_job(config, records["train"])
+    records = {split: datasets.open_records(config.data, split, dataset) for split in datasets.SPLITS}
+    job = new_job(config, records["train"], dataset)
     config = job.config
-    report = check_pictures(job, records)
+    report = check_pictures(job, records, dataset)
     splits = {
-        name: make_split(job, found, train=name == "train", shuffled=is_shuffled(config.data, name)) for name, found in records.items()
+        name: make_split(job, found, train=name == "train", shuffled=is_shuffled(config.data, name), dataset=dataset)
+        for name, found in records.items()
     }
-    reading = read_counts(job, splits["train"])
+    findings = annotation.look(config.task.name, job.task.none, records)
+    reading = read_counts(job, splits["train"], findings, dataset)
     order = Order(splits["train"].lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
     total_steps = order.steps * config.train.epochs
     log_start(job, splits, report, order, devices)
     for name, counts in reading.items():
         logger.info("%s: %s", name, ", ".join(f"{count:,} {what}" for what, count in counts.items()))
+    for warning in (warnings := annotation.warnings(findings)):
+        logger.warning("warning: %s", warning)
 
     with Checkpoints(workdir / FOLDER) as checkpoints, MetricLog(workdir) as log:
         # ---- state: resume, initialise or fresh
@@ -124,6 +135,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
             "protocol": protocol(config),
             "counts": {name: len(split.records) for name, split in splits.items()},
             "reading": reading,
+            "warnings": warnings,
             "pictures": None if report is None else report.to_json(),
             "parameters": sum(x.size for x in jax.tree.leaves(variables)),
             "speed": run.speed(),
@@ -149,7 +161,7 @@ def variable_shapes(job: Job, split: Split) -> Any:
 def example(job: Job, split: Split) -> dict[str, Any]:
     """A batch of the split's first record."""
     order = Order(split.lengths[:1], 1, job.config.data.buckets, train=False)
-    return next(batches(order, split.records[:1], job.task, split.pictures, threads=1))
+    return next(batches(order, split.records[:1], job.task.features, split.pictures, threads=1))
 
 
 def state_of(job: Job, variables: Any, total_steps: int) -> TrainState:
@@ -183,9 +195,14 @@ def check_same(meta: dict[str, Any], job: Job) -> None:
         raise CheckpointError(f"the workdir holds a checkpoint of another configuration; use another --workdir:\n  {shown}")
 
 
-def read_counts(job: Job, train: Split) -> dict[str, dict[str, int]]:
-    """What reading each split found and left out, where the data set's reader counts that, and what training cannot be shown."""
-    found = {split: counts for split in datasets.SPLITS if (counts := datasets.read_report(job.config.data, split))}
+def read_counts(
+    job: Job, train: Split, findings: Sequence[annotation.Finding], dataset: DataSet | None = None
+) -> dict[str, dict[str, int]]:
+    """What reading each split found and left out, where the data set's reader counts that, what is to be told of its annotation, and what
+    training cannot be shown."""
+    told = annotation.counts(findings)
+    found = {split: {**datasets.read_report(job.config.data, split, dataset), **told.get(split, {})} for split in datasets.SPLITS}
+    found = {split: counts for split, counts in found.items() if counts}
     if left := job.task.left_out(train.records):
         found["not learnt from"] = left
     return found
@@ -239,13 +256,13 @@ def enable_compilation_cache(folder: str) -> None:
         jax.config.update("jax_compilation_cache_dir", str(path))
 
 
-def check_pictures(job: Job, records: dict[str, Any]) -> PictureReport | None:
+def check_pictures(job: Job, records: dict[str, Any], dataset: DataSet | None = None) -> PictureReport | None:
     """Looks at every picture file once, before training; None where there are no files.
 
     Raises:
       PictureError: with data.require_images, if any is missing or unreadable.
     """
-    if not job.system.plan or job.config.data.name in ("scenes", "prepared"):
+    if not job.system.plan or datasets.find(job.config.data, dataset).pictures is not None:
         return None
     report = check([record for found in records.values() for record in found], job.system.plan)
     if job.config.data.require_images and not report.complete:

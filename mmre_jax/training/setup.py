@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from mmre_jax import settings, systems, tasks
 from mmre_jax.data import datasets
+from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.pictures import plan_to_json
 from mmre_jax.data.text import TextEncoder, load_tokenizer, train_tokenizer
 from mmre_jax.records import Record
@@ -46,15 +47,29 @@ class Job:
         }
 
 
-def new_job(config: ConfigDict, train: Sequence[Record]) -> Job:
-    """The job of a configuration: sizes resolved, the tokenizer loaded from the weights or trained on the training split."""
+def new_job(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None = None) -> Job:
+    """The job of a configuration: sizes resolved, the tokenizer loaded from the weights or trained on the training split.
+
+    Args:
+      train: the records of the training split.
+      dataset: a user's own, if it is not one of datasets.DATASETS.
+    """
     config = _parts_that_are_there(pretrained.resolve(config))
-    labels, none = datasets.labels(config.data, config.task.name, train)
+    labels, none = datasets.labels(config.data, config.task.name, train, dataset)
+    return make_job(config, labels, none, new_tokenizer(config, train))
+
+
+def new_task(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None = None) -> Task:
+    """The task of a configuration with the tokenizer that a run has, but no system: to look at data as training sees them."""
+    labels, none = datasets.labels(config.data, config.task.name, train, dataset)
+    return make_task(config, labels, none, new_tokenizer(config, train))
+
+
+def new_tokenizer(config: ConfigDict, train: Sequence[Record]) -> str:
+    """The tokenizer of the weights' directory, or one trained on the training split, as JSON."""
     if config.text.weights:
-        tokenizer = load_tokenizer(config.text.weights)
-    else:
-        tokenizer = train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
-    return make_job(config, labels, none, tokenizer)
+        return load_tokenizer(config.text.weights)
+    return train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
 
 
 def rehearse(config: ConfigDict) -> None:
@@ -111,10 +126,14 @@ def make_job(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: st
       ValueError: for settings that contradict each other.
     """
     _check_lengths(config)
+    task = make_task(config, labels, none, tokenizer)
+    return Job(config, task, systems.build(config, vocab_size=task.encoder.vocab_size, labels=task.labels))
+
+
+def make_task(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: str) -> Task:
+    """The task of a configuration, of its labels with the empty one among them, and of a tokenizer's JSON."""
     released, pairs = config.system.flavour == "reference", config.task.name == "relation"
-    encoder = TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs)
-    task = tasks.build(config, encoder, labels, none)
-    return Job(config, task, systems.build(config, vocab_size=encoder.vocab_size, labels=task.labels))
+    return tasks.build(config, TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs), labels, none)
 
 
 def versions() -> dict[str, str]:

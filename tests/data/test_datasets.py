@@ -133,6 +133,29 @@ def test_nothing_annotated():
         datasets.labels(section(name="jsonl"), "relation", [Record("a", ("Ada",), mentions=(Mention(0, 1),))])
 
 
+@pytest.mark.parametrize(
+    ("name", "files", "told"),
+    [
+        ("jsonl", {"val.jsonl": "\n"}, "val.jsonl"),
+        ("mnre", {"txt/ours_val.txt": "", "ours_rel2id.json": '{"None": 0}'}, "ours_val.txt"),
+        ("twitter2015", {"twitter2015/valid.txt": "\n\n"}, "valid.txt"),
+        ("gmner", {"txt/dev.txt": "", "xml/1.xml": ""}, "dev.txt"),
+        ("more", {"txt/valid.txt": "", "rel2id.json": '{"none": 0, "holds": 1}'}, "valid.txt"),
+    ],
+)
+def test_a_split_without_a_record_is_named_with_its_file(tmp_path, name, files, told):
+    for place, text in files.items():
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_text(text)
+    with pytest.raises(RecordError, match=rf"{tmp_path}/.*{told}: split 'val' has no records"):
+        datasets.open_records(section(name=name, root=str(tmp_path), objects="none"), "val")
+
+
+def test_a_split_of_scenes_without_a_record_is_named():
+    with pytest.raises(RecordError, match=r"data.counts=\(5, 0, 3\): split 'val' has no records"):
+        datasets.open_records(section(counts=(5, 0, 3)), "val")
+
+
 def test_labels_of_json_lines_are_those_of_training(folder):
     data = section(name="jsonl", root=str(folder))
     train = datasets.open_records(data, "train")

@@ -152,6 +152,15 @@ def test_contradictions_are_refused(change, message):
         make(tiny(**change))
 
 
+def test_published_settings():
+    """Appendix A.1 of the paper, and the release's script; neither clips gradients."""
+    for variant in ("mnre", "reference"):
+        config = configs.get_config(variant)
+        assert (config.optim.lr, config.optim.warmup, config.optim.clip) == (1e-5, 0.06, 0.0)
+        assert (config.train.batch, config.train.epochs, config.text.max_tokens, config.system.heads) == (32, 20, 80, 12)
+    assert {configs.get_config(variant).optim.clip for variant in ("quickstart", "minilm")} == {1.0}
+
+
 def test_default_levels_are_first_middle_last():
     assert default_levels(12) == (0, 6, 12)
     assert default_levels(2) == (0, 1, 2)
