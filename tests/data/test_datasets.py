@@ -152,7 +152,7 @@ def test_a_split_without_a_record_is_named_with_its_file(tmp_path, name, files, 
 
 
 def test_a_split_of_scenes_without_a_record_is_named():
-    with pytest.raises(RecordError, match=r"data.counts=\(5, 0, 3\): split 'val' has no records"):
+    with pytest.raises(RecordError, match=r"data.name='scenes' \(data.scene='relations'\): split 'val' has no records"):
         datasets.open_records(section(counts=(5, 0, 3)), "val")
 
 
