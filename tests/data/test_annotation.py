@@ -139,6 +139,7 @@ def test_a_second_empty_label_is_told():
     train = [*pairs(6, "a"), pair("x", "NA")]
     found = look(train)[("train", "labels_that_look_empty")]
     assert (found.count, found.total) == (1, 7) and "'NA', and are learnt and scored as relations: the empty label is 'None'" in str(found)
+    assert look([*pairs(6, "a"), pair("x", "OTHER")]).keys() == look(pairs(6, "a")).keys(), "a class of its own"
     triples = Record("0", ("Ada",), triples=(Triple(HEAD, "none", BOX), Triple(HEAD, "holds", (0.0, 0.0, 1.0, 1.0))))
     assert look([triples], "triples")[("train", "labels_that_look_empty")].count == 1
 
