@@ -23,7 +23,7 @@ CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.py") if path.stem n
 FLOORS = (
     ("records",),
     ("boxes", "matching", "losses", "attention", "text_files"),
-    ("data.torch_pickle", "data.pictures", "data.scenes"),
+    ("data.numpy_pickle", "data.torch_pickle", "data.pictures", "data.scenes"),
     ("data.readers",),
     ("data",),
     ("encoders",),
