@@ -254,6 +254,8 @@ def _in_training(task: str, split: str, train: Sequence[Record], records: Sequen
                 text.append((record, first))
                 if (found := same.among(record.image, learnt[key])) is not None:
                     both.append((record, found))
+    if len(learnt) == 1:  # a view whose records all have the same words: they tell nothing
+        text = both
     findings = []
     for (name, meaning), hits, limited in zip(_OVERLAPS[task == "relation"], (text, both), (None, limit), strict=True):
         examples = tuple(dict.fromkeys(f"{_names([record])} is {_names([other])}" for record, other in hits))[:EXAMPLES]

@@ -204,6 +204,14 @@ def test_a_picture_is_the_same_by_path_bytes_or_name(tmp_path):
     assert counts("train/a.png", "train/c.png") == (1, 0)
 
 
+def test_words_that_all_records_have_tell_nothing():
+    """A detector's view of pictures: one word said of each."""
+    train, test = ([Record(f"{s}{i}", ("object",), f"{s}{i // 2}.png", triples=(Triple(HEAD, "x", BOX),)) for i in range(4)] for s in "ab")
+    for held_out, count in ((test, 0), (train, 4)):
+        found = look(train, "triples", held_out)
+        assert {f.count for f in found.values()} == {count}
+
+
 @pytest.mark.parametrize("task", ["entities", "triples"])
 def test_records_without_pairs_stand_in_training_by_their_words(task):
     words = [("New", "York", str(i)) for i in range(8)]
