@@ -19,8 +19,7 @@ from ml_collections import config_flags
 
 from launch import console
 from mmre_jax.analysis import leakage
-from mmre_jax.data import annotation, datasets
-from mmre_jax.training.setup import new_task
+from mmre_jax.data import annotation
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration whose section `data` is audited.")
 _THRESHOLD = flags.DEFINE_float("threshold", leakage.THRESHOLD, "Largest gain over the majority's answer, 0 to 1, that passes.", 0.0, 1.0)
@@ -34,19 +33,8 @@ def main() -> None:
         raise app.UsageError("--config names the data set, for example --config=configs/hvformer.py:quickstart", exitcode=2)
     console.setup()
     with console.user_errors():
-        config = _CONFIG.value
-        data, kind = config.data, config.task.name
-        splits = {split: datasets.open_records(data, split) for split in datasets.SPLITS}
-        task = new_task(config, splits["train"])
-        train, val, test = (list(task.examples(records)) for records in splits.values())
-        told = {
-            "findings": annotation.look(kind, task.none, splits, limit=_OVERLAP.value),
-            "left_out": task.left_out(train),
-        }
-        if kind == "relation":
-            report = leakage.audit(train, val + test, task.none, _THRESHOLD.value, **told)
-        else:
-            report = leakage.AuditReport((), _THRESHOLD.value, len(train), len(val + test), **told)
+        data = _CONFIG.value.data
+        report = leakage.audit_dataset(_CONFIG.value, _THRESHOLD.value, _OVERLAP.value)
         if _JSON.value is not None:
             pathlib.Path(_JSON.value).write_text(report.to_json() + "\n", encoding="utf-8")
     print(f"{data.name}, objects: {data.objects}\n{report.table()}")

@@ -34,12 +34,14 @@ class Extraction:
     found: what the checkpoint's task finds, scored. relation: one per pair that was asked for, the most likely label each, the empty
       relation included. entities: mentions. triples: triples.
     notes: what the system could not see although it was trained to.
+    masked: of the notes, those of pictures that the record names but that are missing or cannot be read.
     """
 
     record: Record
     found: Found
     notes: tuple[str, ...] = ()
     task: str = "relation"
+    masked: tuple[str, ...] = ()
 
     @property
     def relations(self) -> tuple[Relation, ...]:
@@ -100,6 +102,7 @@ class Extractor:
         tail: Where | None = None,
         mentions: Sequence[Where] = (),
         boxes: Sequence[Box] = (),
+        strict: bool = True,
     ) -> Extraction:
         """What the checkpoint's task finds in a post; for relations, of one pair or of every ordered pair of mentions.
 
@@ -110,11 +113,12 @@ class Extractor:
           mentions: instead of head and tail: all ordered pairs of these are tried.
           boxes: objects in the picture, normalised (x_min, y_min, x_max, y_max), best first, for systems that look at object crops;
             where they look at crops found in two ways, these serve for both.
+          strict: whether a picture that is missing or cannot be read is an error; else it is masked and noted.
 
         Raises:
           RecordError: for a span or box out of range, a string that is not in the text or is in it more than once (its places are
             listed), if neither a pair nor two mentions are given, or if they are given to a task that finds them by itself.
-          PictureError: for a picture that is missing or cannot be read.
+          PictureError: where `strict`, for a picture that is missing or cannot be read.
         """
         words = tuple(text.split() if isinstance(text, str) else text)
         relations: tuple[Relation, ...] = ()
@@ -130,7 +134,7 @@ class Extractor:
         checked = [check_box(box, f"boxes[{i}]") for i, box in enumerate(boxes)]
         regions = tuple(Region(box=box, source=source) for source in self.object_sources or ("detected",) for box in checked)
         record = Record(id="text", words=words, image=None if image is None else os.fspath(image), relations=relations, regions=regions)
-        return self.extract_records([record])[0]
+        return self.extract_records([record], strict=strict)[0]
 
     @property
     def task(self) -> str:
@@ -142,12 +146,17 @@ class Extractor:
         """Which object crops the system looks at: any of 'grounded' and 'detected'."""
         return tuple(slot.source for slot in self.job.system.plan if slot.source != "photo")
 
-    def extract_records(self, records: Sequence[Record], progress: str = "") -> list[Extraction]:
+    def extract_records(self, records: Sequence[Record], progress: str = "", *, strict: bool = False) -> list[Extraction]:
         """Predicts every record: of relations, every pair that it names; annotations are not looked at.
+
+        Args:
+          progress: name under which progress is shown; it is not where empty.
+          strict: whether a picture that a record names but that is missing or cannot be read ends all; else it is masked, as in training,
+            and stands in the record's notes.
 
         Raises:
           RecordError: for a record that names no pair, where the task is to find relations, or with half of a character in its words.
-          PictureError: for a picture that is named but missing or cannot be read.
+          PictureError: where `strict`, for the first such picture.
         """
         for record in records:
             check_words(record.words, f"{record.origin or record.id}: words")
@@ -158,28 +167,33 @@ class Extractor:
             else dataclasses.replace(r, relations=(), mentions=(), triples=())
             for r in records
         ]
-        notes = [self._look(record) for record in blank]
+        looked = [self._look(record, strict) for record in blank]
         examples = relation.examples(blank) if pairs else blank
         lengths = np.array([self.job.task.length(example) for example in examples], np.int64)
         split = Split(examples, lengths, datasets.open_pictures(self.job.system.plan))
         predicted = iter(self._predictor(len(examples)).predict(self.variables, split, progress))
         found = [tuple(x for _ in (r.relations if pairs else (r,)) for x in next(predicted).found) for r in blank]
-        return [Extraction(*each, self.task) for each in zip(blank, found, notes, strict=True)]
+        return [Extraction(r, f, notes, self.task, masked) for r, f, (notes, masked) in zip(blank, found, looked, strict=True)]
 
-    def _look(self, record: Record) -> tuple[str, ...]:
-        """Reads all that the system will be shown of a record, so that damage is an error; says what it will not be shown."""
+    def _look(self, record: Record, strict: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Reads all that the system will be shown of a record. What it will not be shown, and of that what is missing or damaged, which is
+        an error where `strict`."""
         where = record.origin or record.id
         if self.task == "relation" and not record.relations:
             raise RecordError(f"{where}: no pair to find the relation of")
         opened: dict[str, Any] = {}
         notes = [f"{cut} of {len(record.words)} words are cut off: too long"] if (cut := self._cut_off(record)) else []
+        masked: list[str] = []
         for slot in self.job.system.plan:
             places = [place for place in sources(record, slot) if place]
             for place in places:
                 try:
                     picture_at(place, datasets.read_picture, opened)
                 except PictureError as error:
-                    raise PictureError(f"{where}: {'image' if slot.source == 'photo' else f'{slot.source} crop'}: {error}") from error
+                    said = f"{'image' if slot.source == 'photo' else f'{slot.source} crop'}: {error}"
+                    if strict:
+                        raise PictureError(f"{where}: {said}") from error
+                    masked.append(f"{said}: masked")
             if not places and slot.source == "photo":
                 notes.append("no picture: masked")
             elif not places:
@@ -188,7 +202,8 @@ class Extractor:
             notes.append("trained on text alone: the picture is not looked at")
         elif record.regions and not self.object_sources:
             notes.append("trained without object crops: boxes are not looked at")
-        return tuple(notes)
+        masked = list(dict.fromkeys(masked))  # crops of one photo say the same
+        return (*notes, *masked), tuple(masked)
 
     def _cut_off(self, record: Record) -> int:
         """How many words of a record the system does not read, since the sentence has more pieces than it takes; of the worst pair."""

@@ -19,7 +19,7 @@ from mmre_jax.data.text import TextEncoder, train_tokenizer
 from mmre_jax.records import Mention, Record, RecordError, Relation, Triple, as_number, check_box, check_span, plain
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.tasks.entities import EntitiesTask
-from mmre_jax.tasks.task import Found, Task
+from mmre_jax.tasks.task import Found, Outputs, Task
 from mmre_jax.text_files import parse_json, read_text
 from mmre_jax.training.log import write_json
 
@@ -32,6 +32,7 @@ class Evaluation:
 
     kind: the task's name.  records: the task's examples.  predicted: what was found in each.  seen: ids of the examples of which a picture
     was seen.  known: what the slices compare with training (report.known).  protocol: see training/setup.py.
+    outputs: of each example what the system predicted that `predicted` was decoded from; None for predictions of another program.
     """
 
     split: str
@@ -42,6 +43,7 @@ class Evaluation:
     seen: frozenset[str]
     known: frozenset[Any]
     protocol: Mapping[str, Any]
+    outputs: Sequence[Outputs] | None = None
 
     def scores(self) -> dict[str, Any]:
         """The task's metrics."""
@@ -57,7 +59,7 @@ class Evaluation:
 
     @functools.cached_property
     def _scores(self) -> dict[str, Any]:
-        return self.task.metrics(self.records, self.predicted)
+        return self.task.metrics(self.records, self.predicted, self.outputs)
 
     @functools.cached_property
     def _slices(self) -> list[report.Row]:
@@ -69,6 +71,7 @@ class Evaluation:
             self.task.headline,
             has_picture=lambda record: record.id in self.seen,
             known=self.known,
+            outputs=self.outputs,
         )
 
     def text(self) -> str:

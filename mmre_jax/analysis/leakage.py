@@ -16,13 +16,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from PIL import Image
+from ml_collections import ConfigDict
 from sklearn.tree import DecisionTreeClassifier
 
-from mmre_jax.data import annotation
+from mmre_jax.data import annotation, datasets
 from mmre_jax.data.annotation import Finding
+from mmre_jax.data.dataset import DataSet
+from mmre_jax.data.decode import PictureError, read_picture
 from mmre_jax.data.readers import scenes
-from mmre_jax.records import Record, RecordError
+from mmre_jax.records import SPLITS, Record, RecordError
+from mmre_jax.training.setup import new_task
 
 COMPLETE = 0.99  # share of the referenced pictures that must be there before presence and absence mean anything
 THRESHOLD = 0.1  # MNRE's published crops reach 0.98 (None or some) and 0.33 (relation), image-only detections 0.00
@@ -161,15 +164,38 @@ def audit(
     return AuditReport(tuple(rows), threshold, len(train), len(held_out), tuple(findings), dict(left_out or {}))
 
 
+def audit_dataset(
+    config: ConfigDict, threshold: float = THRESHOLD, overlap: float = annotation.OVERLAP, *, dataset: DataSet | None = None
+) -> AuditReport:
+    """What stands in the annotation of a configuration's data set, and of relations `audit`, learnt from the training split, scored on
+    validation and test together.
+
+    Args:
+      config: as configs/ makes them.
+      threshold: see `audit`.
+      overlap: largest share of the test split that may stand in training.
+      dataset: a user's own, if it is not one of datasets.DATASETS.
+
+    Raises:
+      ValueError, RecordError: as `datasets.open_records` and `datasets.labels`.
+    """
+    records = {split: datasets.open_records(config.data, split, dataset) for split in SPLITS}
+    task = new_task(config, records["train"], dataset)
+    train, val, test = (list(task.examples(found)) for found in records.values())
+    findings, left_out = annotation.look(config.task.name, task.none, records, limit=overlap), task.left_out(train)
+    if config.task.name == "relation":
+        return audit(train, val + test, task.none, threshold, findings=findings, left_out=left_out)
+    return AuditReport((), threshold, len(train), len(val + test), tuple(findings), dict(left_out))
+
+
 def picture_size(image: str) -> tuple[int, int] | None:
-    """(width, height) of a picture by its path (header only) or by its key in `scenes`; None where there is none to be read."""
+    """(width, height) of a picture by its path or by its key in `scenes`, as training sees it; None where there is none to be read."""
     if image.startswith(scenes.PREFIX):
         side = scenes.parse_key(image)[-1]
         return side, side
     try:
-        with Image.open(image) as opened:
-            return opened.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return read_picture(image).size
+    except PictureError:
         return None
 
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mmre_jax.data.annotation import flat, not_flat
-from mmre_jax.data.source import RecordSource
+from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.text import Encoded, TextEncoder
 from mmre_jax.records import Mention, Record, RecordError
-from mmre_jax.tasks.task import Found, precision_recall_f1
+from mmre_jax.tasks.task import Found, Outputs, precision_recall_f1
 
 CONTINUED, CLS, SEP = "X", "[CLS]", "[SEP]"
 LEFT_OUT = ("overlapping", "truncated", "without_pieces")
@@ -121,7 +121,7 @@ class EntitiesTask:
         found = get_entities(["O" if tag in outside else tag for tag in tags])
         return tuple(Mention(int(words[first]), int(words[last]) + 1, kind) for kind, first, last in found)
 
-    def metrics(self, records: Sequence[Record], predicted: Sequence[Found]) -> dict[str, Any]:
+    def metrics(self, records: Sequence[Record], predicted: Sequence[Found], outputs: Sequence[Outputs] | None = None) -> dict[str, Any]:
         """`entity_metrics` of all mentions, with what no prediction can find because the encoder does not see it.
 
         Returns:

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mmre_jax.data.source import RecordSource
+from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.text import Encoded, TextEncoder
 from mmre_jax.records import Record, RecordError, Relation
-from mmre_jax.tasks.task import Found, precision_recall_f1
+from mmre_jax.tasks.task import Found, Outputs, precision_recall_f1
 
 LEFT_OUT = ("sentences_cut", "words_cut_off", "entities_cut")
 
@@ -107,7 +107,7 @@ class RelationTask:
         score = float(prediction["probabilities"][best])
         return (dataclasses.replace(record.relations[0], label=self.labels[best], score=score),)
 
-    def metrics(self, records: Sequence[Record], predicted: Sequence[Found]) -> dict[str, Any]:
+    def metrics(self, records: Sequence[Record], predicted: Sequence[Found], outputs: Sequence[Outputs] | None = None) -> dict[str, Any]:
         """`metrics` over the labels of the examples' relations and of those found for them, one each."""
         index = {label: i for i, label in enumerate(self.labels)}
         both = [[record.relations[0] for record in records], [found[0] for found in predicted]]

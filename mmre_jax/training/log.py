@@ -14,13 +14,21 @@ from mmre_jax.records import plain
 from mmre_jax.text_files import read_text
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a JSON file whole or not at all; on the first process only."""
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a text file whole or not at all; on the first process only."""
     if jax.process_index():
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=plain) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a JSON file as `write_text` does."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=plain) + "\n")
 
 
 def read_json(path: pathlib.Path) -> Any:

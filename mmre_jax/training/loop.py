@@ -13,7 +13,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from mmre_jax import settings
 from mmre_jax.data import annotation, datasets
+from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.picture_report import PictureReport, check
 from mmre_jax.data.pictures import PictureError
@@ -26,7 +28,7 @@ from mmre_jax.training.log import MetricLog, read_json, write_json
 from mmre_jax.training.optim import make_optimizer
 from mmre_jax.training.parallel import Devices, local_devices
 from mmre_jax.training.run import Interrupted, NonFiniteError, Run
-from mmre_jax.training.setup import Job, new_job, protocol, restore_job, versions
+from mmre_jax.training.setup import Job, new_job, protocol, rehearse, restore_job, versions
 from mmre_jax.training.state import TrainState
 from mmre_jax.weights import pretrained
 
@@ -52,7 +54,7 @@ FREE = (
 )
 
 
-def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]:
+def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet | None = None) -> dict[str, Any]:
     """Trains, evaluates each epoch on val, and scores the best checkpoint on test. Returns what it writes to metrics.json.
 
     A run starts in one of three ways:
@@ -61,6 +63,11 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
       initialise  where config.train.init_from names a checkpoint: its parameters, a new optimiser, step 0.
       fresh       else: random parameters, encoders from text.weights and vision.weights where given.
 
+    Args:
+      config: as configs/ makes them.
+      workdir: the run's folder.
+      dataset: a user's own, called data.name, if it is not one of datasets.DATASETS.
+
     Raises:
       CheckpointError: where workdir holds a checkpoint of another configuration.
       ValueError: for settings that no run can have.
@@ -68,27 +75,22 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
       Interrupted: after train.max_steps steps, or a SIGTERM or SIGINT; a checkpoint is saved first.
       PictureError: with data.require_images, before training, if a picture is missing or unreadable.
     """
-    check_settings(config)
     began = time.perf_counter()
+    devices = check_settings(config)
     workdir = prepare_workdir(workdir)
     enable_compilation_cache(config.train.compilation_cache)
-    devices = local_devices(config.parallel.devices)
-    if config.train.batch % (devices.count * config.optim.accumulate):
-        raise ValueError(
-            f"train.batch={config.train.batch} does not divide over {devices.count} device(s), "
-            f"each working through optim.accumulate={config.optim.accumulate} parts"
-        )
 
     # ---- data and system
-    records = {split: datasets.open_records(config.data, split) for split in datasets.SPLITS}
-    job = new_job(config, records["train"])
+    records = {split: datasets.open_records(config.data, split, dataset) for split in datasets.SPLITS}
+    job = new_job(config, records["train"], dataset)
     config = job.config
-    report = check_pictures(job, records)
+    report = check_pictures(job, records, dataset)
     splits = {
-        name: make_split(job, found, train=name == "train", shuffled=is_shuffled(config.data, name)) for name, found in records.items()
+        name: make_split(job, found, train=name == "train", shuffled=is_shuffled(config.data, name), dataset=dataset)
+        for name, found in records.items()
     }
     findings = annotation.look(config.task.name, job.task.none, records)
-    reading = read_counts(job, splits["train"], findings)
+    reading = read_counts(job, splits["train"], findings, dataset)
     order = Order(splits["train"].lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
     total_steps = order.steps * config.train.epochs
     log_start(job, splits, report, order, devices)
@@ -159,7 +161,7 @@ def variable_shapes(job: Job, split: Split) -> Any:
 def example(job: Job, split: Split) -> dict[str, Any]:
     """A batch of the split's first record."""
     order = Order(split.lengths[:1], 1, job.config.data.buckets, train=False)
-    return next(batches(order, split.records[:1], job.task, split.pictures, threads=1))
+    return next(batches(order, split.records[:1], job.task.features, split.pictures, threads=1))
 
 
 def state_of(job: Job, variables: Any, total_steps: int) -> TrainState:
@@ -193,23 +195,40 @@ def check_same(meta: dict[str, Any], job: Job) -> None:
         raise CheckpointError(f"the workdir holds a checkpoint of another configuration; use another --workdir:\n  {shown}")
 
 
-def read_counts(job: Job, train: Split, findings: Sequence[annotation.Finding]) -> dict[str, dict[str, int]]:
+def read_counts(
+    job: Job, train: Split, findings: Sequence[annotation.Finding], dataset: DataSet | None = None
+) -> dict[str, dict[str, int]]:
     """What reading each split found and left out, where the data set's reader counts that, what is to be told of its annotation, and what
     training cannot be shown."""
     told = annotation.counts(findings)
-    found = {split: {**datasets.read_report(job.config.data, split), **told.get(split, {})} for split in datasets.SPLITS}
+    found = {split: {**datasets.read_report(job.config.data, split, dataset), **told.get(split, {})} for split in datasets.SPLITS}
     found = {split: counts for split, counts in found.items() if counts}
     if left := job.task.left_out(train.records):
         found["not learnt from"] = left
     return found
 
 
-def check_settings(config: ConfigDict) -> None:
-    """Refuses settings that no run can have, before anything is read."""
+def check_settings(config: ConfigDict) -> Devices:
+    """Refuses settings that no run can have, before any data are read. Returns the devices that the run is to use.
+
+    Raises:
+      ValueError: naming the settings.
+      WeightError: for text.weights or vision.weights that cannot be read, or that contradict the settings.
+      CheckpointError: for a train.init_from that is not there.
+    """
+    settings.check(config)
     if config.train.seeds:
         raise ValueError("train.seeds are runs of launch.train, one a seed; a run has train.seed")
-    if config.train.log_every < 1:
-        raise ValueError(f"train.log_every is at least 1, found {config.train.log_every}")
+    rehearse(config)
+    devices = local_devices(config.parallel.devices)
+    if config.train.batch % (devices.count * config.optim.accumulate):
+        raise ValueError(
+            f"train.batch={config.train.batch} does not divide over {devices.count} device(s), "
+            f"each working through optim.accumulate={config.optim.accumulate} parts"
+        )
+    if config.train.init_from and not pathlib.Path(config.train.init_from).expanduser().is_dir():
+        raise CheckpointError(f"train.init_from={config.train.init_from}: there is no such folder")
+    return devices
 
 
 def prepare_workdir(workdir: str | os.PathLike[str]) -> pathlib.Path:
@@ -237,13 +256,13 @@ def enable_compilation_cache(folder: str) -> None:
         jax.config.update("jax_compilation_cache_dir", str(path))
 
 
-def check_pictures(job: Job, records: dict[str, Any]) -> PictureReport | None:
+def check_pictures(job: Job, records: dict[str, Any], dataset: DataSet | None = None) -> PictureReport | None:
     """Looks at every picture file once, before training; None where there are no files.
 
     Raises:
       PictureError: with data.require_images, if any is missing or unreadable.
     """
-    if not job.system.plan or job.config.data.name in ("scenes", "prepared"):
+    if not job.system.plan or datasets.find(job.config.data, dataset).pictures is not None:
         return None
     report = check([record for found in records.values() for record in found], job.system.plan)
     if job.config.data.require_images and not report.complete:

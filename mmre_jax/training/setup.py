@@ -9,8 +9,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mmre_jax import systems, tasks
+from mmre_jax import settings, systems, tasks
 from mmre_jax.data import datasets
+from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.pictures import plan_to_json
 from mmre_jax.data.text import TextEncoder, load_tokenizer, train_tokenizer
 from mmre_jax.records import Record
@@ -46,16 +47,21 @@ class Job:
         }
 
 
-def new_job(config: ConfigDict, train: Sequence[Record]) -> Job:
-    """The job of a configuration: sizes resolved, the tokenizer loaded from the weights or trained on the training split."""
+def new_job(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None = None) -> Job:
+    """The job of a configuration: sizes resolved, the tokenizer loaded from the weights or trained on the training split.
+
+    Args:
+      train: the records of the training split.
+      dataset: a user's own, if it is not one of datasets.DATASETS.
+    """
     config = _parts_that_are_there(pretrained.resolve(config))
-    labels, none = datasets.labels(config.data, config.task.name, train)
+    labels, none = datasets.labels(config.data, config.task.name, train, dataset)
     return make_job(config, labels, none, new_tokenizer(config, train))
 
 
-def new_task(config: ConfigDict, train: Sequence[Record]) -> Task:
+def new_task(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None = None) -> Task:
     """The task of a configuration with the tokenizer that a run has, but no system: to look at data as training sees them."""
-    labels, none = datasets.labels(config.data, config.task.name, train)
+    labels, none = datasets.labels(config.data, config.task.name, train, dataset)
     return make_task(config, labels, none, new_tokenizer(config, train))
 
 
@@ -64,6 +70,26 @@ def new_tokenizer(config: ConfigDict, train: Sequence[Record]) -> str:
     if config.text.weights:
         return load_tokenizer(config.text.weights)
     return train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
+
+
+def rehearse(config: ConfigDict) -> None:
+    """Builds the system of a configuration once without data: what settings have to do with each other is known to the code that builds.
+
+    Of files it reads the descriptions of text.weights and vision.weights alone.
+
+    Raises:
+      ValueError: for settings that contradict each other.
+      WeightError: as `pretrained.resolve`.
+    """
+    _check_lengths(config)
+    resolved = _parts_that_are_there(pretrained.resolve(config))
+    labels = {"entities": ("O", "B-X", "I-X")}.get(config.task.name, ("X", "Y"))
+    systems.build(resolved, vocab_size=config.text.vocab_size, labels=labels)
+
+
+def _check_lengths(config: ConfigDict) -> None:
+    if config.text.max_tokens > config.data.buckets[-1]:
+        raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the largest of data.buckets={config.data.buckets}")
 
 
 def _parts_that_are_there(config: ConfigDict) -> ConfigDict:
@@ -86,7 +112,8 @@ def restore_job(meta: Mapping[str, Any]) -> Job:
         raise CheckpointError(f"the checkpoint has format {meta.get('format')!r}, this version reads {FORMAT}")
     if lacking := {"config", "labels", "none", "tokenizer", "plan"} - meta.keys():
         raise CheckpointError(f"the checkpoint's metadata lacks {', '.join(sorted(lacking))}")
-    job = make_job(ConfigDict(_tuples(meta["config"])).lock(), tuple(meta["labels"]), meta["none"], meta["tokenizer"])
+    config = settings.complete(_tuples(meta["config"]))
+    job = make_job(ConfigDict(config).lock(), tuple(meta["labels"]), meta["none"], meta["tokenizer"])
     if plan_to_json(job.system.plan) != meta["plan"]:
         raise CheckpointError(f"the checkpoint's picture plan {meta['plan']} is not this version's {plan_to_json(job.system.plan)}")
     return job
@@ -98,8 +125,7 @@ def make_job(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: st
     Raises:
       ValueError: for settings that contradict each other.
     """
-    if config.text.max_tokens > config.data.buckets[-1]:
-        raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the largest of data.buckets={config.data.buckets}")
+    _check_lengths(config)
     task = make_task(config, labels, none, tokenizer)
     return Job(config, task, systems.build(config, vocab_size=task.encoder.vocab_size, labels=task.labels))
 

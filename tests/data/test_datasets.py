@@ -29,7 +29,7 @@ FACT = {
 
 
 def section(**changes):
-    data = common.data()
+    data = common.section("data")
     data.update(changes)
     return data
 

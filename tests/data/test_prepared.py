@@ -95,6 +95,35 @@ def test_what_would_not_come_back_is_refused(change):
         encode_record(dataclasses.replace(Record("r", ("a",)), **change), "/data/set")
 
 
+ESCAPES = ["/etc/passwd", "../a.jpg", "x/../../a.jpg", "..\\a.jpg", "C:\\a.jpg"]
+
+
+@pytest.mark.parametrize("root", ["/data/set", None])
+@pytest.mark.parametrize("name", ESCAPES)
+def test_a_row_cannot_point_outside(name, root):
+    row = encode_record(Record("r7", ("a",), image="x.jpg" if root is None else f"{root}/x.jpg"), root)
+    crops = {**row["regions"], "boxes": np.full((1, 4), np.nan), "files": [name], "sources": ["gold"], "labels": [""]}
+    crops["scores"] = np.array([np.nan])
+    for change in ({"image": name}, {"regions": crops}):
+        with pytest.raises(PreparedError, match="^sets/mine: record r7: .* is (not a path inside /data/set|a path, but .* without a root)"):
+            decode_record({**row, **change}, root, "sets/mine")
+
+
+def test_a_row_cannot_point_outside_by_a_link(tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "link").symlink_to(tmp_path / "other")
+    with pytest.raises(PreparedError, match="record r: 'link/a.jpg' is not a path inside .*: a symbolic link leads to .*other/a.jpg"):
+        encode_record(Record("r", ("a",), image=str(tmp_path / "set" / "link" / "a.jpg")), str(tmp_path / "set"))
+
+
+def test_without_a_root_there_are_keys_and_no_paths():
+    record = Record("r", ("a",), image="scenes:triples:0:val:3:64")
+    assert decode_record(encode_record(record, None), None) == record
+    with pytest.raises(PreparedError, match="record r: '/data/a.jpg' is a path, but the data set was prepared without a root, from keys"):
+        encode_record(Record("r", ("a",), image="/data/a.jpg"), None)
+
+
 def test_keys():
     places = (Source("/data/set/c.png"), Source("/data/set/a.jpg", (0.1, 0.2, 0.30000000000000004, 1.0)))
     assert picture_key(places[:1], PHOTO, "/data/set") == "crop32:c.png"
@@ -136,3 +165,23 @@ def test_unfinished_or_strange_folders(tmp_path):
     (tmp_path / "prepare.json").write_text("{")
     with pytest.raises(PreparedError, match="not a JSON file"):
         Contents.of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"root": "/data/.."}, "root is null or a path without '..', found '/data/..'"),
+        ({"root": "../data"}, "root is null or a path without '..'"),
+        ({"root": 3}, "root is null or a path without '..', found 3"),
+        ({"root": ""}, "root is null or a path"),
+        ({"splits": {"val": {}, "../x": {}}}, "a split's name is letters, digits, '_' and '-', found '../x'"),
+        ({"splits": {"/etc": {}}}, "a split's name is .* found '/etc'"),
+        ({"splits": ["val"]}, "splits are a dictionary, found"),
+        ({"about": []}, "about is a dictionary"),
+        ({"plan": [{}]}, "plan: a slot has the keys"),
+        ({"plan": 3}, "plan: "),
+    ],
+)
+def test_what_prepare_json_may_say(tmp_path, change, message):
+    with pytest.raises(PreparedError, match=f"prepare.json: {message}"):
+        contents(tmp_path, **change)

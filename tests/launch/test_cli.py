@@ -149,6 +149,12 @@ def test_triples_score_the_same_as_predictions_of_any_program(untrained, tmp_pat
     again = run("evaluate", predictions, *data, f"--out={tmp_path / 'again'}")
     assert again.returncode == 0, again.stderr
     one, other = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("first", "again"))
+    queries, triples = (metrics["val"]["answers"] for metrics in (one, other))
+    assert queries == 4 * 8 and triples == other["val"]["predicted"], "a file holds the triples, not the queries that accuracies are over"
+    for metrics in (one, other):
+        for row in (metrics["val"], metrics["headline"], *metrics["slices"]):
+            for name in ("answers", "relation", "entity", "relation.accuracy", "entity.accuracy"):
+                row.pop(name, None)
     assert one["val"] == other["val"] and one["headline"] == other["headline"] and one["slices"] == other["slices"]
     assert {"strict", "paper"} <= one["val"]["triple"].keys() and one["protocol"]["task"] == "triples"
     assert "triple.strict.f1" in first.stdout and "more than 5 triples" in first.stdout
@@ -221,9 +227,44 @@ def test_a_wrong_variant_or_setting_ends_with_a_message(tmp_path):
     assert_one_message(run("train", "--config=configs/qeot.py:quick", f"--workdir={tmp_path}"), "'quick'", "quickstart, gmner, more")
 
 
-def test_a_missing_picture_ends_with_a_message(trained, tmp_path):
-    (tmp_path / "in.jsonl").write_text('{"text": "a b", "image": "gone.png", "mentions": [[0, 1], [1, 2]]}\n')
+def test_a_missing_or_damaged_picture_is_masked_noted_and_counted(trained, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_text("<html></html>")
+    names = ("good.png", "gone.png", None, "bad.png")
+    posts = [{"id": f"p{n}", "text": "a b", "image": name, "mentions": [[0, 1], [1, 2]]} for n, name in enumerate(names)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(post) + "\n" for post in posts))
     result = run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'out'}")
+    assert result.returncode == 0, result.stderr
+    found = rows(tmp_path / "out" / "extracted.jsonl")
+    assert [row["id"] for row in found] == ["p0", "p1", "p2", "p3"] and all(len(row["relations"]) == 2 for row in found)
+    assert [sum("png: " in note for note in row["notes"]) for row in found] == [0, 1, 0, 1]
+    assert found[1]["notes"][-1].endswith("gone.png: no such file: masked") and "not a picture" in found[3]["notes"][-1]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["records"], summary["found"], summary["masked"]) == (4, 8, 2) and "in.jsonl:2: image: " in summary["examples"][0]
+    assert "2 of 4 records have pictures that were masked, such as " in result.stderr
+    assert "%|" not in result.stderr, "bars are for terminals"
+    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".json", ".jsonl", *[".png"] * 4]
+
+
+CASE = ROOT.parent / "shared" / "cases" / "batch_extract" / "posts.jsonl"
+
+
+@pytest.mark.skipif(not CASE.is_file(), reason=f"no {CASE}")
+def test_the_posts_of_the_shared_case_are_all_extracted(trained, tmp_path):
+    result = run("extract", f"--checkpoint={trained}", f"--input={CASE}", f"--out={tmp_path}", "--pictures=0")
+    assert result.returncode == 0, result.stderr
+    found = rows(tmp_path / "extracted.jsonl")
+    assert [(row["id"], len(row["relations"]), any("gone.png" in note for note in row["notes"])) for row in found] == [
+        ("a", 1, False),
+        ("b", 1, True),
+        ("c", 1, False),
+    ]
+    assert "1 of 3 records have pictures that were masked" in result.stderr
+
+
+def test_strictly_a_missing_picture_ends_with_a_message(trained, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": "a b", "image": "gone.png", "mentions": [[0, 1], [1, 2]]}\n')
+    result = run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'out'}", "--strict")
     assert_one_message(result, "in.jsonl:1: image: ", "gone.png: no such file")
     assert not (tmp_path / "out").exists()
 

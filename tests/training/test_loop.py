@@ -92,9 +92,10 @@ def test_a_finished_run_is_left_as_it_is(whole):
     ("change", "message"),
     [
         ({"train.seeds": (0, 1)}, "train.seeds are runs of launch.train"),
-        ({"train.log_every": 0}, "train.log_every is at least 1, found 0"),
+        ({"train.log_every": 0}, "train.log_every=0 is not a whole number of at least 1: steps between lines of the log"),
         ({"optim.accumulate": 3}, r"train.batch=8 does not divide over 2 device\(s\), each working through optim.accumulate=3 parts"),
-        ({"data.shuffle_pictures": "val"}, "data.shuffle_pictures is none, train, test, both, found 'val'"),
+        ({"data.shuffle_pictures": "val"}, "data.shuffle_pictures='val' is not one of none, train, test, both"),
+        ({"vision.patch": 15}, "vision.patch=15 does not divide vision.side=64"),
     ],
 )
 def test_settings_that_no_run_can_have_are_refused(tmp_path, change, message):

@@ -24,6 +24,9 @@ from collections.abc import Collection, Sequence
 from typing import IO
 from xml.etree import ElementTree
 
+from ml_collections import ConfigDict
+
+from mmre_jax.data.dataset import DataSet, Labels, entity_labels, root_of, triple_labels
 from mmre_jax.data.pictures import inside
 from mmre_jax.data.readers import bio
 from mmre_jax.data.readers.published import check, counts, missing
@@ -219,3 +222,19 @@ def _photo(root: str | os.PathLike[str], sentence: bio.Sentence) -> str:
     """The photo in the first folder that has it; its place in the first folder where none does."""
     paths = [inside(root, f"{folder}/{sentence.image}.jpg", sentence.where) for folder in _PHOTOS]
     return next((path for path in paths if os.path.exists(path)), paths[0])
+
+
+def _labels(data: ConfigDict, task: str, train: Sequence[Record]) -> Labels:
+    return triple_labels(data, entity_types()) if task == "triples" else entity_labels(entity_types())
+
+
+GMNER = DataSet(
+    name="gmner",
+    read=lambda data, split: read(root_of(data), split),
+    objects=("none",),
+    tasks=lambda data, train: ("entities", "triples"),
+    labels=_labels,
+    files=lambda data, split: files(root_of(data), split),
+    report=lambda data, split: report(root_of(data), split),
+    published=COUNTS,
+)

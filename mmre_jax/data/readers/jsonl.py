@@ -22,6 +22,8 @@ import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from mmre_jax import paths
+from mmre_jax.data.dataset import DataSet, root_of
 from mmre_jax.data.pictures import PictureError, inside
 from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple, as_number, check_box, check_span, plain
 from mmre_jax.text_files import parse_json, read_text
@@ -136,10 +138,9 @@ def _region_json(region: Region, root: str | os.PathLike[str], record: Record) -
 def _relative(file: str | None, root: str | os.PathLike[str], record: Record) -> str | None:
     if file is None:
         return None
-    try:
-        return pathlib.Path(file).relative_to(root).as_posix()
-    except ValueError as error:
-        raise RecordError(f"record {record.id}: {file} does not lie in {os.fspath(root)}, so its path cannot be written") from error
+    name = paths.relative(root, file, where := f"record {record.id}")
+    paths.inside(root, name, where)  # else `read` would refuse what was written
+    return name
 
 
 def _mention(item: Any, words: int, where: str) -> Mention:
@@ -233,3 +234,10 @@ def _file(value: dict[str, Any], key: str, root: str | os.PathLike[str], where: 
         return inside(root, _string(value, key, where), f"{where}, field {key!r}") if key in value else None
     except PictureError as error:
         raise RecordError(str(error)) from error
+
+
+JSONL = DataSet(
+    name="jsonl",
+    read=lambda data, split: read(root_of(data) / f"{split}.jsonl"),
+    files=lambda data, split: [path for path in (root_of(data) / f"{split}.jsonl",) if path.is_file()],
+)

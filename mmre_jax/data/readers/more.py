@@ -21,6 +21,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from mmre_jax.data.dataset import DataSet, root_of, triple_labels
 from mmre_jax.data.pictures import inside
 from mmre_jax.data.readers.published import (
     check,
@@ -178,3 +179,14 @@ def _corners(line: Any, boxes: dict[Any, Any], where: str) -> Box:
         raise RecordError(f"{where}, field {place}: expected (cx, cy, w, h), divided by the picture's size, found {box!r:.160}")
     cx, cy, w, h = sides
     return cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
+
+
+MORE = DataSet(  # what is published of it is a number of facts, not of records
+    name="more",
+    read=lambda data, split: read(root_of(data), split, published=data.published, merge_val=data.merge_val),
+    objects=("none",),
+    tasks=lambda data, train: ("triples",),
+    labels=lambda data, task, train: triple_labels(data, relations(root_of(data), published=data.published)),
+    files=lambda data, split: files(root_of(data), split, published=data.published, merge_val=data.merge_val),
+    report=lambda data, split: report(root_of(data), split, published=data.published, merge_val=data.merge_val),
+)

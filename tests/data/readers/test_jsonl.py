@@ -119,6 +119,8 @@ def test_defaults(tmp_path):
         ({"text": "a", "regions": [{"box": [0, 0, 1, 1], "name": "x"}]}, r"regions\[0\]: unknown key 'name'; valid are box, file"),
         ({"text": "a", "triples": [{"relation": "x"}]}, r"triples\[0\]: unknown key 'relation'; valid are mention, label, box, score"),
         ({"text": "a", "image": "../b.jpg"}, "field 'image': '../b.jpg' is not a path inside"),
+        ({"text": "a", "image": "https://a.org/b.jpg"}, "field 'image': 'https://a.org/b.jpg' is a URL, .* fetch it first"),
+        ({"text": "a", "regions": [{"file": "data:image/png;base64,AAAA"}]}, r"field regions\[0\].*is a URL"),
         ({"text": "a", "image": "/b.jpg"}, "field 'image'"),
         ({"text": "a", "mentions": [[0, 2]]}, r"field mentions\[0\]: span \[0, 2\) does not lie inside the record's 1 words"),
         ({"text": "a", "mentions": [[0, 1], [0, 1, 2]]}, r"field mentions\[1\]: a span is \[start, end\]"),

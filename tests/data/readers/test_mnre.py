@@ -183,7 +183,7 @@ def test_missing_files(root):
 def test_bad_arguments(root):
     with pytest.raises(RecordError, match="split is one of train, val, test, found 'dev'"):
         mnre.read(root, "dev")
-    with pytest.raises(RecordError, match="objects is one of none, detected, grounded"):
+    with pytest.raises(RecordError, match="objects is one of detected, none, grounded"):
         mnre.read(root, "val", objects="all")
     with pytest.raises(RecordError, match="version is one of 1, 2"):
         mnre.read(root, "val", version=3)

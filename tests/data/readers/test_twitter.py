@@ -56,7 +56,7 @@ def test_missing_files_and_bad_arguments(root):
         twitter.read(root, "train")
     with pytest.raises(RecordError, match="no twitter2017/valid.txt"):
         twitter.read(root, "val", year=2017)
-    with pytest.raises(RecordError, match="objects is one of none, grounded, found 'detected'"):
+    with pytest.raises(RecordError, match="objects is one of grounded, none, found 'detected'"):
         twitter.read(root, "val", objects="detected")
     with pytest.raises(RecordError, match="year is one of 2015, 2017"):
         twitter.read(root, "val", year=2016)
