@@ -114,6 +114,7 @@ def test_first_frame_of_an_animation(look):
     for kind, options in (("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {}), ("TIFF", {})):
         pixels = look(encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options))
         assert pixels.reshape(-1, 3).tolist() == [[255, 0, 0]] * 200, kind
+    assert np.abs(look(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])).astype(int) - (255, 0, 0)).max() <= 4
 
 
 @pytest.mark.parametrize(
