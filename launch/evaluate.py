@@ -24,7 +24,7 @@ from ml_collections import ConfigDict, config_flags
 
 from launch import console
 from mmre_jax import extract
-from mmre_jax.analysis import report
+from mmre_jax.analysis import fonts, report
 from mmre_jax.analysis.evaluation import Evaluation, read_predictions, scoring_task
 from mmre_jax.data import datasets
 from mmre_jax.data.sampling import is_shuffled
@@ -58,6 +58,8 @@ def main() -> None:
     if "warning" in evaluation.protocol:
         logger.warning(evaluation.protocol["warning"])
     logger.info("written: %s", ", ".join(map(str, written)))
+    if any(path.suffix == ".png" for path in written) and (lacking := fonts.advice(evaluation.task.labels)):
+        logger.info("%s", lacking)
 
 
 def _of_checkpoint() -> tuple[Evaluation, pathlib.Path]:
