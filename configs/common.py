@@ -135,8 +135,10 @@ def train() -> ConfigDict:
             "epochs": 20,
             "seed": 0,
             "seeds": (),  # one run a seed, with mean and deviation, when not empty
-            "init_from": "",  # a checkpoint whose parameters a new run starts from
+            "init_from": "",  # a run (its workdir) whose parameters a new run starts from; labels are matched by name
+            "init_parts": (),  # the parts to take from it, such as ('text', 'head'); (): all that fit, the others start fresh
             "dtype": "float32",  # float32 | bfloat16: of computation; parameters stay float32
+            "precision": "default",  # default | high | highest: of products on GPU and TPU (default: TF32 or bf16, highest: float32)
             "log_every": 50,  # steps
             "save_every": 0,  # steps between checkpoints beside those at each epoch's end; 0: none
             "max_steps": 0,  # stop early, as if interrupted, with a checkpoint; 0: never

@@ -46,6 +46,7 @@ def get_config(variant: str = "mnre") -> ConfigDict:
         # One padded length, the released code's: its vision stream attends to padding, and its first layer reshapes by the length.
         config.data.update({"name": "mnre", "objects": "grounded", "buckets": (80,)})
         config.system.update({"flavour": "reference", "constrain": False})
+        config.train.precision = "highest"  # as the released code on a CPU; PyTorch multiplies in float32 unless asked
         config.vision.resize = "cover"  # CLIP's own preprocessing
     elif variant == "minilm_mnre":
         _minilm(config)

@@ -84,7 +84,8 @@ def _of_predictions() -> tuple[Evaluation, pathlib.Path]:
     task = scoring_task(config, *datasets.labels(data, kind, records))
     train, examples = task.examples(records), task.examples(datasets.open_records(data, _SPLIT.value))
     found = read_predictions(_PREDICTIONS.value, kind, task, examples)
-    about = {**protocol(config), "predictions": _PREDICTIONS.value}
+    ours = ("precision",)  # of products: nothing was computed here
+    about = {**{k: v for k, v in protocol(config).items() if k not in ours}, "predictions": _PREDICTIONS.value}
     out = pathlib.Path(_OUT.value) if _OUT.value else pathlib.Path(_PREDICTIONS.value).with_suffix(f".{_SPLIT.value}")
     seen = frozenset(
         example.id for example in examples if example.image and datasets.readable(example.image)

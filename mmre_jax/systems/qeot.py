@@ -170,7 +170,8 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         entity_head=system.entity_head,
     )
     objective = TripleObjective(TripleWeights(**system.weights.to_dict()), system.empty_weight, system.matcher)
-    return ModuleSystem(QEOT(net, dtype), objective, plan)
+    batch_norm = isinstance(net.vision, ResNetConfig) and net.vision.norm == "batch"
+    return ModuleSystem(QEOT(net, dtype), objective, plan, batch_norm)
 
 
 def _vision(vision: ConfigDict, plan: PicturePlan) -> ViTConfig | ResNetConfig | None:

@@ -1,13 +1,14 @@
 """Self-contained checkpoints through Orbax: WORKDIR/checkpoints/STEP/{variables, optimiser, meta}.
 
 `meta` holds the resolved configuration, the labels, the tokenizer and the picture plan, so that a step's directory alone is enough to
-extract with. The position of the loader is the step (see data/loader.py).
+extract with; of a run also what its data were (training/identity.py). The position of the loader is the step (see data/loader.py).
 """
 
 from __future__ import annotations
 
 import contextlib
 import pathlib
+import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,9 +17,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from mmre_jax.training.formats import FORMAT
 from mmre_jax.training.state import TrainState
 
-FORMAT = 2
 FOLDER = "checkpoints"
 
 
@@ -32,7 +33,8 @@ class Checkpoints:
     Args:
       directory: holds a folder per step; a run's is WORKDIR/checkpoints.
 
-    Reading damaged files raises CheckpointError, whatever the method.
+    Reading damaged files raises CheckpointError, whatever the method. So does a save that fails, on a full disk for one: by the next
+    `save`, by `wait`, or at the end of the context; what was saved before stays as it is.
     """
 
     def __init__(self, directory: str | pathlib.Path, *, read_only: bool = False) -> None:
@@ -57,7 +59,8 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._manager.close()
+        with self._saving():
+            self._manager.close()
 
     def latest(self) -> int | None:
         """The last complete step, or None."""
@@ -82,13 +85,31 @@ class Checkpoints:
         """Saves a host copy of the state under `step`, with its dev score if it was evaluated. A step already saved is kept as it is."""
         if step in self._manager.all_steps():
             return
-        self._manager.save(
-            step, args=_items(state, {**meta, "format": FORMAT, "step": step}), metrics=None if score is None else {"score": score}
-        )
+        with self._saving():
+            self._manager.save(
+                step, args=_items(state, {**meta, "format": FORMAT, "step": step}), metrics=None if score is None else {"score": score}
+            )
 
     def wait(self) -> None:
         """Until all saves are on disk."""
-        self._manager.wait_until_finished()
+        with self._saving():
+            self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[None]:
+        """What a save raises, now or later, as one kind of error; what it left unfinished is removed."""
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:
+            if jax.process_index() == 0:
+                for unfinished in self.directory.glob("*.orbax-checkpoint-tmp*"):
+                    shutil.rmtree(unfinished, ignore_errors=True)
+            left = max((int(path.name) for path in self.directory.glob("*") if path.name.isdigit()), default=None)
+            good = "there is none before it" if left is None else f"the last complete one is of step {left}, from which the run can go on"
+            reason = " ".join(str(error).split())
+            raise CheckpointError(
+                f"{self.directory}: a checkpoint could not be saved; {good} ({reason[:160]} ... {reason[-120:]})"
+            ) from error
 
     def meta(self, step: int) -> dict[str, Any]:
         """The metadata saved with a step."""
@@ -124,6 +145,12 @@ class Checkpoints:
           CheckpointError: if the checkpoint's arrays do not fit.
         """
         return self._restore(step, {"variables": variables})["variables"]
+
+    def read_variables(self, step: int) -> dict[str, Any]:
+        """The variables of a step, on the host, as they were saved, whatever their structure."""
+        with _damage(self.directory / str(step)):
+            saved = self._manager.item_metadata(step)["variables"]
+        return self.restore_variables(step, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(saved.tree)))
 
     def _restore(self, step: int, wanted: Mapping[str, Any]) -> dict[str, Any]:
         targets = {name: jax.tree.map(lambda x: np.empty(x.shape, x.dtype), tree) for name, tree in wanted.items()}

@@ -10,6 +10,8 @@ from typing import Any
 
 import jax
 
+from mmre_jax.training import events
+
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes a JSON file whole or not at all; on the first process only."""
@@ -49,7 +51,8 @@ class MetricLog:
 
     def __init__(self, workdir: pathlib.Path) -> None:
         self.path = workdir / "metrics.jsonl"
-        self._board = _board(workdir / "tensorboard") if jax.process_index() == 0 else None
+        self._first = jax.process_index() == 0
+        self._board: events.Board | None = None  # made at the first row, behind `truncate`
 
     def __enter__(self) -> MetricLog:
         return self
@@ -58,29 +61,31 @@ class MetricLog:
         if self._board is not None:
             self._board.close()
 
+    @property
+    def _folder(self) -> pathlib.Path:
+        return self.path.parent / "tensorboard"
+
     def rows(self) -> list[dict[str, Any]]:
         """All rows so far."""
         return read_rows(self.path.parent)
 
     def truncate(self, step: int) -> None:
-        """Forgets rows behind `step`: a resumed run writes them again."""
-        kept = [row for row in self.rows() if row["step"] <= step]
-        if self._board is not None:
+        """Forgets rows and events behind `step`, which a run that starts from there writes again. To be called before `write`."""
+        if not self._first:
+            return
+        events.forget(self._folder, step)
+        if self.path.is_file():
+            kept = [row for row in self.rows() if row["step"] <= step]
             temporary = self.path.with_name(".metrics.jsonl")
             temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
             temporary.replace(self.path)
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """One row."""
-        if self._board is None:
+        if not self._first:
             return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}, ensure_ascii=False) + "\n")
-        for name, value in scalars(values).items():
-            self._board.add_scalar(name, value, step)
-
-
-def _board(folder: pathlib.Path) -> Any:
-    from tensorboardX import SummaryWriter  # imports PyTorch where there is one: for seconds, and for nothing
-
-    return SummaryWriter(str(folder))
+        if self._board is None:
+            self._board = events.Board(self._folder)
+        self._board.write(step, scalars(values))

@@ -7,6 +7,7 @@ import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from mmre_jax import systems, tasks
@@ -16,7 +17,9 @@ from mmre_jax.data.text import TextEncoder, load_tokenizer, train_tokenizer
 from mmre_jax.records import Record
 from mmre_jax.systems.system import System
 from mmre_jax.tasks.task import Task
-from mmre_jax.training.checkpoint import FORMAT, CheckpointError
+from mmre_jax.training.checkpoint import CheckpointError
+from mmre_jax.training.formats import FormatError, upgrade
+from mmre_jax.training.step import PRECISIONS
 from mmre_jax.weights import pretrained
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "transformers", "tokenizers", "numpy", "pillow")
@@ -46,13 +49,13 @@ class Job:
         }
 
 
-def new_job(config: ConfigDict, train: Sequence[Record]) -> Job:
-    """The job of a configuration: sizes resolved, the tokenizer loaded from the weights or trained on the training split."""
+def new_job(config: ConfigDict, train: Sequence[Record], *, tokenizer: str = "") -> Job:
+    """The job of a configuration: sizes resolved, the tokenizer loaded from the weights, else the given one, else trained on `train`."""
     config = _parts_that_are_there(pretrained.resolve(config))
     labels, none = datasets.labels(config.data, config.task.name, train)
     if config.text.weights:
         tokenizer = load_tokenizer(config.text.weights)
-    else:
+    elif not tokenizer:
         tokenizer = train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
     return make_job(config, labels, none, tokenizer)
 
@@ -67,16 +70,28 @@ def _parts_that_are_there(config: ConfigDict) -> ConfigDict:
     return config.lock()
 
 
+def read_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's metadata in the present format.
+
+    Raises:
+      CheckpointError: if it was written in a format that cannot be read, naming the version that wrote it, or lacks something.
+    """
+    try:
+        meta = upgrade(meta)
+    except FormatError as error:
+        raise CheckpointError(str(error)) from error
+    if lacking := {"config", "labels", "none", "tokenizer", "plan"} - meta.keys():
+        raise CheckpointError(f"the checkpoint's metadata lacks {', '.join(sorted(lacking))}")
+    return meta
+
+
 def restore_job(meta: Mapping[str, Any]) -> Job:
     """The job that a checkpoint's metadata describes.
 
     Raises:
-      CheckpointError: if it was written in another format, or its picture plan is not what its configuration makes today.
+      CheckpointError: as `read_meta`, or if its picture plan is not what its configuration makes today.
     """
-    if meta.get("format") != FORMAT:
-        raise CheckpointError(f"the checkpoint has format {meta.get('format')!r}, this version reads {FORMAT}")
-    if lacking := {"config", "labels", "none", "tokenizer", "plan"} - meta.keys():
-        raise CheckpointError(f"the checkpoint's metadata lacks {', '.join(sorted(lacking))}")
+    meta = read_meta(meta)
     job = make_job(ConfigDict(_tuples(meta["config"])).lock(), tuple(meta["labels"]), meta["none"], meta["tokenizer"])
     if plan_to_json(job.system.plan) != meta["plan"]:
         raise CheckpointError(f"the checkpoint's picture plan {meta['plan']} is not this version's {plan_to_json(job.system.plan)}")
@@ -91,6 +106,8 @@ def make_job(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: st
     """
     if config.text.max_tokens > config.data.buckets[-1]:
         raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the largest of data.buckets={config.data.buckets}")
+    if config.train.precision not in PRECISIONS:
+        raise ValueError(f"train.precision is one of {', '.join(PRECISIONS)}, found {config.train.precision!r}")
     released, pairs = config.system.flavour == "reference", config.task.name == "relation"
     encoder = TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs)
     task = tasks.build(config, encoder, labels, none)
@@ -103,9 +120,12 @@ def versions() -> dict[str, str]:
 
 
 def protocol(config: ConfigDict) -> dict[str, Any]:
-    """What stands in every metrics file: task, data set, protocol of object crops, what was done to the data, why to distrust it if so."""
+    """What stands in every metrics file: task, data set, protocol of object crops, precision of products, what was done to the data, why to
+    distrust it if so."""
     data, pictures = config.data, config.system.modalities != "text"
     found = {"task": config.task.name, "data": data.name, "objects": data.objects if pictures else "none"}
+    given = jax.config.jax_default_matmul_precision if config.train.precision == "default" else None
+    found["precision"] = given or config.train.precision
     usual = {"train_share": 1.0, "blank_words": False} | ({"image_share": 1.0, "shuffle_pictures": "none"} if pictures else {})
     found |= {name: data[name] for name, value in usual.items() if data[name] != value}
     return {**found, "warning": LEAK_WARNING} if found["objects"] == "grounded" and config.task.name == "relation" else found

@@ -67,7 +67,7 @@ def test_a_share_of_the_training_set_has_every_relation_in_its_proportion():
 
 def test_metrics_say_what_was_done_to_the_data():
     changes = {"data.image_share": 0.5, "data.train_share": 0.1, "data.shuffle_pictures": "test", "data.blank_words": True}
-    plain = {"task": "relation", "data": "scenes", "objects": "none"}
+    plain = {"task": "relation", "data": "scenes", "objects": "none", "precision": "default"}
     assert protocol(config()) == plain
     said = {"image_share": 0.5, "train_share": 0.1, "shuffle_pictures": "test", "blank_words": True}
     assert protocol(config(**changes)) == plain | said
