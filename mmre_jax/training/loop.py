@@ -79,6 +79,10 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     job = new_job(config, records["train"], tokenizer=saved.tokenizer if saved else source.tokenizer if source else "")
     config = job.config
     data = identity(config.data, records, job.system.plan)
+    if saved is not None:
+        check_same(saved, job, data, records, workdir)
+    elif source is not None:
+        check_tokenizer(source, job)
     report = check_pictures(job, records)
     splits = {
         name: make_split(job, found, train=name == "train", shuffled=is_shuffled(config.data, name)) for name, found in records.items()
@@ -93,7 +97,6 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     with Checkpoints(workdir / FOLDER) as checkpoints, MetricLog(workdir) as log:
         # ---- state: resume, initialise or fresh
         if saved is not None:
-            check_same(saved, job, data, records, workdir, order.steps)
             if saved.step == total_steps and (finished := read_json(workdir / "metrics.json")) is not None:
                 logger.info("%s is finished: see its metrics.json", workdir)
                 return finished
@@ -102,7 +105,6 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
             state = checkpoints.restore(saved.step, jax.eval_shape(lambda variables: state_of(job, variables, total_steps), shapes))
             logger.info("resumed from step %d of %s", saved.step, checkpoints.directory)
         elif source is not None:
-            check_tokenizer(source, job)
             fresh, batch = initial_variables(job, splits["train"]), example(job, splits["train"])
             state = state_of(job, initialise(source, job, fresh, batch, config.train.init_parts), total_steps)
         else:

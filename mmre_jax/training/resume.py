@@ -8,8 +8,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from mmre_jax.data.source import RecordSource
 from mmre_jax.training import identity
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, differences
@@ -62,20 +60,17 @@ def last_saved(workdir: pathlib.Path) -> Saved | None:
         return None if step is None else Saved(step, read_meta(checkpoints.meta(step)))
 
 
-def check_same(
-    saved: Saved, job: Job, data: identity.Identity, records: Mapping[str, RecordSource], workdir: pathlib.Path, epoch: int
-) -> None:
+def check_same(saved: Saved, job: Job, data: identity.Identity, records: Mapping[str, RecordSource], workdir: pathlib.Path) -> None:
     """Refuses to resume a checkpoint of another configuration or of other data, naming the differences.
 
     Args:
-      saved: the checkpoint.
+      saved: the checkpoint, of `workdir`.
       data, records: of this run, by split.
-      epoch: steps of one.
     """
     before = restore_job(saved.meta).config
     lines = [line for line in differences(before.to_dict(), job.config.to_dict()) if not line.startswith(tuple(f"{key}:" for key in FREE))]
     if any(line.startswith("train.epochs:") for line in lines):
-        lines.append(_of_epochs(saved.step, before, job.config, workdir, epoch))
+        lines.append(_of_epochs(saved.step, before.train.epochs, job.config.train.epochs, workdir))
     if lines:
         raise CheckpointError(f"the workdir holds a checkpoint of another configuration; use another --workdir:\n  {_joined(lines)}")
     if saved.meta["data"] is None:
@@ -90,13 +85,11 @@ def _joined(lines: list[str]) -> str:
     return "\n  ".join(lines)
 
 
-def _of_epochs(step: int, before: ConfigDict, now: ConfigDict, workdir: pathlib.Path, epoch: int) -> str:
+def _of_epochs(step: int, old: int, new: int, workdir: pathlib.Path) -> str:
     """Why a run of some epochs cannot become one of others."""
-    old, new = before.train.epochs, now.train.epochs
-    total = old * epoch
-    done = f"has ended, with its last step {total}" if step >= total else f"ends with step {total}, at step {step} of which the run is now"
+    where = f"has ended with step {step}" if (workdir / "metrics.json").is_file() else f"is under way, at step {step}"
     return (
-        f"its learning rates were scheduled over train.epochs={old}, and that schedule {done}: it cannot go on to train.epochs={new}. "
+        f"its learning rates were scheduled over train.epochs={old}, and that schedule {where}: it cannot become one over {new}. "
         f"To train on from its parameters: --workdir=ANOTHER --config.train.init_from={workdir}"
     )
 
