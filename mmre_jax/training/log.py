@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -17,9 +18,27 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes a JSON file whole or not at all; on the first process only."""
     if jax.process_index():
         return
+    with _named(path):
+        _replace(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def _named(path: pathlib.Path) -> Iterator[None]:
+    """What cannot be written, on a full disk for one, names its file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+    """A file's new text, whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_json(path: pathlib.Path) -> Any:
@@ -76,16 +95,16 @@ class MetricLog:
         events.forget(self._folder, step)
         if self.path.is_file():
             kept = [row for row in self.rows() if row["step"] <= step]
-            temporary = self.path.with_name(".metrics.jsonl")
-            temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
-            temporary.replace(self.path)
+            with _named(self.path):
+                _replace(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """One row."""
         if not self._first:
             return
-        with self.path.open("a", encoding="utf-8") as file:
+        with _named(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}, ensure_ascii=False) + "\n")
-        if self._board is None:
-            self._board = events.Board(self._folder)
-        self._board.write(step, scalars(values))
+        with _named(self._folder):
+            if self._board is None:
+                self._board = events.Board(self._folder)
+            self._board.write(step, scalars(values))
