@@ -7,7 +7,9 @@ extract with; of a run also what its data were (training/identity.py). The posit
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -106,10 +108,7 @@ class Checkpoints:
                     shutil.rmtree(unfinished, ignore_errors=True)
             left = max((int(path.name) for path in self.directory.glob("*") if path.name.isdigit()), default=None)
             good = "there is none before it" if left is None else f"the last complete one is of step {left}, from which the run can go on"
-            reason = " ".join(str(error).split())
-            raise CheckpointError(
-                f"{self.directory}: a checkpoint could not be saved; {good} ({reason[:160]} ... {reason[-120:]})"
-            ) from error
+            raise CheckpointError(f"{self.directory}: a checkpoint could not be saved: {_reason(error)}; {good}") from error
 
     def meta(self, step: int) -> dict[str, Any]:
         """The metadata saved with a step."""
@@ -171,6 +170,12 @@ def _damage(where: pathlib.Path) -> Iterator[None]:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise CheckpointError(f"{where}: the checkpoint is damaged or incomplete ({type(error).__name__}: {str(error)[:300]})") from error
+
+
+def _reason(error: Exception) -> str:
+    """Why a save failed, on one line: what the system says, where a library below passes its error's number on."""
+    number = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(number[1])) if number else " ".join(str(error).split())[:300]
 
 
 def _score(metrics: Mapping[str, float]) -> float:

@@ -49,11 +49,13 @@ def open_source(path: str) -> Source:
     Raises:
       CheckpointError: where there is none, or it cannot be read.
     """
-    directory = pathlib.Path(path).expanduser() / FOLDER
+    folder = pathlib.Path(path).expanduser()
+    named = int(folder.name) if folder.name.isdigit() and folder.parent.name == FOLDER else None
+    directory = folder / FOLDER if named is None else folder.parent
     if not directory.is_dir():
         raise CheckpointError(f"train.init_from={path}: not the workdir of a run: there is no folder {FOLDER}")
     with Checkpoints(directory, read_only=True) as found:
-        step = found.preferred()
+        step = found.preferred() if named is None else named
         if step is None:
             raise CheckpointError(f"train.init_from={path}: there is no complete checkpoint")
         return Source(path, step, restore_job(found.meta(step)), found.read_variables(step))

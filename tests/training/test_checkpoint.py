@@ -32,7 +32,9 @@ def state_of(size):
 @pytest.mark.parametrize("surfaces", ["wait", "next save", "end"])
 def test_a_save_that_fails_is_told_and_the_last_checkpoint_stays_good(tmp_path, full_disk, surfaces):
     small = state_of(10)
-    with pytest.raises(CheckpointError, match=r"could not be saved; the last complete one is of step 1, from which the run") as error:
+    with pytest.raises(
+        CheckpointError, match=r"could not be saved: File too large; the last complete one is of step 1, from which the run"
+    ) as error:
         with Checkpoints(tmp_path) as checkpoints:
             checkpoints.save(1, small, {"name": "x"}, 0.5)
             checkpoints.wait()
@@ -51,6 +53,9 @@ def test_a_save_that_fails_is_told_and_the_last_checkpoint_stays_good(tmp_path, 
 
 def test_a_full_disk_at_the_first_save(tmp_path, full_disk):
     full_disk()
-    with pytest.raises(CheckpointError, match="could not be saved; there is none before it"), Checkpoints(tmp_path) as checkpoints:
+    with (
+        pytest.raises(CheckpointError, match="could not be saved: File too large; there is none before it"),
+        Checkpoints(tmp_path) as checkpoints,
+    ):
         checkpoints.save(1, state_of(200_000), {})
     assert not list(tmp_path.iterdir())

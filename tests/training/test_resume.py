@@ -1,28 +1,23 @@
 """Going on with a run: only with its own data and settings, alone in its workdir, on any number of devices."""
 
 import dataclasses
-import json
 import logging
-import os
+import pathlib
 import shutil
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from configs import hvformer
 from mmre_jax.data.readers import jsonl
-from mmre_jax.encoders.from_config import photo_and_objects
-from mmre_jax.records import Mention, Record, Region, Relation
-from mmre_jax.training import identity, loop, resume
+from mmre_jax.records import Mention, Record, Relation
+from mmre_jax.training import loop, resume
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.log import read_rows
 from mmre_jax.training.setup import new_job
 
 LABELS = ("likes", "knows", "None")
+CASES = pathlib.Path(__file__).resolve().parents[3] / "shared" / "cases" / "resume_data"
 
 
 def records(count, start=0):
@@ -170,54 +165,16 @@ def test_a_run_from_anothers_parameters_takes_its_tokenizer_and_resumes_without_
         loop.train(config(root, **{"train.init_from": str(source), "optim.lr": 0.0, "train.max_steps": 2}), workdir)
 
 
-def pictured(folder, count=3):
-    for i in range(count):
-        Image.new("RGB", (4, 4), (i, 0, 0)).save(folder / f"{i}.png")
-    crop = Region(box=(0.0, 0.0, 0.5, 0.5), source="detected")
-    return [dataclasses.replace(r, image=str(folder / f"{i}.png"), regions=(crop,)) for i, r in enumerate(records(count))]
-
-
-def test_pictures_are_known_by_name_and_size(tmp_path):
-    settings = config(tmp_path).copy_and_resolve_references().unlock()
-    plan = photo_and_objects(settings.vision, "detected")
-    (tmp_path / "a").mkdir()
-    found = pictured(tmp_path / "a")
-
-    def of(found, root, plan=plan):
-        settings.data.root = str(root)
-        return identity.identity(settings.data, {"train": found}, plan)
-
-    first = of(found, tmp_path / "a")
-    assert first == of([dataclasses.replace(r, id="x", origin="y") for r in found], tmp_path / "a") == json.loads(json.dumps(first))
-    shutil.copytree(tmp_path / "a", tmp_path / "b")
-    moved = [dataclasses.replace(r, image=r.image.replace("/a/", "/b/")) for r in found]
-    assert of(moved, tmp_path / "b") == first, "data.root may move"
-
-    shifted = [dataclasses.replace(r, regions=(dataclasses.replace(r.regions[0], box=(0.0, 0.0, 0.5, 0.6)),)) for r in found]
-    for other in (shifted, [found[1], found[0], found[2]]):
-        assert identity.differences(first, of(other, tmp_path / "a"), {"train": other})
-    assert of(shifted, tmp_path / "a", ()) == of(found, tmp_path / "a", ()), "what is not looked at does not matter"
-    os.truncate(tmp_path / "a" / "1.png", 20)
-    os.remove(tmp_path / "a" / "2.png")
-    (line,) = identity.differences(first, of(found, tmp_path / "a"), {"train": found})
-    assert line == "train: 2 of 3 records differ in words, labels, spans or pictures, the first being number 1 (post1)"
-
-
-HOLD = """
-import pathlib, sys, time
-from mmre_jax.training.lock import locked
-with locked(pathlib.Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_workdir_has_one_run_and_a_crash_gives_it_free(data, tmp_path):
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(OSError, match=rf"--workdir=.*: another run is at work in it \(process {other.pid} on "):
-            loop.train(config(data), tmp_path)
-        other.send_signal(signal.SIGKILL)
-        other.wait()
-    with pytest.raises(ValueError, match="exceeds the largest of data.buckets"):
-        loop.train(config(data, **{"data.buckets": (8,)}), tmp_path)
+@pytest.mark.skipif(not CASES.is_dir(), reason=f"no {CASES}")
+def test_the_case_of_a_training_file_that_changed(tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(CASES, root)
+    with pytest.raises(loop.Interrupted):
+        loop.train(config(root, **{"train.max_steps": 1}), tmp_path / "run")
+    lines = (root / "train.jsonl").read_text().splitlines(keepends=True)
+    half, again = lines[: len(lines) // 2], [line.replace('"id": "', '"id": "again-') for line in lines]
+    told = [line.replace('"label": "knows"', '"label": "at"') for line in lines]
+    for changed, message in ((half, "48 records in the checkpoint, 24 here"), (lines + again, "96 here"), (told, "of 48 records differ")):
+        (root / "train.jsonl").write_text("".join(changed))
+        with pytest.raises(CheckpointError, match=f"(?s)begun on other data.*train: .*{message}"):
+            loop.train(config(root), tmp_path / "run")
