@@ -28,8 +28,8 @@ def identity(data: ConfigDict, records: Mapping[str, RecordSource], plan: Pictur
 
     A record's checksum is over its words, its annotation with spans and labels, and the pictures that the plan has slots for: their names
     relative to data.root, their boxes, their sizes in bytes (None where there is no such file). Ids and scores are left out. Of a
-    prepared data set the sizes are those of the files its pictures were put into. `records` holds the first bytes of all records'
-    checksums.
+    prepared data set it is its own copies of the pictures that count, not the files they were made of. `records` holds the first bytes of
+    all records' checksums.
 
     Args:
       data: section of a configuration.
@@ -117,7 +117,10 @@ def _size(path: str) -> int | None:
 
 
 def _store(folder: pathlib.Path) -> str:
-    """What tells one prepared set's pictures from another's: which picture is where, and the sizes of the files that they are in."""
-    index = hashlib.blake2b((folder / "pictures.json").read_bytes(), digest_size=16).hexdigest()
-    files = {path.name: path.stat().st_size for path in (folder / "pictures").rglob("*") if "array_record" in path.name}
-    return json.dumps([index, sorted(files.items())])
+    """What tells one prepared set's pictures from another's: which picture is where, and the files they are in, read whole: of pictures
+    as they are (raw) all have one size."""
+    total = hashlib.blake2b((folder / "pictures.json").read_bytes(), digest_size=16)
+    for path in sorted(path for path in (folder / "pictures").rglob("*") if "array_record" in path.name):
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "blake2b").digest())
+    return total.hexdigest()
