@@ -70,5 +70,6 @@ def _reference(config: ConfigDict) -> None:
     config.data.name = "mnre"
     config.data.objects = "grounded"
     config.system.flavour = "reference"
+    config.train.precision = "highest"  # as the released code on a CPU; PyTorch multiplies in float32 unless asked
     config.vision.resize = "cover"  # CLIP's own preprocessing
     config.optim.update({"frozen": ("vision",), "clip": 0.0})  # the released code detaches the image encoder's states, and clips nothing

@@ -43,6 +43,7 @@ def get_config(variant: str = "mnre") -> ConfigDict:
         config.data.update({"name": "mnre", "objects": "grounded", "buckets": (80,)})
         config.system.update({"flavour": "reference", "constrain": False})
         config.optim.clip = 0.0
+        config.train.precision = "highest"  # as the released code on a CPU; PyTorch multiplies in float32 unless asked
         config.vision.resize = "cover"  # CLIP's own preprocessing
     elif variant == "minilm_mnre":
         _minilm(config)

@@ -34,8 +34,8 @@ _HELP = {"--help", "-help", "-h", "-?", "--helpshort", "--helpfull"}
 
 
 def setup() -> logging.Logger:
-    """The library's messages on stderr; those of the libraries below it only if they are errors (Orbax warns of every read-only use)."""
-    absl_logging.set_verbosity(absl_logging.ERROR)
+    """The library's messages on stderr, not Orbax's: it warns of every read-only use, and prints with a traceback what it raises later."""
+    absl_logging.set_verbosity(absl_logging.FATAL)
     logger = logging.getLogger("mmre_jax")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))

@@ -24,6 +24,7 @@ from ml_collections import config_flags
 
 from launch import console
 from mmre_jax import evaluate, extract
+from mmre_jax.analysis import fonts
 from mmre_jax.analysis.evaluation import Evaluation
 from mmre_jax.records import SPLITS
 from mmre_jax.tasks import task as task_lib
@@ -54,6 +55,8 @@ def main() -> None:
     if "warning" in evaluation.protocol:
         logger.warning(evaluation.protocol["warning"])
     logger.info("written: %s", ", ".join(map(str, written)))
+    if any(path.suffix == ".png" for path in written) and (lacking := fonts.advice(evaluation.task.labels)):
+        logger.info("%s", lacking)
 
 
 def _of_checkpoint() -> tuple[Evaluation, pathlib.Path]:

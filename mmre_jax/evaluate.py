@@ -68,7 +68,8 @@ def predictions(
     task = scoring_task(config, *datasets.labels(data, kind, records, dataset))
     train, examples = task.examples(records), task.examples(datasets.open_records(data, split, dataset))
     found = read_predictions(path, kind, task, examples)
-    about = {**protocol(config), "predictions": os.fspath(path)}
+    computed = ("precision",)  # of products: nothing is computed here
+    about = {**{name: value for name, value in protocol(config).items() if name not in computed}, "predictions": os.fspath(path)}
     seen = frozenset(
         example.id for example in examples if example.image and datasets.readable(example.image)
     )  # what the other program looked at is not known

@@ -26,6 +26,7 @@ from mmre_jax.encoders.from_config import KINDS
 from mmre_jax.encoders.vit_config import STYLES
 from mmre_jax.tasks import triples
 
+PRECISIONS = ("default", "high", "highest")
 SEED = "[0, 4294967295]"  # jax.random.key takes the lowest 32 bits of a number
 
 DATA: Section = {  # where records come from and how they become batches
@@ -122,8 +123,10 @@ TRAIN: Section = {  # the run
     "epochs": whole(20, "[1, inf)", "over the training split"),
     "seed": whole(0, SEED, "of parameters, dropout, order and draws"),
     "seeds": wholes((), SEED, "one run a seed, with mean and deviation, where not empty", order="different", empty=True),
-    "init_from": text("", "a checkpoint whose parameters a new run starts from"),
+    "init_from": text("", "a run (its workdir, or a step's folder) whose parameters a new run starts from; labels are matched by name"),
+    "init_parts": names((), "the parts to take from it, such as ('text', 'head'); (): all that fit, the others start fresh"),
     "dtype": choice("float32", systems.DTYPES, "of computation; parameters stay float32"),
+    "precision": choice("default", PRECISIONS, "of products on GPU and TPU: TF32 or bf16 by default, float32 with highest"),
     "log_every": whole(50, "[1, inf)", "steps between lines of the log"),
     "save_every": whole(0, "[0, inf)", "steps between checkpoints beside those at each epoch's end; 0: none"),
     "max_steps": whole(0, "[0, inf)", "stop early, as if interrupted, with a checkpoint; 0: never"),

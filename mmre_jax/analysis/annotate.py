@@ -94,7 +94,7 @@ def fitted(text: str, limit: float, size: float) -> str:
 
 
 def sentence(
-    record_words: Sequence[str], captions: Mapping[Span, str], arrows: Sequence[tuple[Span, Span, str]], limit: float
+    words: Sequence[str], captions: Mapping[Span, str], arrows: Sequence[tuple[Span, Span, str]], limit: float
 ) -> tuple[list[str], SentenceLayout]:
     """The words of a sentence as they are drawn, and where they and all about them go.
 
@@ -104,18 +104,18 @@ def sentence(
       limit: width of the text block in points.
     """
     wide, label, caption = measure(WORD), measure(LABEL), measure(CAPTION)
-    order = bidi.levels(record_words)
-    words = [bidi.marked(shorten(shown_word(word), limit, wide), order[2 * place]) for place, word in enumerate(record_words)]
+    levels = bidi.levels(words)
+    drawn = [bidi.marked(shorten(shown_word(word), limit, wide), levels[2 * place]) for place, word in enumerate(words)]
     layout = lay_out(
-        [wide(word) for word in words],
+        [wide(word) for word in drawn],
         {span: caption(text) for span, text in captions.items()},
         [(head, tail, label(text) + 4) for head, tail, text in arrows],
         gap=GAP,
         limit=limit,
-        levels=order,
-        right_to_left=bidi.runs_right_to_left(record_words),
+        levels=levels,
+        right_to_left=bidi.runs_right_to_left(words),
     )
-    return words, layout
+    return drawn, layout
 
 
 def paragraph(text: str, limit: float) -> list[str]:

@@ -104,7 +104,7 @@ def lay_out(
       right_to_left: whether lines begin at the right.
     """
     places = ordered(wrap(widths, gap, limit), widths, gap, levels, right_to_left)
-    lines = max(line for line, _ in places) + 1
+    lines = max((line for line, _ in places), default=-1) + 1
     ranks = [0] * len(places)  # of each word, as the eye goes
     for rank, word in enumerate(sorted(range(len(places)), key=places.__getitem__)):
         ranks[word] = rank
@@ -118,7 +118,7 @@ def lay_out(
     ends += [pieces[span][0].left + width for span, width in mentions.items()]
     ends += [arc.label[2] + width / 2 for arc, (_, _, width) in zip(arcs, relations, strict=True)]
     ends += [arc.turn for arc in arcs if arc.turn is not None]
-    return SentenceLayout(tuple(places), pieces, captions, arcs, lanes, below.counts(), max(ends))
+    return SentenceLayout(tuple(places), pieces, captions, arcs, lanes, below.counts(), max(ends, default=0.0))
 
 
 def ordered(

@@ -249,7 +249,8 @@ def _picture_groups(train: Sequence[Record], held_out: Sequence[Record], size: C
     if all(record.image is not None and sizes[record.image] is not None for record in everything):
         groups.append(Group("picture size", "pictures", _matrix(train, sides), _matrix(held_out, sides)))
     else:
-        groups.append(Group("picture size", "pictures", None, None, "not judged: not every record's picture is there"))
+        reason = "not every record's picture is there" if sizes else "no record has a picture"
+        groups.append(Group("picture size", "pictures", None, None, f"not judged: {reason}"))
     return groups
 
 

@@ -22,6 +22,7 @@ from mmre_jax.systems.qeot import QEOT
 from mmre_jax.systems.system import ModuleSystem
 from mmre_jax.tasks.triple_metrics import strict_matches
 from mmre_jax.training.setup import Job
+from mmre_jax.training.step import precise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +122,8 @@ def query_maps(job: Job, variables: Any, record: Record) -> QueryMaps:
     batch = next(batches(order, [record], task.features, open_pictures(system.plan), threads=1))
     if not batch["present"][PHOTO].any():
         raise ValueError(f"{record.origin or record.id}: no picture to look at")
-    outputs, state = system.net.apply(variables, *system.inputs(batch), train=False, mutable=["intermediates"])
+    look = precise(lambda *inputs: system.net.apply(*inputs, train=False, mutable=["intermediates"]), job.config.train.precision)
+    outputs, state = look(variables, *system.inputs(batch))
     sown, config = state["intermediates"], system.net.config
     padded, length = batch["text"]["ids"].shape[1], int(batch["text"]["mask"].sum())
     selected = np.asarray(sown["select"]["image_to_text"][0])[0, 0] if "select" in sown else None

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mmre_jax.data.source import RecordSource
+from mmre_jax.data.dataset import RecordSource
 from mmre_jax.records import Mention, Record, RecordError
 
 EXAMPLES = 3
@@ -219,8 +219,8 @@ def _emptiness(split: str, records: Sequence[Record], none: str, *, learnt: bool
 
 
 def _empty_looking(split: str, what: str, labels: Counter[str], none: str) -> list[Finding]:
-    """Labels beside the empty one that look empty, too."""
-    looking = [name for name in labels if name != none and looks_empty(name)]
+    """Labels beside the empty one that look empty, too; not 'other', which is a class of its own beside an empty one."""
+    looking = [name for name in labels if name != none and looks_empty(name) and _bare(name) != "other"]
     if not looking:
         return []
     said = ", ".join(map(repr, looking))
@@ -230,7 +230,12 @@ def _empty_looking(split: str, what: str, labels: Counter[str], none: str) -> li
 
 def looks_empty(label: str) -> bool:
     """Whether a label's name says that there is nothing: no_relation, NA, N/A, Other, none, null and the like, in any case."""
-    return re.sub(r"[\W_]", "", label).lower() in EMPTY_NAMES
+    return _bare(label) in EMPTY_NAMES
+
+
+def _bare(label: str) -> str:
+    """The letters and digits of a label, in lower case."""
+    return re.sub(r"[\W_]", "", label).lower()
 
 
 def _in_training(task: str, split: str, train: Sequence[Record], records: Sequence[Record], limit: float | None) -> list[Finding]:
@@ -249,6 +254,8 @@ def _in_training(task: str, split: str, train: Sequence[Record], records: Sequen
                 text.append((record, first))
                 if (found := same.among(record.image, learnt[key])) is not None:
                     both.append((record, found))
+    if len(learnt) == 1:  # a view whose records all have the same words: they tell nothing
+        text = both
     findings = []
     for (name, meaning), hits, limited in zip(_OVERLAPS[task == "relation"], (text, both), (None, limit), strict=True):
         examples = tuple(dict.fromkeys(f"{_names([record])} is {_names([other])}" for record, other in hits))[:EXAMPLES]

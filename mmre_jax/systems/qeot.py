@@ -176,7 +176,8 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         encoder_positions=system.encoder_positions,
     )
     objective = TripleObjective(TripleWeights(**system.weights.to_dict()), system.empty_weight, system.matcher)
-    return ModuleSystem(QEOT(net, dtype), objective, plan)
+    batch_norm = isinstance(net.vision, ResNetConfig) and net.vision.norm == "batch"
+    return ModuleSystem(QEOT(net, dtype), objective, plan, batch_norm)
 
 
 def _vision(vision: ConfigDict, plan: PicturePlan) -> ViTConfig | ResNetConfig | None:

@@ -121,7 +121,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         text = dataclasses.replace(text, position_offset=shift)
     prefix = PrefixConfig(text.layers, text.width, text.heads, system.stages, system.gate, system.flavour, system.hidden)
     net = RSRNeTConfig(text, vision, prefix, tuple(slot.name for slot in plan), **head)
-    return ModuleSystem(RSRNeT(net, dtype), aim, plan)
+    return ModuleSystem(RSRNeT(net, dtype), aim, plan, vision.norm == "batch")
 
 
 def _check(config: ConfigDict) -> None:

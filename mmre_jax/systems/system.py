@@ -45,11 +45,15 @@ class Objective(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class ModuleSystem:
-    """A linen module called as net(text, pixels, present, train=...) under an objective."""
+    """A linen module called as net(text, pixels, present, train=...) under an objective.
+
+    batch_norm: whether the net's statistics follow the training batches; where they do not, nothing but the optimiser changes a variable.
+    """
 
     net: nn.Module
     objective: Objective
     plan: PicturePlan
+    batch_norm: bool = False
 
     def inputs(self, batch: Batch) -> tuple[Any, ...]:
         """The module's positional arguments: text (ids, mask, ...), normalised pixels and presence per slot."""
@@ -64,15 +68,11 @@ class ModuleSystem:
         self, variables: Variables, batch: Batch, key: jax.Array, *, axis: str | None, train: bool
     ) -> tuple[jax.Array, Metrics, Variables]:
         """See System. Batch statistics are each shard's own in normalising, and averaged over the axis in what is kept of them."""
-        mutable = [name for name in variables if name != "params"] if train else []
+        mutable = [name for name in variables if name != "params"] if train and self.batch_norm else []
         outputs, updates = self.net.apply(variables, *self.inputs(batch), train=train, rngs={"dropout": key}, mutable=mutable)
         share, metrics = self.objective.loss(outputs, batch, axis)
-        if axis is not None:
-            # Statistics that nothing updates stay as they are, to the last bit: a mean over three devices would round them.
-            updates = {
-                name: jax.tree.map(lambda new, old: jnp.where(new == old, old, jax.lax.pmean(new, axis)), kept, variables[name])
-                for name, kept in updates.items()
-            }
+        if axis is not None and updates:
+            updates = jax.lax.pmean(updates, axis)
         return share, metrics, updates
 
     def predict(self, variables: Variables, batch: Batch) -> dict[str, jax.Array]:

@@ -19,7 +19,7 @@ from mmre_jax.records import Record
 from mmre_jax.tasks.task import Found, Outputs
 from mmre_jax.training.parallel import Devices
 from mmre_jax.training.setup import Job
-from mmre_jax.training.step import make_predict_step
+from mmre_jax.training.step import make_predict_step, precise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,4 +129,4 @@ class Predictor:
 
 def make_predictor(job: Job, devices: Devices) -> Predictor:
     """A predictor on these devices."""
-    return Predictor(job, devices, devices.map(make_predict_step(job.system)))
+    return Predictor(job, devices, devices.map(precise(make_predict_step(job.system), job.config.train.precision)))

@@ -7,6 +7,7 @@ import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from mmre_jax import settings, systems, tasks
@@ -17,7 +18,8 @@ from mmre_jax.data.text import TextEncoder, load_tokenizer, train_tokenizer
 from mmre_jax.records import Record
 from mmre_jax.systems.system import System
 from mmre_jax.tasks.task import Task
-from mmre_jax.training.checkpoint import FORMAT, CheckpointError
+from mmre_jax.training.checkpoint import CheckpointError
+from mmre_jax.training.formats import FormatError, upgrade
 from mmre_jax.weights import pretrained
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "transformers", "tokenizers", "numpy", "pillow")
@@ -47,16 +49,17 @@ class Job:
         }
 
 
-def new_job(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None = None) -> Job:
-    """The job of a configuration: sizes resolved, the tokenizer loaded from the weights or trained on the training split.
+def new_job(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None = None, *, tokenizer: str = "") -> Job:
+    """The job of a configuration: sizes resolved, and the tokenizer loaded from the weights, else the given one, else trained.
 
     Args:
       train: the records of the training split.
       dataset: a user's own, if it is not one of datasets.DATASETS.
+      tokenizer: as JSON; of a checkpoint that the run starts from.
     """
     config = _parts_that_are_there(pretrained.resolve(config))
     labels, none = datasets.labels(config.data, config.task.name, train, dataset)
-    return make_job(config, labels, none, new_tokenizer(config, train))
+    return make_job(config, labels, none, new_tokenizer(config, train, tokenizer))
 
 
 def new_task(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None = None) -> Task:
@@ -65,11 +68,11 @@ def new_task(config: ConfigDict, train: Sequence[Record], dataset: DataSet | Non
     return make_task(config, labels, none, new_tokenizer(config, train))
 
 
-def new_tokenizer(config: ConfigDict, train: Sequence[Record]) -> str:
-    """The tokenizer of the weights' directory, or one trained on the training split, as JSON."""
+def new_tokenizer(config: ConfigDict, train: Sequence[Record], tokenizer: str = "") -> str:
+    """The tokenizer of the weights' directory, else the given one, else one trained on the training split, as JSON."""
     if config.text.weights:
         return load_tokenizer(config.text.weights)
-    return train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
+    return tokenizer or train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
 
 
 def rehearse(config: ConfigDict) -> None:
@@ -102,16 +105,28 @@ def _parts_that_are_there(config: ConfigDict) -> ConfigDict:
     return config.lock()
 
 
+def read_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's metadata in the present format.
+
+    Raises:
+      CheckpointError: if it was written in a format that cannot be read, naming the version that wrote it, or lacks something.
+    """
+    try:
+        meta = upgrade(meta)
+    except FormatError as error:
+        raise CheckpointError(str(error)) from error
+    if lacking := {"config", "labels", "none", "tokenizer", "plan"} - meta.keys():
+        raise CheckpointError(f"the checkpoint's metadata lacks {', '.join(sorted(lacking))}")
+    return meta
+
+
 def restore_job(meta: Mapping[str, Any]) -> Job:
     """The job that a checkpoint's metadata describes.
 
     Raises:
-      CheckpointError: if it was written in another format, or its picture plan is not what its configuration makes today.
+      CheckpointError: as `read_meta`, or if its picture plan is not what its configuration makes today.
     """
-    if meta.get("format") != FORMAT:
-        raise CheckpointError(f"the checkpoint has format {meta.get('format')!r}, this version reads {FORMAT}")
-    if lacking := {"config", "labels", "none", "tokenizer", "plan"} - meta.keys():
-        raise CheckpointError(f"the checkpoint's metadata lacks {', '.join(sorted(lacking))}")
+    meta = read_meta(meta)
     config = settings.complete(_tuples(meta["config"]))
     job = make_job(ConfigDict(config).lock(), tuple(meta["labels"]), meta["none"], meta["tokenizer"])
     if plan_to_json(job.system.plan) != meta["plan"]:
@@ -142,9 +157,12 @@ def versions() -> dict[str, str]:
 
 
 def protocol(config: ConfigDict) -> dict[str, Any]:
-    """What stands in every metrics file: task, data set, protocol of object crops, what was done to the data, why to distrust it if so."""
+    """What stands in every metrics file: task, data set, protocol of object crops, precision of products, what was done to the data, why to
+    distrust it if so."""
     data, pictures = config.data, config.system.modalities != "text"
     found = {"task": config.task.name, "data": data.name, "objects": data.objects if pictures else "none"}
+    given = jax.config.jax_default_matmul_precision if config.train.precision == "default" else None
+    found["precision"] = given or config.train.precision
     usual = {"train_share": 1.0, "blank_words": False} | ({"image_share": 1.0, "shuffle_pictures": "none"} if pictures else {})
     found |= {name: data[name] for name, value in usual.items() if data[name] != value}
     return {**found, "warning": LEAK_WARNING} if found["objects"] == "grounded" and config.task.name == "relation" else found

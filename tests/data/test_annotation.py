@@ -139,6 +139,7 @@ def test_a_second_empty_label_is_told():
     train = [*pairs(6, "a"), pair("x", "NA")]
     found = look(train)[("train", "labels_that_look_empty")]
     assert (found.count, found.total) == (1, 7) and "'NA', and are learnt and scored as relations: the empty label is 'None'" in str(found)
+    assert look([*pairs(6, "a"), pair("x", "OTHER")]).keys() == look(pairs(6, "a")).keys(), "a class of its own"
     triples = Record("0", ("Ada",), triples=(Triple(HEAD, "none", BOX), Triple(HEAD, "holds", (0.0, 0.0, 1.0, 1.0))))
     assert look([triples], "triples")[("train", "labels_that_look_empty")].count == 1
 
@@ -201,6 +202,14 @@ def test_a_picture_is_the_same_by_path_bytes_or_name(tmp_path):
     assert counts("train/gone.png", "test/other.png") == (1, 0)
     assert counts(None, None) == (1, 1) and counts("train/a.png", None) == (1, 0) and counts(None, "train/a.png") == (1, 0)
     assert counts("train/a.png", "train/c.png") == (1, 0)
+
+
+def test_words_that_all_records_have_tell_nothing():
+    """A detector's view of pictures: one word said of each."""
+    train, test = ([Record(f"{s}{i}", ("object",), f"{s}{i // 2}.png", triples=(Triple(HEAD, "x", BOX),)) for i in range(4)] for s in "ab")
+    for held_out, count in ((test, 0), (train, 4)):
+        found = look(train, "triples", held_out)
+        assert {f.count for f in found.values()} == {count}
 
 
 @pytest.mark.parametrize("task", ["entities", "triples"])

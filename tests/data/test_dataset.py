@@ -45,7 +45,7 @@ def run(tmp_path_factory):
 def test_training(run):
     workdir, metrics = run
     assert metrics["counts"] == COUNTS and metrics["steps"] == 4
-    assert metrics["reading"]["val"] == {"records": 8}
+    assert metrics["reading"]["val"]["records"] == 8
     assert metrics["protocol"]["data"] == "toy" and metrics["pictures"] is None, "its pictures are no files to look for"
     assert set(metrics["test"]["per_relation"]) == {"None", "likes"}
     assert loop.train(config(), workdir, TOY) == metrics, "a finished run is left as it is"

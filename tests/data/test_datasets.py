@@ -9,8 +9,9 @@ import pytest
 
 from configs import common
 from mmre_jax.data import builders, datasets, views
+from mmre_jax.data.dataset import OBJECTS
 from mmre_jax.data.pictures import Slot
-from mmre_jax.data.readers import jsonl, scenes
+from mmre_jax.data.readers import jsonl, mnre, scenes
 from mmre_jax.records import Mention, Record, RecordError, Relation, Triple
 
 HALF = (0.5, 0.5, 0.5)
@@ -48,6 +49,32 @@ def test_scenes_has_as_many_records_as_asked_for():
     labels, none = datasets.labels(data, "relation", [])
     assert (len(labels), none, labels[0]) == (17, "None", "None")
     assert len(datasets.labels(section(scene="grounded"), "relation", [])[0]) == 3
+
+
+@pytest.mark.parametrize("name", datasets.DATASETS)
+def test_each_stands_under_its_own_name(name):
+    found = datasets.find(section(name=name))
+    assert found.name == name and found.objects and set(found.objects) <= set(OBJECTS)
+    assert set(found.published) in (set(), set(datasets.SPLITS))
+
+
+@pytest.mark.parametrize("objects", OBJECTS)
+def test_mnre(mnre_folder, objects):
+    data = section(name="mnre", root=str(mnre_folder), objects=objects)
+    train = datasets.open_records(data, "train")
+    assert train == mnre.read(mnre_folder, "train", objects=objects)
+    assert datasets.labels(data, "relation", []) == (mnre.relations(mnre_folder), "None")
+    assert datasets.files(data, "val") == mnre.files(mnre_folder, "val", objects=objects)
+    assert datasets.read_report(data, "train") == {}
+
+
+def test_mnre_of_the_first_version(tmp_path):
+    side = {"name": "a", "pos": [0, 1]}
+    lines = [{"token": ["a", "b"], "h": side, "t": side, "img_id": 7, "relation": label} for label in ("peer", "none")]
+    (tmp_path / "mnre_train.txt").write_text("".join(f"{line!r}\n" for line in lines))
+    data = section(name="mnre_v1", root=str(tmp_path), objects="none")
+    assert [record.image for record in datasets.open_records(data, "train")] == [str(tmp_path / "img_org" / "train" / "7.jpg")] * 2
+    assert datasets.labels(data, "relation", []) == (("none", "peer"), "none")
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +179,7 @@ def test_a_split_without_a_record_is_named_with_its_file(tmp_path, name, files, 
 
 
 def test_a_split_of_scenes_without_a_record_is_named():
-    with pytest.raises(RecordError, match=r"data.counts=\(5, 0, 3\): split 'val' has no records"):
+    with pytest.raises(RecordError, match=r"data.name='scenes' \(data.scene='relations'\): split 'val' has no records"):
         datasets.open_records(section(counts=(5, 0, 3)), "val")
 
 

@@ -114,6 +114,7 @@ def test_first_frame_of_an_animation(look):
     for kind, options in (("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {}), ("TIFF", {})):
         pixels = look(encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options))
         assert pixels.reshape(-1, 3).tolist() == [[255, 0, 0]] * 200, kind
+    assert np.abs(look(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])).astype(int) - (255, 0, 0)).max() <= 4
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,14 @@ def test_colour_spaces(look, mode, kind):
         colour, image = (255, 255, 255), Image.new(mode, (16, 16), 255)
     else:
         image = image.convert(mode)
-    assert np.abs(look(encoded(image, kind, **({"quality": 95} if kind == "JPEG" else {}))).astype(int) - colour).max() <= 4
+    options = {"quality": 95} if kind == "JPEG" else {"compression": "jpeg"} if mode == "YCbCr" else {}
+    assert np.abs(look(encoded(image, kind, **options)).astype(int) - colour).max() <= 4
+
+
+def test_an_uncompressed_ycbcr_tiff_is_right_or_refused(look):
+    """Pillow reads it from version 13 on."""
+    found = look(encoded(Image.new("RGB", (16, 16), (200, 30, 60)).convert("YCbCr"), "TIFF"))
+    assert "damaged picture" in found if isinstance(found, str) else np.abs(found.astype(int) - (200, 30, 60)).max() <= 4
 
 
 # Numbers without a range of their own

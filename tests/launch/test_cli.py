@@ -105,7 +105,8 @@ def test_evaluate_writes_its_three_files(trained, evaluated):
     trained_to = json.loads((trained / "metrics.json").read_text())
     best = trained_to["best_step"]
     assert metrics["test"] == trained_to["test"], "as the run itself scored its best step"
-    assert metrics["protocol"] == {"task": "relation", "data": "scenes", "objects": "detected", "pictures": "own", "step": best}
+    said = {"task": "relation", "data": "scenes", "objects": "detected", "precision": "default"}
+    assert metrics["protocol"] == {**said, "pictures": "own", "step": best}
     assert len(rows(out / "predictions.jsonl")) == metrics["test"]["count"] == 16
     with Image.open(out / "confusion.png") as picture:
         picture.verify()

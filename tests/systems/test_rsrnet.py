@@ -237,3 +237,33 @@ def test_maps_too_small_to_pool_are_refused_by_name():
         config.vision.side = 4
     with pytest.raises(ValueError, match="vision.side=4 leaves the last of 2 stages fewer than 2 x 2 cells"):
         make(config)
+
+
+@pytest.mark.parametrize("norm", ["batch", "frozen", "group"])
+def test_statistics_are_equal_on_all_devices_and_move_where_they_are_trained(norm):
+    """One device has records without pictures: to it the running means of the first layer, which are 0, stay as they are."""
+    system, batch, variables = make(tiny(norm=norm, objects="none"))
+    batch = jax.tree.map(lambda x: np.concatenate([x, x])[:4], batch)
+    for present in batch["present"].values():
+        present[:2] = False
+    assert ("batch_stats" in variables) == (norm != "group")
+    if norm == "batch":
+        variables = {**variables, "batch_stats": jax.tree.map(np.zeros_like, variables["batch_stats"])}
+    shards = jax.tree.map(lambda x: x.reshape(2, 2, *x.shape[1:]), batch)
+
+    def updates(shard):
+        return system.loss(variables, shard, jax.random.key(0), axis="devices", train=True)[2]
+
+    found = jax.pmap(updates, axis_name="devices")(shards)
+    assert bool(jax.tree.leaves(found)) == (norm == "batch"), "statistics that nothing trains are no updates"
+    for path, leaf in jax.tree_util.tree_leaves_with_path(found):
+        np.testing.assert_array_equal(leaf[0], leaf[1], err_msg=jax.tree_util.keystr(path))
+    if norm == "batch":
+        own = [
+            system.loss(variables, jax.tree.map(lambda x, d=d: x[d], shards), jax.random.key(0), axis=None, train=True)[2] for d in (0, 1)
+        ]
+        alone, both = (jax.tree.leaves(x) for x in (own[0], found))
+        still = [np.asarray(x) == 0 for x in alone]
+        assert any((s & (np.asarray(y[0]) != 0)).any() for s, y in zip(still, both, strict=True)), "one device's would have stayed"
+        for a, b, mean in zip(alone, jax.tree.leaves(own[1]), both, strict=True):
+            np.testing.assert_allclose((a + b) / 2, mean[0], rtol=1e-5, atol=1e-6)

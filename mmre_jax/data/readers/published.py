@@ -78,8 +78,6 @@ def torch_table(path: str | os.PathLike[str]) -> dict[Any, Any]:
         return checked(read_dict(path), os.fspath(path))
     except PickleError as error:
         raise RecordError(str(error)) from error
-    except RecursionError as error:
-        raise RecordError(f"{os.fspath(path)}: lists in lists without an end") from error
 
 
 def counts(records: Sequence[Record]) -> dict[str, int]:

@@ -138,6 +138,12 @@ def _record(task: str, seed: int, split: str, index: int, side: int) -> Record:
     return dataclasses.replace(record, mentions=(head, tail), relations=(Relation(head, tail, scene.labels[0]),))
 
 
+def _read(data: ConfigDict, split: str) -> list[Record]:
+    if not (count := data.counts[SPLITS.index(split)]):
+        raise RecordError(f"data.counts={tuple(data.counts)}: split {split!r} has no records")
+    return read(data.scene, split, count)
+
+
 def _tasks(data: ConfigDict, train: Sequence[Record]) -> tuple[str, ...]:
     of = {"relations": ("relation",), "grounded": ("relation",), "entities": ("entities",), "triples": ("triples",)}
     return of.get(data.scene, ())
@@ -151,7 +157,7 @@ def _labels(data: ConfigDict, task: str, train: Sequence[Record]) -> Labels:
 
 SCENES = DataSet(
     name="scenes",
-    read=lambda data, split: read(data.scene, split, data.counts[SPLITS.index(split)]),
+    read=_read,
     objects=("none", "detected"),
     tasks=_tasks,
     labels=_labels,
