@@ -33,7 +33,8 @@ BEFORE: Mapping[str, Any] = {
     "vision.stride_first": False,
     "train.init_parts": [],
 }
-OF_SYSTEMS: Mapping[str, Mapping[str, Any]] = {"qeot": {"encoder_positions": True}}  # the same of section `system`, by its name
+# The same of section `system`, by the system's name.
+OF_SYSTEMS: Mapping[str, Mapping[str, Any]] = {"qeot": {"encoder_positions": True}, "rsrnet": {"pool": "markers"}}
 
 
 class FormatError(ValueError):
