@@ -99,7 +99,7 @@ def vision() -> ConfigDict:
             "side": 224,  # of the photo, pixels
             "crop_side": 128,
             "crops": 3,  # object crops a record, where data.objects is not none
-            "resize": "squash",  # squash | crop | cover (mmre_jax/data/pictures.py)
+            "resize": "squash",  # squash | crop | cover; as released: crop_bilinear | cover_floor | cover_ceil (mmre_jax/data/pictures.py)
             "dropout": 0.0,
             "init_std": 0.02,
             "positions": "normal",  # normal | sine: how the position tables start

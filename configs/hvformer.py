@@ -76,5 +76,5 @@ def _reference(config: ConfigDict) -> None:
     config.data.name = "mnre"
     config.data.objects = "grounded"
     config.system.flavour = "reference"
-    config.vision.resize = "cover"  # CLIP's own preprocessing
+    config.vision.resize = "cover_ceil"  # CLIP's own preprocessing, of the version that was pinned
     config.optim.frozen = ("vision",)  # the released code detaches the image encoder's states

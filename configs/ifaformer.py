@@ -46,7 +46,7 @@ def get_config(variant: str = "mnre") -> ConfigDict:
         # One padded length, the released code's: its vision stream attends to padding, and its first layer reshapes by the length.
         config.data.update({"name": "mnre", "objects": "grounded", "buckets": (80,)})
         config.system.update({"flavour": "reference", "constrain": False})
-        config.vision.resize = "cover"  # CLIP's own preprocessing
+        config.vision.resize = "cover_floor"  # CLIP's own preprocessing
     elif variant == "minilm_mnre":
         _minilm(config)
     else:

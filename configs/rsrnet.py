@@ -112,4 +112,5 @@ def _reference(config: ConfigDict) -> None:
     config.data.update({"name": "mnre", "objects": "grounded"})
     config.text.update({"kind": "roberta", "positions": 514, "types": 1, "eps": 1e-5})
     config.system.update({"flavour": "reference", "constrain": False})
+    config.vision.resize = "crop_bilinear"  # torchvision's preprocessing
     config.optim.frozen = ("vision",)  # as released: in no group of the optimiser

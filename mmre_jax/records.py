@@ -69,7 +69,8 @@ class Record:
     """One post: its words, its picture, and what is annotated of them.
 
     `image` is a path to the picture, already resolved inside its root (it may not exist: missing pictures are masked), or a
-    key of a prepared picture store; None where the record has none. `origin` names file and line for error messages.
+    key of a prepared picture store; None where the record has none. `origin` names file and line for error messages. `dangling` are
+    the words that begin a mention although their published tag is I-X, which the reference flavour learns as it is.
     """
 
     id: str
@@ -81,6 +82,7 @@ class Record:
     regions: tuple[Region, ...] = ()
     caption: str | None = None
     origin: str = ""
+    dangling: tuple[int, ...] = ()
 
     def text(self, span: tuple[int, int]) -> str:
         """The words of a span, joined by single spaces."""

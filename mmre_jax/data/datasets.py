@@ -15,7 +15,7 @@ from mmre_jax.data import decode, views
 from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.data.prepared import Contents
 from mmre_jax.data.readers import bio, gmner, jsonl, mnre, more, scenes, twitter
-from mmre_jax.data.source import FilePictures, PictureSource, PreparedPictures, PreparedSource
+from mmre_jax.data.source import FilePictures, PictureSource, PreparedPictures, PreparedSource, ReleasedPictures
 from mmre_jax.records import SPLITS, Record, RecordError
 
 TASKS = ("relation", "entities", "triples")
@@ -170,16 +170,19 @@ def all_labels(data: ConfigDict, train: Sequence[Record]) -> dict[str, dict[str,
     return {task: {"labels": list(names), "none": none} for task, (names, none) in found.items()}
 
 
-def open_pictures(plan: PicturePlan, data: ConfigDict | None = None) -> PictureSource | None:
+def open_pictures(plan: PicturePlan, data: ConfigDict | None = None, *, released: bool = False) -> PictureSource | None:
     """What gives a record's (pixels, present) under a plan; None for a plan without slots.
 
     Args:
       data: section of a configuration; where it names a prepared data set, pictures come from there, else from their files.
+      released: as the reference flavour sees them (source.ReleasedPictures).
     """
     if not plan:
         return None
     if data is not None and data.name == "prepared":
         return PreparedPictures(pathlib.Path(data.root).expanduser(), plan)
+    if released and data is not None and data.name != "scenes":
+        return ReleasedPictures(plan, read_picture, str(data.root))
     return FilePictures(plan, read_picture)
 
 

@@ -50,6 +50,7 @@ def record_features() -> tfds.features.FeaturesDict:
             "image": text,
             "caption": text,
             "origin": text,
+            "dangling": tfds.features.Tensor(shape=(None,), dtype=np.int64),
             "mentions": mentions,
             "relations": {"heads": mentions, "tails": mentions, "labels": texts, "scores": scores},
             "triples": {"mentions": mentions, "labels": texts, "boxes": boxes, "scores": scores},
@@ -79,6 +80,7 @@ def encode_record(record: Record, root: str | None) -> dict[str, Any]:
         "image": _relative(record.image, root, record.id),
         "caption": record.caption or "",
         "origin": record.origin,
+        "dangling": np.array(record.dangling, np.int64),
         "mentions": _mentions(record.mentions),
         "relations": {
             "heads": _mentions([relation.head for relation in record.relations]),
@@ -121,6 +123,7 @@ def decode_record(row: Mapping[str, Any], root: str | None) -> Record:
         regions=tuple(map(Region, _read_boxes(regions["boxes"]), files, found_by, texts["regions"], _read_scores(regions["scores"]))),
         caption=_text(row["caption"]),
         origin=_text(row["origin"]) or "",
+        dangling=tuple(np.asarray(row.get("dangling", ())).tolist()),  # sets that were prepared before it was kept have none
     )
 
 

@@ -229,7 +229,7 @@ def _state_dict(path: Path, found: Any, tensor: type) -> Mapping[str, Any]:
     if len(names) == 1:
         beside = ", ".join(sorted(str(name) for name in found if name != names[0])) or "nothing"
         logger.info(
-            "%s: the state dict is its %r; not read beside it: %s", path, shown(names[0]), shown(", ".join(beside), 200) or "nothing"
+            "%s: the state dict is its %r; not read beside it: %s", path, shown(names[0]), shown(beside, 200)
         )
         return inner[names[0]]
     if names:
