@@ -228,9 +228,7 @@ def _state_dict(path: Path, found: Any, tensor: type) -> Mapping[str, Any]:
     names = named[:1] or list(inner)
     if len(names) == 1:
         beside = ", ".join(sorted(str(name) for name in found if name != names[0])) or "nothing"
-        logger.info(
-            "%s: the state dict is its %r; not read beside it: %s", path, shown(names[0]), shown(beside, 200)
-        )
+        logger.info("%s: the state dict is its %r; not read beside it: %s", path, shown(names[0]), shown(beside, 200))
         return inner[names[0]]
     if names:
         raise WeightError(f"{path} holds several dictionaries of tensors ({shown(', '.join(names), 200)}): save the one to be read alone")

@@ -51,8 +51,9 @@ def read(root: str | os.PathLike[str], split: str, *, objects: str = "none", ver
       root: the folder described above.
       split: train, val or test.
       objects: which object crops become the records' regions: 'none', 'detected' (of an image-only detector: the published files in
-        their published order, else boxes by their number K) or 'grounded' (the published crops, in their published order, before the detected boxes where there are such: the
-        released systems look at both; the grounded ones leak the label). A region's `source` says which it is.
+        their published order, else boxes by their number K) or 'grounded' (the published crops, in their published order, before the
+        detected ones where there are such: the released systems look at both; the grounded ones leak the label). A region's `source`
+        says which it is.
       version: 2 or 1.
 
     Returns:

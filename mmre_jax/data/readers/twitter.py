@@ -104,7 +104,8 @@ def _read(root: str | os.PathLike[str], split: str, year: int, objects: str) -> 
         return records, found
     records, unlisted = _with_crops(root, lists[0], f"twitter{year}_aux_images/{split}/crops", records)
     records = _with_detected(root, lists[1:], year, split, records)
-    return records, {**found, "crops": sum(region.source == "grounded" for record in records for region in record.regions), "photos_without_crop_list": unlisted}
+    crops_found = sum(region.source == "grounded" for record in records for region in record.regions)
+    return records, {**found, "crops": crops_found, "photos_without_crop_list": unlisted}
 
 
 def _with_crops(root: str | os.PathLike[str], file: pathlib.Path, folder: str, records: Sequence[Record]) -> tuple[list[Record], int]:
