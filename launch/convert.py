@@ -5,8 +5,8 @@
     python -m launch.convert runs/released back.safetensors --back
 
 The first takes a state dict of HVPNeT, RSRNeT, IFAformer or HVFormer: safetensors, or with PyTorch installed what torch.save wrote,
-whatever it is called, also inside a trainer's dictionary, and under the names that DataParallel or torch.compile make. It writes a checkpoint in the
-reference flavour, for `mmre_jax.load`, launch.evaluate and launch.extract.
+whatever it is called, also inside a trainer's dictionary, and under the names that DataParallel or torch.compile make. It writes a
+checkpoint in the reference flavour, for `mmre_jax.load`, launch.evaluate and launch.extract.
 Every tensor is read, or is named in TARGET/released.json with the reason why the released code never reads it, and kept beside it: the
 last command writes them all, bit for bit, in their own precision. Sizes are read from the tensors; what does not fit is an error that
 lists it.
