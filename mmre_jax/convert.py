@@ -145,9 +145,11 @@ def export(checkpoint: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
 
 def _labels(release: Release, task: str, labels: Sequence[str]) -> tuple[str, ...]:
     """The task's labels, as many as the tensors tell apart."""
-    count = released.classes(release.kind, release.tensors)
+    count, head = released.classes(release.kind, release.tensors), released.classifier(release.kind)
     if task == "relation" and not labels:
-        raise WeightError(f"{release.source} tells {count} relations apart: give their names, in the order of their ids")
+        raise WeightError(
+            f"{release.source} tells {count} relations apart: give their names, in the order of the rows of {head}"
+        )
     if not labels and count == len(RELEASED_TAGS):
         logger.info("no labels given: the %d tags of the released code: %s", count, " ".join(RELEASED_TAGS))
         return RELEASED_TAGS
@@ -156,7 +158,8 @@ def _labels(release: Release, task: str, labels: Sequence[str]) -> tuple[str, ..
     names = (PAD, *labels) if task == "entities" and PAD not in labels else tuple(labels)
     if len(names) != count:
         given = f"{len(labels)} labels are given" + (f" ({len(names)} with {PAD})" if len(names) > len(labels) else "")
-        raise WeightError(f"{release.source} tells {count} {'relations' if task == 'relation' else 'tags'} apart, {given}")
+        kind = "relations" if task == "relation" else "tags"
+        raise WeightError(f"{release.source} tells {count} {kind} apart, {given} ({head} has {count} rows)")
     return names
 
 
@@ -177,7 +180,7 @@ def _tokenizer(release: Release, directory: str | os.PathLike[str], task: str, c
     if encoder.vocab_size != rows:
         entries = f"{own} entries" + (f" and {encoder.vocab_size - own} added markers" if task == "relation" else "")
         needed = f"a tokenizer of {entries} needs {encoder.vocab_size} rows"
-        raise WeightError(f"{directory}: {needed}, the word table of {release.source} has {rows}")
+        raise WeightError(f"{directory}: {needed}, the word table of {release.source} has {rows} ({released.word_table(release.kind)})")
     if changes["text.kind"] == "roberta" and encoder.special_ids["pad"] != changes["text.pad_id"]:
         pad = encoder.special_ids["pad"]
         raise WeightError(f"{directory}: {release.kind} has padding of id {changes['text.pad_id']}, this tokenizer's is {pad}")

@@ -14,6 +14,7 @@ import numpy as np
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
+from mmre_jax.data.torch_pickle import is_lfs_pointer, lfs_message
 from mmre_jax.records import RecordError
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -243,9 +244,13 @@ def load_tokenizer(directory: str | pathlib.Path) -> str:
 
     Raises:
       FileNotFoundError: if the directory lacks one of these files.
-      ValueError: for a damaged tokenizer.json; for a sentencepiece.bpe.model, if the packages that it takes are not installed.
+      ValueError: for a damaged tokenizer.json, or a Git LFS pointer instead of a file; for a sentencepiece.bpe.model, if the packages
+        that it takes are not installed.
     """
     path = pathlib.Path(directory) / "tokenizer.json"
+    for name in ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model"):
+        if is_lfs_pointer(path.with_name(name)):
+            raise ValueError(lfs_message(path.with_name(name)))
     text = path.read_text(encoding="utf-8") if path.is_file() else _converted(path.parent)
     try:
         found = json.loads(text)

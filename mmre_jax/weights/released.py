@@ -130,14 +130,24 @@ def sizes(kind: str, tensors: Tensors, *, heads: int = 0) -> dict[str, Any]:
     return {**common, **own, **_vit_sizes(kind, tensors, heads)}
 
 
+def word_table(kind: str) -> str:
+    """The name of a checkpoint's word table."""
+    return f"{_known(kind).text[0]}word_embeddings.weight"
+
+
 def vocab_rows(kind: str, tensors: Tensors) -> int:
     """Rows of the checkpoint's word table."""
-    return _shape(kind, tensors, f"{_known(kind).text[0]}word_embeddings.weight", 2)[0]
+    return _shape(kind, tensors, word_table(kind), 2)[0]
+
+
+def classifier(kind: str) -> str:
+    """The name of the kernel that gives a checkpoint's classes, one a row."""
+    return f"{_known(kind).head}.weight"
 
 
 def classes(kind: str, tensors: Tensors) -> int:
     """Relations or tags that the checkpoint tells apart."""
-    return _shape(kind, tensors, f"{_known(kind).head}.weight", 2)[0]
+    return _shape(kind, tensors, classifier(kind), 2)[0]
 
 
 def read(

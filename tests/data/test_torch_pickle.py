@@ -137,7 +137,8 @@ def test_missing_file(tmp_path):
 @pytest.mark.parametrize("name", ["x" * 1_000_000, "a\x1b[31mb\x07", "\u202eab"])
 def test_what_a_pickle_names_is_shown_bounded(tmp_path, zipped, name):
     """A class of that name; a number of that spelling, which the unpickler's own message would repeat."""
-    for data in (b"\x80\x02c" + name.encode() + b"\n" + name.encode() + b"\n.", b"F" + name.encode() + b"\n.", b"I" + name.encode() + b"\n."):
+    said = name.encode()
+    for data in (b"\x80\x02c" + said + b"\n" + said + b"\n.", b"F" + said + b"\n.", b"I" + said + b"\n."):
         if zipped:
             archive(tmp_path / "a.pth", data)
         else:
