@@ -147,9 +147,7 @@ def _labels(release: Release, task: str, labels: Sequence[str]) -> tuple[str, ..
     """The task's labels, as many as the tensors tell apart."""
     count, head = released.classes(release.kind, release.tensors), released.classifier(release.kind)
     if task == "relation" and not labels:
-        raise WeightError(
-            f"{release.source} tells {count} relations apart: give their names, in the order of the rows of {head}"
-        )
+        raise WeightError(f"{release.source} tells {count} relations apart: give their names, in the order of the rows of {head}")
     if not labels and count == len(RELEASED_TAGS):
         logger.info("no labels given: the %d tags of the released code: %s", count, " ".join(RELEASED_TAGS))
         return RELEASED_TAGS
