@@ -30,6 +30,7 @@ from ml_collections import ConfigDict
 from mmre_jax.data.text import TextEncoder, load_tokenizer
 from mmre_jax.extract import locate, shapes
 from mmre_jax.tasks.entities import SPECIAL_TAGS
+from mmre_jax.text_files import read_json
 from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.setup import Job, make_job, restore_job
@@ -233,10 +234,7 @@ def _about(folder: pathlib.Path) -> dict[str, Any]:
     path = folder / ABOUT
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no {ABOUT}: it was not converted from a released checkpoint")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
+    found = read_json(path, CheckpointError)
     if not isinstance(found, dict) or not {"kind", "half", "unread"} <= found.keys():
         raise CheckpointError(f"{path} lacks what it should say: kind, half, unread")
     return found

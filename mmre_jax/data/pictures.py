@@ -10,15 +10,14 @@ import contextlib
 import dataclasses
 import math
 import os
-import pathlib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from mmre_jax.data.decode import MAX_PIXELS, MissingPicture, PictureError, read_picture
+from mmre_jax import paths
+from mmre_jax.data.decode import MAX_PIXELS, MissingPicture, PictureError, read_picture, refuse_url
 from mmre_jax.records import Box, Record
 
 SOURCES = ("photo", "detected", "grounded")
@@ -100,12 +99,10 @@ def inside(root: str | os.PathLike[str], name: str, where: str) -> str:
       where: the record (file, line, field) the name comes from, for the message.
 
     Raises:
-      PictureError: the name is empty or absolute, or leads out of `root` by `..`.
+      PictureError: the name is a URL, empty or absolute, or leads out of `root` by `..` or by a symbolic link.
     """
-    parts = re.split(r"[/\\]", name)
-    if not name.strip() or "\0" in name or not parts[0] or ":" in parts[0] or ".." in parts:
-        raise PictureError(f"{where}: {name!r} is not a path inside {os.fspath(root)}")
-    return str(pathlib.Path(root, *parts))
+    refuse_url(name, where)
+    return paths.inside(root, name, where, PictureError)
 
 
 def cut(image: Image.Image, box: Box) -> Image.Image:

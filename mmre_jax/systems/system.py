@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan, Slot
 
@@ -46,11 +45,15 @@ class Objective(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class ModuleSystem:
-    """A linen module called as net(text, pixels, present, train=...) under an objective."""
+    """A linen module called as net(text, pixels, present, train=...) under an objective.
+
+    batch_norm: whether the net's statistics follow the training batches; where they do not, nothing but the optimiser changes a variable.
+    """
 
     net: nn.Module
     objective: Objective
     plan: PicturePlan
+    batch_norm: bool = False
 
     def inputs(self, batch: Batch) -> tuple[Any, ...]:
         """The module's positional arguments: text (ids, mask, ...), normalised pixels and presence per slot."""
@@ -65,27 +68,16 @@ class ModuleSystem:
         self, variables: Variables, batch: Batch, key: jax.Array, *, axis: str | None, train: bool
     ) -> tuple[jax.Array, Metrics, Variables]:
         """See System. Batch statistics are each shard's own in normalising, and averaged over the axis in what is kept of them."""
-        mutable = [name for name in variables if name != "params"] if train else []
+        mutable = [name for name in variables if name != "params"] if train and self.batch_norm else []
         outputs, updates = self.net.apply(variables, *self.inputs(batch), train=train, rngs={"dropout": key}, mutable=mutable)
         share, metrics = self.objective.loss(outputs, batch, axis)
-        if axis is not None:
-            # Statistics that nothing updates stay as they are, to the last bit: a mean over three devices would round them.
-            updates = {
-                name: jax.tree.map(lambda new, old: jnp.where(new == old, old, jax.lax.pmean(new, axis)), kept, variables[name])
-                for name, kept in updates.items()
-            }
+        if axis is not None and updates:
+            updates = jax.lax.pmean(updates, axis)
         return share, metrics, updates
 
     def predict(self, variables: Variables, batch: Batch) -> dict[str, jax.Array]:
         """Predictions of a batch, arrays with leading axis B."""
         return self.objective.predict(self.net.apply(variables, *self.inputs(batch), train=False), batch)
-
-
-def check_choices(system: ConfigDict, choices: Mapping[str, Collection[str]]) -> None:
-    """Raises ValueError for a setting of section `system` that is none of its choices, naming both."""
-    for name, known in choices.items():
-        if system[name] not in known:
-            raise ValueError(f"system.{name} is one of {', '.join(known)}, found {system[name]!r}")
 
 
 def normalise(pixels: jax.Array, present: jax.Array, slot: Slot) -> jax.Array:

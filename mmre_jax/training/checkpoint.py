@@ -1,13 +1,17 @@
 """Self-contained checkpoints through Orbax: WORKDIR/checkpoints/STEP/{variables, optimiser, meta}.
 
 `meta` holds the resolved configuration, the labels, the tokenizer and the picture plan, so that a step's directory alone is enough to
-extract with. The position of the loader is the step (see data/loader.py).
+extract with; of a run also what its data were (training/identity.py). The position of the loader is the step (see data/loader.py).
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import pathlib
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,9 +20,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from mmre_jax.training.formats import FORMAT
 from mmre_jax.training.state import TrainState
 
-FORMAT = 2
 FOLDER = "checkpoints"
 
 
@@ -32,7 +36,8 @@ class Checkpoints:
     Args:
       directory: holds a folder per step; a run's is WORKDIR/checkpoints.
 
-    Reading damaged files raises CheckpointError, whatever the method.
+    Reading damaged files raises CheckpointError, whatever the method. So does a save that fails, on a full disk for one: by the next
+    `save`, by `wait`, or at the end of the context; what was saved before stays as it is.
     """
 
     def __init__(self, directory: str | pathlib.Path, *, read_only: bool = False) -> None:
@@ -45,19 +50,22 @@ class Checkpoints:
             best_fn=_score,  # without it Orbax stores no metrics for the policy to read
             create=not read_only,
             read_only=read_only,
+            save_interval_steps=0 if read_only else 1,
         )
         handlers = {
             "variables": ocp.StandardCheckpointHandler(),
             "optimiser": ocp.StandardCheckpointHandler(),
             "meta": ocp.JsonCheckpointHandler(),
         }
-        self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
+        with _without_message("Given directory is read only"):  # which was asked for
+            self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
     def __enter__(self) -> Checkpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._manager.close()
+        with self._saving():
+            self._manager.close()
 
     def latest(self) -> int | None:
         """The last complete step, or None."""
@@ -82,13 +90,28 @@ class Checkpoints:
         """Saves a host copy of the state under `step`, with its dev score if it was evaluated. A step already saved is kept as it is."""
         if step in self._manager.all_steps():
             return
-        self._manager.save(
-            step, args=_items(state, {**meta, "format": FORMAT, "step": step}), metrics=None if score is None else {"score": score}
-        )
+        with self._saving():
+            self._manager.save(
+                step, args=_items(state, {**meta, "format": FORMAT, "step": step}), metrics=None if score is None else {"score": score}
+            )
 
     def wait(self) -> None:
         """Until all saves are on disk."""
-        self._manager.wait_until_finished()
+        with self._saving():
+            self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[None]:
+        """What a save raises, now or later, as one kind of error; what it left unfinished is removed."""
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:
+            if jax.process_index() == 0:
+                for unfinished in self.directory.glob("*.orbax-checkpoint-tmp*"):
+                    shutil.rmtree(unfinished, ignore_errors=True)
+            left = max((int(path.name) for path in self.directory.glob("*") if path.name.isdigit()), default=None)
+            good = "there is none before it" if left is None else f"the last complete one is of step {left}, from which the run can go on"
+            raise CheckpointError(f"{self.directory}: a checkpoint could not be saved: {_reason(error)}; {good}") from error
 
     def meta(self, step: int) -> dict[str, Any]:
         """The metadata saved with a step."""
@@ -125,6 +148,12 @@ class Checkpoints:
         """
         return self._restore(step, {"variables": variables})["variables"]
 
+    def read_variables(self, step: int) -> dict[str, Any]:
+        """The variables of a step, on the host, as they were saved, whatever their structure."""
+        with _damage(self.directory / str(step)):
+            saved = self._manager.item_metadata(step)["variables"]
+        return self.restore_variables(step, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(saved.tree)))
+
     def _restore(self, step: int, wanted: Mapping[str, Any]) -> dict[str, Any]:
         targets = {name: jax.tree.map(lambda x: np.empty(x.shape, x.dtype), tree) for name, tree in wanted.items()}
         with _damage(self.directory / str(step)):
@@ -136,6 +165,21 @@ class Checkpoints:
 
 
 @contextlib.contextmanager
+def _without_message(start: str) -> Iterator[None]:
+    """Keeps one message of Orbax from the log, where a program that only loads a checkpoint would print it."""
+
+    def other(entry: logging.LogRecord) -> bool:
+        return not entry.getMessage().startswith(start)
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(other)
+
+
+@contextlib.contextmanager
 def _damage(where: pathlib.Path) -> Iterator[None]:
     """What Orbax raises on files that are cut short or missing, as one kind of error."""
     try:
@@ -144,6 +188,12 @@ def _damage(where: pathlib.Path) -> Iterator[None]:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise CheckpointError(f"{where}: the checkpoint is damaged or incomplete ({type(error).__name__}: {str(error)[:300]})") from error
+
+
+def _reason(error: Exception) -> str:
+    """Why a save failed, on one line: what the system says, where a library below passes its error's number on."""
+    number = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(number[1])) if number else " ".join(str(error).split())[:300]
 
 
 def _score(metrics: Mapping[str, float]) -> float:

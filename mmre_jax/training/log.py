@@ -2,27 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 
+from mmre_jax.records import plain
+from mmre_jax.text_files import read_text
+from mmre_jax.training import events
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a JSON file whole or not at all; on the first process only."""
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a text file whole or not at all; on the first process only."""
     if jax.process_index():
         return
+    with _named(path):
+        _replace(path, text)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a JSON file as `write_text` does."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=plain) + "\n")
+
+
+@contextlib.contextmanager
+def _named(path: pathlib.Path) -> Iterator[None]:
+    """What cannot be written, on a full disk for one, names its file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+    """A file's new text, whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_json(path: pathlib.Path) -> Any:
     """What `write_json` wrote, None where there is nothing."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return json.loads(read_text(path)) if path.is_file() else None
 
 
 def scalars(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -31,7 +59,7 @@ def scalars(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             found |= {} if name == "per_relation" else scalars(value, f"{prefix}{name}/")
-        elif isinstance(value, (int, float)):
+        elif isinstance(value := plain(value), (int, float)):
             found[prefix + name] = float(value)
     return found
 
@@ -41,7 +69,7 @@ def read_rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
     path = workdir / "metrics.jsonl"
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1] if line]
+    return [json.loads(line) for line in read_text(path).split("\n")[:-1] if line]
 
 
 class MetricLog:
@@ -49,7 +77,8 @@ class MetricLog:
 
     def __init__(self, workdir: pathlib.Path) -> None:
         self.path = workdir / "metrics.jsonl"
-        self._board = _board(workdir / "tensorboard") if jax.process_index() == 0 else None
+        self._first = jax.process_index() == 0
+        self._board: events.Board | None = None  # made at the first row, behind `truncate`
 
     def __enter__(self) -> MetricLog:
         return self
@@ -58,29 +87,31 @@ class MetricLog:
         if self._board is not None:
             self._board.close()
 
+    @property
+    def _folder(self) -> pathlib.Path:
+        return self.path.parent / "tensorboard"
+
     def rows(self) -> list[dict[str, Any]]:
         """All rows so far."""
         return read_rows(self.path.parent)
 
     def truncate(self, step: int) -> None:
-        """Forgets rows behind `step`: a resumed run writes them again."""
-        kept = [row for row in self.rows() if row["step"] <= step]
-        if self._board is not None:
-            temporary = self.path.with_name(".metrics.jsonl")
-            temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
-            temporary.replace(self.path)
+        """Forgets rows and events behind `step`, which a run that starts from there writes again. To be called before `write`."""
+        if not self._first:
+            return
+        events.forget(self._folder, step)
+        if self.path.is_file():
+            kept = [row for row in self.rows() if row["step"] <= step]
+            with _named(self.path):
+                _replace(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """One row."""
-        if self._board is None:
+        if not self._first:
             return
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}, ensure_ascii=False) + "\n")
-        for name, value in scalars(values).items():
-            self._board.add_scalar(name, value, step)
-
-
-def _board(folder: pathlib.Path) -> Any:
-    from tensorboardX import SummaryWriter  # imports PyTorch where there is one: for seconds, and for nothing
-
-    return SummaryWriter(str(folder))
+        with _named(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}, ensure_ascii=False, default=plain) + "\n")
+        with _named(self._folder):
+            if self._board is None:
+                self._board = events.Board(self._folder)
+            self._board.write(step, scalars(values))

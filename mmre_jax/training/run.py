@@ -11,9 +11,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from mmre_jax.data.loader import Batch, Order, batches
+from mmre_jax.progress import Progress
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training.checkpoint import Checkpoints
 from mmre_jax.training.evaluate import Predictor, Split, make_predictor
@@ -22,7 +22,7 @@ from mmre_jax.training.optim import make_optimizer, schedule
 from mmre_jax.training.parallel import AXIS, Devices
 from mmre_jax.training.setup import Job
 from mmre_jax.training.state import TrainState
-from mmre_jax.training.step import make_train_step
+from mmre_jax.training.step import make_train_step, precise
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def mapped_step(job: Job, devices: Devices, params: Any, total_steps: int) -> tu
     """
     config = job.config
     tx = make_optimizer(config.optim, params, total_steps)
-    step = make_train_step(job.system, tx, axis=AXIS, accumulate=config.optim.accumulate)
+    step = precise(make_train_step(job.system, tx, axis=AXIS, accumulate=config.optim.accumulate), config.train.precision)
     key = devices.replicate(jax.random.key_data(jax.random.key(config.train.seed + 1)))
     return devices.map(lambda s, b, k: step(s, b, jax.random.wrap_key_data(k)), donate=(0,)), key
 
@@ -53,7 +53,7 @@ def train_stream(job: Job, order: Order, split: Split, first: int, last: int) ->
     return batches(
         order,
         split.records,
-        job.task,
+        job.task.features,
         split.pictures,
         first=first,
         last=last,
@@ -67,7 +67,7 @@ def train_stream(job: Job, order: Order, split: Split, first: int, last: int) ->
 
 @dataclasses.dataclass
 class Run:
-    """The moving parts of a run."""
+    """The moving parts of a run. meta: what each checkpoint says of it."""
 
     job: Job
     devices: Devices
@@ -76,6 +76,7 @@ class Run:
     checkpoints: Checkpoints
     log: MetricLog
     total_steps: int
+    meta: dict[str, Any]
 
     def __post_init__(self) -> None:
         self.predictor: Predictor = make_predictor(self.job, self.devices)
@@ -89,8 +90,8 @@ class Run:
         step_fn, key = mapped_step(self.job, self.devices, state.params, self.total_steps)
         stream = self.devices.prefetch(train_stream(self.job, self.order, self.splits["train"], start, self.total_steps))
         rates = schedule(config.optim, self.total_steps)
-        bar = tqdm(total=self.total_steps, initial=start, desc="train", unit="step", mininterval=1.0)
-        with StopSignal() as stop, bar:
+        note = ""
+        with StopSignal() as stop, Progress("train", self.total_steps, start=start, unit="step") as progress:
             for step in range(start, self.total_steps):
                 began = time.perf_counter()
                 batch = next(stream)
@@ -99,13 +100,13 @@ class Run:
                 if jax.default_backend() == "cpu":  # steps in flight with callbacks can starve each other of threads there
                     jax.block_until_ready(metrics)
                 self._clock(step - start, time.perf_counter() - began, waited - began)
-                bar.update()
                 done = step + 1
                 if done % config.train.log_every == 0 or done == self.total_steps or done % self.order.steps == 0:
                     means = self.devices.first(metrics)
                     self._check_finite(state, step)
-                    bar.set_postfix(loss=f"{means['loss']:.3f}")
+                    note = f"loss {means['loss']:.3f}"
                     self.log.write(done, {"train": {k: float(v) for k, v in means.items()}, "lr": float(rates(step))})
+                progress.advance(note)
                 self._save(state, done)
                 if stop.asked or done == config.train.max_steps:
                     self._save(state, done, force=True)
@@ -124,10 +125,10 @@ class Run:
             scores = task_lib.headline(self.job.task, self.history[done])
             if fresh:
                 logger.info("epoch %d, step %d, val: %s", done // self.order.steps, done, task_lib.as_line(scores))
-            self.checkpoints.save(done, self.devices.first(state), self.job.meta(), next(iter(scores.values())))
+            self.checkpoints.save(done, self.devices.first(state), self.meta, next(iter(scores.values())))
         elif force or (every and done % every == 0):
             self._check_finite(state, done - 1)
-            self.checkpoints.save(done, self.devices.first(state), self.job.meta())
+            self.checkpoints.save(done, self.devices.first(state), self.meta)
 
     def _check_finite(self, state: TrainState, step: int) -> None:
         """Stops a run that failed at or before `step`: the state as it was before the failing step is kept, and saved for inspection."""
@@ -138,7 +139,7 @@ class Run:
         host = self.devices.first(state).replace(step=np.int32(failed), failed=np.int32(-1))
         folder = self.checkpoints.directory.parent / "non_finite"
         with Checkpoints(folder) as kept:
-            kept.save(failed, host, self.job.meta())
+            kept.save(failed, host, self.meta)
         raise NonFiniteError(
             f"step {failed}: the loss or its gradient is not finite (noticed after step {step}). The state before it is in {folder}. "
             f"Its records: {', '.join(ids)}"

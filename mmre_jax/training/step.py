@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,23 @@ from mmre_jax.systems.system import System
 from mmre_jax.training.state import TrainState
 
 Metrics = Mapping[str, jax.Array]
+
+
+def precise(fn: Callable[..., Any], precision: str) -> Callable[..., Any]:
+    """`fn`, traced with matrix products and convolutions of one of settings.PRECISIONS.
+
+    On a CPU all are float32. On GPUs and TPUs 'default' multiplies float32 in TF32 or bf16, unless JAX_DEFAULT_MATMUL_PRECISION says
+    otherwise; 'highest' is float32.
+    """
+    if precision == "default":
+        return fn
+
+    @functools.wraps(fn)
+    def traced(*arguments: Any) -> Any:
+        with jax.default_matmul_precision(precision):
+            return fn(*arguments)
+
+    return traced
 
 
 def make_train_step(

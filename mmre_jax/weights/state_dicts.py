@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 import pathlib
@@ -14,6 +13,7 @@ import numpy as np
 
 from mmre_jax.data.torch_pickle import is_lfs_pointer, lfs_message, shown
 from mmre_jax.tasks.entities import SPECIAL_TAGS
+from mmre_jax.text_files import read_json, read_text
 from mmre_jax.weights import hub, released
 from mmre_jax.weights.hub import WeightError
 
@@ -82,16 +82,9 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """
     if is_lfs_pointer(path):
         raise WeightError(lfs_message(path))
-    try:
-        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise WeightError(f"{path} is not UTF-8 text: {error}") from error
-    found: Any = [line.strip() for line in text.splitlines() if line.strip()]
+    found: Any = [line.strip() for line in read_text(path, WeightError).splitlines() if line.strip()]
     if pathlib.Path(path).suffix == ".json":
-        try:
-            found = json.loads(text)
-        except ValueError as error:
-            raise WeightError(f"{path} is not valid JSON: {error}") from error
+        found = read_json(path, WeightError)
     if isinstance(found, dict):
         found = _by_id(path, found)
     if not isinstance(found, list) or not found or not all(isinstance(label, str) for label in found):

@@ -34,13 +34,30 @@ def test_inside_accepts_relative_names(tmp_path):
     assert inside(tmp_path, "a\\..b.jpg", "r") == str(tmp_path / "a" / "..b.jpg")
 
 
-ESCAPES = ["", " ", "/etc/passwd", "../a.jpg", "a/../../b.jpg", "..\\a.jpg", "C:\\a.jpg", "\\\\host\\a", "a\0.jpg", ".."]
+ESCAPES = [
+    "",
+    "https://a.org/b.jpg",
+    " ",
+    "/etc/passwd",
+    "../a.jpg",
+    "a/../../b.jpg",
+    "..\\a.jpg",
+    "C:\\a.jpg",
+    "\\\\host\\a",
+    "a\0.jpg",
+    "..",
+]
 
 
 @pytest.mark.parametrize("name", ESCAPES)
 def test_inside_refuses_escapes(tmp_path, name):
     with pytest.raises(PictureError, match="posts.jsonl:3 image"):
         inside(tmp_path, name, "posts.jsonl:3 image")
+
+
+def test_inside_calls_a_url_by_its_name(tmp_path):
+    with pytest.raises(PictureError, match="posts.jsonl:3 image: 'https://a.org/b.jpg' is a URL"):
+        inside(tmp_path, "https://a.org/b.jpg", "posts.jsonl:3 image")
 
 
 # cut and fit

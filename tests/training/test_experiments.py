@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -10,8 +11,9 @@ from mmre_jax.data import datasets
 from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.data.text import train_tokenizer
 from mmre_jax.tasks.entities import SPECIAL_TAGS
-from mmre_jax.training.evaluate import make_split, training_examples
-from mmre_jax.training.loop import initial_state
+from mmre_jax.training.evaluate import make_predictor, make_split, training_examples
+from mmre_jax.training.loop import example, initial_state
+from mmre_jax.training.parallel import local_devices
 from mmre_jax.training.setup import make_job, new_job, protocol
 
 
@@ -67,7 +69,7 @@ def test_a_share_of_the_training_set_has_every_relation_in_its_proportion():
 
 def test_metrics_say_what_was_done_to_the_data():
     changes = {"data.image_share": 0.5, "data.train_share": 0.1, "data.shuffle_pictures": "test", "data.blank_words": True}
-    plain = {"task": "relation", "data": "scenes", "objects": "none"}
+    plain = {"task": "relation", "data": "scenes", "objects": "none", "precision": "default"}
     assert protocol(config()) == plain
     said = {"image_share": 0.5, "train_share": 0.1, "shuffle_pictures": "test", "blank_words": True}
     assert protocol(config(**changes)) == plain | said
@@ -94,3 +96,23 @@ def test_the_reference_flavour_has_the_released_tags_for_entities(module):
     tags = ("O", "B-PER", "I-PER")
     job = make_job(settings.lock(), tags, "O", train_tokenizer([("a",)], 40, "word"))
     assert job.task.labels == (SPECIAL_TAGS[0], *tags, *SPECIAL_TAGS[1:])
+
+
+def test_metrics_say_how_products_are_computed_and_the_released_ones_are_exact():
+    assert protocol(config(**{"train.precision": "high"}))["precision"] == "high"
+    with jax.default_matmul_precision("tensorfloat32"):
+        assert protocol(config())["precision"] == "tensorfloat32", "what the environment says stands where the setting leaves it alone"
+        assert protocol(config(**{"train.precision": "highest"}))["precision"] == "highest"
+    for module in (hvformer, ifaformer, rsrnet):
+        assert module.get_config("reference").train.precision == "highest"
+
+
+@pytest.mark.parametrize("precision", ["default", "highest"])
+def test_a_jobs_predictions_have_its_precision(precision):
+    job, records = job_and_records(**{"train.precision": precision, "system.modalities": "text", "data.counts": (4, 2, 2)})
+    split, devices = make_split(job, records), local_devices(1)
+    batch = devices.shard(example(job, split))
+    shapes = jax.eval_shape(job.system.init, jax.random.key(0), example(job, split))
+    variables = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), shapes)
+    program = str(jax.make_jaxpr(make_predictor(job, devices).step)(variables, batch))
+    assert program.count("dot_general[") and ("Precision.HIGHEST" in program) == (precision == "highest")

@@ -14,7 +14,7 @@ from toy import ToyNet, ToySystem
 
 from mmre_jax.training.parallel import AXIS, Devices, local_devices
 from mmre_jax.training.state import create
-from mmre_jax.training.step import make_predict_step, make_train_step
+from mmre_jax.training.step import make_predict_step, make_train_step, precise
 
 SYSTEM = ToySystem(ToyNet(3))
 KEY = np.asarray(jax.random.key_data(jax.random.key(0)))
@@ -156,3 +156,34 @@ def test_more_devices_than_there_are():
         local_devices(99)
     with pytest.raises(ValueError, match="7 records does not divide over 2"):
         local_devices(2).shard(batch_of([True] * 7))
+
+
+def products(jaxpr):
+    """The precision of every matrix product in a program and in those inside it."""
+    found = []
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in ("dot_general", "conv_general_dilated"):
+            found.append(equation.params["precision"])
+        for value in equation.params.values():
+            inner = getattr(value, "jaxpr", value)
+            found += products(inner) if hasattr(inner, "eqns") else []
+    return found
+
+
+@pytest.mark.parametrize("name", ["default", "high", "highest"])
+def test_a_precision_is_that_of_every_product_in_training_and_prediction(name):
+    variables = SYSTEM.init(jax.random.key(1), BATCH)
+    state = create(variables, (), optax.sgd(0.1))
+    train = make_train_step(SYSTEM, optax.sgd(0.1), axis=AXIS)
+
+    def step(state, batch):
+        return jax.vmap(train, in_axes=(None, 0, None), axis_name=AXIS)(state, batch, jax.random.key(0))
+
+    expected = None if name == "default" else (jax.lax.Precision(name),) * 2
+    whole = jax.tree.map(lambda x: x[None], BATCH)
+    for program in (
+        jax.make_jaxpr(precise(step, name))(state, whole),
+        jax.make_jaxpr(precise(make_predict_step(SYSTEM), name))(variables, BATCH),
+    ):
+        found = products(program.jaxpr)
+        assert found and set(found) == {expected}

@@ -1,0 +1,224 @@
+"""A new run's parameters from another run's checkpoint: parts by their names, rows of labels and of words by theirs."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import flax.traverse_util
+import jax
+import numpy as np
+import tokenizers
+
+from mmre_jax import systems
+from mmre_jax.data.text import MARKERS, TextEncoder
+from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
+from mmre_jax.training.setup import Job, restore_job
+
+logger = logging.getLogger(__name__)
+
+LABELS, WORDS, OTHER = "labels", "words", "other"  # what an axis goes by; OTHER: by both or in another way
+EMPTY = ("the empty class",)  # the name of a class behind the labels (heads/triples.py); no label is a tuple
+SHOWN = 20  # labels named in a line
+
+Path = tuple[str, ...]  # collection, part, and so on
+Names = dict[str, Sequence[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The checkpoint that a new run starts from. variables: on the host, as they were saved."""
+
+    path: str
+    step: int
+    job: Job
+    variables: Mapping[str, Any]
+
+    @property
+    def tokenizer(self) -> str:
+        """As JSON."""
+        return self.job.task.encoder.tokenizer_json
+
+
+def open_source(path: str) -> Source:
+    """The best checkpoint of a run (its last, where none was scored).
+
+    Raises:
+      CheckpointError: where there is none, or it cannot be read.
+    """
+    folder = pathlib.Path(path).expanduser()
+    named = int(folder.name) if folder.name.isdigit() and folder.parent.name == FOLDER else None
+    directory = folder / FOLDER if named is None else folder.parent
+    if not directory.is_dir():
+        raise CheckpointError(f"train.init_from={path}: not the workdir of a run: there is no folder {FOLDER}")
+    with Checkpoints(directory, read_only=True) as found:
+        step = found.preferred() if named is None else named
+        if step is None:
+            raise CheckpointError(f"train.init_from={path}: there is no complete checkpoint")
+        return Source(path, step, restore_job(found.meta(step)), found.read_variables(step))
+
+
+def check_tokenizer(source: Source, job: Job) -> None:
+    """Refuses a job whose tokenizer is not the checkpoint's: the rows of its word table would mean other words.
+
+    Raises:
+      CheckpointError: naming both.
+    """
+    ours, theirs = (tokenizers.Tokenizer.from_str(x.task.encoder.tokenizer_json) for x in (job, source.job))
+    if ours.to_str() != theirs.to_str():
+        sizes = f"of {ours.get_vocab_size():,} entries, the checkpoint's of {theirs.get_vocab_size():,}"
+        raise CheckpointError(
+            f"text.weights={job.config.text.weights} has another tokenizer ({sizes}) than train.init_from={source.path}: "
+            "leave text.weights out to take the checkpoint's"
+        )
+
+
+def initialise(source: Source, job: Job, variables: Mapping[str, Any], batch: Mapping[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+    """A new run's variables: of each part (top-level name of the parameters) the checkpoint's, where it fits; the log says which.
+
+    In a part that fits, all axes have the checkpoint's sizes, but for those that go by labels or by words: there the rows that both have
+    are taken, by name, and the others stay as they are. A head fits no other task.
+
+    Args:
+      job: of the new run.
+      variables: as they would start without the checkpoint.
+      batch: any of the new run; of it only shapes matter.
+      parts: the parts to take; () for all that fit.
+
+    Raises:
+      CheckpointError: for a part of `parts` that does not fit, is not there, or if none fits.
+    """
+    axes, here, there = label_axes(job, batch), _flat(variables), _flat(source.variables)
+    own = list(variables["params"])
+    if unknown := [part for part in parts if part not in own]:
+        raise CheckpointError(f"train.init_parts names {', '.join(unknown)}; the parts of this system are {', '.join(own)}")
+    reasons = {part: _misfits(source.job, job, _part(here, part), _part(there, part), axes) for part in own}
+    if bad := [part for part in parts if reasons[part]]:
+        raise CheckpointError(f"train.init_from={source.path}: " + "; ".join(f"{part} does not fit: {reasons[part]}" for part in bad))
+    taken = [part for part in parts or own if not reasons[part]]
+    if not taken:
+        raise CheckpointError(f"train.init_from={source.path}: no part fits: " + "; ".join(f"{k}: {v}" for k, v in reasons.items()))
+    ours, theirs = _names(job), _names(source.job)
+    filled = dict(here)
+    for path in (path for part in taken for path in _part(here, part)):
+        filled[path] = _merged(np.asarray(here[path]), np.asarray(there[path]), axes[path], ours, theirs)
+    logger.info("starting from step %d of %s", source.step, source.path)
+    for part in own:
+        _tell(part, part in taken, reasons[part], {axis for path in _part(here, part) for axis in axes[path]}, ours, theirs)
+    return flax.traverse_util.unflatten_dict(filled)
+
+
+def label_axes(job: Job, batch: Mapping[str, Any]) -> dict[Path, tuple[str, ...]]:
+    """For each axis of each variable LABELS, WORDS, OTHER or '': which grow by one with another label, and by two with two more words.
+
+    So a system need not say it of its parameters, and cannot say it wrongly.
+    """
+    labels, words = job.task.labels, job.task.encoder.vocab_size
+
+    def shapes(labels: tuple[str, ...], words: int) -> dict[Path, Any]:
+        system = systems.build(job.config, vocab_size=words, labels=labels)
+        return _flat(jax.eval_shape(system.init, jax.random.key(0), batch))
+
+    grown = shapes((*labels, "B-another label"), words + 2)
+    kinds = {0: "", 1: LABELS, 2: WORDS}
+    return {
+        path: tuple(kinds.get(more - size, OTHER) for size, more in zip(leaf.shape, grown[path].shape, strict=True))
+        for path, leaf in shapes(labels, words).items()
+    }
+
+
+def _flat(variables: Any) -> dict[Path, Any]:
+    return flax.traverse_util.flatten_dict(variables)
+
+
+def _part(flat: Mapping[Path, Any], part: str) -> dict[Path, Any]:
+    """A part in all collections."""
+    return {path: leaf for path, leaf in flat.items() if path[1] == part}
+
+
+def _names(job: Job) -> Names:
+    """The names along the axes that go by something; those of words are ids of the tokenizer, and markers."""
+    encoder = job.task.encoder
+    base = TextEncoder(encoder.tokenizer_json, markers=False).vocab_size
+    words: list[Any] = list(range(encoder.vocab_size))
+    if encoder.markers:
+        words[base:] = [MARKERS[encoder.marker_ids.index(i)] for i in words[base:]]
+    return {LABELS: job.task.labels, WORDS: words}
+
+
+def _along(names: Names, axis: str, size: int) -> list[Any] | None:
+    """The names along an axis of a size; None where they do not go with it."""
+    known = list(names[axis])
+    if axis == LABELS and size == len(known) + 1:
+        known.append(EMPTY)
+    return known if size == len(known) else None
+
+
+def _misfits(theirs: Job, ours: Job, here: Mapping[Path, Any], there: Mapping[Path, Any], axes: Mapping[Path, tuple[str, ...]]) -> str:
+    """Why a part of a checkpoint cannot be taken; '' where it can."""
+    if not there:
+        return "the checkpoint has none"
+    tasks = [str(job.config.task.name) for job in (theirs, ours)]
+    if tasks[0] != tasks[1] and any(LABELS in axes[path] for path in here):
+        return f"it is a head of task {tasks[0]}, here {tasks[1]}"
+    problems = [f"{_shown(path)} is not in the checkpoint" for path in sorted(here.keys() - there.keys())]
+    problems += [f"{_shown(path)} is not in this configuration" for path in sorted(there.keys() - here.keys())]
+    names = _names(theirs), _names(ours)
+    for path in sorted(here.keys() & there.keys()):
+        shapes = tuple(np.shape(there[path])), tuple(np.shape(here[path]))
+        if len(shapes[0]) != len(shapes[1]) or not all(map(_fits, axes[path], *shapes, [names] * len(axes[path]))):
+            problems.append(f"{_shown(path)} is {shapes[0]} in the checkpoint, {shapes[1]} here")
+    more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return ", ".join(problems[:3]) + more
+
+
+def _fits(axis: str, there: int, here: int, names: tuple[Names, Names]) -> bool:
+    if axis in ("", OTHER):  # what goes by labels in a way of its own is taken where it goes by the same ones
+        return there == here and (not axis or all(list(names[0][x]) == list(names[1][x]) for x in (LABELS, WORDS)))
+    return all(_along(known, axis, size) is not None for known, size in zip(names, (there, here), strict=True))
+
+
+def _merged(here: np.ndarray, there: np.ndarray, axes: Sequence[str], ours: Names, theirs: Names) -> np.ndarray:
+    """`here` with the rows that both have, along every axis, from `there`."""
+    targets, origins = [], []
+    for axis, size, other in zip(axes, here.shape, there.shape, strict=True):
+        if axis in (LABELS, WORDS):
+            places = {name: i for i, name in enumerate(_along(theirs, axis, other) or ())}
+            pairs = [(i, places[name]) for i, name in enumerate(_along(ours, axis, size) or ()) if name in places]
+        else:
+            pairs = [(i, i) for i in range(size)]
+        targets.append([i for i, _ in pairs])
+        origins.append([i for _, i in pairs])
+    merged = np.array(here)
+    merged[np.ix_(*targets)] = there[np.ix_(*origins)]
+    return merged
+
+
+def _shown(path: Path) -> str:
+    return "/".join(path[1:] if path[0] == "params" else path)
+
+
+def _tell(part: str, taken: bool, reason: str, axes: set[str], ours: Names, theirs: Names) -> None:
+    """Says what became of a part."""
+    if not taken:
+        logger.info("  %s starts fresh: %s", part, reason or "train.init_parts does not name it")
+        return
+    said = []
+    if LABELS in axes:
+        shared = [label for label in ours[LABELS] if label in theirs[LABELS]]
+        said.append(f"labels taken: {_listed(shared)}")
+        said.append(f"fresh: {_listed(x for x in ours[LABELS] if x not in theirs[LABELS])}")
+        said.append(f"left behind: {_listed(x for x in theirs[LABELS] if x not in ours[LABELS])}")
+    if WORDS in axes and list(ours[WORDS]) != list(theirs[WORDS]):
+        known = set(theirs[WORDS])
+        said.append(f"rows of words that start fresh: {_listed(str(x) for x in ours[WORDS] if x not in known)}")
+    logger.info("  %s is the checkpoint's%s", part, f" ({'; '.join(said)})" if said else "")
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return (", ".join(names[:SHOWN]) or "none") + more

@@ -1,0 +1,123 @@
+"""Going on with a run: what its workdir holds, and whether it is the same run."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from mmre_jax.data.dataset import RecordSource
+from mmre_jax.training import identity
+from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, differences
+from mmre_jax.training.setup import Job, read_meta, restore_job
+
+logger = logging.getLogger(__name__)
+
+# Settings that may differ between a run and its continuation: they change no number that was or will be computed.
+FREE = (
+    "train.max_steps",
+    "train.log_every",
+    "train.save_every",
+    "train.compilation_cache",
+    "train.eval_batch",
+    "train.init_from",
+    "train.init_parts",
+    "data.root",
+    "data.workers",
+    "data.threads",
+    "data.require_images",
+    "parallel.devices",
+    "text.weights",
+    "vision.weights",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """The last complete checkpoint of a workdir: its step and its metadata, in the present format."""
+
+    step: int
+    meta: Mapping[str, Any]
+
+    @property
+    def tokenizer(self) -> str:
+        """As JSON; '' where nothing but a tokenizer trained anew can tell whether the data are the same."""
+        return "" if self.meta["data"] is None else str(self.meta["tokenizer"])
+
+
+def last_saved(workdir: pathlib.Path) -> Saved | None:
+    """What a run in this workdir goes on from; None where there is nothing.
+
+    Raises:
+      CheckpointError: for one that is damaged, or of an unknown format.
+    """
+    if not (workdir / FOLDER).is_dir():
+        return None
+    with Checkpoints(workdir / FOLDER, read_only=True) as checkpoints:
+        step = checkpoints.latest()
+        return None if step is None else Saved(step, read_meta(checkpoints.meta(step)))
+
+
+def check_same(saved: Saved, job: Job, data: identity.Identity, records: Mapping[str, RecordSource], workdir: pathlib.Path) -> None:
+    """Refuses to resume a checkpoint of another configuration or of other data, naming the differences.
+
+    Args:
+      saved: the checkpoint, of `workdir`.
+      data, records: of this run, by split.
+    """
+    before = restore_job(saved.meta).config
+    lines = [line for line in differences(before.to_dict(), job.config.to_dict()) if not line.startswith(tuple(f"{key}:" for key in FREE))]
+    if any(line.startswith("train.epochs:") for line in lines):
+        lines.append(_of_epochs(saved.step, before.train.epochs, job.config.train.epochs, workdir))
+    if lines:
+        raise CheckpointError(f"the workdir holds a checkpoint of another configuration; use another --workdir:\n  {_joined(lines)}")
+    if saved.meta["data"] is None:
+        logger.info("the checkpoint is of a format that does not say what its data were: that they are the same could not be checked")
+    elif lines := identity.differences(saved.meta["data"], data, records):
+        raise CheckpointError(f"the run in {workdir} was begun on other data; give it those, or use another --workdir:\n  {_joined(lines)}")
+    if lines := [name for name in ("labels", "none", "tokenizer") if saved.meta[name] != job.meta()[name]]:
+        raise CheckpointError(f"the workdir holds a checkpoint with another {', '.join(lines)}; use another --workdir")
+
+
+def _joined(lines: list[str]) -> str:
+    return "\n  ".join(lines)
+
+
+def _of_epochs(step: int, old: int, new: int, workdir: pathlib.Path) -> str:
+    """Why a run of some epochs cannot become one of others."""
+    where = f"has ended with step {step}" if (workdir / "metrics.json").is_file() else f"is under way, at step {step}"
+    return (
+        f"its learning rates were scheduled over train.epochs={old}, and that schedule {where}: it cannot become one over {new}. "
+        f"To train on from its parameters: --workdir=ANOTHER --config.train.init_from={workdir}"
+    )
+
+
+def tell_devices(saved: Saved, job: Job, devices: int) -> None:
+    """Logs what it means that a run goes on on another number of devices."""
+    before = saved.meta["devices"]
+    if before is None or before == devices:
+        return
+    what = f"the run goes on on {devices} device(s), until step {saved.step} it was on {before}"
+    if causes := depending_on_devices(job):
+        logger.warning("%s: its numbers will differ from those of an unchanged run, because of %s", what, ", ".join(causes))
+    else:
+        logger.info("%s: its losses stay those of an unchanged run to 1e-5", what)
+
+
+def depending_on_devices(job: Job) -> list[str]:
+    """The settings of a run that make its numbers depend on how many devices it is on, beyond the order of additions."""
+    config = job.config
+    sections = ("text", "vision", "system") if job.system.plan else ("text", "system")
+    found = [
+        f"{section}.{name}={value}"
+        for section in sections
+        for name, value in config[section].items()
+        if name.endswith("dropout") and value and (name != "head_dropout" or config.task.name == "entities")
+    ]
+    if job.system.plan and config.vision.kind != "vit" and config.vision.norm == "batch":
+        found.append("vision.norm=batch")
+    if config.optim.accumulate > 1:  # the parts of a batch are other records then
+        found.append(f"optim.accumulate={config.optim.accumulate}")
+    return found + ([f"train.dtype={config.train.dtype}"] if config.train.dtype != "float32" else [])

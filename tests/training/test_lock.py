@@ -1,0 +1,43 @@
+"""One run at a time in a workdir."""
+
+import errno
+import logging
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from configs import hvformer
+from mmre_jax.training import loop
+from mmre_jax.training.lock import WorkdirInUse, locked
+
+HOLD = """
+import pathlib, sys, time
+from mmre_jax.training.lock import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_workdir_has_one_run_and_a_crash_gives_it_free(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(WorkdirInUse, match=rf"--workdir=.*: another run is at work in it \(process {other.pid} on "):
+            loop.train(hvformer.get_config("quickstart"), tmp_path)
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    with locked(tmp_path), pytest.raises(WorkdirInUse, match="use another --workdir"), locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, caplog):
+    def without(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", without)
+    with caplog.at_level(logging.WARNING), locked(tmp_path):
+        assert "its file system has no locks (No locks available)" in caplog.text
