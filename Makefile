@@ -5,17 +5,20 @@
 PYTHON ?= python3
 PYTEST_ARGS ?= -n 2
 QUICKSTART := runs/quickstart
+EXAMPLES ?= 1000
+SEED ?= $(shell $(PYTHON) -c 'import secrets; print(secrets.randbelow(2**32))')
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test test-slow parity lint clean
+.PHONY: help quickstart test fuzz test-slow parity lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make quickstart   train, evaluate and extract on the embedded data set (a few minutes on 2 cores)"
 	@echo "make test         run the tests (make test-slow: those left out, marked slow)"
+	@echo "make fuzz         run the property tests on other examples, EXAMPLES=1000 each; SEED=N repeats a run"
 	@echo "make parity       compare converted releases of the full size with their second implementations (minutes, 7 GB of memory)"
 	@echo "make lint         run ruff"
 	@echo "make clean        remove the virtual environment, caches and $(QUICKSTART)"
@@ -27,6 +30,9 @@ quickstart: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
+
+fuzz: $(VENV)/.dev
+	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PYTEST_ARGS) -m "hypothesis and not slow" --hypothesis-profile=fuzz --hypothesis-seed=$(SEED)
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m slow

@@ -60,6 +60,7 @@ def _detector(config: ConfigDict) -> ConfigDict:
         "text": {**text, "tokenizer": "word", "vocab_size": 8, "positions": 8, "max_tokens": 8},
         "system": {
             "select": False,
+            "encoder_positions": True,  # nothing else would tell it where a cell is
             "memory": "image",
             "deep_supervision": True,
             "queries": 2 * config.task.max_targets,

@@ -17,6 +17,7 @@ from ml_collections import config_flags
 from launch import console
 from mmre_jax.analysis import speed, speed_report
 from mmre_jax.systems import DTYPES
+from mmre_jax.training import loop
 from mmre_jax.training.log import write_json
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
@@ -31,12 +32,12 @@ def main() -> None:
     if unknown := set(_DTYPES.value) - set(DTYPES):
         raise app.UsageError(f"--dtypes knows {', '.join(DTYPES)}, not {', '.join(sorted(unknown))}")
     logger = console.setup()
-    with console.user_errors():
-        result = speed.measure(_CONFIG.value, dtypes=_DTYPES.value, steps=_STEPS.value, peak_tflops=_PEAK.value)
-        print(speed_report.text(result))
-        if _JSON.value is not None:
-            write_json(pathlib.Path(_JSON.value), result)
-            logger.info("written: %s", _JSON.value)
+    loop.check_settings(_CONFIG.value)
+    result = speed.measure(_CONFIG.value, dtypes=_DTYPES.value, steps=_STEPS.value, peak_tflops=_PEAK.value)
+    print(speed_report.text(result))
+    if _JSON.value is not None:
+        write_json(pathlib.Path(_JSON.value), result)
+        logger.info("written: %s", _JSON.value)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from ml_collections import config_flags
 from launch import console
 from mmre_jax.analysis import matching_speed
 from mmre_jax.matching import MATCHERS
+from mmre_jax.training import loop
 from mmre_jax.training.log import write_json
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
@@ -29,20 +30,21 @@ _JSON = flags.DEFINE_string("json", None, "Also write the figures there.")
 def main() -> None:
     """Measures, prints, writes."""
     logger = console.setup()
-    with console.user_errors():
-        if _STRESS.value is not None:
-            result = {"stress": [matching_speed.stress(_STRESS.value, matcher) for matcher in MATCHERS]}
-            for row in result["stress"]:
-                speed = f"{row['steps_per_second']:.1f} steps/s"
-                print(f"{row['matcher']}: {row['steps']} steps on {row['devices']} x {row['device']}, {speed}")
-        else:
-            result = matching_speed.measure(calls=_CALLS.value)
-            if _CONFIG.value is not None:
-                result["share"] = matching_speed.step_share(_CONFIG.value, _STEPS.value)
-            print(matching_speed.text(result))
-        if _JSON.value is not None:
-            write_json(pathlib.Path(_JSON.value), result)
-            logger.info("written: %s", _JSON.value)
+    if _CONFIG.value is not None:
+        loop.check_settings(_CONFIG.value)
+    if _STRESS.value is not None:
+        result = {"stress": [matching_speed.stress(_STRESS.value, matcher) for matcher in MATCHERS]}
+        for row in result["stress"]:
+            speed = f"{row['steps_per_second']:.1f} steps/s"
+            print(f"{row['matcher']}: {row['steps']} steps on {row['devices']} x {row['device']}, {speed}")
+    else:
+        result = matching_speed.measure(calls=_CALLS.value)
+        if _CONFIG.value is not None:
+            result["share"] = matching_speed.step_share(_CONFIG.value, _STEPS.value)
+        print(matching_speed.text(result))
+    if _JSON.value is not None:
+        write_json(pathlib.Path(_JSON.value), result)
+        logger.info("written: %s", _JSON.value)
 
 
 if __name__ == "__main__":

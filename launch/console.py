@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import os
+import pathlib
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,16 +17,20 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
+from launch import config_file
+from mmre_jax import settings
 from mmre_jax.data.pictures import PictureError
 from mmre_jax.records import RecordError
 from mmre_jax.training.checkpoint import CheckpointError
 from mmre_jax.training.loop import Interrupted, NonFiniteError
 from mmre_jax.weights.hub import WeightError
 
+SETTINGS = "python -m launch.settings [--config=FILE:VARIANT] prints variants, and every setting with its range, default and meaning."
 CONFIG = (
     "configs/SYSTEM.py:VARIANT, SYSTEM being hvformer, qeot, rsrnet, ifaformer or pipeline: the head of that file lists its variants, and "
-    "configs/common.py every setting, each a flag --config.SECTION.NAME=VALUE."
+    "launch.settings every setting, each a flag --config.SECTION.NAME=VALUE."
 )
+_HELP = {"--help", "-help", "-h", "-?", "--helpshort", "--helpfull"}
 
 
 def setup() -> logging.Logger:
@@ -46,30 +53,96 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
 
 
 def run(main: Callable[..., None], arguments: Sequence[str] = ()) -> None:
-    """Parses the flags and calls `main` with the arguments beside them. A mistake in a flag ends with one message and exit code 2.
+    """Parses the flags and calls `main` with the arguments beside them. A user's mistake ends with one message and exit code 2.
+
+    Before `main` is called, the flags are known to name what there is: --config a file, a variant, settings and values that they can have
+    (mmre_jax/settings.py); --workdir, --out and --json places that can be written to.
 
     Args:
       arguments: what they are called; none are taken if there are none.
     """
 
-    def parse(argv: list[str]) -> list[str]:
-        try:
-            return flags.FLAGS(argv)
-        except flags.Error as error:  # of a configuration that could not be made, the whole traceback: its last line is what was wrong
-            _end(str(error).strip().splitlines()[-1].removeprefix("ValueError: "))
-        except AttributeError as error:  # how ml_collections says it, around the error that says which
-            which = error.args[0] if error.args else ""
-            said = which.args[0] if isinstance(which, Exception) and which.args else which
-            _end(f"a flag names a setting that the configuration does not have: {' '.join(str(said).split())}")
-
     def call(argv: list[str]) -> None:
         found = argv[1:]
-        if len(found) != len(arguments):
-            wanted = f"give {' and '.join(arguments)}" if arguments else "unexpected arguments"
-            raise app.UsageError(f"{wanted}: {' '.join(found) or 'found nothing'}", exitcode=2)
-        main(*found)
+        with user_errors():
+            if len(found) != len(arguments):
+                wanted = f"give {' and '.join(arguments)}" if arguments else "unexpected arguments"
+                raise app.UsageError(f"{wanted}: {' '.join(found) or 'found nothing'}")
+            main(*found)
 
-    app.run(call, flags_parser=parse)
+    app.run(call, flags_parser=_parse)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """The arguments beside the flags, which are parsed and checked."""
+    if _HELP.intersection(argv[1:]):
+        _print_help(argv)
+    found = config_file.given(argv[1:]) if "config" in flags.FLAGS else None
+    try:
+        _, config = (None, None) if found is None else config_file.load(found)
+        if config is not None:
+            config_file.check_overrides(argv[1:], config)
+        rest = flags.FLAGS(argv)
+        _check_places()
+        if found:
+            settings.check(flags.FLAGS["config"].value)
+    except (config_file.ConfigError, settings.SettingError) as error:
+        _end(error)
+    except flags.Error as error:
+        _end(_plainly(error, config))
+    return rest
+
+
+def _plainly(error: flags.Error, config: Any) -> str:
+    """What a flag's error says, in one line; of a setting with the values that it can have."""
+    said = str(error).strip().splitlines()[-1]
+    if found := re.match(r"flag --config\.([\w.]+)=(.*?): ", said):
+        if (setting := config_file.declaration(found[1], config)) is not None:
+            return f"{found[1]}={found[2]} is not {setting.range}: {setting.meaning}"
+    if found := re.fullmatch(r"flag --(\w+)=None: Flag --\w+ must have a value other than None\.", said):
+        return f"give --{found[1]}: {flags.FLAGS[found[1]].help}"
+    return said
+
+
+def _check_places() -> None:
+    """Refuses flags that are given without a value, and places that cannot be written to.
+
+    Raises:
+      flags.Error: naming the flag.
+    """
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if flag.present and flag.value == "" and flag.default is None:
+            raise flags.Error(f"--{name} is empty: {flag.help}")
+    for name in ("workdir", "out", "json"):
+        value = flags.FLAGS[name].value if name in flags.FLAGS else None
+        if not value or not isinstance(value, str):  # launch.settings has --json without a file
+            continue
+        path = pathlib.Path(value).expanduser().absolute()
+        if name == "json" and path.is_dir():
+            raise flags.Error(f"--{name}={value} is a folder")
+        folder = path.parent if name == "json" else path
+        above = next(place for place in (folder, *folder.parents) if place.exists())
+        if not above.is_dir():
+            raise flags.Error(f"--{name}={value}: {above} is not a folder")
+        if name == "json" and not folder.is_dir():
+            raise flags.Error(f"--{name}={value}: there is no folder {folder}")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise flags.Error(f"--{name}={value}: {above} cannot be written to")
+
+
+def _print_help(argv: list[str]) -> NoReturn:
+    """The program's help, where settings are told, and the variants of the file that --config names; then ends."""
+    lines = [SETTINGS]
+    if found := config_file.given(argv[1:]):
+        path, _, _ = found.partition(":")
+        try:
+            known = config_file.variants(config_file.load_module(path))
+        except config_file.ConfigError as error:
+            _end(error)
+        lines += [f"Variants of {path}:", *(f"  {name}: {meaning}" for name, meaning in known.items())]
+    app.usage(shorthelp="--helpfull" not in argv, writeto_stdout=True, detailed_error="\n".join(lines))
+    sys.exit(0)
 
 
 @contextlib.contextmanager
@@ -83,13 +156,22 @@ def user_errors() -> Iterator[None]:
     except Interrupted as stop:
         logging.getLogger("mmre_jax").info("%s", stop)
         sys.exit(3)
-    except (RecordError, PictureError, CheckpointError, WeightError, NonFiniteError, OSError) as error:
+    except (RecordError, PictureError, CheckpointError, WeightError, NonFiniteError, OSError, app.UsageError) as error:
         _end(error)
+    except (RuntimeError, AssertionError) as error:  # the latter for a platform that JAX knows but finds no device of
+        if _raised_in(error) != "jax._src.xla_bridge":
+            raise
+        said = " ".join(str(error).split())
+        _end(f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: JAX finds no such devices here{said and f': {said}'}")
     except ValueError as error:
-        places = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-        if not places[-1].startswith("mmre_jax."):
+        if not _raised_in(error).startswith("mmre_jax."):
             raise
         _end(error)
+
+
+def _raised_in(error: Exception) -> str:
+    """The name of the module that raised an error."""
+    return str([frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)][-1])
 
 
 def _end(error: Exception | str) -> NoReturn:

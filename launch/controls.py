@@ -38,17 +38,19 @@ def main() -> None:
     logger = console.setup()
     workdir = pathlib.Path(_WORKDIR.value)
     rows = []
-    with console.user_errors():
-        for name in names:
-            logger.info("---- %s", name)
-            if name == "shuffled":
-                scores, minutes = _shuffled(workdir), None
-            else:
-                metrics = loop.train(console.changed(_CONFIG.value, changes[name]), workdir / name)
-                scores, minutes = metrics["headline"], metrics["minutes"]
-            row = {"run": name, **scores, "minutes": minutes}
-            logger.info("%s: %s", name, task_lib.as_line(scores))
-            rows.append(row)
+    runs = {name: console.changed(_CONFIG.value, changes[name]) for name in names if name != "shuffled"}
+    for config in runs.values():  # all of them, before the first is trained
+        loop.check_settings(config)
+    for name in names:
+        logger.info("---- %s", name)
+        if name == "shuffled":
+            scores, minutes = _shuffled(workdir), None
+        else:
+            metrics = loop.train(runs[name], workdir / name)
+            scores, minutes = metrics["headline"], metrics["minutes"]
+        row = {"run": name, **scores, "minutes": minutes}
+        logger.info("%s: %s", name, task_lib.as_line(scores))
+        rows.append(row)
     print(report.table(rows, list(rows[0])))
     write_json(workdir / "controls.json", rows)
 

@@ -32,7 +32,7 @@ _LABELS = flags.DEFINE_string("labels", None, "File of relations or tags.")
 _KIND = flags.DEFINE_enum("kind", None, released.KINDS, "What the state dict is, where its names do not tell.")
 _NONE = flags.DEFINE_string("none", "", "The relation that says that none holds; by default the one called None, in any case.")
 _DATA = flags.DEFINE_enum(
-    "data", None, list(datasets.OBJECTS), "The data set to evaluate on. [default: mnre for relations, else twitter2015]"
+    "data", None, list(datasets.DATASETS), "The data set to evaluate on. [default: mnre for relations, else twitter2015]"
 )
 _ROOT = flags.DEFINE_string("root", "", "The data set's folder.")
 _MAX_TOKENS = flags.DEFINE_integer(

@@ -11,31 +11,28 @@ Predictions of any other program, a vision-language model's say, are JSON lines,
     {"id": example, "mentions": [{"span": [start, end], "type": "PER"}]}                          (task entities)
     {"id": example, "triples": [{"span": [start, end], "relation": label, "box": [x0, y0, x1, y1]}]}   (task triples)
 with spans in words, end-exclusive, boxes divided by the picture's size, and, where there is one, a "score" beside each relation or type.
-The task is the configuration's; the predictions.jsonl of a checkpoint shows the ids.
+The task is the configuration's; the predictions.jsonl of a checkpoint shows the ids. Relation and entity accuracy of triples are those of
+all of a checkpoint's queries, and, in a file, those of the triples that it holds: gold triples left without one count as wrong in both.
 """
 
 from __future__ import annotations
 
-import copy
 import pathlib
 
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from launch import console
-from mmre_jax import extract
-from mmre_jax.analysis import report
-from mmre_jax.analysis.evaluation import Evaluation, read_predictions, scoring_task
-from mmre_jax.data import datasets
-from mmre_jax.data.sampling import is_shuffled
+from mmre_jax import evaluate, extract
+from mmre_jax.analysis import fonts
+from mmre_jax.analysis.evaluation import Evaluation
+from mmre_jax.records import SPLITS
 from mmre_jax.tasks import task as task_lib
-from mmre_jax.training.evaluate import make_split, training_examples
-from mmre_jax.training.setup import protocol
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
 _PREDICTIONS = flags.DEFINE_string("predictions", None, "JSON lines to be scored instead of a checkpoint; see above.")
 _CONFIG = config_flags.DEFINE_config_file("config", None, "With --predictions: the configuration whose task and data are scored against.")
-_SPLIT = flags.DEFINE_enum("split", "test", datasets.SPLITS, "Which split.")
+_SPLIT = flags.DEFINE_enum("split", "test", SPLITS, "Which split.")
 _ROOT = flags.DEFINE_string("root", None, "The data set's folder, where it is not where it was in training.")
 _SHUFFLE = flags.DEFINE_bool("shuffle_pictures", False, "Show every record with another record's picture.")
 _OUT = flags.DEFINE_string("out", None, "Folder for the results.")
@@ -58,46 +55,20 @@ def main() -> None:
     if "warning" in evaluation.protocol:
         logger.warning(evaluation.protocol["warning"])
     logger.info("written: %s", ", ".join(map(str, written)))
+    if any(path.suffix == ".png" for path in written) and (lacking := fonts.advice(evaluation.task.labels)):
+        logger.info("%s", lacking)
 
 
 def _of_checkpoint() -> tuple[Evaluation, pathlib.Path]:
-    extractor = extract.load(_CHECKPOINT.value, devices=0)
-    job, kind = extractor.job, extractor.task
-    data = _data(job.config)
-    train = training_examples(job, datasets.open_records(data, "train"))
-    shuffled = _SHUFFLE.value or is_shuffled(data, _SPLIT.value)
-    split = make_split(job, datasets.open_records(data, _SPLIT.value), train=_SPLIT.value == "train", shuffled=shuffled, data=data)
-    predicted = extractor.predictor.predict(extractor.variables, split, _SPLIT.value)
-    seen = frozenset(r.id for r, p in zip(split.records, predicted, strict=True) if p.seen)
-    about = {**protocol(job.config), "pictures": "shuffled" if shuffled else "own", "step": extractor.step}
     directory, _ = extract.locate(_CHECKPOINT.value)
     name = _SPLIT.value + ("_shuffled" if _SHUFFLE.value else "")
     out = pathlib.Path(_OUT.value) if _OUT.value else directory.parent / "evaluation" / name
-    found = [p.found for p in predicted]
-    return Evaluation(_SPLIT.value, kind, job.task, split.records, found, seen, report.known(kind, train), about), out
+    return evaluate.checkpoint(_CHECKPOINT.value, _SPLIT.value, root=_ROOT.value or "", shuffle=_SHUFFLE.value), out
 
 
 def _of_predictions() -> tuple[Evaluation, pathlib.Path]:
-    config, data = _CONFIG.value, _data(_CONFIG.value)
-    kind = config.task.name
-    records = datasets.open_records(data, "train")
-    task = scoring_task(config, *datasets.labels(data, kind, records))
-    train, examples = task.examples(records), task.examples(datasets.open_records(data, _SPLIT.value))
-    found = read_predictions(_PREDICTIONS.value, kind, task, examples)
-    ours = ("precision",)  # of products: nothing was computed here
-    about = {**{k: v for k, v in protocol(config).items() if k not in ours}, "predictions": _PREDICTIONS.value}
     out = pathlib.Path(_OUT.value) if _OUT.value else pathlib.Path(_PREDICTIONS.value).with_suffix(f".{_SPLIT.value}")
-    seen = frozenset(
-        example.id for example in examples if example.image and datasets.readable(example.image)
-    )  # what the other program looked at is not known
-    return Evaluation(_SPLIT.value, kind, task, examples, found, seen, report.known(kind, train), about), out
-
-
-def _data(config: ConfigDict) -> ConfigDict:
-    data = ConfigDict(copy.deepcopy(config.data.to_dict()))
-    if _ROOT.value:
-        data.root = _ROOT.value
-    return data
+    return evaluate.predictions(_PREDICTIONS.value, _CONFIG.value, _SPLIT.value, root=_ROOT.value or ""), out
 
 
 if __name__ == "__main__":

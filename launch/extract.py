@@ -10,6 +10,9 @@ Input lines are in the library's JSON-lines format (mmre_jax/data/readers/jsonl.
 with spans [start, end) in words and the image's path relative to the file. A checkpoint for entities or triples needs no more than the
 first; one for relations needs either `relations` (pairs) or `mentions`, all ordered pairs of which are tried. `regions` are for systems
 trained with object crops. Annotation of what is to be found is not looked at, but drawn beside what was found.
+
+A picture that is missing or cannot be read is masked, as in training: the post's notes in extracted.jsonl say so, and summary.json counts
+such posts. With --strict the first one ends the program, and nothing is written.
 """
 
 from __future__ import annotations
@@ -19,26 +22,30 @@ import itertools
 import json
 import pathlib
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from absl import app, flags
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 import mmre_jax
 from launch import console
-from mmre_jax.analysis import plots, triple_plots
+from mmre_jax.analysis import fonts, plots, triple_plots
 from mmre_jax.analysis.query_maps import check_attention, query_maps
 from mmre_jax.analysis.seen import what_was_seen
 from mmre_jax.data import datasets
 from mmre_jax.data.readers import jsonl, scenes
 from mmre_jax.extract import Extraction, all_pairs
-from mmre_jax.records import Record, Relation, Triple
+from mmre_jax.progress import track
+from mmre_jax.records import Mention, Record, Relation, Triple
+from mmre_jax.training.log import write_json, write_text
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
 _INPUT = flags.DEFINE_string("input", None, "JSON lines of posts.")
 _SCENES = flags.DEFINE_integer("scenes", 0, "Instead of --input: that many test records of the embedded data set.", lower_bound=0)
-_OUT = flags.DEFINE_string("out", None, "Folder for extracted.jsonl and the pictures.")
+_OUT = flags.DEFINE_string("out", None, "Folder for extracted.jsonl, summary.json and the pictures.")
 _ATTENTION = flags.DEFINE_bool("attention", False, "QEOT: also draw what picture and queries attend to, of records with a picture.")
+_STRICT = flags.DEFINE_bool("strict", False, "End at the first picture that is missing or cannot be read, instead of masking it.")
 _PICTURES = flags.DEFINE_integer("pictures", 20, "Draw at most so many records.", lower_bound=0)
 
 
@@ -56,16 +63,23 @@ def main() -> None:
             check_attention(extractor.job)
         if extractor.task == "relation":
             records = [with_pairs(record) for record in records]
-        extractions = extractor.extract_records(records, progress="extract")
+        extractions = extractor.extract_records(records, progress="extract", strict=_STRICT.value)
+        summary = summary_of(extractions)
         out.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps(extraction.to_json(), ensure_ascii=False) for extraction in extractions]
-        (out / "extracted.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_text(out / "extracted.jsonl", "".join(f"{line}\n" for line in lines))
+        write_json(out / "summary.json", summary)
         some = list(zip(records, extractions, strict=True))[: _PICTURES.value]
-        drawn = [_draw(extractor, *pair, out / file_name(number, pair[0].id)) for number, pair in enumerate(tqdm(some, "draw"))]
+        if lacking := fonts.advice(text for record, found in some for text in (record.id, *record.words, *labels_of(found))):
+            logger.info("%s", lacking)
+        numbered = enumerate(track(some, "draw", len(some), unit="record"))
+        drawn = [_draw(extractor, *pair, out / file_name(number, pair[0].id)) for number, pair in numbered]
     for line in itertools.chain.from_iterable(map(as_text, extractions[:5])):
         print(line)
     kind = {"relation": "relations", "entities": "mentions", "triples": "triples"}[extractor.task]
-    logger.info("%d records, %d %s: %s", len(records), sum(len(e.found) for e in extractions), kind, out / "extracted.jsonl")
+    logger.info("%d records, %d %s: %s", summary["records"], summary["found"], kind, out / "extracted.jsonl")
+    if masked := summary["masked"]:
+        logger.info("%d of %d records have pictures that were masked, such as %s", masked, summary["records"], summary["examples"][0])
     for path in itertools.chain.from_iterable(drawn):
         logger.info("picture: %s", path)
 
@@ -80,6 +94,19 @@ def with_pairs(record: Record) -> Record:
         return record
     where = f"{record.origin or record.id}: no 'relations', so all pairs of 'mentions' are tried"
     return dataclasses.replace(record, relations=all_pairs(record.mentions, where))
+
+
+def summary_of(extractions: Sequence[Extraction], most: int = 5) -> dict[str, Any]:
+    """How many records, what was found in them, how many have pictures that were missing or could not be read, and the first of these."""
+    masked = [(extraction.record, extraction.masked) for extraction in extractions if extraction.masked]
+    examples = [f"{record.origin or record.id}: {notes[0]}" for record, notes in masked[:most]]
+    found = sum(len(extraction.found) for extraction in extractions)
+    return {"records": len(extractions), "found": found, "masked": len(masked), "examples": examples}
+
+
+def labels_of(extraction: Extraction) -> list[str]:
+    """What a picture says of what was found."""
+    return [(found.type if isinstance(found, Mention) else found.label) or "" for found in extraction.found]
 
 
 def as_text(extraction: Extraction, width: int = 120, most: int = 6) -> list[str]:
@@ -116,7 +143,7 @@ def _draw(extractor: mmre_jax.Extractor, record: Record, extraction: Extraction,
     if _ATTENTION.value and record.image is not None and datasets.readable(record.image):
         variables = extractor.predictor.devices.first(extractor.variables)
         maps = query_maps(extractor.job, variables, record)
-        drawn = maps.figures(record, extractor.job.config.task.iou)
+        drawn = maps.figures(record, extraction.triples, extractor.job.config.task.iou)
         figures |= {path.with_stem(f"{path.stem}_{name}"): figure for name, figure in drawn.items()}
     for place, figure in figures.items():
         plots.save(figure, place)

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict, config_flags
 
 from configs import pipeline as parts
 from launch import console
-from mmre_jax import pipelines
+from mmre_jax import extract, pipelines
 from mmre_jax.analysis.evaluation import Evaluation, scoring_task
 from mmre_jax.data import datasets
 from mmre_jax.records import Record
@@ -41,15 +41,17 @@ def main() -> None:
     if config.task.name != "triples":
         raise app.UsageError(f"a pipeline finds triples: --config is a configuration of QEOT, found task.name={config.task.name!r}")
     logger = console.setup()
-    with console.user_errors():
-        runs = {}
-        for part, settings in parts.components(config).items():
-            runs[part] = pathlib.Path(_RUNS[part].value or workdir / part)
-            if _RUNS[part].value is None:
-                logger.info("---- %s", part)
-                loop.train(settings, runs[part])
-        evaluation = _score(config, runs, _SPLIT.value)
-        written = evaluation.write(workdir)
+    runs = {part: pathlib.Path(_RUNS[part].value or workdir / part) for part in parts.PARTS}
+    missing = {part: settings for part, settings in parts.components(config).items() if _RUNS[part].value is None}
+    for part in runs.keys() - missing.keys():
+        extract.locate(runs[part])
+    for settings in missing.values():  # all of them, before the first is trained
+        loop.check_settings(settings)
+    for part, settings in missing.items():
+        logger.info("---- %s", part)
+        loop.train(settings, runs[part])
+    evaluation = _score(config, runs, _SPLIT.value)
+    written = evaluation.write(workdir)
     print(evaluation.text())
     logger.info("%s: %s", evaluation.split, task_lib.as_line(evaluation.headline()))
     logger.info("written: %s", ", ".join(map(str, written)))

@@ -25,11 +25,12 @@ from ml_collections import ConfigDict
 from configs import common
 from launch import console
 from mmre_jax.data import builders, datasets, pictures, source
+from mmre_jax.data.dataset import OBJECTS, FilePictures, PictureSource
 from mmre_jax.data.pictures import PicturePlan, Slot
 from mmre_jax.data.prepared import ENCODINGS, PreparedError
 from mmre_jax.records import Record, RecordError
 
-DATASETS = [name for name in datasets.OBJECTS if name not in ("scenes", "prepared")]
+DATASETS = [name for name, found in datasets.DATASETS.items() if found.files is not None]
 
 _DATASET = flags.DEFINE_enum("dataset", "mnre", DATASETS, "Which data set, or our JSON lines.")
 _SOURCE = flags.DEFINE_string("source", "", "Its folder; TFDS's folder for data fetched by hand if empty.")
@@ -37,9 +38,10 @@ _OUT = flags.DEFINE_string("out", "", "The folder to make.")
 _OBJECTS = flags.DEFINE_enum(
     "objects",
     None,
-    datasets.OBJECTS["mnre"],
+    OBJECTS,
     "Which object crops are stored ('grounded' leaks MNRE's labels); if not given, the data set's usual ones.",
 )
+_NONE = flags.DEFINE_string("none_label", common.section("data").none_label, "JSON lines: the label that says that no relation holds.")
 _ENCODING = flags.DEFINE_enum("encoding", "png", ENCODINGS, "How pixels are stored; both without loss.")
 _PHOTO_SIDE = flags.DEFINE_integer("photo_side", 224, "Side of the photos in pixels; 0 for none.", lower_bound=0)
 _CROP_SIDE = flags.DEFINE_integer("crop_side", 128, "Side of the object crops in pixels.", lower_bound=1)
@@ -55,7 +57,7 @@ def main() -> None:
     console.setup()
     with console.user_errors():
         folder = pathlib.Path(os.path.abspath(_SOURCE.value)) if _SOURCE.value else manual_dir(_DATASET.value)
-        data = section(_DATASET.value, folder, _OBJECTS.value)
+        data = section(_DATASET.value, folder, _OBJECTS.value, _NONE.value)
         records = read(data)
         plan = picture_plan(data.objects, _PHOTO_SIDE.value, _CROP_SIDE.value, _CROPS.value, _RESIZE.value)
         if _BENCHMARK.value:
@@ -65,7 +67,7 @@ def main() -> None:
             "dataset": data.name,
             "objects": data.objects,
             "labels": datasets.all_labels(data, records["train"]) if "train" in records else {},
-            "published": datasets.published_counts(data),
+            "published": dict(datasets.find(data).published),
             "reading": {split: found for split in records if (found := datasets.read_report(data, split))},
             "sha256": {str(path.relative_to(folder)): sha256(path) for split in records for path in datasets.files(data, split)},
         }
@@ -80,7 +82,7 @@ def manual_dir(dataset: str) -> pathlib.Path:
     return pathlib.Path(os.path.abspath(base)) / "downloads" / "manual" / dataset
 
 
-def section(dataset: str, folder: pathlib.Path, objects: str | None) -> ConfigDict:
+def section(dataset: str, folder: pathlib.Path, objects: str | None, none_label: str) -> ConfigDict:
     """The section `data` of a configuration that reads a data set from its folder; with its first kind of crops if none is named.
 
     Raises:
@@ -88,14 +90,15 @@ def section(dataset: str, folder: pathlib.Path, objects: str | None) -> ConfigDi
     """
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such folder: give the folder of {dataset!r} with --source")
-    data = common.data()
-    data.update({"name": dataset, "root": str(folder), "objects": objects or datasets.OBJECTS[dataset][0]})
+    data = common.section("data")
+    chosen = objects or datasets.DATASETS[dataset].objects[0]
+    data.update({"name": dataset, "root": str(folder), "objects": chosen, "none_label": none_label})
     return data
 
 
 def read(data: ConfigDict) -> dict[str, Sequence[Record]]:
     """{split: records}, of JSON lines those splits that are there. Raises RecordError and PictureError."""
-    there = [split for split in datasets.SPLITS if data.name != "jsonl" or datasets.files(data, split)]
+    there = [split for split in datasets.SPLITS if datasets.files(data, split)]
     if not there:
         names = ", ".join(sorted(path.name for path in pathlib.Path(data.root).glob("*.jsonl"))) or "none"
         raise RecordError(f"{data.root}: none of train.jsonl, val.jsonl, test.jsonl; JSON lines there are: {names}")
@@ -146,7 +149,7 @@ def benchmark(records: Mapping[str, Sequence[Record]], plan: PicturePlan, root: 
     Raises:
       PreparedError: no record has a picture.
     """
-    files = source.FilePictures(plan)
+    files = FilePictures(plan)
     everything = (record for found in records.values() for record in found if record.image is not None and os.path.exists(record.image))
     shown = [record for record, _ in zip(everything, range(count), strict=False)]
     if not shown:
@@ -163,7 +166,7 @@ def benchmark(records: Mapping[str, Sequence[Record]], plan: PicturePlan, root: 
     return "\n".join(lines + [f"{name:<8}{rate:>11,.0f}{stored:>9,.1f}{rate / png:>8.2f}" for name, rate, stored in rows])
 
 
-def _rate(read: source.PictureSource, records: Sequence[Record]) -> float:
+def _rate(read: PictureSource, records: Sequence[Record]) -> float:
     best = float("inf")
     for _ in range(3):
         start = time.perf_counter()

@@ -33,12 +33,14 @@ def main() -> None:
     logger = console.setup()
     workdir, found = pathlib.Path(_WORKDIR.value), {}
     name, values = parse(_VARY.value, _CONFIG.value)
-    with console.user_errors():
-        for value in values:
-            logger.info("---- %s = %s", name, value)
-            run = loop.train(console.changed(_CONFIG.value, {name: value}), workdir / folder(name, value))
-            found[str(value)] = run["headline"]
-            logger.info("%s = %s: %s", name, value, task_lib.as_line(run["headline"]))
+    runs = {value: console.changed(_CONFIG.value, {name: value}) for value in values}
+    for config in runs.values():  # all of them, before the first is trained
+        loop.check_settings(config)
+    for value, config in runs.items():
+        logger.info("---- %s = %s", name, value)
+        run = loop.train(config, workdir / folder(name, value))
+        found[str(value)] = run["headline"]
+        logger.info("%s = %s: %s", name, value, task_lib.as_line(run["headline"]))
     scores = list(next(iter(found.values())))
     rows = [{name: score, **{value: headline[score] for value, headline in found.items()}} for score in scores]
     print(report.table(rows, list(rows[0])))

@@ -28,17 +28,14 @@ def main() -> None:
     """Runs the configuration once, or once per seed of train.seeds."""
     logger = console.setup()
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
-    with console.user_errors():
-        if not config.train.seeds:
-            _train(config, workdir)
-        else:
-            runs = [
-                _train(console.changed(config, {"train.seed": s, "train.seeds": ()}), workdir / f"seed_{s}") for s in config.train.seeds
-            ]
-            summary = loop.summarise(runs)
-            write_json(workdir / "metrics.json", summary)
-            for name, value in summary["test"].items():
-                logger.info("test %s over seeds %s: %.4f +- %.4f", name, summary["seeds"], value["mean"], value["std"])
+    if not config.train.seeds:
+        _train(config, workdir)
+        return
+    runs = [_train(console.changed(config, {"train.seed": s, "train.seeds": ()}), workdir / f"seed_{s}") for s in config.train.seeds]
+    summary = loop.summarise(runs)
+    write_json(workdir / "metrics.json", summary)
+    for name, value in summary["test"].items():
+        logger.info("test %s over seeds %s: %.4f +- %.4f", name, summary["seeds"], value["mean"], value["std"])
 
 
 def _train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from ml_collections import ConfigDict
 from mmre_jax.data.text import TextEncoder, load_tokenizer
 from mmre_jax.extract import locate, shapes
 from mmre_jax.tasks.entities import SPECIAL_TAGS
+from mmre_jax.text_files import read_json, read_text
 from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.setup import Job, make_job, restore_job
@@ -94,16 +95,9 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
       WeightError: a file in none of these formats, a label that is there twice, ids with gaps.
       OSError: a file that cannot be read.
     """
-    try:
-        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise WeightError(f"{path} is not UTF-8 text: {error}") from error
-    found: Any = [line.strip() for line in text.splitlines() if line.strip()]
+    found: Any = [line.strip() for line in read_text(path, WeightError).splitlines() if line.strip()]
     if pathlib.Path(path).suffix == ".json":
-        try:
-            found = json.loads(text)
-        except ValueError as error:
-            raise WeightError(f"{path} is not valid JSON: {error}") from error
+        found = read_json(path, WeightError)
     if isinstance(found, dict):
         found = _by_id(path, found)
     if not isinstance(found, list) or not found or not all(isinstance(label, str) for label in found):
@@ -309,10 +303,7 @@ def _about(folder: pathlib.Path) -> dict[str, Any]:
     path = folder / ABOUT
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no {ABOUT}: it was not converted from a released checkpoint")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
+    found = read_json(path, CheckpointError)
     if not isinstance(found, dict) or not {"kind", "prefix", "half", "unread"} <= found.keys():
         raise CheckpointError(f"{path} lacks what it should say: kind, prefix, half, unread")
     return found

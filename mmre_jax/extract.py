@@ -15,9 +15,10 @@ import numpy as np
 
 from mmre_jax.data import datasets
 from mmre_jax.data.pictures import PictureError, picture_at, sources
-from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span
+from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span, plain
 from mmre_jax.tasks import relation
 from mmre_jax.tasks.task import Found
+from mmre_jax.text_files import check_words
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.evaluate import Predictor, Split, make_predictor
 from mmre_jax.training.parallel import local_devices
@@ -33,12 +34,14 @@ class Extraction:
     found: what the checkpoint's task finds, scored. relation: one per pair that was asked for, the most likely label each, the empty
       relation included. entities: mentions. triples: triples.
     notes: what the system could not see although it was trained to.
+    masked: of the notes, those of pictures that the record names but that are missing or cannot be read.
     """
 
     record: Record
     found: Found
     notes: tuple[str, ...] = ()
     task: str = "relation"
+    masked: tuple[str, ...] = ()
 
     @property
     def relations(self) -> tuple[Relation, ...]:
@@ -56,23 +59,29 @@ class Extraction:
         return tuple(x for x in self.found if isinstance(x, Triple))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: id, text, image, what was found (relations, mentions or triples) with words and spans, notes."""
+        """Plain values: id, text, image, what was found (relations, mentions or triples) with words and spans, notes, and meta where
+        there is one."""
         record = self.record
 
         def mention(found: Mention) -> dict[str, Any]:
-            return {"text": record.text(found.span), "span": list(found.span), **({"type": found.type} if found.type else {})}
+            return {
+                "text": record.text(found.span),
+                "span": [int(side) for side in found.span],
+                **({"type": found.type} if found.type else {}),
+            }
 
         def plain(found: Relation | Mention | Triple) -> dict[str, Any]:
-            score = {} if found.score is None else {"score": round(found.score, 6)}
+            score = {} if found.score is None else {"score": round(float(found.score), 6)}
             if isinstance(found, Relation):
                 return {"head": mention(found.head), "relation": found.label, "tail": mention(found.tail), **score}
             if isinstance(found, Triple):
-                return {"entity": mention(found.mention), "relation": found.label, "box": [round(x, 4) for x in found.box], **score}
+                return {"entity": mention(found.mention), "relation": found.label, "box": [round(float(x), 4) for x in found.box], **score}
             return {**mention(found), **score}
 
         kind = {"relation": "relations", "entities": "mentions", "triples": "triples"}[self.task]
         rows = [plain(found) for found in self.found]
-        return {"id": record.id, "text": " ".join(record.words), "image": record.image, kind: rows, "notes": list(self.notes)}
+        meta = {"meta": dict(record.meta)} if record.meta else {}
+        return {"id": record.id, "text": " ".join(record.words), "image": record.image, kind: rows, "notes": list(self.notes), **meta}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +102,7 @@ class Extractor:
         tail: Where | None = None,
         mentions: Sequence[Where] = (),
         boxes: Sequence[Box] = (),
+        strict: bool = True,
     ) -> Extraction:
         """What the checkpoint's task finds in a post; for relations, of one pair or of every ordered pair of mentions.
 
@@ -103,11 +113,12 @@ class Extractor:
           mentions: instead of head and tail: all ordered pairs of these are tried.
           boxes: objects in the picture, normalised (x_min, y_min, x_max, y_max), best first, for systems that look at object crops;
             where they look at crops found in two ways, these serve for both.
+          strict: whether a picture that is missing or cannot be read is an error; else it is masked and noted.
 
         Raises:
           RecordError: for a span or box out of range, a string that is not in the text or is in it more than once (its places are
             listed), if neither a pair nor two mentions are given, or if they are given to a task that finds them by itself.
-          PictureError: for a picture that is missing or cannot be read.
+          PictureError: where `strict`, for a picture that is missing or cannot be read.
         """
         words = tuple(text.split() if isinstance(text, str) else text)
         relations: tuple[Relation, ...] = ()
@@ -123,7 +134,7 @@ class Extractor:
         checked = [check_box(box, f"boxes[{i}]") for i, box in enumerate(boxes)]
         regions = tuple(Region(box=box, source=source) for source in self.object_sources or ("detected",) for box in checked)
         record = Record(id="text", words=words, image=None if image is None else os.fspath(image), relations=relations, regions=regions)
-        return self.extract_records([record])[0]
+        return self.extract_records([record], strict=strict)[0]
 
     @property
     def task(self) -> str:
@@ -135,13 +146,20 @@ class Extractor:
         """Which object crops the system looks at: any of 'grounded' and 'detected'."""
         return tuple(slot.source for slot in self.job.system.plan if slot.source != "photo")
 
-    def extract_records(self, records: Sequence[Record], progress: str = "") -> list[Extraction]:
+    def extract_records(self, records: Sequence[Record], progress: str = "", *, strict: bool = False) -> list[Extraction]:
         """Predicts every record: of relations, every pair that it names; annotations are not looked at.
 
+        Args:
+          progress: name under which progress is shown; it is not where empty.
+          strict: whether a picture that a record names but that is missing or cannot be read ends all; else it is masked, as in training,
+            and stands in the record's notes.
+
         Raises:
-          RecordError: for a record that names no pair, where the task is to find relations.
-          PictureError: for a picture that is named but missing or cannot be read.
+          RecordError: for a record that names no pair, where the task is to find relations, or with half of a character in its words.
+          PictureError: where `strict`, for the first such picture.
         """
+        for record in records:
+            check_words(record.words, f"{record.origin or record.id}: words")
         pairs = self.task == "relation"
         blank = [
             dataclasses.replace(r, relations=tuple(dataclasses.replace(p, label=None) for p in r.relations))
@@ -149,28 +167,33 @@ class Extractor:
             else dataclasses.replace(r, relations=(), mentions=(), triples=())
             for r in records
         ]
-        notes = [self._look(record) for record in blank]
+        looked = [self._look(record, strict) for record in blank]
         examples = relation.examples(blank) if pairs else blank
         lengths = np.array([self.job.task.length(example) for example in examples], np.int64)
         split = Split(examples, lengths, datasets.open_pictures(self.job.system.plan))
         predicted = iter(self._predictor(len(examples)).predict(self.variables, split, progress))
         found = [tuple(x for _ in (r.relations if pairs else (r,)) for x in next(predicted).found) for r in blank]
-        return [Extraction(*each, self.task) for each in zip(blank, found, notes, strict=True)]
+        return [Extraction(r, f, notes, self.task, masked) for r, f, (notes, masked) in zip(blank, found, looked, strict=True)]
 
-    def _look(self, record: Record) -> tuple[str, ...]:
-        """Reads all that the system will be shown of a record, so that damage is an error; says what it will not be shown."""
+    def _look(self, record: Record, strict: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Reads all that the system will be shown of a record. What it will not be shown, and of that what is missing or damaged, which is
+        an error where `strict`."""
         where = record.origin or record.id
         if self.task == "relation" and not record.relations:
             raise RecordError(f"{where}: no pair to find the relation of")
         opened: dict[str, Any] = {}
         notes = [f"{cut} of {len(record.words)} words are cut off: too long"] if (cut := self._cut_off(record)) else []
+        masked: list[str] = []
         for slot in self.job.system.plan:
             places = [place for place in sources(record, slot) if place]
             for place in places:
                 try:
                     picture_at(place, datasets.read_picture, opened)
                 except PictureError as error:
-                    raise PictureError(f"{where}: {'image' if slot.source == 'photo' else f'{slot.source} crop'}: {error}") from error
+                    said = f"{'image' if slot.source == 'photo' else f'{slot.source} crop'}: {error}"
+                    if strict:
+                        raise PictureError(f"{where}: {said}") from error
+                    masked.append(f"{said}: masked")
             if not places and slot.source == "photo":
                 notes.append("no picture: masked")
             elif not places:
@@ -179,7 +202,8 @@ class Extractor:
             notes.append("trained on text alone: the picture is not looked at")
         elif record.regions and not self.object_sources:
             notes.append("trained without object crops: boxes are not looked at")
-        return tuple(notes)
+        masked = list(dict.fromkeys(masked))  # crops of one photo say the same
+        return (*notes, *masked), tuple(masked)
 
     def _cut_off(self, record: Record) -> int:
         """How many words of a record the system does not read, since the sentence has more pieces than it takes; of the worst pair."""
@@ -272,6 +296,7 @@ def find(words: Sequence[str], wanted: Where, name: str) -> tuple[int, int]:
       RecordError: if it is out of range, not there, or there more than once.
     """
     if not isinstance(wanted, str):
+        wanted = plain(wanted)
         if not isinstance(wanted, (tuple, list)) or len(wanted) != 2:
             raise RecordError(f"{name}: expected a word span (start, end) or words of the text, found {wanted!r}")
         return check_span(*wanted, len(words), name)

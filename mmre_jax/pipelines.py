@@ -62,32 +62,33 @@ class Pipeline:
         if differing := set(self.labels) ^ set(labels):
             raise PipelineError(f"classifier: relations that only it or only the data set has: {', '.join(sorted(differing))}")
 
-    def extract_records(self, records: Sequence[Record], progress: str = "") -> list[Extraction]:
+    def extract_records(self, records: Sequence[Record], progress: str = "", *, strict: bool = False) -> list[Extraction]:
         """The triples of every record, best first; annotations are not looked at.
 
         Of all pairs of a mention and a region those are triples that the classifier does not call empty. A triple's score is the product
         of its mention's, its region's and its relation's; a mention without a score counts as certain.
 
         Args:
-          progress: name of the progress bars; none where empty.
+          progress: name under which progress is shown; it is not where empty.
+          strict: as of Extractor.extract_records.
 
         Raises:
-          PictureError: for a picture that is named but missing or cannot be read.
+          PictureError: where `strict`, for a picture that is named but missing or cannot be read.
         """
         names = [progress and f"{progress} {part}" for part in ("mentions", "regions", "pairs")]
-        tagged = self.tagger.extract_records(records, names[0])
-        detected = self.detector.extract_records([views.photo(record) for record in records], names[1])
+        tagged = self.tagger.extract_records(records, names[0], strict=strict)
+        detected = self.detector.extract_records([views.photo(record) for record in records], names[1], strict=strict)
         candidates = [
             (index, region, views.beside(record, region.box, tuple(views.pair(mention) for mention in found.mentions)))
             for index, (record, found) in enumerate(zip(records, tagged, strict=True))
             for region in (detected[index].triples if found.mentions else ())
         ]
-        classified = self.classifier.extract_records([shown for _, _, shown in candidates], names[2]) if candidates else []
+        classified = self.classifier.extract_records([shown for _, _, shown in candidates], names[2], strict=strict) if candidates else []
         triples: list[list[Triple]] = [[] for _ in records]
         for (index, region, _), pairs in zip(candidates, classified, strict=True):
             triples[index] += [_triple(relation, region) for relation in pairs.relations if relation.label != self.classifier.job.task.none]
         return [
-            Extraction(tags.record, merge(found, self.merge_iou), regions.notes, "triples")
+            Extraction(tags.record, merge(found, self.merge_iou), regions.notes, "triples", regions.masked)
             for tags, regions, found in zip(tagged, detected, triples, strict=True)
         ]
 

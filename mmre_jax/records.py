@@ -6,10 +6,16 @@ Spans are end-exclusive word indices. Boxes are (x_min, y_min, x_max, y_max), ea
 from __future__ import annotations
 
 import dataclasses
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
 
 SPLITS = ("train", "val", "test")
 
 Box = tuple[float, float, float, float]
+
+ROUNDING = 1e-6  # a box that leaves the picture by no more was written so, not drawn so
 
 
 class RecordError(ValueError):
@@ -69,7 +75,8 @@ class Record:
     """One post: its words, its picture, and what is annotated of them.
 
     `image` is a path to the picture, already resolved inside its root (it may not exist: missing pictures are masked), or a
-    key of a prepared picture store; None where the record has none. `origin` names file and line for error messages.
+    key of a prepared picture store; None where the record has none. `origin` names file and line for error messages. `meta` is what else
+    its owner keeps with it, plain JSON values that nothing here looks at.
     """
 
     id: str
@@ -81,10 +88,28 @@ class Record:
     regions: tuple[Region, ...] = ()
     caption: str | None = None
     origin: str = ""
+    meta: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
     def text(self, span: tuple[int, int]) -> str:
         """The words of a span, joined by single spaces."""
         return " ".join(self.words[span[0] : span[1]])
+
+
+def plain(value: Any) -> Any:
+    """A NumPy or JAX scalar or array as Python's own number or list of numbers; anything else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def as_number(value: object) -> float | None:
+    """A finite number of any kind, NumPy's included, as a float; None for anything else, truth values among it."""
+    value = plain(value)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def check_span(start: object, end: object, words: int, where: str) -> tuple[int, int]:
@@ -93,24 +118,52 @@ def check_span(start: object, end: object, words: int, where: str) -> tuple[int,
     Raises:
       RecordError: naming `where`, what was found and what was expected.
     """
-    if not (isinstance(start, int) and isinstance(end, int)) or isinstance(start, bool) or isinstance(end, bool):
-        raise RecordError(f"{where}: a span is two integers [start, end), found [{start!r}, {end!r}]")
-    if not 0 <= start < end <= words:
-        raise RecordError(f"{where}: span [{start}, {end}) does not lie inside the record's {words} words")
-    return start, end
+    low, high = plain(start), plain(end)
+    if any(not isinstance(side, numbers.Integral) or isinstance(side, bool) for side in (low, high)):
+        raise RecordError(f"{where}: a span is two integers [start, end), found [{low!r:.40}, {high!r:.40}]")
+    if not 0 <= low < high <= words:
+        raise RecordError(f"{where}: span [{low!s:.40}, {high!s:.40}) does not lie inside the record's {words} words")
+    return int(low), int(high)
 
 
 def check_box(box: object, where: str) -> Box:
-    """Returns `box` as a valid normalised xyxy box.
+    """Returns `box` as a valid normalised xyxy box: four numbers of any kind, a list, a tuple or an array of them.
+
+    What leaves the picture by rounding is cut off.
 
     Raises:
-      RecordError: if it is not four finite numbers with 0 <= x_min < x_max <= 1 and 0 <= y_min < y_max <= 1.
+      RecordError: if it is not four finite numbers with 0 <= x_min < x_max <= 1 and 0 <= y_min < y_max <= 1; says what it looks like.
     """
-    if not isinstance(box, (list, tuple)) or len(box) != 4 or not all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in box):
-        raise RecordError(f"{where}: a box is four numbers [x_min, y_min, x_max, y_max], found {box!r}")
-    x0, y0, x1, y1 = (float(x) for x in box)
-    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
-        raise RecordError(
-            f"{where}: box {box!r} is not 0 <= x_min < x_max <= 1, 0 <= y_min < y_max <= 1 (boxes are normalised by the picture's size)"
-        )
-    return x0, y0, x1, y1
+    sides = plain(box)
+    shown = f"{sides!r:.160}"
+    found = [as_number(side) for side in sides] if isinstance(sides, (list, tuple)) and len(sides) == 4 else []
+    if len(found) != 4 or None in found:
+        raise RecordError(f"{where}: a box is four numbers [x_min, y_min, x_max, y_max], found {shown}")
+    inside, cut = clip_box((found[0], found[1], found[2], found[3]))
+    if inside is None or cut:
+        rule = "0 <= x_min < x_max <= 1, 0 <= y_min < y_max <= 1 (boxes are normalised by the picture's size)"
+        raise RecordError(f"{where}: box {shown} is not {rule}{_looks_like(found)}")
+    return inside
+
+
+def clip_box(corners: Box) -> tuple[Box | None, bool]:
+    """(the part of a normalised xyxy box inside the picture, None if there is none; whether more than rounding was cut off)."""
+    x0, y0, x1, y1 = (min(max(x, 0.0), 1.0) for x in corners)
+    cut = any(abs(a - b) > ROUNDING for a, b in zip((x0, y0, x1, y1), corners, strict=True))
+    return ((x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None), cut
+
+
+def _looks_like(box: list[float]) -> str:
+    """What four numbers that are no normalised corners probably are, to be put behind a message; '' where there is no telling."""
+    x0, y0, x1, y1 = box
+    if min(box) >= 0 and max(box) > 2:
+        return ": it looks like pixels: divide by the picture's width and height"
+    if min(box) < -ROUNDING or max(box) > 1 + ROUNDING:
+        return ": it reaches out of the picture: cut it off at 0 and 1"
+    if x0 < x1 and y0 < y1:
+        return ""
+    if x0 + x1 <= 1 + ROUNDING and y0 + y1 <= 1 + ROUNDING and min(x1, y1) > 0:
+        return ": it looks like x_min, y_min, width, height, or like corners that are swapped"
+    if x0 == x1 or y0 == y1:
+        return ": it has no width or no height"
+    return ": its corners are swapped: x_min and y_min come first"

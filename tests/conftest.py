@@ -14,8 +14,22 @@ os.environ["XLA_FLAGS"] = " ".join([*FLAGS, os.environ.get("XLA_FLAGS", "")])
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+# Property tests draw the same examples each time, so that a suite that passed passes again; `make fuzz` draws others, and more.
+hypothesis.settings.register_profile("same", max_examples=50, derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("fuzz", max_examples=int(os.environ.get("EXAMPLES", "1000")), deadline=None, print_blob=True)
+hypothesis.settings.load_profile("same")
+
+
+def pytest_report_header(config):
+    """What it takes to draw the same examples again."""
+    if hypothesis.settings.get_current_profile_name() == "same":
+        return "property tests: the same examples each time"
+    return f"property tests: {hypothesis.settings.default.max_examples} examples, --hypothesis-seed={config.getoption('--hypothesis-seed')}"
+
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -78,7 +78,8 @@ def test_conversions_undo_each_other(centres: np.ndarray) -> None:
     assert (corners[:, :2] <= corners[:, 2:]).all()
     np.testing.assert_allclose(boxes.to_centres(corners), centres, atol=1e-6)
     np.testing.assert_allclose(boxes.to_corners(boxes.to_centres(corners)), corners, atol=1e-6)
-    np.testing.assert_array_equal(boxes.to_corners(jnp.asarray(centres)), corners)
+    # XLA takes what is smaller than the smallest normal number for 0, NumPy does not.
+    np.testing.assert_allclose(boxes.to_corners(jnp.asarray(centres)), corners, rtol=0, atol=np.finfo(np.float32).tiny)
 
 
 @settings(max_examples=60, deadline=None)

@@ -186,7 +186,7 @@ def test_labels_of_every_format(tmp_path):
         "[1]": "labels are names",
         "[]": "labels are names",
         "3": "labels are names",
-        "{": "not valid JSON",
+        "{": "not a JSON file",
     }
     for text, message in damaged.items():
         with pytest.raises(WeightError, match=message):
@@ -292,7 +292,7 @@ def test_ways_back_that_there_are_not(converted, tmp_path):
     with pytest.raises(WeightError, match="disagree on bert.pooler.dense.bias"):
         export(tmp_path / "copy", tmp_path / "back.safetensors")
     (tmp_path / "copy" / ABOUT).write_text("{")
-    with pytest.raises(CheckpointError, match="not valid JSON"):
+    with pytest.raises(CheckpointError, match="not a JSON file"):
         export(tmp_path / "copy", tmp_path / "back.safetensors")
     (tmp_path / "copy" / ABOUT).unlink()
     with pytest.raises(CheckpointError, match="it was not converted from a released checkpoint"):
@@ -329,5 +329,5 @@ def test_ids_of_relations_start_at_0(tmp_path):
     with pytest.raises(WeightError, match="the ids of relations start at 0"):
         convert_small(random_release("hvpnet_re"), "hvpnet_re", tmp_path, labels=read_labels(tmp_path / "labels.json"))
     (tmp_path / "labels.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(WeightError, match="labels.txt is not UTF-8 text"):
+    with pytest.raises(WeightError, match="labels.txt: not UTF-8 text"):
         read_labels(tmp_path / "labels.txt")

@@ -3,7 +3,11 @@
 import dataclasses
 import itertools
 import json
+import pathlib
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -21,6 +25,7 @@ from mmre_jax.training.evaluate import make_split
 from mmre_jax.training.loop import initial_state
 from mmre_jax.training.setup import new_job
 
+ROOT = pathlib.Path(__file__).parents[1]
 TEXT = "Ada meets Grace near the old Ada Bridge"
 NO_CROPS = "trained with detected object crops, none given: masked"
 
@@ -143,10 +148,35 @@ def test_damaged_pictures_are_errors(extractor, photo, tmp_path):
     (tmp_path / "page.jpg").write_text("<html></html>")
     with pytest.raises(PictureError, match=r"page\.jpg: not a picture"):
         extractor.extract(**pair, image=tmp_path / "page.jpg")
+    for url in ("https://a.org/b.jpg", "s3://photos/b.jpg", "data:image/png;base64,AAAA"):
+        with pytest.raises(PictureError, match=r"text: image: .* is a URL, and pictures are read from files: fetch it first"):
+            extractor.extract(**pair, image=url)
     extraction = extractor.extract(**pair)
     crop = Region(file=str(tmp_path / "crop.png"))
     with pytest.raises(PictureError, match=r"text: detected crop: .*crop\.png: no such file"):
-        extractor.extract_records([dataclasses.replace(extraction.record, regions=(crop,))])
+        extractor.extract_records([dataclasses.replace(extraction.record, regions=(crop,))], strict=True)
+
+
+def test_of_many_records_those_with_damaged_pictures_are_masked_and_noted(extractor, records, photo, tmp_path):
+    (tmp_path / "cut.png").write_bytes(photo.read_bytes()[:3000])
+    lost, cut = (dataclasses.replace(records[0], image=str(tmp_path / name)) for name in ("nowhere.png", "cut.png"))
+    blind = dataclasses.replace(records[0], image=None)
+    whole, missing, damaged, without = extractor.extract_records([records[0], lost, cut, blind])
+    assert whole.masked == () and without.masked == ()
+    for extraction, name in ((missing, r"nowhere\.png: no such file: masked"), (damaged, r"cut\.png: damaged picture .*: masked")):
+        assert len(extraction.masked) >= 1 and set(extraction.masked) <= set(extraction.notes)
+        assert re.search(f"^image: .*{name}$", extraction.masked[0])
+        assert_close(scored(extraction), scored(without))
+    pair = {"text": TEXT, "head": "Grace", "tail": "old"}
+    alone = extractor.extract(**pair, image=tmp_path / "nowhere.png", strict=False)
+    assert len(alone.masked) == 1 and scored(alone) == scored(extractor.extract(**pair))
+
+
+def test_loading_prints_nothing(trained):
+    """In a program that has not asked for messages, as a user's."""
+    script = f"import mmre_jax; mmre_jax.load({str(trained)!r})"
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    assert (result.stdout, result.stderr) == ("", "")
 
 
 def test_what_is_not_given_is_masked_and_said(extractor, photo):
@@ -298,6 +328,26 @@ def test_entities_and_triples_as_json(finder, photo):
     kind = {"entities": "mentions", "triples": "triples"}[finder.task]
     post = {"id": "text", "text": TEXT, "image": str(photo), "notes": []}
     assert json.loads(json.dumps(extraction.to_json())) == {**post, kind: expected[kind]}
+
+
+def test_what_an_owner_keeps_with_a_post_comes_back_with_it():
+    record = Record("r", ("Ada", "meets", "Bo"), mentions=(Mention(0, 1),), meta={"tweet": 17, "tags": ["a"]})
+    found = (Mention(np.int64(0), np.int64(1), "PER", np.float32(0.5)),)
+    written = json.loads(json.dumps(extract.Extraction(record, found, task="entities").to_json()))
+    assert written["meta"] == {"tweet": 17, "tags": ["a"]}
+    assert written["mentions"] == [{"text": "Ada", "span": [0, 1], "type": "PER", "score": 0.5}]
+    assert "meta" not in extract.Extraction(dataclasses.replace(record, meta={}), found, task="entities").to_json()
+
+
+def test_numbers_of_any_kind_and_words_of_whole_characters(extractor, photo):
+    box = np.array([0.125, 0.25, 0.5, 1.0000001], np.float32)
+    plain = extractor.extract(text=TEXT, image=photo, head=(0, 1), tail=(2, 3), boxes=[(0.125, 0.25, 0.5, 1.0)])
+    found = extractor.extract(text=TEXT, image=photo, head=(np.int64(0), np.int32(1)), tail=np.array([2, 3]), boxes=box[None])
+    assert found == plain
+    with pytest.raises(RecordError, match=r"text: words\[1\]: half of a surrogate pair"):
+        extractor.extract(text="Ada \ud83d Bo", image=photo, head=(0, 1), tail=(2, 3))
+    with pytest.raises(RecordError, match=r"boxes\[0\]: .* looks like pixels"):
+        extractor.extract(text=TEXT, image=photo, head=(0, 1), tail=(2, 3), boxes=[(10, 20, 30, 40)])
 
 
 def test_places_of_words():

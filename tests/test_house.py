@@ -21,21 +21,22 @@ CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.py") if path.stem n
 
 # Lowest first. A module belongs to the longest prefix that fits; it may import from its own floor and from those below.
 FLOORS = (
-    ("records",),
-    ("boxes", "matching", "losses", "attention"),
-    ("data.torch_pickle", "data.pictures", "data.scenes"),
-    ("data.readers",),
+    ("records", "declare"),
+    ("boxes", "matching", "losses", "attention", "paths", "progress", "text_files"),
+    ("data.numpy_pickle", "data.torch_pickle", "data.exif", "data.essentials", "data.decode", "data.pictures", "data.scenes"),
+    ("data.dataset", "data.readers"),
     ("data",),
     ("encoders",),
     ("fusion",),
     ("heads",),
     ("systems",),
     ("tasks",),
+    ("settings",),
     ("weights",),
     ("training",),
     ("analysis",),
     ("extract", "convert"),
-    ("pipelines",),
+    ("pipelines", "evaluate"),
 )
 
 

@@ -30,7 +30,7 @@ class Part:
         self.job = types.SimpleNamespace(task=types.SimpleNamespace(labels=labels, none=labels[0] if task == "relation" else "None"))
         self.shown = []
 
-    def extract_records(self, records, progress=""):
+    def extract_records(self, records, progress="", *, strict=False):
         self.shown += records
         return [Extraction(record, self.answer(record), ("a note",), self.task) for record in records]
 

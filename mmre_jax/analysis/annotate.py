@@ -10,12 +10,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path
+from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
-from mmre_jax.analysis.layout import Arc, SentenceLayout, Span, printable, shorten, wrap
+from mmre_jax.analysis import bidi
+from mmre_jax.analysis.fonts import families, shown, shown_word
+from mmre_jax.analysis.layout import Arc, Frame, Gallery, SentenceLayout, Span, arrange, lay_out, shorten, wrap
 from mmre_jax.records import Box
 
 INK, FAINT, LINE = "#222222", "#808080", "#bdbdbd"
@@ -28,6 +31,7 @@ LANE = 15.0
 BOX, ROW, BETWEEN = 17.0, 10.0, 10.0  # heights of an entity's box, of a row of captions, and of the space between lines
 HEADROOM = 8.0  # for arrow heads below the lowest lane
 CORNER = 5.0  # radius where an arrow turns
+DOTS, MOST_PIXELS = 144, 20_000  # resolution, and the longest side of a picture
 
 
 class Look(NamedTuple):
@@ -45,16 +49,73 @@ def tint(colour: str, share: float = 0.18) -> str:
     return to_hex([1 - share * (1 - part) for part in to_rgb(colour)])
 
 
-def shown(text: str) -> str:
-    """`text` with what matplotlib's current font lacks (emoji, some scripts) replaced, so that drawing it never warns."""
-    font = get_font(findfont(FontProperties()))
-    return printable(text, lambda char: font.get_char_index(ord(char)) != 0)
-
-
 def measure(size: float) -> Callable[[str], float]:
     """A function from text to its width in points at this font size."""
-    font = FontProperties(size=size)
-    return lambda text: text_to_path.get_text_width_height_descent(text, font, False)[0]
+
+    def width(text: str) -> float:
+        return text_to_path.get_text_width_height_descent(text, FontProperties(family=families(text), size=size), False)[0]
+
+    return width
+
+
+def new_page(width: float, height: float) -> tuple[Figure, Axes]:
+    """A white figure of this size in points, and axes over all of it: points from the upper left corner. Very long ones are coarser."""
+    figure = Figure(figsize=(width / 72, height / 72), dpi=min(DOTS, MOST_PIXELS * 72 / max(width, height)), facecolor="white")
+    page = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    page.set_axis_off()
+    return figure, page
+
+
+def write(
+    axes: Axes,
+    x: float,
+    y: float,
+    text: str,
+    size: float,
+    colour: str,
+    *,
+    across: str = "left",
+    down: str = "baseline",
+    above: float = 4,
+) -> Text:
+    """Writes text as it stands, never as a formula, in upright fonts that have its letters (slanted ones have fewer).
+
+    Args:
+      across, down: which part of the text is at (x, y), as matplotlib calls it.
+      above: what has a lower number is behind it.
+    """
+    look = {"fontsize": size, "color": colour, "family": families(text)}
+    return axes.text(x, y, text, ha=across, va=down, zorder=above, parse_math=False, **look)
+
+
+def fitted(text: str, limit: float, size: float) -> str:
+    """`text` as it can be drawn, shortened to a width in points; on a screen's grid letters come out up to 5 % wider than measured."""
+    return shorten(shown(text), 0.95 * limit, measure(size))
+
+
+def sentence(
+    words: Sequence[str], captions: Mapping[Span, str], arrows: Sequence[tuple[Span, Span, str]], limit: float
+) -> tuple[list[str], SentenceLayout]:
+    """The words of a sentence as they are drawn, and where they and all about them go.
+
+    Args:
+      captions: below each mention.
+      arrows: (head, tail, label) of each relation.
+      limit: width of the text block in points.
+    """
+    wide, label, caption = measure(WORD), measure(LABEL), measure(CAPTION)
+    levels = bidi.levels(words)
+    drawn = [bidi.marked(shorten(shown_word(word), limit, wide), levels[2 * place]) for place, word in enumerate(words)]
+    layout = lay_out(
+        [wide(word) for word in drawn],
+        {span: caption(text) for span, text in captions.items()},
+        [(head, tail, label(text) + 4) for head, tail, text in arrows],
+        gap=GAP,
+        limit=limit,
+        levels=levels,
+        right_to_left=bidi.runs_right_to_left(words),
+    )
+    return drawn, layout
 
 
 def paragraph(text: str, limit: float) -> list[str]:
@@ -111,9 +172,9 @@ def draw_sentence(
             page.add_patch(FancyBboxPatch(corner, *size, **shape, **line, zorder=2))
         first = layout.mentions[span][0]
         y = bases[first.line] + BOX / 2 + 6.5 + ROW * layout.captions[span]
-        page.text(left + first.left, y, look.caption, fontsize=CAPTION, color=look.ink, va="center", parse_math=False, zorder=4)
+        write(page, left + first.left, y, look.caption, CAPTION, look.ink, down="center")
     for word, (line, x) in zip(words, layout.words, strict=True):
-        page.text(left + x, bases[line] + 4, word, fontsize=WORD, color=INK, va="baseline", parse_math=False, zorder=4)
+        write(page, left + x, bases[line] + 4, word, WORD, INK)
     for arc, (label, colour, style) in zip(layout.arcs, arrows, strict=True):
         _draw_arc(page, left, bases, arc, label, colour, style)
 
@@ -132,9 +193,8 @@ def _draw_arc(page: Axes, left: float, bases: Sequence[float], arc: Arc, label: 
     line = {"arrowstyle": "-|>", "mutation_scale": 9, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.3}
     page.add_patch(FancyArrowPatch(path=_rounded(points), color=colour, linestyle=style, **line, joinstyle="round", zorder=3))
     label_line, lane, middle = arc.label
-    back = {"boxstyle": "square,pad=0.12", "facecolor": "white", "edgecolor": "none"}
-    place = (left + middle, height(label_line, lane))
-    page.text(*place, label, fontsize=LABEL, color=colour, ha="center", va="center", bbox=back, parse_math=False, zorder=5)
+    text = write(page, left + middle, height(label_line, lane), label, LABEL, colour, across="center", down="center", above=5)
+    text.set_bbox({"boxstyle": "square,pad=0.12", "facecolor": "white", "edgecolor": "none"})
 
 
 def _rounded(points: Sequence[tuple[float, float]]) -> Path:
@@ -152,9 +212,18 @@ def _rounded(points: Sequence[tuple[float, float]]) -> Path:
     return Path([*vertices, points[-1]], [*codes, Path.LINETO])
 
 
+def gallery(frame: Frame, picture: np.ndarray | None, crops: Sequence[tuple[np.ndarray, str]]) -> Gallery:
+    """Where `draw_pictures` puts them.
+
+    Raises:
+      ValueError: if a picture is not uint8 [H, W, 3].
+    """
+    return arrange(frame, None if picture is None else _size(picture), [_size(crop) for crop, _ in crops])
+
+
 def draw_pictures(
     figure: Figure,
-    frame: tuple[float, float, float, float],
+    frame: Frame,
     picture: np.ndarray | None,
     crops: Sequence[tuple[np.ndarray, str]],
     boxes: Sequence[Box],
@@ -170,17 +239,12 @@ def draw_pictures(
     Raises:
       ValueError: if a picture is not uint8 [H, W, 3].
     """
-    left, top, width, height = frame
-    share = 0.55 if crops else 1.0
+    places = gallery(frame, picture, crops)
+    panel = _panel(figure, places.photo)
     if picture is None:
-        across = min(200.0, width * share)
-        panel = _panel(figure, left, top, across, min(height, across * 0.75))
         panel.set_facecolor("#f3f3f3")
         panel.text(0.5, 0.5, "no picture", transform=panel.transAxes, ha="center", va="center", color=FAINT, fontsize=11)
     else:
-        tall, wide = _size(picture)
-        across = min(width * share, height * wide / tall)
-        panel = _panel(figure, left, top, across, across * tall / wide)
         panel.imshow(picture, aspect="auto", extent=(0, 1, 1, 0))
         for number, (x0, y0, x1, y1) in enumerate(boxes):
             colour = COLOURS[number % len(COLOURS)]
@@ -188,31 +252,17 @@ def draw_pictures(
             tag = {"boxstyle": "square,pad=0.15", "facecolor": colour, "edgecolor": "none"}
             panel.text(x0, y0, str(number + 1), color="white", fontsize=CAPTION, va="top", ha="left", bbox=tag, clip_on=True)
         panel.set(xlim=(0, 1), ylim=(1, 0))
-    _draw_crops(figure, (left + across + 16, top, width - across - 16, height), crops)
-
-
-def _draw_crops(figure: Figure, frame: tuple[float, float, float, float], crops: Sequence[tuple[np.ndarray, str]]) -> None:
-    left, top, width, height = frame
-    gap, below = 10.0, 13.0
-    sides = [
-        (min(150.0, (width - gap * (columns - 1)) / columns, height / math.ceil(len(crops) / columns) - below - gap), columns)
-        for columns in range(1, len(crops) + 1)
-    ]
-    side, columns = max(sides, default=(0.0, 1))
-    for number, (crop, caption) in enumerate(crops):
-        row, column = divmod(number, columns)
-        x, y = left + column * (side + gap), top + row * (side + below + gap)
-        tall, wide = _size(crop)
-        scale = side / max(tall, wide)
-        panel = _panel(figure, x, y, wide * scale, tall * scale, COLOURS[number % len(COLOURS)])
+    for number, ((crop, caption), place) in enumerate(zip(crops, places.crops, strict=True)):
+        panel = _panel(figure, place, COLOURS[number % len(COLOURS)])
         panel.imshow(crop, aspect="auto")
-        below_it = (0, -4)
-        text = shorten(shown(caption), side, measure(CAPTION))
-        panel.annotate(text, (0, 0), below_it, "axes fraction", "offset points", va="top", fontsize=CAPTION, color=FAINT, parse_math=False)
+        text, below_it = fitted(caption, places.side, CAPTION), (0, -4)
+        look = {"fontsize": CAPTION, "color": FAINT, "family": families(text), "parse_math": False}
+        panel.annotate(text, (0, 0), below_it, "axes fraction", "offset points", va="top", **look)
 
 
-def _panel(figure: Figure, left: float, top: float, width: float, height: float, colour: str = LINE) -> Axes:
+def _panel(figure: Figure, frame: Frame, colour: str = LINE) -> Axes:
     """Axes without ticks at a place given in points from the upper left corner."""
+    left, top, width, height = frame
     across, down = figure.get_size_inches() * 72
     panel = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
     panel.set(xticks=[], yticks=[])

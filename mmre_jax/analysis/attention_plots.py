@@ -5,20 +5,24 @@ Each function returns a matplotlib Figure of its own; none touches pyplot or any
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 
 from mmre_jax.analysis import annotate
-from mmre_jax.analysis.annotate import CAPTION, COLOURS, FAINT, INK, LABEL, shown
-from mmre_jax.analysis.layout import shorten
+from mmre_jax.analysis.annotate import CAPTION, FAINT, INK, LABEL, fitted
+from mmre_jax.analysis.fonts import families
 from mmre_jax.analysis.triple_plots import frame_box
 from mmre_jax.records import Box
 
-HEAT = "#d62728"
+HEAT, STRENGTH = "#d62728", 0.8  # of the largest weight: its colour and opacity
+_GREY = 0.75  # a middle tone of the photo behind
+_ENDS = [(_GREY,) * 3, tuple(STRENGTH * part + (1 - STRENGTH) * _GREY for part in to_rgb(HEAT))]
 
 
 def selective_attention_figure(
@@ -40,7 +44,8 @@ def selective_attention_figure(
     if attention.shape != (rows * columns, len(tokens)):
         expected = f"({rows * columns}, {len(tokens)})"
         raise ValueError(f"{rows} x {columns} cells and {len(tokens)} tokens need attention of shape {expected}, found {attention.shape}")
-    names = [shorten(shown(token), 90, annotate.measure(CAPTION)) for token in tokens]
+    names = [fitted(token, 90, CAPTION) for token in tokens]
+    look = {"parse_math": False, "family": families("".join(names))}
     chosen = sorted(np.argsort(-attention.mean(axis=0), kind="stable")[:maps].tolist())
     lines = -(-len(chosen) // 6)
     upper, lower = max(3.6, 0.15 * len(tokens) + 1.0), lines * (0.4 + 1.6 * photo.shape[0] / photo.shape[1]) + 0.3
@@ -53,7 +58,7 @@ def selective_attention_figure(
     picture.set_anchor("N")
     picture.set_title("cells", fontsize=LABEL, color=FAINT)
     image = heat.imshow(attention.T, cmap="Reds", vmin=0, aspect="auto", interpolation="nearest")
-    heat.set_yticks(range(len(tokens)), names, fontsize=CAPTION, parse_math=False)
+    heat.set_yticks(range(len(tokens)), names, fontsize=CAPTION, **look)
     heat.set_xticks(range(0, rows * columns, columns))
     heat.tick_params(labelsize=CAPTION)
     for cell in range(columns, rows * columns, columns):
@@ -65,50 +70,65 @@ def selective_attention_figure(
     below.suptitle(f"attention to {some}, on the scale above", fontsize=LABEL, color=FAINT)
     for panel, token in _panels(below.subplots(lines, 6, squeeze=False).flat, chosen):
         _show(panel, photo, attention[:, token].reshape(grid), float(attention.max()))
-        panel.set_title(names[token], fontsize=LABEL, parse_math=False)
+        panel.set_title(names[token], fontsize=LABEL, **look)
     return figure
 
 
-def query_attention_figure(
-    photo: np.ndarray,
-    maps: np.ndarray,
-    captions: Sequence[str],
-    predicted: Sequence[Box | None],
-    gold: Sequence[Box | None],
-) -> Figure:
+@dataclasses.dataclass(frozen=True)
+class QueryPanel:
+    """What is drawn of one query.
+
+    weights: float [h, w], its cross-attention over the cells of the photo.
+    caption: lines, of which the first is the heading.
+    colour: of its boxes and its caption.
+    predicted, gold: the box it says, and the gold box that is its own; None without.
+    """
+
+    weights: np.ndarray
+    caption: str
+    colour: str = FAINT
+    predicted: Box | None = None
+    gold: Box | None = None
+
+
+def query_attention_figure(photo: np.ndarray, panels: Sequence[QueryPanel], gold: Sequence[tuple[Box, str]] = ()) -> Figure:
     """Where each query looks in the photo, with the box it predicts and the gold box it should (QEOT fig. 4).
 
     Args:
-      photo: uint8 [H, W, 3], as the system saw it: the cells of the maps divide it evenly.
-      maps: float [Q, h, w], each query's cross-attention over the cells. Every map has a colour scale of its own.
-      captions: of each query, lines of which the first is the heading.
-      predicted, gold: box of each query (solid, dashed), None where it says 'no triple' or no gold triple is its own.
+      photo: uint8 [H, W, 3]: the cells of the maps divide it evenly.
+      panels: one a query, in the order in which they are drawn. Every map has a colour scale of its own, which its bar shows.
+      gold: annotated boxes and their colours, drawn into the photo alone.
 
     Raises:
-      ValueError: if lengths or shapes do not fit.
+      ValueError: if a picture is not uint8 [H, W, 3] or a map has not two axes.
     """
-    lengths = {len(captions), len(predicted), len(gold)}
-    if maps.ndim != 3 or lengths != {len(maps)}:
-        raise ValueError(f"maps of shape {maps.shape} need as many captions and boxes as there are queries, found {sorted(lengths)}")
-    count = len(maps) + 1
+    if wrong := [panel.weights.shape for panel in panels if panel.weights.ndim != 2]:
+        raise ValueError(f"a query's map has rows and columns, found shape {wrong[0]}")
+    count = len(panels) + 1
     across = min(min((4, 5, 3), key=lambda columns: -count % columns), count)  # the fewest empty places
     down = -(-count // across)
-    texts = [[shorten(shown(line), 165, annotate.measure(CAPTION)) for line in caption.split("\n")] for caption in captions]
-    tall = 2.4 * photo.shape[0] / photo.shape[1] + 0.2 + 0.14 * max(map(len, texts), default=1)
-    figure = Figure(figsize=(2.5 * across, tall * down), dpi=144, facecolor="white", layout="constrained")
+    texts = [[fitted(line, 165, CAPTION) for line in panel.caption.split("\n")] for panel in panels]
+    tall = 2.2 * photo.shape[0] / photo.shape[1] + 0.2 + 0.14 * max(map(len, texts), default=1)
+    figure = Figure(figsize=(2.7 * across, tall * down + 0.3), dpi=annotate.DOTS, facecolor="white", layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08)
     first, *rest = figure.subplots(down, across, squeeze=False).flat
     _show(first, photo, None)
-    for number, box in enumerate(gold):
-        if box is not None:
-            frame_box(first, box, COLOURS[number % len(COLOURS)], "--")
-    first.set_title("photo and gold boxes" if any(gold) else "photo", fontsize=LABEL, color=FAINT)
-    for panel, number in _panels(rest, range(len(maps))):
-        _show(panel, photo, maps[number], float(maps[number].max()))
-        for box, style in ((gold[number], "--"), (predicted[number], "-")):
+    for box, colour in gold:
+        frame_box(first, box, colour, "--")
+    first.set_title("photo and gold boxes" if gold else "photo", fontsize=LABEL, color=FAINT)
+    figure.suptitle("shares of each query's attention, on a scale of its own", fontsize=LABEL, color=FAINT)
+    for axes, number in _panels(rest, range(len(panels))):
+        panel, largest = panels[number], float(panels[number].weights.max())
+        _show(axes, photo, panel.weights, largest)
+        for box, style in ((panel.gold, "--"), (panel.predicted, "-")):
             if box is not None:
-                frame_box(panel, box, COLOURS[number % len(COLOURS)], style)
-        panel.set_title("\n".join(texts[number]), fontsize=CAPTION, parse_math=False)
+                frame_box(axes, box, panel.colour, style)
+        look = {"fontsize": CAPTION, "color": panel.colour, "parse_math": False, "family": families("".join(texts[number]))}
+        axes.set_title("\n".join(texts[number]), **look)
+        scale = ScalarMappable(Normalize(0, largest or 1.0), LinearSegmentedColormap.from_list("heat", _ENDS))
+        bar = figure.colorbar(scale, ax=axes, ticks=[0, largest] if largest else [0], shrink=0.9, aspect=24, pad=0.02)
+        bar.ax.set_yticklabels(["0", f"{largest:.2g}"][: 1 + bool(largest)], fontsize=CAPTION - 1)
+        bar.outline.set(edgecolor=annotate.LINE, linewidth=0.6)
     return figure
 
 
@@ -134,7 +154,7 @@ def _show(panel: Axes, photo: np.ndarray, weights: np.ndarray | None, largest: f
         panel.imshow(photo.mean(axis=-1) * 0.6 + 102, cmap="gray", vmin=0, vmax=255, **place)
         tint = np.empty((*weights.shape, 4))
         tint[..., :3] = to_rgb(HEAT)
-        tint[..., 3] = 0.8 * weights / max(largest, 1e-12)
+        tint[..., 3] = STRENGTH * weights / max(largest, 1e-12)
         panel.imshow(tint, interpolation="nearest", **place)
     panel.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[])
     panel.spines[:].set(color=annotate.LINE, linewidth=0.8)

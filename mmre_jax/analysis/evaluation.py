@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
 import os
 import pathlib
 import sys
@@ -17,10 +16,11 @@ from ml_collections import ConfigDict
 from mmre_jax import tasks
 from mmre_jax.analysis import plots, report
 from mmre_jax.data.text import TextEncoder, train_tokenizer
-from mmre_jax.records import Mention, Record, RecordError, Relation, Triple, check_box, check_span
+from mmre_jax.records import Mention, Record, RecordError, Relation, Triple, as_number, check_box, check_span, plain
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.tasks.entities import EntitiesTask
-from mmre_jax.tasks.task import Found, Task
+from mmre_jax.tasks.task import Found, Outputs, Task
+from mmre_jax.text_files import parse_json, read_text
 from mmre_jax.training.log import write_json
 
 FIELDS = {"relation": "relation", "entities": "mentions", "triples": "triples"}  # of a line of predictions.jsonl, by task
@@ -32,6 +32,7 @@ class Evaluation:
 
     kind: the task's name.  records: the task's examples.  predicted: what was found in each.  seen: ids of the examples of which a picture
     was seen.  known: what the slices compare with training (report.known).  protocol: see training/setup.py.
+    outputs: of each example what the system predicted that `predicted` was decoded from; None for predictions of another program.
     """
 
     split: str
@@ -42,6 +43,7 @@ class Evaluation:
     seen: frozenset[str]
     known: frozenset[Any]
     protocol: Mapping[str, Any]
+    outputs: Sequence[Outputs] | None = None
 
     def scores(self) -> dict[str, Any]:
         """The task's metrics."""
@@ -57,7 +59,7 @@ class Evaluation:
 
     @functools.cached_property
     def _scores(self) -> dict[str, Any]:
-        return self.task.metrics(self.records, self.predicted)
+        return self.task.metrics(self.records, self.predicted, self.outputs)
 
     @functools.cached_property
     def _slices(self) -> list[report.Row]:
@@ -69,6 +71,7 @@ class Evaluation:
             self.task.headline,
             has_picture=lambda record: record.id in self.seen,
             known=self.known,
+            outputs=self.outputs,
         )
 
     def text(self) -> str:
@@ -87,7 +90,8 @@ class Evaluation:
         folder.mkdir(parents=True, exist_ok=True)
         written = [folder / "metrics.json", folder / "predictions.jsonl"]
         write_json(written[0], self.to_json())
-        lines = [json.dumps(row(self.kind, *each), ensure_ascii=False) for each in zip(self.records, self.predicted, strict=True)]
+        rows = [row(self.kind, *each) for each in zip(self.records, self.predicted, strict=True)]
+        lines = [json.dumps(value, ensure_ascii=False, default=plain) for value in rows]
         written[1].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         if self.kind == "relation":
             written.append(folder / "confusion.png")
@@ -106,7 +110,7 @@ def row(kind: str, record: Record, found: Found) -> dict[str, Any]:
 
 
 def _plain(found: Relation | Mention | Triple) -> dict[str, Any]:
-    score = {} if found.score is None else {"score": round(found.score, 6)}
+    score = {} if found.score is None else {"score": round(float(found.score), 6)}
     if isinstance(found, Relation):
         return {"relation": found.label, **score}
     if isinstance(found, Triple):
@@ -136,10 +140,7 @@ def read_predictions(path: str | os.PathLike[str], kind: str, task: Task, exampl
       RecordError: naming line and field, for broken JSON, an unknown or repeated id, an unknown label, a span or box that does not fit,
         or a score that is no number; if examples are missing.
     """
-    try:
-        lines = pathlib.Path(path).read_text("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise RecordError(f"{path}: not UTF-8 text ({error})") from error
+    lines = read_text(path).split("\n")
     by_id = {record.id: record for record in examples}
     names = task.types if isinstance(task, EntitiesTask) else task.labels
     found: dict[str, Found] = {}
@@ -157,18 +158,10 @@ def read_predictions(path: str | os.PathLike[str], kind: str, task: Task, exampl
 
 
 def _object(line: str, field: str, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line, parse_int=_whole)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{where}: not JSON: {error}") from error
+    value = parse_json(line, where)
     if not isinstance(value, dict) or not {"id", field} <= value.keys():
         raise RecordError(f'{where}: expected an object with "id" and "{field}", found {line.strip()[:120]}')
     return value
-
-
-def _whole(text: str) -> int | float:
-    """A whole number, as a float where no float could hold it: such a one becomes infinite, and is refused as that."""
-    return int(text) if len(text) < 20 else float(text)
 
 
 def _example(name: Any, examples: Mapping[str, Record], where: str) -> Record:
@@ -215,9 +208,9 @@ def _name(value: Any, names: Sequence[str], where: str) -> str:
 
 
 def _score(item: dict[str, Any], where: str) -> float | None:
-    score = item.get("score")
-    if score is None:
+    if item.get("score") is None:
         return None
-    if not isinstance(score, (int, float)) or isinstance(score, bool) or not math.isfinite(score):
-        raise RecordError(f"{where}: field 'score': expected a number, found {score!r:.80}")
-    return float(score)
+    score = as_number(item["score"])
+    if score is None:
+        raise RecordError(f"{where}: field 'score': expected a number, found {item['score']!r:.80}")
+    return score

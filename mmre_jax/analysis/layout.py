@@ -7,12 +7,15 @@ Between two lines it runs along a lane of each, joined by a vertical stretch in 
 from __future__ import annotations
 
 import dataclasses
-import unicodedata
+import math
 from collections.abc import Callable, Sequence
 
-Span = tuple[int, int]
+from mmre_jax.analysis.bidi import visual_order
 
-STAND_IN = "\N{WHITE SQUARE}"
+Span = tuple[int, int]
+Frame = tuple[float, float, float, float]  # left, top, width, height
+
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 CLEARANCE = 6.0  # between two things on one lane, and between two arrows in the margin
 MARGIN = 10.0  # from the text to the first arrow in the margin
 
@@ -48,36 +51,24 @@ class SentenceLayout:
     arcs: tuple[Arc, ...]  # one a relation
     lanes: tuple[int, ...]  # how many each line needs above it
     rows: tuple[int, ...]  # how many each line needs below it
-
-    def right(self) -> float:
-        """The x of the outermost arrow in the margin; 0 where there is none."""
-        return max((arc.turn for arc in self.arcs if arc.turn is not None), default=0.0)
-
-
-def printable(text: str, has_glyph: Callable[[str], bool]) -> str:
-    """`text` as a font can show it: controls become spaces, joiners and selectors go, a missing glyph becomes a square (or '?')."""
-    stand_in = STAND_IN if has_glyph(STAND_IN) else "?"
-    shown = []
-    for char in text:
-        category = unicodedata.category(char)
-        selector = 0xFE00 <= ord(char) <= 0xFE0F
-        if category == "Cf" or selector or (category in ("Mn", "Me") and not has_glyph(char)):
-            continue
-        if category in ("Cc", "Zl", "Zp"):
-            shown.append(" ")
-        else:
-            shown.append(char if has_glyph(char) else stand_in)
-    return "".join(shown)
+    right: float  # the x of what reaches furthest
 
 
 def shorten(text: str, width: float, measure: Callable[[str], float]) -> str:
-    """`text`, or as much of its beginning as fits into `width` with an ellipsis."""
-    if measure(text) <= width:
+    """`text`, or as much of its beginning as fits into `width` with an ellipsis. Of a long text only the beginning is measured."""
+    few, many = 0, 32  # letters that fit, and that may not
+    while many < len(text) and measure(text[:many]) <= width:
+        many *= 2
+    if many >= len(text) and measure(text) <= width:
         return text
-    keep = len(text)
-    while keep and measure(text[:keep] + "\N{HORIZONTAL ELLIPSIS}") > width:
-        keep -= 1
-    return text[:keep] + "\N{HORIZONTAL ELLIPSIS}"
+    many = min(many, len(text))
+    while few + 1 < many:
+        middle = (few + many) // 2
+        if measure(text[:middle] + ELLIPSIS) <= width:
+            few = middle
+        else:
+            many = middle
+    return text[:few] + ELLIPSIS
 
 
 def wrap(widths: Sequence[float], gap: float, limit: float) -> list[tuple[int, float]]:
@@ -98,6 +89,8 @@ def lay_out(
     *,
     gap: float,
     limit: float,
+    levels: Sequence[int] = (),
+    right_to_left: bool = False,
 ) -> SentenceLayout:
     """Places a sentence with its mentions and relations.
 
@@ -107,16 +100,45 @@ def lay_out(
       relations: (head span, tail span, width of the label); both spans are keys of `mentions`.
       gap: between words.
       limit: width of the text block.
+      levels: embedding levels of the words and the spaces between them (bidi.py); left to right without them.
+      right_to_left: whether lines begin at the right.
     """
-    places = wrap(widths, gap, limit)
-    lines = places[-1][0] + 1
-    pieces = {span: _pieces(span, places, widths) for span in mentions}
+    places = ordered(wrap(widths, gap, limit), widths, gap, levels, right_to_left)
+    lines = max((line for line, _ in places), default=-1) + 1
+    ranks = [0] * len(places)  # of each word, as the eye goes
+    for rank, word in enumerate(sorted(range(len(places)), key=places.__getitem__)):
+        ranks[word] = rank
+    pieces = {span: _pieces(span, places, widths, ranks) for span in mentions}
     captions, below = {}, Tracks(lines)
     for span in sorted(mentions):
         first = pieces[span][0]
         captions[span] = below.take(first.line, first.left, first.left + mentions[span]) if mentions[span] else 0
     arcs, lanes = _route(_spread(pieces, relations), [label for _, _, label in relations], lines=lines, limit=limit)
-    return SentenceLayout(tuple(places), pieces, captions, arcs, lanes, below.counts())
+    ends = [x + width for (_, x), width in zip(places, widths, strict=True)]
+    ends += [pieces[span][0].left + width for span, width in mentions.items()]
+    ends += [arc.label[2] + width / 2 for arc, (_, _, width) in zip(arcs, relations, strict=True)]
+    ends += [arc.turn for arc in arcs if arc.turn is not None]
+    return SentenceLayout(tuple(places), pieces, captions, arcs, lanes, below.counts(), max(ends, default=0.0))
+
+
+def ordered(
+    places: Sequence[tuple[int, float]], widths: Sequence[float], gap: float, levels: Sequence[int], right_to_left: bool
+) -> list[tuple[int, float]]:
+    """The places of words with each line in its visual order; lines that begin at the right end where the widest ends."""
+    if not any(levels):
+        return list(places)
+    lines: dict[int, list[int]] = {}
+    for word, (line, _) in enumerate(places):
+        lines.setdefault(line, []).append(word)
+    lengths = {line: sum(widths[word] for word in words) + gap * (len(words) - 1) for line, words in lines.items()}
+    found: dict[int, tuple[int, float]] = {}
+    for line, words in lines.items():
+        x = max(lengths.values()) - lengths[line] if right_to_left else 0.0
+        for place in visual_order(levels[2 * words[0] : 2 * words[-1] + 1]):
+            word = words[place]
+            found[word] = (line, x)
+            x += widths[word] + gap
+    return [found[word] for word in range(len(places))]
 
 
 class Tracks:
@@ -139,11 +161,16 @@ class Tracks:
         return tuple(len(tracks) for tracks in self._taken)
 
 
-def _pieces(span: Span, places: Sequence[tuple[int, float]], widths: Sequence[float]) -> tuple[Piece, ...]:
-    by_line: dict[int, list[int]] = {}
-    for word in range(*span):
-        by_line.setdefault(places[word][0], []).append(word)
-    return tuple(Piece(line, places[words[0]][1], places[words[-1]][1] + widths[words[-1]]) for line, words in by_line.items())
+def _pieces(span: Span, places: Sequence[tuple[int, float]], widths: Sequence[float], ranks: Sequence[int]) -> tuple[Piece, ...]:
+    """The stretches of a mention, the one with its first word first: one a line, but where words of two directions part it."""
+    rows: list[list[int]] = []
+    for word in sorted(range(*span), key=lambda word: ranks[word]):
+        if rows and ranks[rows[-1][-1]] + 1 == ranks[word] and places[rows[-1][-1]][0] == places[word][0]:
+            rows[-1].append(word)
+        else:
+            rows.append([word])
+    rows.sort(key=lambda row: span[0] not in row)
+    return tuple(Piece(places[row[0]][0], places[row[0]][1], places[row[-1]][1] + widths[row[-1]]) for row in rows)
 
 
 def _spread(
@@ -153,10 +180,15 @@ def _spread(
     places: dict[tuple[int, int], tuple[int, float]] = {}
     for span, (first, *_) in pieces.items():
         ends = [(number, role) for number, pair in enumerate(relations) for role in (0, 1) if pair[role] == span]
-        ends.sort(key=lambda end: (relations[end[0]][1 - end[1]], end))
+        ends.sort(key=lambda end: (_place(pieces, relations[end[0]][1 - end[1]]), end))
         for at, end in enumerate(ends, 1):
             places[end] = (first.line, first.left + (first.right - first.left) * at / (len(ends) + 1))
     return [(places[number, 0], places[number, 1]) for number in range(len(relations))]
+
+
+def _place(pieces: dict[Span, tuple[Piece, ...]], span: Span) -> tuple[int, float, Span]:
+    """Where a mention is, as the eye goes."""
+    return pieces[span][0].line, pieces[span][0].left, span
 
 
 def _route(
@@ -182,3 +214,43 @@ def _route(
         arcs[number] = Arc(*ends[number], head_lane, tail_lane, turn, label)
         turn += CLEARANCE
     return tuple(arcs[number] for number in range(len(ends))), above.counts()
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """Where a photo and its crops go; lengths in points."""
+
+    photo: Frame
+    crops: tuple[Frame, ...]
+    side: float  # of a crop's place, which is as wide as its caption may be
+    right: float
+    bottom: float
+
+
+def arrange(frame: Frame, photo: tuple[int, int] | None, crops: Sequence[tuple[int, int]]) -> Gallery:
+    """A photo, or a panel that stands for it, as large as it fits, and its crops right of it.
+
+    Args:
+      frame: what they are to fit into.
+      photo: height and width of the photo, in pixels; None without one.
+      crops: of each crop.
+    """
+    left, top, width, height = frame
+    gap, below = 10.0, 13.0
+    room = width * (0.55 if crops else 1.0)
+    tall, wide = (3, 4) if photo is None else photo
+    across = min(room, height * wide / tall, 200.0 if photo is None else math.inf)
+    whole = (left, top, across, across * tall / wide)
+    beside, rest = left + across + 16, width - across - 16
+    sides = [
+        (min(150.0, (rest - gap * (columns - 1)) / columns, height / math.ceil(len(crops) / columns) - below - gap), columns)
+        for columns in range(1, len(crops) + 1)
+    ]
+    side, columns = max(sides, default=(0.0, 1))
+    places, right, bottom = [], left + across, top + whole[3]
+    for number, (tall, wide) in enumerate(crops):
+        row, column = divmod(number, columns)
+        x, y, scale = beside + column * (side + gap), top + row * (side + below + gap), side / max(tall, wide)
+        places.append((x, y, wide * scale, tall * scale))
+        right, bottom = max(right, x + side), max(bottom, y + tall * scale + below)
+    return Gallery(whole, tuple(places), side, right, bottom)

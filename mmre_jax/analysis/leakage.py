@@ -1,24 +1,31 @@
-"""Leak audit: how well the label of a data set can be told from metadata alone, without reading a word or looking at a picture.
+"""Audit of a data set: what stands in its annotation (data/annotation.py), and, of relations, how well the label can be told from metadata
+alone, without reading a word or looking at a picture.
 
 Small decision trees are fitted to single groups of metadata, and to all of a kind together, on the training split, and scored on
 held-out records against the answer that is most frequent in training. What comes from the pictures (how many object boxes or crops
 a record has, whether its picture is there, the picture's size) must not tell the label: where it does, a model that gets pictures can
 score without looking at them. What comes from the sentence (its length, where its entities stand) is legitimate input; it is printed
-for comparison and not judged.
+for comparison and not judged, and neither is what is not there: an empty label that never occurs, regions or pictures of which there are
+none.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from PIL import Image
+from ml_collections import ConfigDict
 from sklearn.tree import DecisionTreeClassifier
 
+from mmre_jax.data import annotation, datasets
+from mmre_jax.data.annotation import Finding
+from mmre_jax.data.dataset import DataSet
+from mmre_jax.data.decode import PictureError, read_picture
 from mmre_jax.data.readers import scenes
-from mmre_jax.records import Record, RecordError
+from mmre_jax.records import SPLITS, Record, RecordError
+from mmre_jax.training.setup import new_task
 
 COMPLETE = 0.99  # share of the referenced pictures that must be there before presence and absence mean anything
 THRESHOLD = 0.1  # MNRE's published crops reach 0.98 (None or some) and 0.33 (relation), image-only detections 0.00
@@ -67,20 +74,41 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class AuditReport:
-    """What `audit` found."""
+    """What `audit` found.
+
+    findings: what stands in the annotation (annotation.look).  left_out: what of the training split's is not learnt from (Task.left_out).
+    """
 
     rows: tuple[Row, ...]
     threshold: float
     train_count: int
     held_out_count: int
+    findings: tuple[Finding, ...] = ()
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
-        """True where metadata of the pictures tells a target past the threshold."""
-        return any(row.leaks for row in self.rows)
+        """True where metadata of the pictures tells a target past the threshold, or too much of the test split stands in training."""
+        return any(row.leaks for row in self.rows) or any(finding.fails for finding in self.findings)
 
     def table(self) -> str:
         """The report as a person reads it."""
+        reasons = ["metadata of the pictures tells the label"] if any(row.leaks for row in self.rows) else []
+        reasons += [f"{finding.name} of {finding.split} past {finding.limit:.2%}" for finding in self.findings if finding.fails]
+        counts = f"trained on {self.train_count:,} records, scored on {self.held_out_count:,}"
+        counts += f"; threshold of the gain {self.threshold:g}" if self.rows else ""
+        verdict = f"FAILED: {'; '.join(reasons)}" if reasons else "passed"
+        return "\n".join([*(self._gains() if self.rows else ()), *self._annotation(), f"{verdict} ({counts})"])
+
+    def _annotation(self) -> list[str]:
+        lines = ["annotation"] if self.findings or self.left_out else []
+        for finding in self.findings:
+            lines.append(f"  {'FAILS' if finding.fails else 'warning' if finding.count else 'ok'}: {finding}")
+        if self.left_out:
+            lines.append(f"  train: not learnt from: {', '.join(f'{count:,} {what}' for what, count in self.left_out.items())}")
+        return [*lines, ""] if lines else []
+
+    def _gains(self) -> list[str]:
         head = f"{'target':<13} {'from':<9} {'metadata':<17} {'accuracy':>8} {'majority':>8} {'gain':>6}  {'95 %':<15}  verdict"
         lines = [head, "-" * len(head)]
         for row in self.rows:
@@ -88,15 +116,16 @@ class AuditReport:
             if row.gain is not None:
                 numbers = f"{row.accuracy:8.4f} {row.majority:8.4f} {row.gain:6.3f}  {f'[{row.low:.3f}, {row.high:.3f}]':<15}"
             lines.append(f"{row.target:<13} {row.source:<9} {row.group:<17} {numbers}  {row.verdict}")
-        counts = f"trained on {self.train_count:,} records, scored on {self.held_out_count:,}; threshold of the gain {self.threshold:g}"
-        lines.append(("FAILED: metadata of the pictures tells the label" if self.failed else "passed") + f" ({counts})")
-        return "\n".join(lines)
+        return [*lines, ""]
 
     def to_json(self) -> str:
-        """The same as JSON: {failed, threshold, train, held_out, rows: [...]}."""
+        """The same as JSON: {failed, threshold, train, held_out, rows: [...], annotation: [...], not_learnt_from: {...}}."""
         rows = [dataclasses.asdict(row) for row in self.rows]
         counts = {"train": self.train_count, "held_out": self.held_out_count}
-        return json.dumps({"failed": self.failed, "threshold": self.threshold, **counts, "rows": rows}, indent=2)
+        told = {"annotation": annotation.to_json(self.findings), "not_learnt_from": dict(self.left_out)}
+        return json.dumps(
+            {"failed": self.failed, "threshold": self.threshold, **counts, "rows": rows, **told}, indent=2, ensure_ascii=False
+        )
 
 
 def audit(
@@ -106,6 +135,8 @@ def audit(
     threshold: float = THRESHOLD,
     *,
     size: Callable[[str], tuple[int, int] | None] | None = None,
+    findings: Sequence[Finding] = (),
+    left_out: Mapping[str, int] | None = None,
 ) -> AuditReport:
     """Audits a data set with one relation a record.
 
@@ -115,6 +146,7 @@ def audit(
       none_label: the label that says that there is no relation.
       threshold: a group of picture metadata fails where its normalised gain exceeds this and the interval's lower end exceeds 0.
       size: gives a picture's (width, height) by a record's `image`, or None where it is missing or no picture; `picture_size` if None.
+      findings, left_out: see AuditReport.
 
     Raises:
       RecordError: a record has not exactly one labelled relation.
@@ -126,19 +158,44 @@ def audit(
     groups = _joined(_text_groups(train, held_out) + _picture_groups(train, held_out, size or picture_size))
     rows = []
     for target, values in (("None or some", labels != none_label), ("relation", labels)):
-        rows += [_row(target, group, values[: len(train)], values[len(train) :], threshold) for group in groups]
-    return AuditReport(tuple(rows), threshold, len(train), len(held_out))
+        learnt, scored = values[: len(train)], values[len(train) :]
+        nothing = _nothing_to_tell(target, learnt, none_label)
+        rows += [_row(target, _unjudged(group, nothing) if nothing else group, learnt, scored, threshold) for group in groups]
+    return AuditReport(tuple(rows), threshold, len(train), len(held_out), tuple(findings), dict(left_out or {}))
+
+
+def audit_dataset(
+    config: ConfigDict, threshold: float = THRESHOLD, overlap: float = annotation.OVERLAP, *, dataset: DataSet | None = None
+) -> AuditReport:
+    """What stands in the annotation of a configuration's data set, and of relations `audit`, learnt from the training split, scored on
+    validation and test together.
+
+    Args:
+      config: as configs/ makes them.
+      threshold: see `audit`.
+      overlap: largest share of the test split that may stand in training.
+      dataset: a user's own, if it is not one of datasets.DATASETS.
+
+    Raises:
+      ValueError, RecordError: as `datasets.open_records` and `datasets.labels`.
+    """
+    records = {split: datasets.open_records(config.data, split, dataset) for split in SPLITS}
+    task = new_task(config, records["train"], dataset)
+    train, val, test = (list(task.examples(found)) for found in records.values())
+    findings, left_out = annotation.look(config.task.name, task.none, records, limit=overlap), task.left_out(train)
+    if config.task.name == "relation":
+        return audit(train, val + test, task.none, threshold, findings=findings, left_out=left_out)
+    return AuditReport((), threshold, len(train), len(val + test), tuple(findings), dict(left_out))
 
 
 def picture_size(image: str) -> tuple[int, int] | None:
-    """(width, height) of a picture by its path (header only) or by its key in `scenes`; None where there is none to be read."""
+    """(width, height) of a picture by its path or by its key in `scenes`, as training sees it; None where there is none to be read."""
     if image.startswith(scenes.PREFIX):
         side = scenes.parse_key(image)[-1]
         return side, side
     try:
-        with Image.open(image) as opened:
-            return opened.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return read_picture(image).size
+    except PictureError:
         return None
 
 
@@ -180,7 +237,11 @@ def _picture_groups(train: Sequence[Record], held_out: Sequence[Record], size: C
     sizes = {image: size(image) for image in {record.image for record in everything} if image is not None}
     there = sum(found is not None for found in sizes.values())
     groups = [Group("number of regions", "pictures", _matrix(train, regions), _matrix(held_out, regions))]
-    if there >= COMPLETE * len(sizes):
+    if not any(record.regions for record in everything):
+        groups[0] = _unjudged(groups[0], "no record has regions")
+    if not sizes:
+        groups.append(Group("picture present", "pictures", None, None, "not judged: no record has a picture"))
+    elif there >= COMPLETE * len(sizes):
         groups.append(Group("picture present", "pictures", _matrix(train, present), _matrix(held_out, present)))
     else:
         note = f"not judged: folder incomplete ({there:,} of {len(sizes):,} pictures are there)"
@@ -188,7 +249,8 @@ def _picture_groups(train: Sequence[Record], held_out: Sequence[Record], size: C
     if all(record.image is not None and sizes[record.image] is not None for record in everything):
         groups.append(Group("picture size", "pictures", _matrix(train, sides), _matrix(held_out, sides)))
     else:
-        groups.append(Group("picture size", "pictures", None, None, "not judged: not every record's picture is there"))
+        reason = "not every record's picture is there" if sizes else "no record has a picture"
+        groups.append(Group("picture size", "pictures", None, None, f"not judged: {reason}"))
     return groups
 
 
@@ -202,9 +264,25 @@ def _joined(groups: list[Group]) -> list[Group]:
     for source in ("pictures", "text"):
         own = [group for group in groups if group.source == source]
         judged = [group for group in own if group.train is not None]
-        train, held_out = (np.concatenate([getattr(g, part) for g in judged], axis=1) for part in ("train", "held_out"))
-        result += [*own, Group("all of these", source, train, held_out)]
+        if judged:
+            train, held_out = (np.concatenate([getattr(g, part) for g in judged], axis=1) for part in ("train", "held_out"))
+            result += [*own, Group("all of these", source, train, held_out)]
+        else:
+            result += [*own, Group("all of these", source, None, None, "not judged: there is nothing to tell by")]
     return result
+
+
+def _unjudged(group: Group, reason: str) -> Group:
+    return Group(group.name, group.source, None, None, f"not judged: {reason}")
+
+
+def _nothing_to_tell(target: str, train: np.ndarray, none_label: str) -> str:
+    """Why a target cannot be told from anything: all of training has one value. '' where it has more."""
+    if len(np.unique(train)) > 1:
+        return ""
+    if target == "relation":
+        return f"every record is {train[0]!s}"
+    return f"{'no' if train[0] else 'every'} record is {none_label}"
 
 
 def _row(target: str, group: Group, train: np.ndarray, held_out: np.ndarray, threshold: float) -> Row:

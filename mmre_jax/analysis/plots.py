@@ -15,13 +15,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mmre_jax.analysis import annotate
-from mmre_jax.analysis.annotate import COLOURS, FAINT, INK, ROLES, Look, shown, tint
-from mmre_jax.analysis.layout import Span, lay_out, shorten
+from mmre_jax.analysis.annotate import COLOURS, FAINT, INK, ROLES, Look, tint
+from mmre_jax.analysis.fonts import families, shown
+from mmre_jax.analysis.layout import Span
 from mmre_jax.records import Box, Mention, Record, Relation, check_box, check_span
 
 Arrow = tuple[Relation, str, str, str]  # relation, label as drawn, colour, line style
 
-WIDTH, EDGE = 720.0, 18.0  # of an extraction's figure, in points; very many arrows between lines widen it
+WIDTH, EDGE = 720.0, 18.0  # of an extraction's figure, in points: at most, but for very many arrows between lines
+LEAST = 200.0  # width of what stands on it
+PHOTO, NO_PHOTO = 250.0, 80.0  # most height of the pictures
 TEXT = WIDTH - 2 * EDGE - 60.0  # width of its sentence; arrows between lines run in the rest
 
 
@@ -66,8 +69,9 @@ def confusion(counts: np.ndarray, labels: Sequence[str]) -> Figure:
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     names = [shown(name) for name in short_names(labels)]
-    axes.set_xticks(range(size), names, rotation=90, fontsize=8, parse_math=False)
-    axes.set_yticks(range(size), names, fontsize=8, parse_math=False)
+    look = {"fontsize": 8, "parse_math": False, "family": families("".join(names))}
+    axes.set_xticks(range(size), names, rotation=90, **look)
+    axes.set_yticks(range(size), names, **look)
     axes.set_xlabel("predicted")
     axes.set_ylabel("gold")
     axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
@@ -205,29 +209,21 @@ def _page(
     note: str | None,
 ) -> Figure:
     checked = [check_box(box, f"record {record.id}: box {number}") for number, box in enumerate(boxes, 1)]
-    word_width, label_width, caption_width = (annotate.measure(size) for size in (annotate.WORD, annotate.LABEL, annotate.CAPTION))
-    words = [shorten(shown(word), TEXT, word_width) for word in record.words]
-    layout = lay_out(
-        [word_width(word) for word in words],
-        {span: caption_width(look.caption) for span, look in looks.items()},
-        [(relation.head.span, relation.tail.span, label_width(label) + 4) for relation, label, _, _ in arrows],
-        gap=annotate.GAP,
-        limit=TEXT,
-    )
-    remark = annotate.paragraph(note or "", TEXT)
-    photo = 250.0 if picture is not None or crops else 80.0
-    top = EDGE + 18 + photo + 16
+    captions = {span: look.caption for span, look in looks.items()}
+    ends = [(relation.head.span, relation.tail.span, label) for relation, label, _, _ in arrows]
+    words, layout = annotate.sentence(record.words, captions, ends, TEXT)
+    frame = (EDGE, EDGE + 18, WIDTH - 2 * EDGE, PHOTO if picture is not None or crops else NO_PHOTO)
+    pictures = annotate.gallery(frame, picture, crops)
+    across = max(LEAST, pictures.right - EDGE, layout.right)
+    title, remark = annotate.fitted(record.id, across, annotate.LABEL), annotate.paragraph(note or "", min(across, TEXT))
+    top = pictures.bottom + 16
     bottom = top + annotate.sentence_height(layout)
-    height = bottom + 14 * len(remark) + EDGE
-    width = max(WIDTH, layout.right() + 2 * EDGE)
-    figure = Figure(figsize=(width / 72, height / 72), dpi=144, facecolor="white")
-    page = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
-    page.set_axis_off()
-    page.text(EDGE, EDGE + 4, shown(record.id), fontsize=9, color=FAINT, va="center", parse_math=False)
-    annotate.draw_pictures(figure, (EDGE, EDGE + 18, WIDTH - 2 * EDGE, photo), picture, crops, checked)
+    figure, page = annotate.new_page(across + 2 * EDGE, bottom + 14 * len(remark) + EDGE)
+    annotate.write(page, EDGE, EDGE + 4, title, annotate.LABEL, FAINT, down="center")
+    annotate.draw_pictures(figure, frame, picture, crops, checked)
     annotate.draw_sentence(page, EDGE, top, words, looks, layout, [(label, colour, style) for _, label, colour, style in arrows])
     for number, line in enumerate(remark):
-        page.text(EDGE, bottom + 14 * number, line, fontsize=annotate.LABEL, color=FAINT, style="italic", va="top", parse_math=False)
+        annotate.write(page, EDGE, bottom + 14 * number, line, annotate.LABEL, FAINT, down="top")
     return figure
 
 
@@ -245,11 +241,11 @@ def _arrows(relations: Sequence[Relation], gold: Sequence[Relation] | None, none
         score = "" if relation.score is None else f" {relation.score:.2f}"
         mark = "" if right is None else " \N{CHECK MARK}" if label in right else f" \N{BALLOT X} gold {', '.join(right)}"
         colour = FAINT if label == none or relation.label is None else COLOURS[len(arrows) % len(COLOURS)]
-        arrows.append((relation, shown(label + score + mark), colour, "-"))
+        arrows.append((relation, annotate.fitted(label + score + mark, TEXT, annotate.LABEL), colour, "-"))
     predicted = {(relation.head.span, relation.tail.span) for relation in relations}
     for relation in gold or ():
         if (relation.head.span, relation.tail.span) not in predicted and (show_none or relation.label != none):
-            arrows.append((relation, shown(f"gold {relation.label or '?'}"), FAINT, "--"))
+            arrows.append((relation, annotate.fitted(f"gold {relation.label or '?'}", TEXT, annotate.LABEL), FAINT, "--"))
     return arrows
 
 
@@ -266,7 +262,7 @@ def _roles(record: Record, relations: Sequence[Relation]) -> dict[Span, Look]:
             types[span] = mention.type
     names = {span: ", ".join(sorted(found)) for span, found in roles.items()}
     return {
-        span: Look(shown(" \N{MIDDLE DOT} ".join(part for part in (role, types.get(span, "")) if part)), ROLES[role])
+        span: Look(_caption(" \N{MIDDLE DOT} ".join(part for part in (role, types.get(span, "")) if part)), ROLES[role])
         for span, role in names.items()
     }
 
@@ -285,9 +281,13 @@ def _types(record: Record, mentions: Sequence[Mention], gold: Sequence[Mention] 
         score = "" if mention.score is None else f" {mention.score:.2f}"
         wrong = " \N{BALLOT X}" + (f" gold {', '.join(right)}" if right else "")
         mark = "" if gold is None else " \N{CHECK MARK}" if right and name in right else wrong
-        looks[span] = Look(shown(name + score + mark), tint(colours[name]), colours[name], colours[name])
+        looks[span] = Look(_caption(name + score + mark), tint(colours[name]), colours[name], colours[name])
     for span in annotated.keys() - looks.keys():
         check_span(*span, len(record.words), f"record {record.id}: gold mention")
         name = annotated[span][0]
-        looks[span] = Look(shown(f"missed {', '.join(annotated[span])}"), "none", colours[name], colours[name], "--")
+        looks[span] = Look(_caption(f"missed {', '.join(annotated[span])}"), "none", colours[name], colours[name], "--")
     return looks
+
+
+def _caption(text: str) -> str:
+    return annotate.fitted(text, TEXT, annotate.CAPTION)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from mmre_jax.analysis import attention_plots
-from mmre_jax.data.datasets import open_pictures
+from mmre_jax.analysis.annotate import FAINT
+from mmre_jax.analysis.attention_plots import QueryPanel
+from mmre_jax.analysis.triple_plots import entity_colours
+from mmre_jax.boxes import pairwise_iou
+from mmre_jax.data.datasets import open_pictures, read_picture
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.encoders.vit_config import PHOTO
 from mmre_jax.records import Box, Record, Triple
@@ -25,7 +30,7 @@ class QueryMaps:
     """The attention of one record, L tokens, h x w cells, Q queries.
 
     tokens: the L pieces, specials included.
-    photo: uint8 [S, S, 3], as the system saw it.
+    photo: uint8 [H, W, 3], in the photo's own proportions: the system saw all of it, made square.
     selected: float32 [h * w, L], what each cell attends to in the text; None "w/o select".
     queries: float32 [Q, h, w], the last decoder layer's cross-attention, averaged over heads, over the cells; None "w/o query".
     found: what each query says, None where it says that there is nothing.
@@ -38,23 +43,47 @@ class QueryMaps:
     queries: np.ndarray | None
     found: tuple[Triple | None, ...]
 
-    def figures(self, record: Record, iou: float) -> dict[str, Figure]:
-        """{'selective': fig. 3, 'queries': fig. 4}, of which an ablation lacks its own."""
+    def figures(self, record: Record, predicted: Sequence[Triple], iou: float) -> dict[str, Figure]:
+        """{'selective': fig. 3, 'queries': fig. 4}, of which an ablation lacks its own.
+
+        Args:
+          predicted: the triples found, in the order in which triples_figure lists them: a query has the number of its triple there, and
+            the colour. Queries that say the same were merged into one triple.
+          iou: overlap above which a box is right.
+        """
         drawn = {}
         if self.selected is not None:
             drawn["selective"] = attention_plots.selective_attention_figure(self.tokens, self.photo, self.selected, grid=self.grid)
         if self.queries is not None:
-            gold = self._gold(record, iou)
-            captions = [self._caption(n, record) for n in range(len(self.queries))]
-            boxes: list[Box | None] = [None if triple is None else triple.box for triple in self.found]
-            drawn["queries"] = attention_plots.query_attention_figure(self.photo, self.queries, captions, boxes, gold)
+            colours = entity_colours([*predicted, *record.triples])
+            annotated = [(triple.box, colours[triple.mention.span]) for triple in record.triples]
+            drawn["queries"] = attention_plots.query_attention_figure(self.photo, self.panels(record, predicted, iou), annotated)
         return drawn
 
-    def _caption(self, number: int, record: Record) -> str:
-        triple = self.found[number]
-        if triple is None:
-            return f"query {number + 1}\nno triple"
-        return f"query {number + 1}\n{record.text(triple.mention.span)}: {triple.label}"
+    def panels(self, record: Record, predicted: Sequence[Triple], iou: float) -> list[QueryPanel]:
+        """What is drawn of each query: those of the triples in their order, then those that say what another says, then the silent ones."""
+        if self.queries is None:
+            return []
+        colours, gold = entity_colours([*predicted, *record.triples]), self._gold(record, iou)
+        numbers = [None if triple is None else listed_as(triple, predicted) for triple in self.found]
+        best = {number: query for query, number in sorted(enumerate(numbers), key=lambda each: self._score(each[0])) if number is not None}
+        drawn = []
+        for query, (triple, number) in enumerate(zip(self.found, numbers, strict=True)):
+            if triple is None:
+                drawn.append(((2, query), QueryPanel(self.queries[query], f"no triple\nquery {query + 1}")))
+                continue
+            first = number is not None and best[number] == query
+            score = "" if triple.score is None else f"  {triple.score:.2f}"
+            place = "" if number is None else f"{number + 1}  " if first else f"as {number + 1}  "
+            caption = f"{place}{record.text(triple.mention.span)}: {triple.label}{score}\nquery {query + 1}"
+            order = (0, number) if first else (1, query)
+            colour = colours.get(triple.mention.span, FAINT)
+            drawn.append((order, QueryPanel(self.queries[query], caption, colour, triple.box, gold[query])))
+        return [panel for _, panel in sorted(drawn, key=lambda each: each[0])]
+
+    def _score(self, query: int) -> float:
+        triple = self.found[query]
+        return 0.0 if triple is None or triple.score is None else triple.score
 
     def _gold(self, record: Record, iou: float) -> list[Box | None]:
         """The gold box that each query found, by the strict measure."""
@@ -63,6 +92,12 @@ class QueryMaps:
         for gold, found in strict_matches(record.triples, tuple(self.found[n] for n in places), iou):
             boxes[places[found]] = record.triples[gold].box
         return boxes
+
+
+def listed_as(triple: Triple, predicted: Sequence[Triple]) -> int | None:
+    """The place, among the triples found, of the one that a query's triple is or was merged into; None if there is none."""
+    same = [n for n, other in enumerate(predicted) if (other.mention.span, other.label) == (triple.mention.span, triple.label)]
+    return max(same, key=lambda n: pairwise_iou(np.array([triple.box]), np.array([predicted[n].box]))[0, 0], default=None)
 
 
 def check_attention(job: Job) -> None:
@@ -84,7 +119,7 @@ def query_maps(job: Job, variables: Any, record: Record) -> QueryMaps:
     system, task = job.system, job.task
     check_attention(job)
     order = Order(np.array([task.length(record)]), 1, job.config.data.buckets, train=False)
-    batch = next(batches(order, [record], task, open_pictures(system.plan), threads=1))
+    batch = next(batches(order, [record], task.features, open_pictures(system.plan), threads=1))
     if not batch["present"][PHOTO].any():
         raise ValueError(f"{record.origin or record.id}: no picture to look at")
     look = precise(lambda *inputs: system.net.apply(*inputs, train=False, mutable=["intermediates"]), job.config.train.precision)
@@ -101,12 +136,20 @@ def query_maps(job: Job, variables: Any, record: Record) -> QueryMaps:
     prediction = {name: np.asarray(x[0]) for name, x in system.objective.predict(outputs, batch).items()}
     return QueryMaps(
         tokens=_tokens(job, record)[:length],
-        photo=batch["pictures"][PHOTO][0, 0],
+        photo=_photo(record.image),
         grid=(side, side),
         selected=None if selected is None else selected[:, :length],
         queries=None if queries is None else queries.reshape(-1, side, side),
         found=tuple(_one(job, prediction, query, record) for query in range(len(prediction["box"]))),
     )
+
+
+def _photo(name: str | None, longest: int = 640) -> np.ndarray:
+    """A picture as uint8 [H, W, 3], no side longer than `longest` pixels."""
+    assert name is not None, "a picture that was seen has a name"
+    image = read_picture(name).copy()  # the one read may be kept for the next reader
+    image.thumbnail((longest, longest))
+    return np.asarray(image)
 
 
 def _tokens(job: Job, record: Record) -> tuple[str, ...]:

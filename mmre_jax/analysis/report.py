@@ -14,10 +14,10 @@ import numpy as np
 
 from mmre_jax.records import Mention, Record
 from mmre_jax.tasks import relation
-from mmre_jax.tasks.task import Found, at
+from mmre_jax.tasks.task import Found, Outputs, at
 
 Row = dict[str, str | int | float | None]
-Metrics = Callable[[Sequence[Record], Sequence[Found]], Mapping[str, Any]]
+Metrics = Callable[..., Mapping[str, Any]]  # of records, of what was found in each, and of each one's outputs where they are known
 # What of an example and of what was found in it belongs to a slice; None where nothing does.
 Slice = Callable[[Record, Found], tuple[Record, Found] | None]
 
@@ -78,6 +78,7 @@ def slices(
     *,
     has_picture: Callable[[Record], bool],
     known: frozenset[Any],
+    outputs: Sequence[Outputs] | None = None,
 ) -> list[Row]:
     """Scores of the whole and of its slices.
 
@@ -88,6 +89,7 @@ def slices(
       metrics, headline: the task's.
       has_picture: whether the system saw a picture of this record (a path alone does not say that the file can be read).
       known: of the training split, see `known`.
+      outputs: what a system of ours predicted of each record, for the metrics; None if another program predicted.
 
     Returns:
       Rows slice, count (examples), and the headline's numbers under their dotted names. An empty slice has count 0 and None for its
@@ -96,8 +98,10 @@ def slices(
     """
     rows: list[Row] = []
     for name, part in _parts(kind, has_picture, known):
-        chosen = [both for record, found in zip(records, predicted, strict=True) if (both := part(record, found)) is not None]
-        scores = metrics([record for record, _ in chosen], [found for _, found in chosen]) if chosen else None
+        parts = [part(*both) for both in zip(records, predicted, strict=True)]
+        chosen = [both for both in parts if both is not None]
+        own = [] if outputs is None else [[x for x, both in zip(outputs, parts, strict=True) if both is not None]]
+        scores = metrics([record for record, _ in chosen], [found for _, found in chosen], *own) if chosen else None
         values = {key: None if scores is None else at(scores, key) for key in headline}
         rows.append({"slice": name, "count": len(chosen), **values})
     return rows

@@ -11,15 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mmre_jax.analysis import annotate
-from mmre_jax.analysis.annotate import CAPTION, COLOURS, FAINT, INK, LABEL, Look, shown
-from mmre_jax.analysis.layout import SentenceLayout, Span, lay_out, shorten
+from mmre_jax.analysis.annotate import CAPTION, COLOURS, FAINT, INK, LABEL, Look, fitted, write
+from mmre_jax.analysis.fonts import shown
+from mmre_jax.analysis.layout import Span
 from mmre_jax.records import Box, Record, Triple, check_box, check_span
 from mmre_jax.tasks.triple_metrics import strict_matches
 
-Frame = tuple[float, float, float, float]  # left, top, right, bottom in points, of a panel
+Place = tuple[float, float, float, float]  # left, top, right, bottom in points, in a panel
 
-WIDTH, EDGE = 720.0, 18.0  # of the page, in points
-PHOTO, TALLEST = 360.0, 300.0  # largest width and height of the photo
+WIDTH, EDGE = 720.0, 18.0  # of the page, in points: at most
+PHOTO, TALLEST, NO_PHOTO = 360.0, 300.0, 150.0  # largest width and height of the photo; height without one
 ROW, SAMPLE, TAG = 15.0, 30.0, 11.0  # of the list: its rows, the line before a text; height of a label in the photo
 
 
@@ -62,34 +63,37 @@ def triples_figure(
             where = f"record {record.id}: {side} triple {number}"
             check_span(triple.mention.start, triple.mention.end, len(record.words), where)
             check_box(triple.box, where)
-    colours = _entity_colours([*predicted, *(gold or ())])
+    colours = entity_colours([*predicted, *(gold or ())])
     entries = _entries(record, predicted, gold, iou, colours)
-    words, captions, layout = _sentence(record, entries, colours)
-    tall = 150.0 if photo is None else TALLEST
+    numbers = {span: [str(entry.number) for entry in entries if entry.triple.mention.span == span] for span in colours}
+    captions = {span: fitted(", ".join(each), WIDTH - 2 * EDGE, CAPTION) for span, each in numbers.items()}
+    words, layout = annotate.sentence(record.words, captions, [], WIDTH - 2 * EDGE)
     top = EDGE + 18
-    below = top + max(tall, ROW * (len(entries) + 1)) + 16
-    height = below + annotate.sentence_height(layout) + EDGE
-    figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=144, facecolor="white")
-    page = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(height, 0))
-    page.set_axis_off()
-    page.text(EDGE, EDGE + 4, shown(record.id), fontsize=9, color=FAINT, va="center", parse_math=False)
-    annotate.draw_pictures(figure, (EDGE, top, PHOTO, tall), photo, [], [])
-    panel = figure.axes[-1]
-    across = panel.get_position().width * WIDTH
+    frame = (EDGE, top, PHOTO, NO_PHOTO if photo is None else TALLEST)
+    pictures = annotate.gallery(frame, photo, [])
+    beside = pictures.right + 22
+    listed = [fitted(entry.text, WIDTH - EDGE - beside - 17 - SAMPLE, LABEL) for entry in entries]
+    right = max(layout.right + EDGE, beside + _list_width(listed, gold is not None))
+    below = max(pictures.bottom, top + ROW * (len(entries) + 1)) + 16
+    figure, page = annotate.new_page(right + EDGE, below + annotate.sentence_height(layout) + EDGE)
+    write(page, EDGE, EDGE + 4, fitted(record.id, right - EDGE, LABEL), LABEL, FAINT, down="center")
+    annotate.draw_pictures(figure, frame, photo, [], [])
     if photo is not None:
+        panel = figure.axes[-1]
         for triple in gold or ():
             frame_box(panel, triple.box, colours[triple.mention.span], "--")
         for entry in entries:
             if entry.style == "-":
                 frame_box(panel, entry.triple.box, entry.colour, "-")
-        _draw_labels(panel, across, panel.get_position().height * height, entries)
-    _draw_list(page, EDGE + across + 22, top, entries, gold is not None)
+        _draw_labels(panel, pictures.photo[2], pictures.photo[3], entries)
+    _draw_list(page, beside, top, entries, listed, gold is not None)
     looks = {span: Look(captions[span], annotate.tint(colour), colour, colour) for span, colour in colours.items()}
     annotate.draw_sentence(page, EDGE, below, words, looks, layout, [])
     return figure
 
 
-def _entity_colours(triples: Sequence[Triple]) -> dict[Span, str]:
+def entity_colours(triples: Sequence[Triple]) -> dict[Span, str]:
+    """The colour of each entity of a record, in all its pictures that are given the same triples."""
     spans = sorted({triple.mention.span for triple in triples})
     return {span: COLOURS[number % len(COLOURS)] for number, span in enumerate(spans)}
 
@@ -107,22 +111,11 @@ def _entries(
         if index < len(predicted):
             score = "" if triple.score is None else f"  {triple.score:.2f}"
             mark = "" if gold is None else "  \N{CHECK MARK}" if index in right else "  \N{BALLOT X}"
-            text, style = shown(name + score + mark), "-"
+            text, style = name + score + mark, "-"
         else:
-            text, style = shown(f"{name}  missed"), "--"
+            text, style = f"{name}  missed", "--"
         entries.append(_Entry(index + 1, triple, text, name, colours[triple.mention.span], style))
     return entries
-
-
-def _sentence(record: Record, entries: Sequence[_Entry], colours: dict[Span, str]) -> tuple[list[str], dict[Span, str], SentenceLayout]:
-    """The words as drawn, the caption of each entity (the numbers of its triples), and where all of it goes."""
-    limit = WIDTH - 2 * EDGE
-    word_width, caption_width = annotate.measure(annotate.WORD), annotate.measure(CAPTION)
-    words = [shorten(shown(word), limit, word_width) for word in record.words]
-    numbers = {span: [str(entry.number) for entry in entries if entry.triple.mention.span == span] for span in colours}
-    captions = {span: shorten(", ".join(each), limit, caption_width) for span, each in numbers.items()}
-    widths = {span: caption_width(caption) for span, caption in captions.items()}
-    return words, captions, lay_out([word_width(word) for word in words], widths, [], gap=annotate.GAP, limit=limit)
 
 
 def frame_box(panel: Axes, box: Box, colour: str, style: str) -> None:
@@ -137,7 +130,7 @@ def frame_box(panel: Axes, box: Box, colour: str, style: str) -> None:
 def _draw_labels(panel: Axes, across: float, down: float, entries: Sequence[_Entry]) -> None:
     """Number and label at each box where there is room beside the labels before it; the number alone where there is not."""
     wide = annotate.measure(CAPTION)
-    taken: list[Frame] = []
+    taken: list[Place] = []
     for entry in entries:
         x0, y0, x1, y1 = (side * scale for side, scale in zip(entry.triple.box, (across, down, across, down), strict=True))
         texts = (f"{entry.number} {entry.label}", str(entry.number))
@@ -150,10 +143,10 @@ def _draw_labels(panel: Axes, across: float, down: float, entries: Sequence[_Ent
         panel.add_patch(Rectangle((left / across, top / down), *size, facecolor=fill, edgecolor=entry.colour, linewidth=0.8, zorder=4))
         middle = (top + bottom) / 2 / down
         colour = "white" if entry.style == "-" else entry.colour
-        panel.text((left + 2.5) / across, middle, text, fontsize=CAPTION, color=colour, va="center_baseline", parse_math=False, zorder=5)
+        write(panel, (left + 2.5) / across, middle, text, CAPTION, colour, down="center_baseline", above=5)
 
 
-def _free(box: Frame, width: float, panel: tuple[float, float], taken: Sequence[Frame]) -> Frame | None:
+def _free(box: Place, width: float, panel: tuple[float, float], taken: Sequence[Place]) -> Place | None:
     """A place for a label of this width at an edge of the box, inside the panel and over no other label."""
     x0, y0, x1, y1 = box
     for top in (y0 - TAG, y1, y0, y1 - TAG):
@@ -165,14 +158,20 @@ def _free(box: Frame, width: float, panel: tuple[float, float], taken: Sequence[
     return None
 
 
-def _draw_list(page: Axes, left: float, top: float, entries: Sequence[_Entry], annotated: bool) -> None:
-    heading = "no triples" if not entries else "solid: predicted, dashed: gold" if annotated else "predicted"
-    page.text(left, top + ROW / 2, heading, fontsize=CAPTION, color=FAINT, va="center", parse_math=False)
-    wide = annotate.measure(LABEL)
-    for row, entry in enumerate(entries, 1):
+def _heading(entries: int, annotated: bool) -> str:
+    return "no triples" if not entries else "solid: predicted, dashed: gold" if annotated else "predicted"
+
+
+def _list_width(listed: Sequence[str], annotated: bool) -> float:
+    wide = max(map(annotate.measure(LABEL), listed), default=0.0)
+    return max(17 + SAMPLE + wide, annotate.measure(CAPTION)(_heading(len(listed), annotated)))
+
+
+def _draw_list(page: Axes, left: float, top: float, entries: Sequence[_Entry], listed: Sequence[str], annotated: bool) -> None:
+    write(page, left, top + ROW / 2, _heading(len(entries), annotated), CAPTION, FAINT, down="center")
+    for row, (entry, text) in enumerate(zip(entries, listed, strict=True), 1):
         y = top + ROW * (row + 0.5)
-        page.text(left + 12, y, str(entry.number), fontsize=LABEL, color=entry.colour, ha="right", va="center_baseline")
+        write(page, left + 12, y, str(entry.number), LABEL, entry.colour, across="right", down="center_baseline")
         dashes = {} if entry.style == "-" else {"dashes": (3, 2)}
         page.plot([left + 17, left + 17 + SAMPLE - 8], [y, y], color=entry.colour, linewidth=1.8, **dashes)
-        text = shorten(entry.text, WIDTH - EDGE - left - 17 - SAMPLE, wide)
-        page.text(left + 17 + SAMPLE, y, text, fontsize=LABEL, color=INK, va="center_baseline", parse_math=False)
+        write(page, left + 17 + SAMPLE, y, text, LABEL, INK, down="center_baseline")

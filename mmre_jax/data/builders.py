@@ -32,6 +32,7 @@ from mmre_jax.data.prepared import (
     PICTURES_SPLIT,
     VERSION,
     PreparedError,
+    check_names,
     encode_record,
     picture_features,
     picture_key,
@@ -107,7 +108,8 @@ def prepare(
       mentions, of triples), pictures (stored, bytes, and the counts of missing and unreadable ones), about.
 
     Raises:
-      PreparedError: `out` holds something, a split is empty, the encoding is unknown, or a record cannot be stored as it is.
+      PreparedError: `out` holds something, a split is empty, the encoding is unknown, root or a split's name is no such thing, or a record
+        cannot be stored as it is.
       PermissionError, OSError: `out` cannot be written.
     """
     out = pathlib.Path(out)
@@ -119,6 +121,7 @@ def prepare(
         if not found:
             raise PreparedError(f"{out}: split {split!r} has no records")
     plan, root = pictures.check_plan(plan), None if root is None else os.fspath(root)
+    check_names(str(out), root, tuple(records))
     with _staged(out) as folder:
         _build(Records(records, root, str(folder)))
         stored = _store_pictures(records, plan, folder, encoding, root, read)

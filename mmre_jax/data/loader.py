@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import grain
 import numpy as np
 from absl import flags
 
-from mmre_jax.data.source import PictureSource, RecordSource
+from mmre_jax.data.dataset import PictureSource, RecordSource
 from mmre_jax.records import Record
 
 Batch = Mapping[str, Any]
-
-
-class Task(Protocol):
-    """What the loader needs of a task."""
-
-    def length(self, record: Record) -> int: ...
-
-    def features(self, record: Record, length: int) -> dict[str, Any]: ...
+Features = Callable[[Record, int], dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,7 +84,7 @@ class Fetch:
 
     order: Order
     source: RecordSource
-    task: Task
+    features: Features
     pictures: PictureSource | None
     picture_of: np.ndarray | None
     process: int
@@ -103,7 +96,7 @@ class Fetch:
         indices, lengths = self.order.epoch(step // self.order.steps)
         index = int(indices[step % self.order.steps, self.process * local + place])
         record = self.source[max(index, 0)]
-        features = self.task.features(record, int(lengths[step % self.order.steps]))
+        features = self.features(record, int(lengths[step % self.order.steps]))
         features |= {"index": np.int32(index), "valid": np.bool_(index >= 0)}
         if self.pictures is not None:
             features["pictures"], features["present"] = self.pictures(self._shown(record, max(index, 0)))
@@ -120,7 +113,7 @@ class Fetch:
 def batches(
     order: Order,
     source: RecordSource,
-    task: Task,
+    features: Features,
     pictures: PictureSource | None,
     *,
     first: int = 0,
@@ -135,6 +128,7 @@ def batches(
     """This process's shard of the global batches of steps [first, last), as nested dicts of numpy arrays [batch / processes, ...].
 
     Args:
+      features: (record, length) -> model inputs and targets of one record, padded to `length` tokens, without a leading axis.
       pictures: record -> (pixels, present); None for systems without pictures.
       last: one epoch if None.
       picture_of: int [N], the record whose picture each record is shown with, -1 for none (data/sampling.py); its own if None.
@@ -144,7 +138,7 @@ def batches(
     if order.batch % processes:
         raise ValueError(f"a batch of {order.batch} does not divide over {processes} processes")
     local = order.batch // processes
-    fetch = Fetch(order, source, task, pictures, picture_of, process, processes)
+    fetch = Fetch(order, source, features, pictures, picture_of, process, processes)
     last = order.steps if last is None else last
     stream = grain.MapDataset.range(first * local, last * local).map(fetch)
     if workers:

@@ -8,10 +8,10 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-import tqdm
-
-from mmre_jax.data import pictures
-from mmre_jax.data.pictures import MissingPicture, PictureError, PicturePlan, Source
+from mmre_jax.data import decode, pictures
+from mmre_jax.data.decode import MissingPicture, PictureError
+from mmre_jax.data.pictures import PicturePlan, Source
+from mmre_jax.progress import track
 from mmre_jax.records import Record
 
 EXAMPLES = 5
@@ -57,7 +57,7 @@ class PictureReport:
 
 
 def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None = None) -> PictureReport:
-    """Looks at every picture file that `plan` asks for, once, as `pictures.probe` does.
+    """Looks at every picture file that `plan` asks for, once, by reading it as the loader does (see decode.py for what that costs).
 
     A record that has no photo, and a region beyond a slot's count, are not references. A crop cut from a photo fares as its photo.
 
@@ -71,7 +71,7 @@ def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None =
     crops = {places for record in records for slot in plan if slot.source != "photo" for places in pictures.sources(record, slot)}
     photos = {record.image for record in records if record.image is not None and wants_photo}
     files = sorted(photos | {place.file for places in crops for place in places})
-    errors = _probe_all(files, threads or min(os.cpu_count() or 1, 16))
+    errors = _read_all(files, threads or min(os.cpu_count() or 1, 16))
     return PictureReport(
         records=len(records),
         records_with_photo=sum(record.image is not None and wants_photo and errors[record.image] is None for record in records),
@@ -80,15 +80,16 @@ def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None =
     )
 
 
-def _probe_all(files: list[str], threads: int) -> dict[str, PictureError | None]:
+def _read_all(files: list[str], threads: int) -> dict[str, PictureError | None]:
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         found = pool.map(_error, files)
-        return dict(zip(files, tqdm.tqdm(found, "checking pictures", len(files), disable=len(files) < _BAR_FROM), strict=True))
+        name = "checking pictures" if len(files) >= _BAR_FROM else ""
+        return dict(zip(files, track(found, name, len(files), unit="picture"), strict=True))
 
 
 def _error(file: str) -> PictureError | None:
     try:
-        pictures.probe(file)
+        decode.read_picture(file)
     except PictureError as error:
         return error
     return None

@@ -1,4 +1,4 @@
-"""The picture plan: which pictures of a record a system sees, decoded, cut, resized, as uint8 pixels.
+"""The picture plan: which pictures of a record a system sees, cut and resized, as uint8 pixels (decode.py opens and decodes them).
 
 A plan is an ordered tuple of slots. `gather` follows it for one record; picture_report.py counts beforehand what is missing or damaged.
 A picture that is absent or cannot be read gives zeros and False in `present`, never a stand-in.
@@ -10,47 +10,19 @@ import contextlib
 import dataclasses
 import math
 import os
-import pathlib
-import re
-import struct
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from mmre_jax import paths
+from mmre_jax.data.decode import MissingPicture, PictureError, read_picture, refuse_url
 from mmre_jax.records import Box, Record
 
-MAX_PIXELS = 50_000_000
 SOURCES = ("photo", "detected", "grounded")
 RESIZES = ("squash", "crop", "cover")
-Image.init()  # Pillow loads its decoders late, and refuses to be told the name of one it has not loaded
-# No format whose decoder starts another program (EPS runs Ghostscript).
-_FORMATS = tuple(name for name in ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM") if name in Image.OPEN)
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    ZeroDivisionError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
 _PIXEL = 1e-4  # slack, in pixels, for boxes that were divided by the picture's size and multiplied again
-
-
-class PictureError(ValueError):
-    """A picture that cannot be read. The message names the file and the reason."""
-
-
-class MissingPicture(PictureError):
-    """There is no such file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,71 +96,10 @@ def inside(root: str | os.PathLike[str], name: str, where: str) -> str:
       where: the record (file, line, field) the name comes from, for the message.
 
     Raises:
-      PictureError: the name is empty or absolute, or leads out of `root` by `..`.
+      PictureError: the name is a URL, empty or absolute, or leads out of `root` by `..` or by a symbolic link.
     """
-    parts = re.split(r"[/\\]", name)
-    if not name.strip() or "\0" in name or not parts[0] or ":" in parts[0] or ".." in parts:
-        raise PictureError(f"{where}: {name!r} is not a path inside {os.fspath(root)}")
-    return str(pathlib.Path(root, *parts))
-
-
-@contextlib.contextmanager
-def _opened(path: str | os.PathLike[str], max_pixels: int) -> Iterator[Image.Image]:
-    """Opens a picture, header only. Whatever is wrong with it, also inside the block, leaves as a PictureError."""
-    try:
-        with Image.open(path, formats=_FORMATS) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise PictureError(f"{os.fspath(path)}: {width} x {height} pixels, more than {max_pixels:,} are not decoded")
-            yield image
-    except PictureError:
-        raise
-    except FileNotFoundError as error:
-        raise MissingPicture(f"{os.fspath(path)}: no such file") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureError(f"{os.fspath(path)}: {error}") from error
-    except Image.UnidentifiedImageError as error:
-        raise PictureError(f"{os.fspath(path)}: not a picture, or none of {', '.join(_FORMATS)}") from error
-    except _DAMAGE as error:
-        raise PictureError(f"{os.fspath(path)}: damaged picture ({error})") from error
-
-
-def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Reads a picture as RGB: first frame, turned as its EXIF orientation says, transparent parts on white.
-
-    Args:
-      path: the file.
-      max_pixels: largest width x height decoded; looked up in the header before anything is decoded.
-
-    Returns:
-      The picture, mode RGB, fully in memory.
-
-    Raises:
-      MissingPicture: there is no such file.
-      PictureError: not a picture, truncated, otherwise damaged, or too large.
-    """
-    with _opened(path, max_pixels) as image:
-        image.load()
-        return _rgb(ImageOps.exif_transpose(image))
-
-
-def probe(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> None:
-    """Raises what `read_picture` would, for less: a PNG's checksums are verified, a JPEG is decoded at an eighth of its size."""
-    with _opened(path, max_pixels) as image:
-        if image.format == "PNG":
-            image.verify()
-        else:
-            image.draft("RGB", (1, 1))  # JPEG only: the smallest scale its decoder has
-            image.load()
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # Pillow would clip 16-bit greys at 255
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    refuse_url(name, where)
+    return paths.inside(root, name, where, PictureError)
 
 
 def cut(image: Image.Image, box: Box) -> Image.Image:

@@ -15,14 +15,17 @@ import json
 import math
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from mmre_jax import paths
 from mmre_jax.data.pictures import PicturePlan, Slot, Source, plan_from_json
-from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple
+from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, plain
+from mmre_jax.text_files import read_json
 
 FORMAT = 1
 VERSION = "1.0.0"
@@ -50,6 +53,7 @@ def record_features() -> tfds.features.FeaturesDict:
             "image": text,
             "caption": text,
             "origin": text,
+            "meta": text,
             "mentions": mentions,
             "relations": {"heads": mentions, "tails": mentions, "labels": texts, "scores": scores},
             "triples": {"mentions": mentions, "labels": texts, "boxes": boxes, "scores": scores},
@@ -76,9 +80,10 @@ def encode_record(record: Record, root: str | None) -> dict[str, Any]:
     row = {
         "id": record.id,
         "words": list(record.words),
-        "image": _relative(record.image, root, record.id),
+        "image": _relative(record.image, root, f"record {record.id}"),
         "caption": record.caption or "",
         "origin": record.origin,
+        "meta": _json(record),
         "mentions": _mentions(record.mentions),
         "relations": {
             "heads": _mentions([relation.head for relation in record.relations]),
@@ -94,39 +99,59 @@ def encode_record(record: Record, root: str | None) -> dict[str, Any]:
         },
         "regions": {
             "boxes": _boxes(region.box for region in record.regions),
-            "files": [_relative(region.file, root, record.id) for region in record.regions],
+            "files": [_relative(region.file, root, f"record {record.id}") for region in record.regions],
             "sources": [region.source for region in record.regions],
             "labels": [region.label or "" for region in record.regions],
             "scores": _scores(record.regions),
         },
     }
     if decode_record(row, root) != record:
-        raise PreparedError(f"record {record.id}: has an empty string, or a number that is not finite, where there may be none: {record}")
+        raise PreparedError(
+            f"record {record.id}: has an empty string, or a number that is not finite, where there may be none, or a meta that JSON would "
+            f"change: {record}"
+        )
     return row
 
 
-def decode_record(row: Mapping[str, Any], root: str | None) -> Record:
-    """The record of a row. `root` is put before its files again."""
+def decode_record(row: Mapping[str, Any], root: str | None, folder: str = "") -> Record:
+    """The record of a row. `root` is put before its files again.
+
+    Args:
+      folder: of the prepared data set, for messages.
+
+    Raises:
+      PreparedError: naming the record: a file of its leads out of `root`.
+    """
+    where = f"{folder}{': ' if folder else ''}record {_text(row['id'])}"
     relations, triples, regions = row["relations"], row["triples"], row["regions"]
     heads, tails, mentions = (_read_mentions(part) for part in (relations["heads"], relations["tails"], triples["mentions"]))
     texts = {name: _texts(part["labels"]) for name, part in (("relations", relations), ("triples", triples), ("regions", regions))}
-    files, found_by = [_absolute(name, root) for name in _texts(regions["files"])], _texts(regions["sources"])
+    files, found_by = [_absolute(name, root, where) for name in _texts(regions["files"])], _texts(regions["sources"])
     return Record(
         id=_text(row["id"]) or "",
         words=tuple(word or "" for word in _texts(row["words"])),
-        image=_absolute(_text(row["image"]), root),
+        image=_absolute(_text(row["image"]), root, where),
         mentions=tuple(_read_mentions(row["mentions"])),
         relations=tuple(map(Relation, heads, tails, texts["relations"], _read_scores(relations["scores"]))),
         triples=tuple(map(Triple, mentions, texts["triples"], _read_boxes(triples["boxes"]), _read_scores(triples["scores"]))),
         regions=tuple(map(Region, _read_boxes(regions["boxes"]), files, found_by, texts["regions"], _read_scores(regions["scores"]))),
         caption=_text(row["caption"]),
         origin=_text(row["origin"]) or "",
+        meta=json.loads(_text(row.get("meta", "")) or "{}"),  # a set prepared before there was a meta has none
     )
 
 
 def picture_key(places: Sequence[Source], slot: Slot, root: str | None) -> str:
     """The key of the picture that `pictures.sources` finds at `places`, at the slot's size and resize rule."""
     return f"{slot.resize}{slot.side}:" + "|".join(_place(place, root) for place in places)
+
+
+def check_names(where: str, root: object, splits: Sequence[str]) -> None:
+    """Raises PreparedError for a root that leads upwards, or a split whose name is none: both become parts of paths."""
+    if root is not None and (not isinstance(root, str) or not root or ".." in pathlib.PurePath(root).parts):
+        raise PreparedError(f"{where}: root is null or a path without '..', found {root!r:.200}")
+    if odd := [name for name in splits if not re.fullmatch(r"[\w-]+", name)]:
+        raise PreparedError(f"{where}: a split's name is letters, digits, '_' and '-', found {odd[0]!r:.80}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,18 +166,29 @@ class Contents:
 
     @classmethod
     def of(cls, folder: str | os.PathLike[str]) -> Contents:
-        """Reads DIR/prepare.json. Raises PreparedError if it is missing or of another format."""
+        """Reads DIR/prepare.json.
+
+        Raises:
+          PreparedError: it is missing, of another format, or damaged, or `check_names` refuses its names.
+        """
         path = pathlib.Path(folder, "prepare.json")
         try:
-            value = json.loads(path.read_text("utf-8"))
+            value = read_json(path, PreparedError)
         except FileNotFoundError as error:
             raise PreparedError(f"{folder}: no prepare.json: not a prepared data set, or one whose making was interrupted") from error
-        except ValueError as error:
-            raise PreparedError(f"{path}: not a JSON file ({error})") from error
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             raise PreparedError(f"{path}: not in format {FORMAT}: prepare the data set again")
-        plan = plan_from_json(value["plan"])
-        return cls(os.fspath(folder), value["root"], plan, tuple(value["splits"]), value["about"])
+        root, splits, about = (value.get(name) for name in ("root", "splits", "about"))
+        if not isinstance(splits, dict):
+            raise PreparedError(f"{path}: splits are a dictionary, found {splits!r:.200}")
+        check_names(str(path), root, tuple(splits))
+        if not isinstance(about, dict):
+            raise PreparedError(f"{path}: about is a dictionary, found {about!r:.200}")
+        try:
+            plan = plan_from_json(value["plan"])
+        except (LookupError, TypeError, ValueError) as error:
+            raise PreparedError(f"{path}: plan: {error}") from error
+        return cls(os.fspath(folder), root, plan, tuple(splits), about)
 
     def check_split(self, split: str) -> None:
         """Raises PreparedError if the split was not prepared."""
@@ -167,6 +203,14 @@ class Contents:
                 have = "; ".join(f"{s.count} {s.source} {s.resize} {s.side}" for s in self.plan) or "none"
                 wanted = f"{slot.count} {slot.source} {slot.resize} {slot.side}"
                 raise PreparedError(f"{self.folder}: prepared without the pictures of slot {slot.name!r} ({wanted}); it has {have}")
+
+
+def _json(record: Record) -> str:
+    """A record's `meta` as JSON, '' where there is nothing in it."""
+    try:
+        return json.dumps(record.meta, ensure_ascii=False, allow_nan=False, default=plain) if record.meta else ""
+    except (TypeError, ValueError) as error:
+        raise PreparedError(f"record {record.id}: its meta cannot be written as JSON ({error})") from error
 
 
 def _mentions(mentions: Sequence[Mention]) -> dict[str, Any]:
@@ -203,19 +247,21 @@ def _texts(values: Iterable[str | bytes]) -> list[Any]:
     return [_text(value) for value in values]
 
 
-def _relative(file: str | None, root: str | None, name: str) -> str:
+def _relative(file: str | None, root: str | None, where: str) -> str:
+    """How a file is stored: relative to the root; without one it is a key, and as it is."""
     if file is None or root is None:
         return file or ""
-    try:
-        return pathlib.PurePath(file).relative_to(root).as_posix()
-    except ValueError as error:
-        raise PreparedError(f"record {name}: {file} does not lie in {root}") from error
+    return paths.relative(root, file, where, PreparedError)
 
 
-def _absolute(name: str | None, root: str | None) -> str | None:
-    return name if name is None or root is None else str(pathlib.PurePath(root, name))
+def _absolute(name: str | None, root: str | None, where: str) -> str | None:
+    if name is None or root is not None:
+        return None if name is None else paths.inside(root, name, where, PreparedError)
+    if paths.leads_out(name):
+        raise PreparedError(f"{where}: {name!r} is a path, but the data set was prepared without a root, from keys")
+    return name
 
 
 def _place(place: Source, root: str | None) -> str:
-    file = _relative(place.file, root, place.file)
+    file = _relative(place.file, root, "a picture")
     return file if place.box is None else f"{file}#{','.join(map(repr, place.box))}"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmre_jax.data.source import RecordSource
+from mmre_jax.data.dataset import RecordSource
 
 SHUFFLES = ("none", "train", "test", "both")
 
@@ -26,12 +26,7 @@ def stratified(strata: Sequence[str], share: float, seed: int) -> np.ndarray:
 
     Returns:
       int64 [round(share * N)], ascending.
-
-    Raises:
-      ValueError: for a share out of range.
     """
-    if not 0.0 < share <= 1.0:
-        raise ValueError(f"data.train_share is in (0, 1], found {share}")
     names, member = np.unique(np.array(list(strata), dtype=str), return_inverse=True)
     exact = share * np.bincount(member, minlength=len(names))
     counts = np.floor(exact).astype(np.int64)
@@ -43,13 +38,7 @@ def stratified(strata: Sequence[str], share: float, seed: int) -> np.ndarray:
 
 
 def is_shuffled(data: ConfigDict, split: str) -> bool:
-    """Whether data.shuffle_pictures shows a split with other records' pictures. Never val: the best step is that of the true pictures.
-
-    Raises:
-      ValueError: for a value that is none of SHUFFLES.
-    """
-    if data.shuffle_pictures not in SHUFFLES:
-        raise ValueError(f"data.shuffle_pictures is {', '.join(SHUFFLES)}, found {data.shuffle_pictures!r}")
+    """Whether data.shuffle_pictures shows a split with other records' pictures. Never val: the best step is that of the true pictures."""
     return split != "val" and data.shuffle_pictures in (split, "both")
 
 
@@ -76,12 +65,7 @@ def hidden_pictures(records: RecordSource, picture_of: np.ndarray, share: float,
       picture_of: int [N], the record whose picture each record is shown with.
       share: of the different pictures that stay, in [0, 1].
       seed: pictures of a smaller share with the same seed are among those of a larger one.
-
-    Raises:
-      ValueError: for a share out of range.
     """
-    if not 0.0 <= share <= 1.0:
-        raise ValueError(f"data.image_share is in [0, 1], found {share}")
     images = [records[i].image or "" for i in range(len(records))]
     names = sorted(set(images))
     kept = {names[i] for i in np.random.default_rng((seed, 13)).permutation(len(names))[: round(share * len(names))]}

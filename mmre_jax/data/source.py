@@ -1,56 +1,26 @@
-"""Where the loader takes records and pictures from: readers' lists and files, or a prepared data set. Both give the same.
+"""A prepared data set as a source of records and pictures: it gives what the readers' lists and files gave that it was prepared from.
 
 Everything here can be sent to worker processes: open files are left behind and opened again there.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import pathlib
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from ml_collections import ConfigDict
 
+from mmre_jax import paths
 from mmre_jax.data import pictures
-from mmre_jax.data.pictures import PicturePlan, Reader, read_picture
-from mmre_jax.data.prepared import PICTURES_SPLIT, VERSION, Contents, decode_record, picture_key
+from mmre_jax.data.dataset import TASKS, DataSet, Labels, Pixels, annotated_tasks, labels_of_records, root_of
+from mmre_jax.data.pictures import PicturePlan
+from mmre_jax.data.prepared import PICTURES_SPLIT, VERSION, Contents, PreparedError, decode_record, picture_key
 from mmre_jax.records import Record
-
-Pixels = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
-
-
-class RecordSource(Protocol):
-    """Records by number. A list of records is one."""
-
-    def __len__(self) -> int:
-        """How many records there are."""
-        ...
-
-    def __getitem__(self, index: int, /) -> Record:
-        """The record `index`, from 0."""
-        ...
-
-
-class PictureSource(Protocol):
-    """The pictures of a record, as `pictures.gather` gives them."""
-
-    def __call__(self, record: Record) -> Pixels:
-        """(pixels, present) of the record."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class FilePictures:
-    """Pictures decoded from their files (or by `read` from its keys) each time they are asked for."""
-
-    plan: PicturePlan
-    read: Reader = read_picture
-
-    def __call__(self, record: Record) -> Pixels:
-        return pictures.gather(record, self.plan, self.read)
+from mmre_jax.text_files import read_json
 
 
 class _Rows:
@@ -62,7 +32,13 @@ class _Rows:
 
     def _rows(self) -> Any:
         if self._opened is None:
-            self._opened = tfds.builder_from_directory(self._folder).as_data_source(self._split)
+            builder = tfds.builder_from_directory(self._folder)
+            if self._split not in builder.info.splits:
+                raise PreparedError(f"{self._folder}: no split {self._split!r}, which prepare.json says there is")
+            for file in builder.info.splits[self._split].filepaths:  # as dataset_info.json names them
+                name = paths.relative(self._folder, str(file), str(self._folder), PreparedError)
+                paths.inside(self._folder, name, str(self._folder), PreparedError)
+            self._opened = builder.as_data_source(self._split)
         return self._opened
 
     def __len__(self) -> int:
@@ -89,7 +65,7 @@ class PreparedSource:
     def __init__(self, folder: str | os.PathLike[str], split: str) -> None:
         contents = Contents.of(folder)
         contents.check_split(split)
-        self._root = contents.root
+        self._folder, self._root = contents.folder, contents.root
         self._rows = _Rows(pathlib.Path(folder, "records", VERSION), split)
 
     def __len__(self) -> int:
@@ -98,7 +74,7 @@ class PreparedSource:
     def __getitem__(self, index: int) -> Record:
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
-        return decode_record(self._rows[index], self._root)
+        return decode_record(self._rows[index], self._root, self._folder)
 
 
 class PreparedPictures:
@@ -116,7 +92,7 @@ class PreparedPictures:
         contents = Contents.of(folder)
         contents.check_plan(plan)
         self._plan, self._root = plan, contents.root
-        self._index = json.loads(pathlib.Path(folder, "pictures.json").read_text("utf-8"))
+        self._index = read_json(pathlib.Path(folder, "pictures.json"), PreparedError)
         self._rows = _Rows(pathlib.Path(folder, "pictures", VERSION), PICTURES_SPLIT)
 
     def __call__(self, record: Record) -> Pixels:
@@ -131,3 +107,28 @@ class PreparedPictures:
                     pixels[slot.name][k] = self._rows[row]["pixels"]
                     present[slot.name][k] = True
         return pixels, present
+
+
+def _stored_labels(data: ConfigDict) -> dict[str, Labels]:
+    """{task: labels} that a data set was prepared with."""
+    stored = Contents.of(root_of(data)).about.get("labels", {})
+    return {task: (tuple(found["labels"]), found["none"]) for task, found in stored.items()}
+
+
+def _tasks(data: ConfigDict, train: Sequence[Record]) -> tuple[str, ...]:
+    there = {*_stored_labels(data), *annotated_tasks(data, train)}
+    return tuple(task for task in TASKS if task in there)
+
+
+def _labels(data: ConfigDict, task: str, train: Sequence[Record]) -> Labels:
+    return _stored_labels(data).get(task) or labels_of_records(data, task, train)
+
+
+PREPARED = DataSet(
+    name="prepared",
+    read=lambda data, split: PreparedSource(root_of(data), split),
+    tasks=_tasks,
+    labels=_labels,
+    pictures=lambda data, plan: PreparedPictures(root_of(data), plan),
+    cuts_crops=False,
+)

@@ -13,7 +13,9 @@ import numpy as np
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
+from mmre_jax.data import letter_case
 from mmre_jax.records import RecordError
+from mmre_jax.text_files import read_text, without_marks
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MARKERS = ("<s>", "</s>", "<o>", "</o>")  # head opens, head closes, tail opens, tail closes
@@ -188,6 +190,8 @@ def load_tokenizer(directory: str | pathlib.Path) -> str:
 
     Records have words, not text, and those of a byte-level BPE (RoBERTa) or a SentencePiece model (XLM-R) must be encoded as in running
     text, each behind its space: whatever the directory says of the first word, the result adds a space to every word that it is given.
+    Whether a BERT's words are lower-cased, tokenizer.json says, or do_lower_case in tokenizer_config.json; where neither is there, the
+    vocabulary does by having capitals or none, and a log line says what it was. Another one says where the files contradict each other.
 
     Args:
       directory: with tokenizer.json; or with vocab.txt (BERT), vocab.json and merges.txt (RoBERTa) or sentencepiece.bpe.model (XLM-R),
@@ -198,11 +202,12 @@ def load_tokenizer(directory: str | pathlib.Path) -> str:
       ValueError: for a damaged tokenizer.json; for a sentencepiece.bpe.model, if the packages that it takes are not installed.
     """
     path = pathlib.Path(directory) / "tokenizer.json"
-    text = path.read_text(encoding="utf-8") if path.is_file() else _converted(path.parent)
+    text = read_text(path, ValueError) if path.is_file() else _converted(path.parent)
     try:
         found = json.loads(text)
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
+    letter_case.check(path.parent, found)
     spaced = {**found, "pre_tokenizer": _behind_space(found.get("pre_tokenizer"))}
     return text if spaced == found else json.dumps(spaced, ensure_ascii=False)
 
@@ -224,7 +229,9 @@ def _converted(directory: pathlib.Path) -> str:
     available = {"sentencepiece": transformers.utils.is_sentencepiece_available, "protobuf": transformers.utils.is_protobuf_available}
     if found == "sentencepiece.bpe.model" and not all(there() for there in available.values()):
         raise ValueError(f"{directory}: {found} takes two packages to read: pip install sentencepiece protobuf, or save a tokenizer.json")
-    return transformers.AutoTokenizer.from_pretrained(str(directory), local_files_only=True).backend_tokenizer.to_str()
+    case = {"do_lower_case": not letter_case.keeps(directory)} if found == "vocab.txt" else {}
+    with without_marks(directory) as plain:
+        return transformers.AutoTokenizer.from_pretrained(str(plain), local_files_only=True, **case).backend_tokenizer.to_str()
 
 
 def _behind_space(step: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

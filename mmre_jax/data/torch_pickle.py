@@ -1,7 +1,7 @@
 """Dictionaries saved by `torch.save`, read without torch and without running what is in them.
 
 A pickle can name any function and have it called while it is read. Plain dictionaries of numbers, strings, lists and tuples never
-need that, so every such name is refused here.
+need that, so every such name is refused here, but for those of NumPy's numbers, which something of our own stands in for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import struct
 import zipfile
 from collections.abc import Hashable
 from typing import Any, NoReturn
+
+from mmre_jax.data import numpy_pickle
 
 MAX_BYTES = 1 << 28
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of the files torch wrote before 1.6
@@ -26,6 +28,7 @@ _DAMAGE = (
     AttributeError,
     OverflowError,
     MemoryError,
+    RecursionError,
     struct.error,
 )
 
@@ -35,9 +38,11 @@ class PickleError(ValueError):
 
 
 class _DataOnly(pickle.Unpickler):
-    """Unpickles Python literals only."""
+    """Unpickles Python literals only, and NumPy's numbers as such."""
 
-    def find_class(self, module: str, name: str) -> NoReturn:
+    def find_class(self, module: str, name: str) -> Any:
+        if (known := numpy_pickle.replacement(module, name)) is not None:
+            return known
         raise PickleError(f"names {module}.{name}; only plain dictionaries of numbers, strings, lists and tuples are read")
 
     def persistent_load(self, pid: object) -> NoReturn:
@@ -52,7 +57,7 @@ def read_dict(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> di
       max_bytes: largest uncompressed pickle accepted, in bytes.
 
     Returns:
-      The dictionary, holding Python numbers, strings, lists, tuples and dictionaries.
+      The dictionary, holding Python numbers, strings, lists, tuples and dictionaries; NumPy's numbers are Python's, its arrays lists.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -60,7 +65,7 @@ def read_dict(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> di
     """
     path = os.fspath(path)
     try:
-        value = _load(io.BytesIO(_pickled_bytes(path, max_bytes)))
+        value = numpy_pickle.as_lists(_load(io.BytesIO(_pickled_bytes(path, max_bytes))))
     except PickleError as error:
         raise PickleError(f"{path}: {error}") from error
     except _DAMAGE as error:

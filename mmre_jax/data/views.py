@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from mmre_jax.data.source import RecordSource
+from mmre_jax.data.dataset import RecordSource
 from mmre_jax.records import Box, Mention, Record, Region, Relation, Triple
 
 TASK_OF = {"mentions": "entities", "regions": "triples", "pairs": "relation"}  # of each view

@@ -1,7 +1,7 @@
 """BERT's encoder (Devlin et al. 2019), and RoBERTa's (Liu et al. 2019), which is also XLM-R's: transformers' models without the pooler.
 
 Called alone it encodes a text. A system whose streams exchange keys and values between layers calls `embed` and then, layer by layer,
-`keys_values` and `run_layer`.
+`keys_values` and `run_layer`; one that reads its input in stages calls `words` and `stage`.
 
 Shape letters: B batch, L tokens, X prefix places, H heads, d head width, D width.
 """
@@ -18,7 +18,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from mmre_jax.attention import Implementation, KeysValues, MultiHeadAttention
-from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, check_activation, layer_norm
+from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, check_activation, float32_norm, layer_norm
+from mmre_jax.encoders.stages import Cache, extended, positions_of
 
 # transformers' model types, and what their encoders are here.
 KINDS: dict[str, Literal["bert", "roberta"]] = {"bert": "bert", "roberta": "roberta", "xlm-roberta": "roberta"}
@@ -157,23 +158,30 @@ class BertLayer(nn.Module):
 
 
 class BertEmbeddings(nn.Module):
-    """Words + positions + token types, normalised: ids [B, L] -> [B, L, D]. The tables are `word`, `position`, `type`."""
+    """Words + positions + token types, normalised: [B, L, D]. The tables are `word`, `position`, `type`."""
 
     config: BertConfig
     dtype: DTypeLike = jnp.float32
 
-    @nn.compact
-    def __call__(self, ids: jax.Array, types: jax.Array, positions: jax.Array, *, train: bool) -> jax.Array:
-        """ids, types int [B, L]; positions int [B, L] or [1, L]."""
+    def setup(self) -> None:
         config = self.config
         init = nn.initializers.normal(config.init_std or TABLE_STD)
-        words = self.param("word", init, (config.vocab_size, config.width))
-        places = self.param("position", init, (config.positions, config.width))
-        kinds = self.param("type", init, (config.types, config.width))
+        self.word = self.param("word", init, (config.vocab_size, config.width))
+        self.position = self.param("position", init, (config.positions, config.width))
+        self.type = self.param("type", init, (config.types, config.width))
+        self.norm = float32_norm(config.eps)
+        self.drop = nn.Dropout(config.dropout)
+
+    def words(self, ids: jax.Array) -> jax.Array:
+        """The rows of the word table [B, L, D] of ids, int [B, L]."""
         # `take` gives NaN for an index outside its table, where indexing would silently give the last row.
-        x = jnp.take(words, ids, axis=0) + jnp.take(kinds, types, axis=0)
-        x = x + jnp.broadcast_to(jnp.take(places, positions, axis=0), x.shape)
-        return nn.Dropout(config.dropout, deterministic=not train)(layer_norm(x, config.eps, self.dtype, "norm"))
+        return jnp.take(self.word, ids, axis=0)
+
+    def __call__(self, words: jax.Array, types: jax.Array, positions: jax.Array, *, train: bool) -> jax.Array:
+        """words [B, L, D], of `words` or of any other make; types int [B, L]; positions int [B, L] or [1, L]."""
+        x = words + jnp.take(self.type, types, axis=0)
+        x = x + jnp.broadcast_to(jnp.take(self.position, positions, axis=0), x.shape)
+        return self.drop(self.norm(x.astype(jnp.float32)).astype(self.dtype), deterministic=not train)
 
 
 class Bert(nn.Module):
@@ -239,7 +247,38 @@ class Bert(nn.Module):
             raise ValueError(f"sequences of {length} tokens exceed the text encoder's {self.config.max_length} positions")
         types = jnp.zeros_like(ids) if types is None else types
         positions = self._positions(ids, mask) if positions is None else positions
-        return self._sown(self.embeddings(ids, types, positions, train=train))
+        return self._sown(self.embeddings(self.words(ids), types, positions, train=train))
+
+    def words(self, ids: jax.Array) -> jax.Array:
+        """The word embeddings [B, L, D] of ids, int [B, L], before anything is added to them."""
+        return self.embeddings.words(ids)
+
+    def stage(self, words: jax.Array, mask: jax.Array, *, train: bool, cache: Cache | None = None) -> tuple[tuple[jax.Array, ...], Cache]:
+        """Reads a stage: every place attends to the cached ones and to all of its own.
+
+        Args:
+          words: [B, L, D], of `words` or of any other make.
+          mask: bool [B, L], False on padding, which nothing attends to.
+          train: whether dropout is on; it draws from the "dropout" stream.
+          cache: of the stages before. Positions count what is there, behind theirs (`stages.positions_of`).
+
+        Returns:
+          layers + 1 arrays [B, L, D] as of `__call__`, and the cache for the next stage.
+
+        Raises:
+          ValueError: more places than the position table has room for.
+        """
+        length = mask.shape[1] + (0 if cache is None else cache.mask.shape[1])
+        if length > self.config.max_length:
+            raise ValueError(f"{length} places exceed the text encoder's {self.config.max_length} positions")
+        positions = positions_of(mask, cache) + self.config.first_position
+        states = [self._sown(self.embeddings(words, jnp.zeros_like(positions), positions, train=train))]
+        made = []
+        for n in range(self.config.layers):
+            made.append(self.keys_values(n, states[-1]))
+            past = {} if cache is None else {"prefix": cache.layers[n], "prefix_mask": cache.mask}
+            states.append(self.run_layer(n, states[-1], mask, train=train, **past))
+        return tuple(states), extended(cache, made, mask)
 
     def keys_values(self, n: int, x: jax.Array) -> KeysValues:
         """The keys and values, [B, L, H, d] each, that layer n makes of its input x [B, L, D]."""

@@ -24,10 +24,12 @@ class Norm:
         use it; 'batch': scale and bias are parameters, the running statistics in "batch_stats" follow the training batches of this
         device; 'group': group normalisation, the same in training and out of it.
       groups: of 'group'.
+      eps: added to variances.
     """
 
     kind: Literal["frozen", "batch", "group"] = "frozen"
     groups: int = 32
+    eps: float = EPS
 
     def __post_init__(self) -> None:
         if self.kind not in NORMS:
@@ -37,13 +39,15 @@ class Norm:
 class FrozenBatchNorm(nn.Module):
     """(x - mean) / sqrt(var + eps) * scale + bias over the last axis of x float32 [N, H, W, C], with all four [C] in "batch_stats"."""
 
+    eps: float = EPS
+
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """float32 [N, H, W, C] -> the same."""
         starts = {"mean": 0.0, "var": 1.0, "scale": 1.0, "bias": 0.0}
         shape = x.shape[-1:]
         held = {name: self.variable("batch_stats", name, jnp.full, shape, start, jnp.float32).value for name, start in starts.items()}
-        factor = held["scale"] * jax.lax.rsqrt(held["var"] + EPS)
+        factor = held["scale"] * jax.lax.rsqrt(held["var"] + self.eps)
         return x * factor[None, None, None] + (held["bias"] - held["mean"] * factor)[None, None, None]
 
 
@@ -60,12 +64,12 @@ def feature_norm(x: jax.Array, norm: Norm, dtype: DTypeLike, name: str, *, train
     start = nn.initializers.zeros if zero else nn.initializers.ones
     wide = x.astype(jnp.float32)
     if norm.kind == "frozen":
-        return FrozenBatchNorm(name=name)(wide).astype(dtype)
+        return FrozenBatchNorm(norm.eps, name=name)(wide).astype(dtype)
     if norm.kind == "group":
-        module = nn.GroupNorm(norm.groups, epsilon=EPS, dtype=jnp.float32, scale_init=start, use_fast_variance=False, name=name)
+        module = nn.GroupNorm(norm.groups, epsilon=norm.eps, dtype=jnp.float32, scale_init=start, use_fast_variance=False, name=name)
         return module(wide).astype(dtype)
     module = nn.BatchNorm(
-        not train, momentum=MOMENTUM, epsilon=EPS, dtype=jnp.float32, scale_init=start, use_fast_variance=False, name=name
+        not train, momentum=MOMENTUM, epsilon=norm.eps, dtype=jnp.float32, scale_init=start, use_fast_variance=False, name=name
     )
     return module(wide).astype(dtype)
 

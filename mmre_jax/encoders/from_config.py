@@ -5,6 +5,7 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan, Slot
+from mmre_jax.declare import must_divide
 from mmre_jax.encoders.bert import BertConfig
 from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.encoders.vit import PHOTO, ImageSequence, ViTConfig
@@ -22,7 +23,12 @@ COLOURS: dict[str, tuple[Colour, Colour]] = {
 
 
 def bert_config(text: ConfigDict, vocab_size: int) -> BertConfig:
-    """Kind and sizes of a text encoder whose word table has `vocab_size` rows, the added markers included."""
+    """Kind and sizes of a text encoder whose word table has `vocab_size` rows, the added markers included.
+
+    Raises:
+      ValueError: for sizes that do not fit one another.
+    """
+    must_divide("text.heads", text.heads, "text.width", text.width)
     return BertConfig(
         vocab_size=vocab_size,
         width=text.width,
@@ -45,10 +51,16 @@ def vit_config(vision: ConfigDict, plan: PicturePlan, layers: int) -> ViTConfig:
     """Sizes of a ViT that reads the plan's slots, built up to `layers` and without a final norm.
 
     Raises:
-      ValueError: for a configuration of another kind of image encoder.
+      ValueError: for a configuration of another kind of image encoder, or of sizes that do not fit one another.
     """
     if vision.kind != "vit":
         raise ValueError(f"the image encoder is a ViT here: vision.kind=vit, found {vision.kind!r}")
+    must_divide("vision.heads", vision.heads, "vision.width", vision.width)
+    for slot in plan:
+        side = "vision.side" if slot.name == PHOTO else "vision.crop_side" if slot.side == vision.crop_side else "half of vision.crop_side"
+        must_divide("vision.patch", vision.patch, side, slot.side)
+    if vision.positions == "sine" and vision.width % 4:
+        raise ValueError(f"vision.positions=sine needs a vision.width divisible by 4, found {vision.width}")
     return ViTConfig(
         sequences=tuple(ImageSequence(slot.name, slot.count, slot.side) for slot in plan),
         patch=vision.patch,
@@ -77,6 +89,8 @@ def resnet_config(vision: ConfigDict, stages: int | None = None) -> ResNetConfig
     depths, split = tuple(vision.depths), vision.kind == "resnest"
     if stages is not None and not 1 <= stages <= len(depths):
         raise ValueError(f"{stages} stages of the image encoder are asked for, vision.depths={depths} has {len(depths)}")
+    if vision.norm == "group":
+        must_divide("vision.groups", vision.groups, "half of vision.stem" if split else "vision.stem", vision.stem // (1 + split))
     return ResNetConfig(
         depths=depths[:stages],
         stem=vision.stem,
@@ -92,13 +106,7 @@ def resnet_config(vision: ConfigDict, stages: int | None = None) -> ResNetConfig
 
 
 def photo_and_objects(vision: ConfigDict, objects: str) -> PicturePlan:
-    """The photo, and `vision.crops` object crops where `objects` names a protocol that has them.
-
-    Raises:
-      ValueError: for an unknown protocol.
-    """
-    if objects not in ("none", "detected", "grounded"):
-        raise ValueError(f"data.objects is none, detected or grounded, found {objects!r}")
+    """The photo, and `vision.crops` object crops where `objects` names a protocol that has them."""
     plan = (_slot(vision, PHOTO, 1, vision.side, "photo"),)
     return plan if objects == "none" else (*plan, _slot(vision, objects, vision.crops, vision.crop_side, objects))
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mmre_jax.encoders.convolution import ConvNorm, Norm, max_pool
+from mmre_jax.encoders.convolution import EPS, ConvNorm, Norm, max_pool
 from mmre_jax.encoders.resnest import SplitBottleneck
 
 EXPANSION = 4  # of a bottleneck's width in its result
@@ -35,6 +35,7 @@ class ResNetConfig:
       split: ResNeSt: the 3x3 is a split attention, strides are average poolings, and the stem is three 3x3 convolutions.
       norm: of all feature maps: 'frozen', 'batch' or 'group', see `convolution.Norm`.
       groups: of 'group'.
+      eps: of the norm.
     """
 
     depths: tuple[int, ...] = (3, 4, 6, 3)
@@ -47,6 +48,7 @@ class ResNetConfig:
     split: bool = False
     norm: Literal["frozen", "batch", "group"] = "frozen"
     groups: int = 32
+    eps: float = EPS
 
     def __post_init__(self) -> None:
         if not self.depths or min(self.depths) < 1:
@@ -62,7 +64,12 @@ class ResNetConfig:
     @property
     def feature_norm(self) -> Norm:
         """The normalisation of all feature maps."""
-        return Norm(self.norm, self.groups)
+        return Norm(self.norm, self.groups, self.eps)
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one cell of the last stage's feature map to the next."""
+        return self.stem_stride * (2 if self.stem_pool else 1) * 2 ** (len(self.depths) - 1)
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Query-based transformer (QEOT, section 3.3 and figure 5): DETR's encoder and decoder (Carion et al. 2020), LayerNorm after each part.
 
-Positions are added once, to what enters the encoder, and the queries once, as what enters the decoder: the residual stream keeps both,
-and what a query reads from a cell then says where the cell is. (DETR adds both to queries and keys of every attention, never to values.)
+Positions enter, if at all, with the sequence, and the queries once, as what enters the decoder: the residual stream keeps both, and what a
+query reads from a cell then says where the cell is. (DETR adds both to queries and keys of every attention, never to values.)
 
 Shapes: B batch, P cells or tokens of the fused sequence, Q queries, N layers whose states are read, D width.
 """
@@ -81,7 +81,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
-        """x [B, P, D] with positions added, mask bool [B, P] -> [B, P, D]. States at masked places are meaningless."""
+        """x [B, P, D], mask bool [B, P] -> [B, P, D]. States at masked places are meaningless."""
         for n in range(self.layers):
             x = EncoderLayer(self.sizes, self.dtype, name=f"layer_{n}")(x, mask, train=train)
         return x

@@ -11,6 +11,7 @@ from mmre_jax.heads.entities import EntityHead, EntityObjective
 from mmre_jax.heads.relation import RelationHead, RelationObjective
 
 TASKS = ("relation", "entities")
+POOLS = ("markers", "cls")  # what a relation is read from: the states of both entity markers, or of [CLS]
 
 
 def check_task(task: str, system: str) -> None:
@@ -20,14 +21,23 @@ def check_task(task: str, system: str) -> None:
 
 
 def apply_head(
-    task: str, classes: int, states: jax.Array, text: Mapping[str, jax.Array], *, dropout: float, dtype: jnp.dtype, train: bool
+    task: str,
+    classes: int,
+    states: jax.Array,
+    text: Mapping[str, jax.Array],
+    *,
+    dropout: float,
+    dtype: jnp.dtype,
+    train: bool,
+    pool: str = "markers",
 ) -> jax.Array | dict[str, jax.Array]:
     """The outputs that `objective(task)` takes, of token states [B, L, D].
 
-    To be called inside a compact method: it makes the submodule `head` there. dropout: before the entity head.
+    To be called inside a compact method: it makes the submodule `head` there. dropout: before the entity head. pool: one of POOLS, of the
+    relation head.
     """
     if task == "relation":
-        return RelationHead(classes, dtype=dtype, name="head")(states, text["markers"])
+        return RelationHead(classes, dtype=dtype, name="head")(states, text["markers"] if pool == "markers" else None)
     return EntityHead(classes, dropout, dtype=dtype, name="head")(states, train=train)
 
 

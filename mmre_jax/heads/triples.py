@@ -151,10 +151,10 @@ class TripleObjective:
 
     def predict(self, outputs: Outputs, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
         """The last layer's start and end probabilities [B, Q, L], relation probabilities [B, Q, R + 1], and boxes [B, Q, 4], (x_min,
-        y_min, x_max, y_max) inside the picture."""
+        y_min, x_max, y_max), which may reach out of the picture."""
         last = {name: x[-1] for name, x in outputs.items()}
         probabilities = {name: jax.nn.softmax(last[name], axis=-1) for name in ("start", "end", "relation")}
-        return {**probabilities, "box": jnp.clip(to_corners(last["box"]), 0.0, 1.0)}
+        return {**probabilities, "box": to_corners(last["box"])}
 
 
 def _targets(batch: Mapping[str, Any]) -> dict[str, jax.Array]:

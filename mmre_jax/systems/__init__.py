@@ -7,11 +7,23 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from mmre_jax.declare import Section, choice, require
 from mmre_jax.systems import hvformer, ifaformer, qeot, rsrnet
 from mmre_jax.systems.system import System
 
 BUILDERS = {"hvformer": hvformer.build, "ifaformer": ifaformer.build, "qeot": qeot.build, "rsrnet": rsrnet.build}
+SETTINGS: dict[str, Section] = {  # of section `system`, beside the name
+    "hvformer": hvformer.SETTINGS,
+    "ifaformer": ifaformer.SETTINGS,
+    "qeot": qeot.SETTINGS,
+    "rsrnet": rsrnet.SETTINGS,
+}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def declared(name: str) -> Section:
+    """The declaration of section `system` for a system's name; of one that declares no settings, the name alone."""
+    return {"name": choice(name, BUILDERS, "of the file in mmre_jax/systems"), **SETTINGS.get(name, {})}
 
 
 def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str]) -> System:
@@ -22,10 +34,10 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str]) -> Syst
       labels: classes of the task.
 
     Raises:
-      ValueError: for an unknown system or dtype, listing the known ones.
+      ValueError: for an unknown system, listing the known ones, and for settings that contradict each other.
     """
     if config.system.name not in BUILDERS:
-        raise ValueError(f"system.name is one of {', '.join(BUILDERS)}, found {config.system.name!r}")
-    if config.train.dtype not in DTYPES:
-        raise ValueError(f"train.dtype is one of {', '.join(DTYPES)}, found {config.train.dtype!r}")
+        raise ValueError(f"system.name={config.system.name!r} is not one of {', '.join(BUILDERS)}")
+    if config.system.name in SETTINGS:
+        require("system", config.system, declared(config.system.name))
     return BUILDERS[config.system.name](config, vocab_size=vocab_size, labels=labels, dtype=DTYPES[config.train.dtype])

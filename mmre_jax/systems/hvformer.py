@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from mmre_jax.declare import Section, choice, must_divide, whole, wholes
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, released_crops, vit_config
 from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
 from mmre_jax.fusion.mome import MixtureOfExperts, TextGuidedAttention
 from mmre_jax.heads.relation import RelationHead, RelationObjective
-from mmre_jax.systems.system import ModuleSystem, check_choices
+from mmre_jax.systems.system import ModuleSystem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +118,16 @@ class HVFormer(nn.Module):
         return jnp.broadcast_to(patch[:, None], text.shape)
 
 
+SETTINGS: Section = {
+    "flavour": choice("paper", ("paper", "reference"), "reference: what the released code computes"),
+    "modalities": choice("both", ("both", "text"), "text: without image encoder"),
+    "levels": wholes((), "[0, inf)", "of the image encoder; () is first, middle, last", order="ascending", empty=True),
+    "heads": whole(12, "[1, inf)", "of the attention from text to image; divide text.width"),
+    "gather": choice("tva", ("tva", "cls"), "what of a level a token gets: by text-guided attention, or its [CLS] patch"),
+    "mixture": choice("experts", ("experts", "concat"), "how levels come together"),
+}
+
+
 def default_levels(layers: int) -> tuple[int, ...]:
     """First, middle and last level of an encoder of that many layers: (0, 6, 12) for 12."""
     return tuple(sorted({0, layers // 2, layers}))
@@ -140,7 +151,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         return ModuleSystem(HVFormer(net, dtype), RelationObjective(), ())
     levels = tuple(system.levels) or default_levels(config.vision.layers)
     if levels[-1] > config.vision.layers:
-        raise ValueError(f"system.levels {levels} go beyond the image encoder's {config.vision.layers} layers")
+        raise ValueError(f"system.levels={levels} go beyond the image encoder's vision.layers={config.vision.layers}")
     plan = released_crops(config.vision) if system.flavour == "reference" else photo_and_objects(config.vision, config.data.objects)
     net = HVFormerConfig(
         text=text,
@@ -155,16 +166,15 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     return ModuleSystem(HVFormer(net, dtype), RelationObjective(), plan)
 
 
-CHOICES = {"flavour": ("paper", "reference"), "modalities": ("both", "text"), "gather": ("tva", "cls"), "mixture": ("experts", "concat")}
-
-
 def _check(config: ConfigDict) -> None:
     if config.task.name != "relation":
         raise ValueError(f"system 'hvformer' has the task relation, found task.name={config.task.name!r}")
     if config.system.modalities == "both" and config.vision.kind != "vit":
         raise ValueError(f"the experts look at a transformer's levels: vision.kind={config.vision.kind!r} has none")
-    check_choices(config.system, CHOICES)
-    if config.system.flavour == "reference" and config.system.modalities == "both":
+    if config.system.modalities == "text":
+        return
+    must_divide("system.heads", config.system.heads, "text.width", config.text.width)
+    if config.system.flavour == "reference":
         if "vision" not in config.optim.frozen:
             raise ValueError("the reference flavour detaches the image encoder's states: name it in optim.frozen")
         if config.data.objects != "grounded":

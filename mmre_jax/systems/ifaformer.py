@@ -13,12 +13,14 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from mmre_jax.data.pictures import PicturePlan
+from mmre_jax.declare import Section, choice, flag, number
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, released_crops, vit_config
 from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
 from mmre_jax.fusion.cross_stream import exchange, exchange_released
 from mmre_jax.heads.choice import apply_head, check_task, objective
-from mmre_jax.systems.system import ModuleSystem, check_choices
+from mmre_jax.systems.system import ModuleSystem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +85,22 @@ class IFAformer(nn.Module):
         return apply_head(config.task, config.classes, states, text, dropout=config.head_dropout, dtype=self.dtype, train=train)
 
 
-CHOICES = {"flavour": ("paper", "reference"), "modalities": ("both", "text")}
+SETTINGS: Section = {
+    "flavour": choice("paper", ("paper", "reference"), "reference: what the released code computes"),
+    "modalities": choice("both", ("both", "text"), "text: without image encoder"),
+    "text_attention": flag(True, "the vision stream attends to the text, too; else to itself alone"),
+    "head_dropout": number(0.1, "[0, 1)", "entities: before the linear layer"),
+    "constrain": flag(True, "entities: rule out what BIO forbids"),
+}
+
+
+def _plan(config: ConfigDict) -> PicturePlan:
+    """The photo and the crops of the protocol. Under 'grounded' those are the crops of both visual grounding and object detection, as the
+    paper has it, at the sides that they were released with; as released they come without the photo."""
+    if config.system.flavour == "reference":
+        return released_crops(config.vision)
+    found = photo_and_objects(config.vision, config.data.objects)
+    return (found[0], *released_crops(config.vision)) if config.data.objects == "grounded" else found
 
 
 def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: jnp.dtype) -> ModuleSystem:
@@ -99,7 +116,6 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     """
     system, text = config.system, bert_config(config.text, vocab_size)
     check_task(config.task.name, "ifaformer")
-    check_choices(system, CHOICES)
     head = {"task": config.task.name, "classes": len(labels), "head_dropout": system.head_dropout}
     aim = objective(config.task.name, labels, system.constrain)
     if system.modalities == "text":
@@ -109,7 +125,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     if system.flavour == "reference" and (config.data.objects != "grounded" or not system.text_attention):
         needed = "set data.objects=grounded and system.text_attention=True"
         raise ValueError(f"the reference flavour looks at grounded and detected crops and at the text: {needed}")
-    plan = released_crops(config.vision) if system.flavour == "reference" else photo_and_objects(config.vision, config.data.objects)
+    plan = _plan(config)
     vision = vit_config(config.vision, plan, config.vision.layers)
     net = IFAformerConfig(text, vision, **head, text_attention=system.text_attention, flavour=system.flavour)
     return ModuleSystem(IFAformer(net, dtype), aim, plan)

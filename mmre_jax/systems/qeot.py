@@ -18,6 +18,7 @@ from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan
+from mmre_jax.declare import Section, choice, flag, must_divide, number, whole
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, resnet_config, vit_config
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
@@ -28,7 +29,7 @@ from mmre_jax.fusion.query_transformer import Decoder, Encoder, Slots, Transform
 from mmre_jax.fusion.selective_attention import SelectiveAttention
 from mmre_jax.heads.triples import TripleHead, TripleObjective, TripleWeights
 from mmre_jax.matching import MATCHERS
-from mmre_jax.systems.system import ModuleSystem, check_choices
+from mmre_jax.systems.system import ModuleSystem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,8 @@ class QEOTConfig:
       picture leaves the queries nothing to read but its text.
     deep_supervision: whether every decoder layer's queries go through the heads and have a loss.
     entity_head: 'dot' or 'mlp', see TripleHead.
+    encoder_positions: whether the cells' positions are added to what enters the transformer encoder, too, as DETR does. The paper adds
+      them once, in the image's queries and keys (eq. 3), and hands the encoder H_out^Img as it is: "w/o select" they are then nowhere.
     """
 
     text: BertConfig
@@ -60,6 +63,7 @@ class QEOTConfig:
     memory: Literal["image", "both"] = "image"
     deep_supervision: bool = False
     entity_head: Literal["dot", "mlp"] = "dot"
+    encoder_positions: bool = False
 
 
 class QEOT(nn.Module):
@@ -96,7 +100,8 @@ class QEOT(nn.Module):
                 h_text, h_image = self._fuse(h_text, h_image, positions, words, cells)
             means = [masked_mean(h_text, words), masked_mean(h_image, cells)]
             sequence = [(h_text, words)] if config.memory == "both" else []
-            sequence.append((h_image + positions.astype(h_image.dtype)[None], cells))
+            placed = h_image + positions.astype(h_image.dtype)[None] if config.encoder_positions else h_image
+            sequence.append((placed, cells))
         memory, mask = (jnp.concatenate(parts, axis=1) for parts in zip(*sequence, strict=True))
         memory = Encoder(config.encoder_layers, config.sizes, self.dtype, name="encoder")(memory, mask, train=train)
         queries = self._query(memory, mask, means[0], train)
@@ -120,13 +125,13 @@ class QEOT(nn.Module):
     def _fuse(
         self, text: jax.Array, image: jax.Array, positions: jax.Array, words: jax.Array, cells: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """H_out^Text [B, L, D] and H_out^Img [B, P, D] (eq. 2-4)."""
+        """H_out^Text [B, L, D] and H_out^Img [B, P, D] (eq. 2-4); the text of a record without a picture as it is."""
         found = SelectiveAttention(name="select")(text, image, positions, words, cells)
         if not self.config.gate:
             return text + found[0], image + found[1]
         return (
-            GatedFusion(self.dtype, name="gate_text")(text, found[0]),
-            GatedFusion(self.dtype, name="gate_image")(image, found[1]),
+            GatedFusion(self.dtype, name="gate_text")(text, found[0], cells.any(axis=1)),
+            GatedFusion(self.dtype, name="gate_image")(image, found[1], words.any(axis=1)),
         )
 
     def _query(self, memory: jax.Array, mask: jax.Array, pooled: jax.Array, train: bool) -> jax.Array:
@@ -168,6 +173,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         memory=system.memory,
         deep_supervision=system.deep_supervision,
         entity_head=system.entity_head,
+        encoder_positions=system.encoder_positions,
     )
     objective = TripleObjective(TripleWeights(**system.weights.to_dict()), system.empty_weight, system.matcher)
     batch_norm = isinstance(net.vision, ResNetConfig) and net.vision.norm == "batch"
@@ -180,13 +186,32 @@ def _vision(vision: ConfigDict, plan: PicturePlan) -> ViTConfig | ResNetConfig |
     return vit_config(vision, plan, vision.layers) if vision.kind == "vit" else resnet_config(vision)
 
 
-CHOICES = {
-    "flavour": ("paper",),
-    "modalities": ("both", "text"),
-    "queries_by": ("decoder", "slots"),
-    "memory": ("image", "both"),
-    "entity_head": ("dot", "mlp"),
-    "matcher": MATCHERS,
+SETTINGS: Section = {
+    "flavour": choice("paper", ("paper",), "no code was released"),
+    "modalities": choice("both", ("both", "text"), "text: without image encoder"),
+    "queries": whole(5, "[1, inf)", "the most triples a record can get"),
+    "encoder_layers": whole(6, "[0, inf)", "of the transformer behind the fusion"),
+    "decoder_layers": whole(6, "[0, inf)", "of the queries; at least 1 where they are made by the decoder"),
+    "heads": whole(8, "[1, inf)", "of these layers"),
+    "mlp": whole(2048, "[1, inf)", "width inside these layers' feed-forward blocks"),
+    "dropout": number(0.1, "[0, 1)", "in these layers"),
+    "select": flag(True, "selective attention, and with it the gate"),
+    "gate": flag(True, "of what is selected a gate lets through; else it is added as it is"),
+    "queries_by": choice("decoder", ("decoder", "slots"), "slots: queries from the pooled states, without a decoder"),
+    "memory": choice("image", ("image", "both"), "what the queries read; both: the fused text, too"),
+    "deep_supervision": flag(False, "a loss after every decoder layer"),
+    "entity_head": choice("dot", ("dot", "mlp"), "how a query scores the tokens of its span"),
+    "encoder_positions": flag(
+        False, "the cells' positions at the encoder's input, too, not only in selective attention's queries and keys (eq. 3)", former=True
+    ),
+    "matcher": choice("scipy", MATCHERS, "of queries and triples: scipy (on the host), optax (on the device)"),
+    "empty_weight": number(0.1, "(0, inf)", "of queries without a triple, in the relation loss"),
+    "weights": {  # of the joint loss
+        "entity": number(1.0, "[0, inf)", "weight of the spans in the joint loss and in the matching"),
+        "relation": number(2.0, "[0, inf)", "of the relations"),
+        "l1": number(3.0, "[0, inf)", "of the boxes' coordinates"),
+        "giou": number(3.5, "[0, inf)", "of the boxes' overlap"),
+    },
 }
 
 
@@ -194,11 +219,11 @@ def _check(config: ConfigDict) -> None:
     system = config.system
     if config.task.name != "triples":
         raise ValueError(f"QEOT extracts triples: set task.name=triples, found {config.task.name!r}")
-    check_choices(system, CHOICES)
-    if system.queries < 1 or system.encoder_layers < 0:
-        raise ValueError(f"at least 1 query and 0 encoder layers, found {system.queries} and {system.encoder_layers}")
+    must_divide("system.heads", system.heads, "text.width", config.text.width)
+    if system.modalities == "both" and config.text.width % 4:
+        raise ValueError(f"the image's 2-D sine positions need a text.width divisible by 4, found {config.text.width}")
     if system.queries_by == "decoder" and system.decoder_layers < 1:
-        raise ValueError("queries need at least 1 decoder layer; system.queries_by=slots does without")
+        raise ValueError("system.decoder_layers=0, but system.queries_by=decoder needs at least 1 layer; slots does without")
     if config.data.objects != "none":
         raise ValueError(f"QEOT looks at the photo alone: set data.objects=none, found {config.data.objects!r}")
     if config.vision.resize != "squash":

@@ -16,12 +16,13 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmre_jax.attention import KeysValues
+from mmre_jax.declare import Section, choice, flag, number, whole
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, resnet_config
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.fusion.visual_prefix import CELLS, GATES, PrefixConfig, VisualPrefix
-from mmre_jax.heads.choice import apply_head, check_task, objective
-from mmre_jax.systems.system import ModuleSystem, check_choices
+from mmre_jax.heads.choice import POOLS, apply_head, check_task, objective
+from mmre_jax.systems.system import ModuleSystem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,7 @@ class RSRNeTConfig:
     pictures: names of the picture slots, the photo's first.
     task, classes: 'relation' or 'entities', and its relations or tags.
     head_dropout: before the entity head.
+    pool: what a relation is read from: 'markers' (HVPNeT, and both as released) or 'cls' (RSRNeT's paper).
     """
 
     text: BertConfig
@@ -41,6 +43,7 @@ class RSRNeTConfig:
     task: str
     classes: int
     head_dropout: float = 0.1
+    pool: str = "markers"
 
 
 class RSRNeT(nn.Module):
@@ -63,7 +66,8 @@ class RSRNeT(nn.Module):
         prefixes, mask = (None, None) if config.vision is None else self._see(config.vision, pixels, present, train)
         bert = Bert(config.text, dtype=self.dtype, name="text")
         states = bert(text["ids"], text["mask"], train=train, prefixes=prefixes, prefix_mask=mask)[-1]
-        return apply_head(config.task, config.classes, states, text, dropout=config.head_dropout, dtype=self.dtype, train=train)
+        how = {"dropout": config.head_dropout, "dtype": self.dtype, "train": train, "pool": config.pool}
+        return apply_head(config.task, config.classes, states, text, **how)
 
     def _see(
         self, vision: ResNetConfig, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], train: bool
@@ -78,11 +82,15 @@ class RSRNeT(nn.Module):
         return prefixes, jnp.repeat(there, CELLS, axis=1)
 
 
-CHOICES = {
-    "flavour": ("paper", "reference"),
-    "modalities": ("both", "text"),
-    "stages": ("gates", "1t3", "plain"),
-    "gate": tuple(GATES),
+SETTINGS: Section = {
+    "flavour": choice("paper", ("paper", "reference"), "reference: what the released code computes"),
+    "modalities": choice("both", ("both", "text"), "text: without image encoder"),
+    "stages": choice("gates", ("gates", "1t3", "plain"), "how stages become a layer's prefix: mixed by a gate, equal shares, the last"),
+    "gate": choice("selu", GATES, "activation of the gates: selu (RSRNeT), leaky_relu (HVPNeT)"),
+    "hidden": whole(800, "[1, inf)", "reference: width inside the projection of the stages"),
+    "head_dropout": number(0.1, "[0, 1)", "entities: before the linear layer"),
+    "constrain": flag(True, "entities: rule out what BIO forbids"),
+    "pool": choice("markers", POOLS, "relations: what they are read from, the states of both entity markers or of [CLS]"),
 }
 
 
@@ -100,12 +108,14 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     _check(config)
     system = config.system
     text = bert_config(config.text, vocab_size)
-    head = {"task": config.task.name, "classes": len(labels), "head_dropout": system.head_dropout}
+    head = {"task": config.task.name, "classes": len(labels), "head_dropout": system.head_dropout, "pool": system.pool}
     aim = objective(config.task.name, labels, system.constrain)
     if system.modalities == "text":
         return ModuleSystem(RSRNeT(RSRNeTConfig(text, None, None, (), **head), dtype), aim, ())
     plan = photo_and_objects(config.vision, config.data.objects)
     vision = resnet_config(config.vision)
+    if config.vision.side <= vision.stride:
+        raise ValueError(f"vision.side={config.vision.side} leaves the last of {len(vision.depths)} stages fewer than 2 x 2 cells")
     if system.flavour == "reference":
         shift = CELLS * sum(slot.count for slot in plan) if text.kind == "roberta" else 0  # as transformers counts a prefix
         text = dataclasses.replace(text, position_offset=shift)
@@ -117,7 +127,11 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
 def _check(config: ConfigDict) -> None:
     check_task(config.task.name, "rsrnet")
     system = config.system
-    check_choices(system, CHOICES)
+    if system.pool == "cls" and (config.task.name != "relation" or system.flavour == "reference"):
+        reason = (
+            "the released code reads relations at the markers" if config.task.name == "relation" else "entities are read at every token"
+        )
+        raise ValueError(f"system.pool=cls reads a relation from [CLS]; {reason}: set system.pool=markers")
     if system.modalities == "text":
         return
     if config.vision.kind not in ("resnet", "resnest"):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan, Slot
 
@@ -79,13 +78,6 @@ class ModuleSystem:
     def predict(self, variables: Variables, batch: Batch) -> dict[str, jax.Array]:
         """Predictions of a batch, arrays with leading axis B."""
         return self.objective.predict(self.net.apply(variables, *self.inputs(batch), train=False), batch)
-
-
-def check_choices(system: ConfigDict, choices: Mapping[str, Collection[str]]) -> None:
-    """Raises ValueError for a setting of section `system` that is none of its choices, naming both."""
-    for name, known in choices.items():
-        if system[name] not in known:
-            raise ValueError(f"system.{name} is one of {', '.join(known)}, found {system[name]!r}")
 
 
 def normalise(pixels: jax.Array, present: jax.Array, slot: Slot) -> jax.Array:

@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mmre_jax.data.source import RecordSource
+from mmre_jax.data.annotation import flat, not_flat
+from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.text import Encoded, TextEncoder
 from mmre_jax.records import Mention, Record, RecordError
-from mmre_jax.tasks.task import Found, precision_recall_f1
+from mmre_jax.tasks.task import Found, Outputs, precision_recall_f1
 
 CONTINUED, CLS, SEP = "X", "[CLS]", "[SEP]"
+LEFT_OUT = ("overlapping", "truncated", "without_pieces")
 SPECIAL_TAGS = ("PAD", CONTINUED, CLS, SEP)  # what the released code has beside the BIO tags
 
 
@@ -68,7 +70,7 @@ class EntitiesTask:
     def features(self, record: Record, length: int) -> dict[str, Any]:
         """Model inputs and targets of one example, padded to `length` tokens.
 
-        Mentions that overlap cannot all be tagged (see `flat`).
+        Mentions that overlap cannot all be tagged (see annotation.flat).
 
         Returns:
           text.ids int32 [L], text.mask bool [L]; tags int32 [L]; scored bool [L], the positions that have a tag.
@@ -119,7 +121,7 @@ class EntitiesTask:
         found = get_entities(["O" if tag in outside else tag for tag in tags])
         return tuple(Mention(int(words[first]), int(words[last]) + 1, kind) for kind, first, last in found)
 
-    def metrics(self, records: Sequence[Record], predicted: Sequence[Found]) -> dict[str, Any]:
+    def metrics(self, records: Sequence[Record], predicted: Sequence[Found], outputs: Sequence[Outputs] | None = None) -> dict[str, Any]:
         """`entity_metrics` of all mentions, with what no prediction can find because the encoder does not see it.
 
         Returns:
@@ -143,8 +145,21 @@ class EntitiesTask:
         return self.encoder.cut_off(record.words, self.encoder.encode(record.words)), set(range(len(record.words))) - having
 
     def left_out(self, records: RecordSource) -> dict[str, int]:
-        """Nothing that is counted before training: the metrics say what was truncated."""
-        return {}
+        """How many gold mentions training does not see, or not whole; the metrics count them all the same.
+
+        Returns:
+          overlapping: in or across a longer one, or one span's second type, which one tag per word cannot tell.  truncated: a word of it
+          is cut off.  without_pieces: the tokenizer leaves nothing of it.
+        """
+        total = Counter[str](dict.fromkeys(LEFT_OUT, 0))
+        for record in map(records.__getitem__, range(len(records))):
+            total["overlapping"] += len(not_flat(record.mentions))
+            cut, pieceless = self._unseen(record)
+            for mention in flat(record.mentions) if cut or pieceless else ():
+                words = set(range(mention.start, mention.end))
+                total["truncated"] += not cut.isdisjoint(words)
+                total["without_pieces"] += words <= pieceless
+        return dict(total)
 
     def stratum(self, record: Record) -> str:
         """The types that a record mentions, joined by '+'; 'none' for a record without mentions."""
@@ -174,15 +189,6 @@ def first_pieces(encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
     """The words of a sentence that have a piece, and where the first of each stands: positions int [n], words int [n], ascending."""
     words, positions = np.unique(encoded.words, return_index=True)
     return positions[words >= 0], words[words >= 0]
-
-
-def flat(mentions: Iterable[Mention]) -> tuple[Mention, ...]:
-    """The mentions that one tag per word can tell: of those that overlap the longest, of equally long ones the first; by position."""
-    kept: list[Mention] = []
-    for mention in sorted(mentions, key=lambda m: (m.start - m.end, m.start)):
-        if all(mention.end <= other.start or other.end <= mention.start for other in kept):
-            kept.append(mention)
-    return tuple(sorted(kept, key=lambda m: m.start))
 
 
 def entity_metrics(gold: Sequence[set[Entity]], predicted: Sequence[set[Entity]], types: Sequence[str]) -> dict[str, Any]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from mmre_jax.data.source import RecordSource
+from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.text import Encoded, TextEncoder
 from mmre_jax.records import Record, RecordError, Relation
-from mmre_jax.tasks.task import Found, precision_recall_f1
+from mmre_jax.tasks.task import Found, Outputs, precision_recall_f1
+
+LEFT_OUT = ("sentences_cut", "words_cut_off", "entities_cut")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +107,7 @@ class RelationTask:
         score = float(prediction["probabilities"][best])
         return (dataclasses.replace(record.relations[0], label=self.labels[best], score=score),)
 
-    def metrics(self, records: Sequence[Record], predicted: Sequence[Found]) -> dict[str, Any]:
+    def metrics(self, records: Sequence[Record], predicted: Sequence[Found], outputs: Sequence[Outputs] | None = None) -> dict[str, Any]:
         """`metrics` over the labels of the examples' relations and of those found for them, one each."""
         index = {label: i for i, label in enumerate(self.labels)}
         both = [[record.relations[0] for record in records], [found[0] for found in predicted]]
@@ -112,8 +115,21 @@ class RelationTask:
         return metrics(ids[0], ids[1], self.labels, self.none_id)
 
     def left_out(self, records: RecordSource) -> dict[str, int]:
-        """Nothing: a sentence is cut around its entities."""
-        return {}
+        """What of the examples' sentences training does not see, since they are cut around their entities.
+
+        Returns:
+          sentences_cut: examples of which some piece is cut off.  words_cut_off: words with no piece left.  entities_cut: heads and tails
+          with a piece cut off. Nothing where the words are blanked out on purpose.
+        """
+        total = Counter[str](dict.fromkeys(() if self.blank_words else LEFT_OUT, 0))
+        for record in map(records.__getitem__, range(0 if self.blank_words else len(records))):
+            owners, read = Counter(self.encoder.pieces(record.words)[1]), Counter(self.encode(record).words.tolist())
+            if lost := {word for word, pieces in owners.items() if pieces > read[word]}:
+                total["sentences_cut"] += 1
+                total["words_cut_off"] += sum(not read[word] for word in lost)
+                spans = [side.span for side in (record.relations[0].head, record.relations[0].tail)]
+                total["entities_cut"] += sum(not lost.isdisjoint(range(*span)) for span in spans)
+        return dict(total)
 
     def stratum(self, record: Record) -> str:
         """The example's relation."""

@@ -7,11 +7,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mmre_jax.data.source import RecordSource
+from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.text import TextEncoder
 from mmre_jax.records import Mention, Record, Relation, Triple
 
 Found = tuple[Relation | Mention | Triple, ...]
+Outputs = Mapping[str, np.ndarray]  # what a system predicts of one example, without the batch's axis
 
 
 class Task(Protocol):
@@ -45,12 +46,15 @@ class Task(Protocol):
         """Model inputs and targets of one example, padded to `length` tokens; no leading axis."""
         ...
 
-    def decode(self, prediction: Mapping[str, np.ndarray], record: Record) -> Found:
+    def decode(self, prediction: Outputs, record: Record) -> Found:
         """What a system's outputs for one example say, in the types of the annotation, scored."""
         ...
 
-    def metrics(self, records: Sequence[Record], predicted: Sequence[Found]) -> dict[str, Any]:
-        """Scores as a tree of plain numbers: annotated examples, and what was found in each, by whatever program."""
+    def metrics(self, records: Sequence[Record], predicted: Sequence[Found], outputs: Sequence[Outputs] | None = None) -> dict[str, Any]:
+        """Scores as a tree of plain numbers: annotated examples, and what was found in each, by whatever program.
+
+        outputs: what a system of ours predicted of each, for a task whose scores look at more than was found.
+        """
         ...
 
     def left_out(self, records: RecordSource) -> dict[str, int]:

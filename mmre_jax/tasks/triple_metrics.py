@@ -5,6 +5,7 @@ Entities are compared by span. A key is a span with a relation; a record may hav
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,9 +18,33 @@ from mmre_jax.records import Triple
 from mmre_jax.tasks.task import precision_recall_f1
 
 Key = tuple[tuple[int, int], str]
-Pairs = list[tuple[int, int]]  # (index of a gold triple, index of a predicted one)
+Pairs = list[tuple[int, int]]  # (index of a gold triple, index of a predicted one or of an answer)
 
-ENTITY, RELATION, L1, GIOU = 1.0, 2.0, 3.0, 3.5  # QEOT's weights, here of the cost by which accuracies match (`closest`)
+_IMPOSSIBLE = 1e9  # cost of an answer that is not a number, beyond all that boxes and probabilities can cost
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What is matched with the G gold triples of a record: the Q queries of a system, or the Q triples of a program without queries.
+
+    entity, relation: float [G, Q], the probability that an answer gives to the gold span and to the gold relation.
+    right_entity, right_relation: bool [G, Q], whether the gold span and relation are what it says.
+    box: float [Q, 4], corners.
+    """
+
+    entity: np.ndarray
+    relation: np.ndarray
+    right_entity: np.ndarray
+    right_relation: np.ndarray
+    box: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class BoxWeights:
+    """Lambda_L1 and lambda_giou of the matching cost (eq. 8), with the paper's values."""
+
+    l1: float = 3.0
+    giou: float = 3.5
 
 
 def metrics(
@@ -29,6 +54,8 @@ def metrics(
     *,
     iou: float = 0.5,
     queries: int | None = None,
+    answers: Sequence[Answers] | None = None,
+    weights: BoxWeights = BoxWeights(),
 ) -> dict[str, Any]:
     """QEOT's measures (section 4.1.3, Algorithm 1) over paired records.
 
@@ -37,27 +64,32 @@ def metrics(
       labels: relations to be listed one by one.
       iou: a box is right where its intersection over union with a gold one is above this.
       queries: how many triples the system can find in a record at all; None where there is no such limit.
+      answers: of each record what all queries say, for the accuracies; None where there are no queries: then the predicted triples are the
+        answers (`stated`).
+      weights: of the cost by which answers are matched with gold triples (`assign`).
 
     Returns:
       triple.strict, triple.paper {precision, recall, f1} (see `strict_matches`, `paper_counts`); pair {precision, recall, f1} of the
-      distinct (entity, relation) of each record; relation, entity {accuracy, right, matched, of}: the share of triples with the right
-      relation or span among the `matched` ones of `closest`, beside all `of` gold ones; per_relation {label: strict precision, recall,
-      f1, support}; count (records), gold and predicted (triples), iou; and, with `queries`, beyond_queries: gold triples that no system
-      with so few queries could have found. A ratio without a denominator is 0.
+      distinct (entity, relation) of each record; relation, entity {accuracy, right, matched, of}: the share of all `of` gold triples whose
+      matched answer has the right relation or span, `matched` of them having one; answers: how many there were in all; per_relation
+      {label: strict precision, recall, f1, support}; count (records), gold and predicted (triples), iou; and, with `queries`,
+      beyond_queries: gold triples that no system with so few queries could have found. A ratio without a denominator is 0.
     """
+    if answers is None:
+        answers = [stated(*both) for both in zip(gold, predicted, strict=True)]
     golds, guesses, hits = Counter[str](), Counter[str](), Counter[str]()
     paper, pair = np.zeros(3, np.int64), np.zeros(3, np.int64)
     matched, relations, entities, beyond = 0, 0, 0, 0
-    for target, found in zip(gold, predicted, strict=True):
+    for target, found, said in zip(gold, predicted, answers, strict=True):
         golds.update(triple.label for triple in target)
         guesses.update(triple.label for triple in found)
         hits.update(target[g].label for g, _ in strict_matches(target, found, iou))
         paper += paper_counts(target, found, iou)
         pair += _set_counts(map(_key, target), map(_key, found))
-        nearest = closest(target, found)
-        matched += len(nearest)
-        relations += sum(target[g].label == found[p].label for g, p in nearest)
-        entities += sum(target[g].mention.span == found[p].mention.span for g, p in nearest)
+        pairs = assign(target, said, weights)
+        matched += len(pairs)
+        relations += sum(bool(said.right_relation[both]) for both in pairs)
+        entities += sum(bool(said.right_entity[both]) for both in pairs)
         beyond += 0 if queries is None else max(0, len(target) - queries)
     right, guessed, total = hits.total(), guesses.total(), golds.total()
     paper_right, wrong, missed = map(int, paper)
@@ -69,6 +101,7 @@ def metrics(
         "pair": precision_recall_f1(*map(int, pair)),
         "relation": _accuracy(relations, matched, total),
         "entity": _accuracy(entities, matched, total),
+        "answers": sum(len(said.box) for said in answers),
         "per_relation": {
             label: {**precision_recall_f1(hits[label], guesses[label], golds[label]), "support": golds[label]} for label in labels
         },
@@ -115,19 +148,27 @@ def paper_counts(gold: Sequence[Triple], predicted: Sequence[Triple], iou: float
     return right, wrong, missed
 
 
-def closest(gold: Sequence[Triple], predicted: Sequence[Triple]) -> Pairs:
-    """Each gold triple with the predicted one that stands for it: as many pairs as the shorter side has triples.
+def stated(gold: Sequence[Triple], predicted: Sequence[Triple]) -> Answers:
+    """Triples as the answers of queries that are sure of them: probability 1 for what they state, 0 for all else."""
+    shape = len(gold), len(predicted)
+    spans = np.array([[g.mention.span == p.mention.span for p in predicted] for g in gold], bool).reshape(shape)
+    relations = np.array([[g.label == p.label for p in predicted] for g in gold], bool).reshape(shape)
+    return Answers(spans.astype(np.float64), relations.astype(np.float64), spans, relations, _boxes(predicted, range(len(predicted))))
 
-    The assignment minimises 1 * [spans differ] + 2 * [relations differ] + 3 * L1 of (cx, cy, w, h) + 3.5 * (1 - GIoU): QEOT's matching
-    (eq. 8) with its loss weights, on what was predicted instead of on probabilities.
+
+def assign(gold: Sequence[Triple], answers: Answers, weights: BoxWeights) -> Pairs:
+    """Each gold triple with the answer that stands for it: as many pairs as there are gold triples, or answers where those are fewer.
+
+    The assignment is that of training (eq. 7-8): it minimises the sum of -p_entity - p_relation + lambda_L1 L1 of (cx, cy, w, h) +
+    lambda_giou (1 - GIoU) over all gold triples of the record, also those that training had no room for.
     """
-    if not gold or not predicted:
+    if not gold or not len(answers.box):
         return []
-    targets, found = _boxes(gold, range(len(gold))), _boxes(predicted, range(len(predicted)))
-    spans = np.array([[g.mention.span != p.mention.span for p in predicted] for g in gold])
-    relations = np.array([[g.label != p.label for p in predicted] for g in gold])
-    cost = ENTITY * spans + RELATION * relations + L1 * _distances(targets, found) + GIOU * (1.0 - boxes.pairwise_giou(targets, found))
-    return [(int(g), int(p)) for g, p in zip(*linear_sum_assignment(cost), strict=True)]
+    targets = _boxes(gold, range(len(gold)))
+    places = weights.l1 * _distances(targets, answers.box) + weights.giou * (1.0 - boxes.pairwise_giou(targets, answers.box))
+    cost = places - answers.entity - answers.relation
+    cost = np.where(np.isfinite(cost), cost, _IMPOSSIBLE)
+    return [(int(g), int(q)) for g, q in zip(*linear_sum_assignment(cost), strict=True)]
 
 
 def _distances(targets: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -147,7 +188,7 @@ def _by_key(triples: Sequence[Triple]) -> dict[Key, list[int]]:
 
 
 def _boxes(triples: Sequence[Triple], chosen: Iterable[int]) -> np.ndarray:
-    return np.array([triples[index].box for index in chosen], np.float64)
+    return np.array([triples[index].box for index in chosen], np.float64).reshape(-1, 4)
 
 
 def _set_counts(gold: Iterable[Key], predicted: Iterable[Key]) -> tuple[int, int, int]:
@@ -157,4 +198,4 @@ def _set_counts(gold: Iterable[Key], predicted: Iterable[Key]) -> tuple[int, int
 
 
 def _accuracy(right: int, matched: int, gold: int) -> dict[str, float]:
-    return {"accuracy": right / matched if matched else 0.0, "right": right, "matched": matched, "of": gold}
+    return {"accuracy": right / gold if gold else 0.0, "right": right, "matched": matched, "of": gold}

@@ -10,14 +10,21 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mmre_jax import boxes
-from mmre_jax.data.source import RecordSource
+from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.text import Encoded, TextEncoder
+from mmre_jax.declare import Section, number, whole
 from mmre_jax.records import Box, Mention, Record, RecordError, Triple
 from mmre_jax.tasks import triple_metrics
-from mmre_jax.tasks.task import Found
+from mmre_jax.tasks.task import Found, Outputs
 
 Target = tuple[int, int, int, Box]  # token of the span's first piece, token of its last, relation, box
 
+SETTINGS: Section = {  # what counts as a triple, in training, in decoding and in the metrics
+    "max_targets": whole(24, "[1, inf)", "gold triples a record can train with"),
+    "threshold": number(0.0, "[0, 1]", "lowest score of a predicted triple"),
+    "merge_iou": number(0.7, "(0, 1]", "predictions of one span and relation are one from this overlap on; 1: only where all is equal"),
+    "iou": number(0.5, "[0, 1)", "above this overlap a box is found"),
+}
 LEFT_OUT = ("beyond_max_targets", "truncated", "without_pieces")
 _ROUNDING = 1e-6  # by which the IoU of equal boxes may fall short of 1
 
@@ -33,9 +40,10 @@ class TriplesTask:
     merge_iou: predictions of one span and relation whose boxes overlap by this much are one triple; 1 merges equal boxes only.
     iou: above which overlap a box counts as found, in the metrics.
     queries: the triples the system can predict of a record, for the metrics; None where it has no such limit.
+    weights: of boxes in the matching of training, by which the metrics match, too.
 
     Raises:
-      ValueError: for a value out of its range.
+      ValueError: for a `none` that is one of the labels.
     """
 
     encoder: TextEncoder
@@ -46,6 +54,7 @@ class TriplesTask:
     merge_iou: float = 0.9
     iou: float = 0.5
     queries: int | None = None
+    weights: triple_metrics.BoxWeights = triple_metrics.BoxWeights()
 
     headline: ClassVar[tuple[str, ...]] = (
         "triple.strict.f1",
@@ -59,16 +68,6 @@ class TriplesTask:
     def __post_init__(self) -> None:
         if self.none in self.labels:
             raise ValueError(f"{self.none!r} says that there is no triple, so it cannot be one of the labels {list(self.labels)} too")
-        for name, value, lowest in (("max_targets", self.max_targets, 1), ("queries", self.queries, 1)):
-            if value is not None and value < lowest:
-                raise ValueError(f"{name} is at least {lowest}, found {value}")
-        for name, fits, what in (
-            ("threshold", 0 <= self.threshold <= 1, "in [0, 1]"),
-            ("merge_iou", 0 < self.merge_iou <= 1, "in (0, 1]"),
-            ("iou", 0 <= self.iou < 1, "in [0, 1)"),
-        ):
-            if not fits:
-                raise ValueError(f"{name} is {what}, found {getattr(self, name)}")
 
     def examples(self, records: RecordSource) -> list[Record]:
         """The records as they are.
@@ -126,24 +125,24 @@ class TriplesTask:
         return dict(total)
 
     def _targets(self, record: Record, encoded: Encoded) -> tuple[list[Target], dict[str, int]]:
-        complete = len(encoded.ids) < self.encoder.max_tokens
-        owners = encoded.words if complete else np.array(self.encoder.pieces(record.words)[1])
+        owners = self._owners(record, encoded)
         rows: list[Target] = []
         left = dict.fromkeys(LEFT_OUT, 0)
         for triple in record.triples:
             relation = self.label_id(triple.label, record)
-            start, end = triple.mention.span
-            places = np.flatnonzero((encoded.words >= start) & (encoded.words < end))
-            pieces = int(((owners >= start) & (owners < end)).sum())
-            if not pieces:
-                left["without_pieces"] += 1
-            elif len(places) < pieces:
-                left["truncated"] += 1
+            place = _place(triple.mention.span, encoded.words, owners)
+            if isinstance(place, str):
+                left[place] += 1
             elif len(rows) == self.max_targets:
                 left["beyond_max_targets"] += 1
             else:
-                rows.append((int(places[0]), int(places[-1]), relation, triple.box))
+                rows.append((*place, relation, triple.box))
         return rows, left
+
+    def _owners(self, record: Record, encoded: Encoded) -> np.ndarray:
+        """The word of every piece, also of those that are cut off."""
+        complete = len(encoded.ids) < self.encoder.max_tokens
+        return encoded.words if complete else np.array(self.encoder.pieces(record.words)[1])
 
     def label_id(self, label: str, record: Record) -> int:
         """The index of a relation.
@@ -166,19 +165,16 @@ class TriplesTask:
         Args:
           prediction: probabilities start, end float [Q, L] and relation [Q, R + 1], the last being 'no triple'; box [Q, 4] xyxy.
         """
-        words, first, last = _edges(self.encoder.encode(record.words).words)
-        if not len(words):
-            return ()
-        start, end, spans = _best_spans(prediction["start"][:, first], prediction["end"][:, last])
+        spans, sure = _said_spans(prediction, self.encoder.encode(record.words).words)
         relation = prediction["relation"].argmax(axis=-1)
-        scores = spans * prediction["relation"].max(axis=-1)
+        scores = sure * prediction["relation"].max(axis=-1)
         clipped = np.clip(prediction["box"], 0.0, 1.0)
         solid = (clipped[:, :2] < clipped[:, 2:]).all(axis=-1)
         said = (relation < len(self.labels)) & (scores >= self.threshold) & solid
         return merge(
             [
                 Triple(
-                    mention=Mention(int(words[start[q]]), int(words[end[q]]) + 1, score=float(spans[q])),
+                    mention=Mention(*map(int, spans[q]), score=float(sure[q])),
                     label=self.labels[relation[q]],
                     box=tuple(map(float, clipped[q])),
                     score=float(scores[q]),
@@ -188,8 +184,33 @@ class TriplesTask:
             self.merge_iou,
         )
 
-    def metrics(self, records: Sequence[Record], predicted: Sequence[Found]) -> dict[str, Any]:
+    def answers(self, outputs: Outputs, record: Record) -> triple_metrics.Answers:
+        """What all queries say of the record's gold triples, before anything is dropped or merged: a query's span is that of `decode`, its
+        relation the most probable one, the empty one included. A gold span that is not wholly among the tokens has probability 0.
+
+        Args:
+          outputs: as for `decode`.
+        """
+        encoded = self.encoder.encode(record.words)
+        owners, relation = self._owners(record, encoded), outputs["relation"]
+        ids = np.array([self.label_id(triple.label, record) for triple in record.triples], np.int64)
+        entity = np.zeros((len(ids), len(relation)))
+        for gold, triple in enumerate(record.triples):
+            place = _place(triple.mention.span, encoded.words, owners)
+            if not isinstance(place, str):
+                entity[gold] = outputs["start"][:, place[0]] * outputs["end"][:, place[1]]
+        spans = np.array([triple.mention.span for triple in record.triples], np.int64).reshape(-1, 1, 2)
+        said, sure = _said_spans(outputs, encoded.words)
+        right_entity = (spans == said).all(axis=-1) & np.isfinite(sure)
+        right_relation = (ids[:, None] == relation.argmax(axis=-1)) & np.isfinite(relation).all(axis=-1)
+        return triple_metrics.Answers(entity, relation[:, ids].T, right_entity, right_relation, outputs["box"].astype(np.float64))
+
+    def metrics(self, records: Sequence[Record], predicted: Sequence[Found], outputs: Sequence[Outputs] | None = None) -> dict[str, Any]:
         """`triple_metrics.metrics` of the records' triples, all of them, and of those found by whatever program.
+
+        Args:
+          outputs: as for `decode`, of each record: relation and entity accuracy are then those of all queries. None for a program without
+            queries: they are those of the triples that it found.
 
         Raises:
           RecordError: naming the record, if a relation on either side is not among the labels.
@@ -198,7 +219,9 @@ class TriplesTask:
             for triple in (*record.triples, *found):
                 self.label_id(triple.label, record)
         gold = [record.triples for record in records]
-        return triple_metrics.metrics(gold, predicted, self.labels, iou=self.iou, queries=self.queries)
+        answers = None if outputs is None else [self.answers(*both) for both in zip(outputs, records, strict=True)]
+        how = {"iou": self.iou, "queries": self.queries, "answers": answers, "weights": self.weights}
+        return triple_metrics.metrics(gold, predicted, self.labels, **how)
 
     def stratum(self, record: Record) -> str:
         """The relations that occur in the record, in alphabetical order."""
@@ -214,6 +237,34 @@ def merge(triples: Sequence[Triple], iou: float) -> tuple[Triple, ...]:
         if not same or boxes.pairwise_iou(np.array([triple.box]), np.array(same)).max() < iou - _ROUNDING:
             kept.append(triple)
     return tuple(kept)
+
+
+def _place(span: tuple[int, int], owners: np.ndarray, whole: np.ndarray) -> tuple[int, int] | str:
+    """The tokens of a span's first and last piece, or why there are none, one of LEFT_OUT.
+
+    Args:
+      owners: the word of each token, int [n], -1 for specials.  whole: the word of each piece of the sentence, none cut off.
+    """
+    places, pieces = (np.flatnonzero((words >= span[0]) & (words < span[1])) for words in (owners, whole))
+    if not len(pieces):
+        return "without_pieces"
+    return "truncated" if len(places) < len(pieces) else (int(places[0]), int(places[-1]))
+
+
+def _said_spans(outputs: Outputs, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each query's most probable span of whole words, int [Q, 2], and its probability, float [Q].
+
+    In a sentence without pieces there is none: (-1, -1), which no word has, with nan.
+
+    Args:
+      outputs: start, end float [Q, L].  owners: the word of each token, int [n], -1 for specials.
+    """
+    words, first, last = _edges(owners)
+    if not len(words):
+        queries = len(outputs["start"])
+        return np.full((queries, 2), -1), np.full(queries, np.nan)
+    start, end, probability = _best_spans(outputs["start"][:, first], outputs["end"][:, last])
+    return np.stack([words[start], words[end] + 1], axis=1), probability
 
 
 def _edges(owners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ extract with; of a run also what its data were (training/identity.py). The posit
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pathlib
 import re
@@ -49,13 +50,15 @@ class Checkpoints:
             best_fn=_score,  # without it Orbax stores no metrics for the policy to read
             create=not read_only,
             read_only=read_only,
+            save_interval_steps=0 if read_only else 1,
         )
         handlers = {
             "variables": ocp.StandardCheckpointHandler(),
             "optimiser": ocp.StandardCheckpointHandler(),
             "meta": ocp.JsonCheckpointHandler(),
         }
-        self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
+        with _without_message("Given directory is read only"):  # which was asked for
+            self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -159,6 +162,21 @@ class Checkpoints:
                 _compare(f"{self.directory / str(step)}/{name}", tree, saved[name])
             restored = self._manager.restore(step, args=ocp.args.Composite(**{k: ocp.args.StandardRestore(v) for k, v in targets.items()}))
             return {name: restored[name] for name in wanted}
+
+
+@contextlib.contextmanager
+def _without_message(start: str) -> Iterator[None]:
+    """Keeps one message of Orbax from the log, where a program that only loads a checkpoint would print it."""
+
+    def other(entry: logging.LogRecord) -> bool:
+        return not entry.getMessage().startswith(start)
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(other)
 
 
 @contextlib.contextmanager

@@ -9,14 +9,14 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from mmre_jax.data import datasets
+from mmre_jax.data.dataset import DataSet, PictureSource, RecordSource
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures, stratified
-from mmre_jax.data.source import PictureSource, RecordSource
+from mmre_jax.progress import track
 from mmre_jax.records import Record
-from mmre_jax.tasks.task import Found
+from mmre_jax.tasks.task import Found, Outputs
 from mmre_jax.training.parallel import Devices
 from mmre_jax.training.setup import Job
 from mmre_jax.training.step import make_predict_step, precise
@@ -32,13 +32,22 @@ class Split:
     picture_of: np.ndarray | None = None
 
 
-def make_split(job: Job, records: RecordSource, *, train: bool = False, shuffled: bool = False, data: ConfigDict | None = None) -> Split:
+def make_split(
+    job: Job,
+    records: RecordSource,
+    *,
+    train: bool = False,
+    shuffled: bool = False,
+    data: ConfigDict | None = None,
+    dataset: DataSet | None = None,
+) -> Split:
     """The task's examples, tokenised once for their lengths; of the pictures data.image_share.
 
     Args:
       train: of the examples those of `training_examples`.
       shuffled: show other records' pictures (the visual shuffle).
       data: section of a configuration that says where the records come from; the job's own if None.
+      dataset: a user's own, if it is not one of datasets.DATASETS.
 
     Raises:
       RecordError: for a record that lacks what the task is to find.
@@ -46,7 +55,7 @@ def make_split(job: Job, records: RecordSource, *, train: bool = False, shuffled
     settings, seed = job.config.data, job.config.train.seed
     examples = training_examples(job, records) if train else job.task.examples(records)
     lengths = np.array([job.task.length(record) for record in examples], np.int64)
-    pictures = datasets.open_pictures(job.system.plan, settings if data is None else data)
+    pictures = datasets.open_pictures(job.system.plan, settings if data is None else data, dataset)
     picture_of = shuffled_pictures(len(examples), seed) if shuffled else None
     if settings.image_share != 1.0:
         whose = np.arange(len(examples)) if picture_of is None else picture_of
@@ -64,10 +73,11 @@ def training_examples(job: Job, records: RecordSource) -> Sequence[Record]:
 
 @dataclasses.dataclass(frozen=True)
 class Predicted:
-    """What was decoded for one example, and whether the system saw any picture of it."""
+    """What was decoded for one example, whether the system saw any picture of it, and the outputs that were decoded, empty if not kept."""
 
     found: Found
     seen: bool
+    outputs: Outputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +88,13 @@ class Predictor:
     devices: Devices
     step: Callable[[Any, Any], dict[str, jax.Array]]
 
-    def predict(self, variables: Any, split: Split, progress: str = "") -> list[Predicted]:
+    def predict(self, variables: Any, split: Split, progress: str = "", *, keep: bool = False) -> list[Predicted]:
         """What the task decodes for every record of a split, in the split's order.
 
         Args:
           variables: replicated over the devices.
-          progress: name of the progress bar; none where empty.
+          progress: name under which progress is shown; it is not where empty.
+          keep: whether to keep the outputs, which the task's metrics want; they can be far larger than what is decoded from them.
         """
         config = self.job.config
         if not len(split.records):
@@ -93,7 +104,7 @@ class Predictor:
         stream = batches(
             order,
             split.records,
-            self.job.task,
+            self.job.task.features,
             split.pictures,
             picture_of=split.picture_of,
             process=jax.process_index(),
@@ -102,18 +113,18 @@ class Predictor:
             threads=config.data.threads,
         )
         found: dict[int, Predicted] = {}
-        for shard in tqdm(self.devices.prefetch(stream), total=order.steps, desc=progress, disable=not progress, leave=False):
+        for shard in track(self.devices.prefetch(stream), progress, order.steps, unit="batch", leave=False):
             outputs = self.devices.collect(self.step(variables, shard))
             for row in np.flatnonzero(outputs["valid"]):
                 index = int(outputs["index"][row])
-                decoded = self.job.task.decode({k: v[row] for k, v in outputs.items()}, split.records[index])
-                found[index] = Predicted(decoded, bool(outputs["seen"][row]))
+                own = {k: v[row] for k, v in outputs.items()}
+                found[index] = Predicted(self.job.task.decode(own, split.records[index]), bool(own["seen"]), own if keep else {})
         return [found[index] for index in range(len(split.records))]
 
     def score(self, variables: Any, split: Split, progress: str = "") -> dict[str, Any]:
         """The task's metrics of a split."""
-        predicted = self.predict(variables, split, progress)
-        return self.job.task.metrics(split.records, [p.found for p in predicted])
+        predicted = self.predict(variables, split, progress, keep=True)
+        return self.job.task.metrics(split.records, [p.found for p in predicted], [p.outputs for p in predicted])
 
 
 def make_predictor(job: Job, devices: Devices) -> Predictor:

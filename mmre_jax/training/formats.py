@@ -11,32 +11,6 @@ from typing import Any
 
 FORMAT = 3
 
-# Settings that came after checkpoints of some format or other were written, with the values that say what was computed before there was
-# a choice. Not the defaults of today: a default may change, what a checkpoint computes may not.
-BEFORE: Mapping[str, Any] = {
-    "data.image_share": 1.0,
-    "data.merge_val": False,
-    "data.published": False,
-    "data.train_share": 1.0,
-    "data.view": "",
-    "text.kind": "bert",
-    "text.pad_id": 1,
-    "vision.bottleneck": True,
-    "vision.depths": [3, 4, 6, 3],
-    "vision.groups": 32,
-    "vision.kind": "vit",
-    "vision.norm": "frozen",
-    "vision.stem": 64,
-    "vision.stem_kernel": 0,
-    "vision.stem_pool": True,
-    "vision.stem_stride": 2,
-    "vision.stride_first": False,
-    "train.init_parts": [],
-}
-# The same of section `system`, by the system's name.
-OF_SYSTEMS: Mapping[str, Mapping[str, Any]] = {"qeot": {"encoder_positions": True}, "rsrnet": {"pool": "markers"}}
-
-
 class FormatError(ValueError):
     """Metadata of a format that cannot be read; says which version wrote it."""
 
@@ -44,7 +18,7 @@ class FormatError(ValueError):
 def upgrade(meta: Mapping[str, Any]) -> dict[str, Any]:
     """A checkpoint's metadata in the present format.
 
-    `data` and `devices` are None where the checkpoint does not say.
+    `data` and `devices` are None where the checkpoint does not say. Settings that came later are completed by `settings.complete`.
 
     Raises:
       FormatError: for a format that this version does not know.
@@ -58,10 +32,6 @@ def upgrade(meta: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(meta.get("config"), Mapping):
         return dict(meta)
     config = {name: dict(section) if isinstance(section, Mapping) else section for name, section in meta["config"].items()}
-    system = config.setdefault("system", {})
-    before = {**BEFORE, "train.precision": "highest" if system.get("flavour") == "reference" else "default"}
-    before |= {f"system.{key}": value for key, value in OF_SYSTEMS.get(system.get("name"), {}).items()}
-    for name, value in before.items():
-        section, key = name.split(".")
-        config.setdefault(section, {}).setdefault(key, value)
+    released = config.get("system", {}).get("flavour") == "reference"
+    config.setdefault("train", {}).setdefault("precision", "highest" if released else "default")
     return {"data": None, "devices": None, **meta, "config": config}

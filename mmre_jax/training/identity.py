@@ -13,9 +13,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.pictures import PicturePlan, sources
 from mmre_jax.data.prepared import Contents
-from mmre_jax.data.source import RecordSource
 from mmre_jax.records import Mention, Record
 
 SHORT = 4  # bytes that are kept of each record's checksum, to count the records that differ

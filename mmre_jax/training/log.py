@@ -11,15 +11,22 @@ from typing import Any
 
 import jax
 
+from mmre_jax.records import plain
+from mmre_jax.text_files import read_text
 from mmre_jax.training import events
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a JSON file whole or not at all; on the first process only."""
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a text file whole or not at all; on the first process only."""
     if jax.process_index():
         return
     with _named(path):
-        _replace(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        _replace(path, text)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a JSON file as `write_text` does."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=plain) + "\n")
 
 
 @contextlib.contextmanager
@@ -43,7 +50,7 @@ def _replace(path: pathlib.Path, text: str) -> None:
 
 def read_json(path: pathlib.Path) -> Any:
     """What `write_json` wrote, None where there is nothing."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return json.loads(read_text(path)) if path.is_file() else None
 
 
 def scalars(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -52,7 +59,7 @@ def scalars(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             found |= {} if name == "per_relation" else scalars(value, f"{prefix}{name}/")
-        elif isinstance(value, (int, float)):
+        elif isinstance(value := plain(value), (int, float)):
             found[prefix + name] = float(value)
     return found
 
@@ -62,7 +69,7 @@ def read_rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
     path = workdir / "metrics.jsonl"
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1] if line]
+    return [json.loads(line) for line in read_text(path).split("\n")[:-1] if line]
 
 
 class MetricLog:
@@ -103,7 +110,7 @@ class MetricLog:
         if not self._first:
             return
         with _named(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}, ensure_ascii=False) + "\n")
+            file.write(json.dumps({"step": step, **values}, ensure_ascii=False, default=plain) + "\n")
         with _named(self._folder):
             if self._board is None:
                 self._board = events.Board(self._folder)

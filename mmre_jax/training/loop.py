@@ -6,20 +6,23 @@ import logging
 import os
 import pathlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmre_jax.data import datasets
+from mmre_jax import settings
+from mmre_jax.data import annotation, datasets
+from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.picture_report import PictureReport, check
 from mmre_jax.data.pictures import PictureError
 from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training import state as state_lib
-from mmre_jax.training.checkpoint import FOLDER, Checkpoints
+from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.evaluate import Split, make_split
 from mmre_jax.training.identity import identity
 from mmre_jax.training.initialise import check_tokenizer, initialise, open_source
@@ -29,7 +32,7 @@ from mmre_jax.training.optim import make_optimizer
 from mmre_jax.training.parallel import Devices, local_devices
 from mmre_jax.training.resume import check_same, last_saved, tell_devices
 from mmre_jax.training.run import Interrupted, NonFiniteError, Run
-from mmre_jax.training.setup import Job, new_job, protocol, versions
+from mmre_jax.training.setup import Job, new_job, protocol, rehearse, versions
 from mmre_jax.training.state import TrainState
 from mmre_jax.weights import pretrained
 
@@ -38,7 +41,7 @@ __all__ = ["Interrupted", "NonFiniteError", "Run", "initial_state", "summarise",
 logger = logging.getLogger(__name__)
 
 
-def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]:
+def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet | None = None) -> dict[str, Any]:
     """Trains, evaluates each epoch on val, and scores the best checkpoint on test. Returns what it writes to metrics.json.
 
     A run starts in one of three ways:
@@ -46,6 +49,11 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
                   data must be the same.
       initialise  where config.train.init_from names a run: the parameters of its best checkpoint that fit, a new optimiser, step 0.
       fresh       else: random parameters, encoders from text.weights and vision.weights where given.
+
+    Args:
+      config: as configs/ makes them.
+      workdir: the run's folder.
+      dataset: a user's own, called data.name, if it is not one of datasets.DATASETS.
 
     Raises:
       CheckpointError: where workdir holds a checkpoint of another configuration or other data; where one cannot be saved.
@@ -55,44 +63,42 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]
       Interrupted: after train.max_steps steps, or a SIGTERM or SIGINT; a checkpoint is saved first.
       PictureError: with data.require_images, before training, if a picture is missing or unreadable.
     """
-    check_settings(config)
+    devices = check_settings(config)
     workdir = prepare_workdir(workdir)
     with locked(workdir):
-        return _train(config, workdir)
+        return _train(config, workdir, devices, dataset)
 
 
-def _train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset: DataSet | None) -> dict[str, Any]:
     """`train` in a workdir that no other run is in."""
     began = time.perf_counter()
     enable_compilation_cache(config.train.compilation_cache)
-    devices = local_devices(config.parallel.devices)
-    if config.train.batch % (devices.count * config.optim.accumulate):
-        raise ValueError(
-            f"train.batch={config.train.batch} does not divide over {devices.count} device(s), "
-            f"each working through optim.accumulate={config.optim.accumulate} parts"
-        )
 
     # ---- data and system
-    records = {split: datasets.open_records(config.data, split) for split in datasets.SPLITS}
+    records = {split: datasets.open_records(config.data, split, dataset) for split in datasets.SPLITS}
     saved = last_saved(workdir)
     source = open_source(config.train.init_from) if saved is None and config.train.init_from else None
-    job = new_job(config, records["train"], tokenizer=saved.tokenizer if saved else source.tokenizer if source else "")
+    job = new_job(config, records["train"], dataset, tokenizer=saved.tokenizer if saved else source.tokenizer if source else "")
     config = job.config
     data = identity(config.data, records, job.system.plan)
     if saved is not None:
         check_same(saved, job, data, records, workdir)
     elif source is not None:
         check_tokenizer(source, job)
-    report = check_pictures(job, records)
+    report = check_pictures(job, records, dataset)
     splits = {
-        name: make_split(job, found, train=name == "train", shuffled=is_shuffled(config.data, name)) for name, found in records.items()
+        name: make_split(job, found, train=name == "train", shuffled=is_shuffled(config.data, name), dataset=dataset)
+        for name, found in records.items()
     }
-    reading = read_counts(job, splits["train"])
+    findings = annotation.look(config.task.name, job.task.none, records)
+    reading = read_counts(job, splits["train"], findings, dataset)
     order = Order(splits["train"].lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
     total_steps = order.steps * config.train.epochs
     log_start(job, splits, report, order, devices)
     for name, counts in reading.items():
         logger.info("%s: %s", name, ", ".join(f"{count:,} {what}" for what, count in counts.items()))
+    for warning in (warnings := annotation.warnings(findings)):
+        logger.warning("warning: %s", warning)
 
     with Checkpoints(workdir / FOLDER) as checkpoints, MetricLog(workdir) as log:
         # ---- state: resume, initialise or fresh
@@ -132,6 +138,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
             "protocol": protocol(config),
             "counts": {name: len(split.records) for name, split in splits.items()},
             "reading": reading,
+            "warnings": warnings,
             "pictures": None if report is None else report.to_json(),
             "parameters": sum(x.size for x in jax.tree.leaves(variables)),
             "speed": run.speed(),
@@ -162,7 +169,7 @@ def variable_shapes(job: Job, split: Split) -> Any:
 def example(job: Job, split: Split) -> dict[str, Any]:
     """A batch of the split's first record."""
     order = Order(split.lengths[:1], 1, job.config.data.buckets, train=False)
-    return next(batches(order, split.records[:1], job.task, split.pictures, threads=1))
+    return next(batches(order, split.records[:1], job.task.features, split.pictures, threads=1))
 
 
 def state_of(job: Job, variables: Any, total_steps: int) -> TrainState:
@@ -171,22 +178,42 @@ def state_of(job: Job, variables: Any, total_steps: int) -> TrainState:
     return state_lib.create(variables, job.config.optim.frozen, make_optimizer(job.config.optim, params, total_steps))
 
 
-def read_counts(job: Job, train: Split) -> dict[str, dict[str, int]]:
-    """What reading each split found and left out, where the data set's reader counts that, and what training cannot be shown."""
-    found = {split: counts for split in datasets.SPLITS if (counts := datasets.read_report(job.config.data, split))}
+def read_counts(
+    job: Job, train: Split, findings: Sequence[annotation.Finding], dataset: DataSet | None = None
+) -> dict[str, dict[str, int]]:
+    """What reading each split found and left out, where the data set's reader counts that, what is to be told of its annotation, and what
+    training cannot be shown."""
+    told = annotation.counts(findings)
+    found = {split: {**datasets.read_report(job.config.data, split, dataset), **told.get(split, {})} for split in datasets.SPLITS}
+    found = {split: counts for split, counts in found.items() if counts}
     if left := job.task.left_out(train.records):
         found["not learnt from"] = left
     return found
 
 
-def check_settings(config: ConfigDict) -> None:
-    """Refuses settings that no run can have, before anything is read."""
+def check_settings(config: ConfigDict) -> Devices:
+    """Refuses settings that no run can have, before any data are read. Returns the devices that the run is to use.
+
+    Raises:
+      ValueError: naming the settings.
+      WeightError: for text.weights or vision.weights that cannot be read, or that contradict the settings.
+      CheckpointError: for a train.init_from that is not there.
+    """
+    settings.check(config)
     if config.train.seeds:
         raise ValueError("train.seeds are runs of launch.train, one a seed; a run has train.seed")
-    if config.train.log_every < 1:
-        raise ValueError(f"train.log_every is at least 1, found {config.train.log_every}")
     if config.train.init_parts and not config.train.init_from:
         raise ValueError("train.init_parts names the parts to take from a checkpoint: say with train.init_from from which")
+    rehearse(config)
+    devices = local_devices(config.parallel.devices)
+    if config.train.batch % (devices.count * config.optim.accumulate):
+        raise ValueError(
+            f"train.batch={config.train.batch} does not divide over {devices.count} device(s), "
+            f"each working through optim.accumulate={config.optim.accumulate} parts"
+        )
+    if config.train.init_from and not pathlib.Path(config.train.init_from).expanduser().is_dir():
+        raise CheckpointError(f"train.init_from={config.train.init_from}: there is no such folder")
+    return devices
 
 
 def prepare_workdir(workdir: str | os.PathLike[str]) -> pathlib.Path:
@@ -214,13 +241,13 @@ def enable_compilation_cache(folder: str) -> None:
         jax.config.update("jax_compilation_cache_dir", str(path))
 
 
-def check_pictures(job: Job, records: dict[str, Any]) -> PictureReport | None:
+def check_pictures(job: Job, records: dict[str, Any], dataset: DataSet | None = None) -> PictureReport | None:
     """Looks at every picture file once, before training; None where there are no files.
 
     Raises:
       PictureError: with data.require_images, if any is missing or unreadable.
     """
-    if not job.system.plan or job.config.data.name in ("scenes", "prepared"):
+    if not job.system.plan or datasets.find(job.config.data, dataset).pictures is not None:
         return None
     report = check([record for found in records.values() for record in found], job.system.plan)
     if job.config.data.require_images and not report.complete:

@@ -13,19 +13,11 @@ UNDECAYED = ("bias", "scale")
 
 
 def schedule(config: Any, total_steps: int) -> optax.Schedule:
-    """Linear from 0 to config.lr over the first `config.warmup` share of the steps, then linear to 0; or constant after the warm-up.
-
-    Raises:
-      ValueError: for an unknown config.schedule.
-    """
+    """Linear from 0 to config.lr over the first `config.warmup` share of the steps, then linear to 0; or constant after the warm-up."""
     warmup = int(round(config.warmup * total_steps))
     rise = optax.linear_schedule(0.0, config.lr, warmup)
-    if config.schedule == "linear":
-        rest = optax.linear_schedule(config.lr, 0.0, max(total_steps - warmup, 1))
-    elif config.schedule == "constant":
-        rest = optax.constant_schedule(config.lr)
-    else:
-        raise ValueError(f"optim.schedule is 'linear' or 'constant', found {config.schedule!r}")
+    falling, constant = optax.linear_schedule(config.lr, 0.0, max(total_steps - warmup, 1)), optax.constant_schedule(config.lr)
+    rest = {"linear": falling, "constant": constant}[config.schedule]
     return optax.join_schedules([rise, rest], [warmup]) if warmup else rest
 
 

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from mmre_jax.data.source import RecordSource
+from mmre_jax.data.dataset import RecordSource
 from mmre_jax.training import identity
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, differences
 from mmre_jax.training.setup import Job, read_meta, restore_job

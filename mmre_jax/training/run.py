@@ -11,9 +11,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from mmre_jax.data.loader import Batch, Order, batches
+from mmre_jax.progress import Progress
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training.checkpoint import Checkpoints
 from mmre_jax.training.evaluate import Predictor, Split, make_predictor
@@ -53,7 +53,7 @@ def train_stream(job: Job, order: Order, split: Split, first: int, last: int) ->
     return batches(
         order,
         split.records,
-        job.task,
+        job.task.features,
         split.pictures,
         first=first,
         last=last,
@@ -90,8 +90,8 @@ class Run:
         step_fn, key = mapped_step(self.job, self.devices, state.params, self.total_steps)
         stream = self.devices.prefetch(train_stream(self.job, self.order, self.splits["train"], start, self.total_steps))
         rates = schedule(config.optim, self.total_steps)
-        bar = tqdm(total=self.total_steps, initial=start, desc="train", unit="step", mininterval=1.0)
-        with StopSignal() as stop, bar:
+        note = ""
+        with StopSignal() as stop, Progress("train", self.total_steps, start=start, unit="step") as progress:
             for step in range(start, self.total_steps):
                 began = time.perf_counter()
                 batch = next(stream)
@@ -100,13 +100,13 @@ class Run:
                 if jax.default_backend() == "cpu":  # steps in flight with callbacks can starve each other of threads there
                     jax.block_until_ready(metrics)
                 self._clock(step - start, time.perf_counter() - began, waited - began)
-                bar.update()
                 done = step + 1
                 if done % config.train.log_every == 0 or done == self.total_steps or done % self.order.steps == 0:
                     means = self.devices.first(metrics)
                     self._check_finite(state, step)
-                    bar.set_postfix(loss=f"{means['loss']:.3f}")
+                    note = f"loss {means['loss']:.3f}"
                     self.log.write(done, {"train": {k: float(v) for k, v in means.items()}, "lr": float(rates(step))})
+                progress.advance(note)
                 self._save(state, done)
                 if stop.asked or done == config.train.max_steps:
                     self._save(state, done, force=True)

@@ -10,8 +10,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from mmre_jax import systems, tasks
+from mmre_jax import settings, systems, tasks
 from mmre_jax.data import datasets
+from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.pictures import plan_to_json
 from mmre_jax.data.text import TextEncoder, load_tokenizer, train_tokenizer
 from mmre_jax.records import Record
@@ -19,7 +20,6 @@ from mmre_jax.systems.system import System
 from mmre_jax.tasks.task import Task
 from mmre_jax.training.checkpoint import CheckpointError
 from mmre_jax.training.formats import FormatError, upgrade
-from mmre_jax.training.step import PRECISIONS
 from mmre_jax.weights import pretrained
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "transformers", "tokenizers", "numpy", "pillow")
@@ -49,15 +49,50 @@ class Job:
         }
 
 
-def new_job(config: ConfigDict, train: Sequence[Record], *, tokenizer: str = "") -> Job:
-    """The job of a configuration: sizes resolved, the tokenizer loaded from the weights, else the given one, else trained on `train`."""
+def new_job(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None = None, *, tokenizer: str = "") -> Job:
+    """The job of a configuration: sizes resolved, and the tokenizer loaded from the weights, else the given one, else trained.
+
+    Args:
+      train: the records of the training split.
+      dataset: a user's own, if it is not one of datasets.DATASETS.
+      tokenizer: as JSON; of a checkpoint that the run starts from.
+    """
     config = _parts_that_are_there(pretrained.resolve(config))
-    labels, none = datasets.labels(config.data, config.task.name, train)
+    labels, none = datasets.labels(config.data, config.task.name, train, dataset)
+    return make_job(config, labels, none, new_tokenizer(config, train, tokenizer))
+
+
+def new_task(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None = None) -> Task:
+    """The task of a configuration with the tokenizer that a run has, but no system: to look at data as training sees them."""
+    labels, none = datasets.labels(config.data, config.task.name, train, dataset)
+    return make_task(config, labels, none, new_tokenizer(config, train))
+
+
+def new_tokenizer(config: ConfigDict, train: Sequence[Record], tokenizer: str = "") -> str:
+    """The tokenizer of the weights' directory, else the given one, else one trained on the training split, as JSON."""
     if config.text.weights:
-        tokenizer = load_tokenizer(config.text.weights)
-    elif not tokenizer:
-        tokenizer = train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
-    return make_job(config, labels, none, tokenizer)
+        return load_tokenizer(config.text.weights)
+    return tokenizer or train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
+
+
+def rehearse(config: ConfigDict) -> None:
+    """Builds the system of a configuration once without data: what settings have to do with each other is known to the code that builds.
+
+    Of files it reads the descriptions of text.weights and vision.weights alone.
+
+    Raises:
+      ValueError: for settings that contradict each other.
+      WeightError: as `pretrained.resolve`.
+    """
+    _check_lengths(config)
+    resolved = _parts_that_are_there(pretrained.resolve(config))
+    labels = {"entities": ("O", "B-X", "I-X")}.get(config.task.name, ("X", "Y"))
+    systems.build(resolved, vocab_size=config.text.vocab_size, labels=labels)
+
+
+def _check_lengths(config: ConfigDict) -> None:
+    if config.text.max_tokens > config.data.buckets[-1]:
+        raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the largest of data.buckets={config.data.buckets}")
 
 
 def _parts_that_are_there(config: ConfigDict) -> ConfigDict:
@@ -92,7 +127,8 @@ def restore_job(meta: Mapping[str, Any]) -> Job:
       CheckpointError: as `read_meta`, or if its picture plan is not what its configuration makes today.
     """
     meta = read_meta(meta)
-    job = make_job(ConfigDict(_tuples(meta["config"])).lock(), tuple(meta["labels"]), meta["none"], meta["tokenizer"])
+    config = settings.complete(_tuples(meta["config"]))
+    job = make_job(ConfigDict(config).lock(), tuple(meta["labels"]), meta["none"], meta["tokenizer"])
     if plan_to_json(job.system.plan) != meta["plan"]:
         raise CheckpointError(f"the checkpoint's picture plan {meta['plan']} is not this version's {plan_to_json(job.system.plan)}")
     return job
@@ -104,14 +140,15 @@ def make_job(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: st
     Raises:
       ValueError: for settings that contradict each other.
     """
-    if config.text.max_tokens > config.data.buckets[-1]:
-        raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the largest of data.buckets={config.data.buckets}")
-    if config.train.precision not in PRECISIONS:
-        raise ValueError(f"train.precision is one of {', '.join(PRECISIONS)}, found {config.train.precision!r}")
+    _check_lengths(config)
+    task = make_task(config, labels, none, tokenizer)
+    return Job(config, task, systems.build(config, vocab_size=task.encoder.vocab_size, labels=task.labels))
+
+
+def make_task(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: str) -> Task:
+    """The task of a configuration, of its labels with the empty one among them, and of a tokenizer's JSON."""
     released, pairs = config.system.flavour == "reference", config.task.name == "relation"
-    encoder = TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs)
-    task = tasks.build(config, encoder, labels, none)
-    return Job(config, task, systems.build(config, vocab_size=encoder.vocab_size, labels=task.labels))
+    return tasks.build(config, TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs), labels, none)
 
 
 def versions() -> dict[str, str]:

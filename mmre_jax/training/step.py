@@ -14,11 +14,10 @@ from mmre_jax.systems.system import System
 from mmre_jax.training.state import TrainState
 
 Metrics = Mapping[str, jax.Array]
-PRECISIONS = ("default", "high", "highest")
 
 
 def precise(fn: Callable[..., Any], precision: str) -> Callable[..., Any]:
-    """`fn`, traced with matrix products and convolutions of one of PRECISIONS.
+    """`fn`, traced with matrix products and convolutions of one of settings.PRECISIONS.
 
     On a CPU all are float32. On GPUs and TPUs 'default' multiplies float32 in TF32 or bf16, unless JAX_DEFAULT_MATMUL_PRECISION says
     otherwise; 'highest' is float32.

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 
+from mmre_jax.text_files import read_text
+
 _DTYPES = {
     "F64": np.float64,
     "F32": np.float32,
@@ -110,7 +112,7 @@ def _read_shards(directory: Path) -> dict[str, np.ndarray]:
         raise WeightError(f"{directory / _INDEX} has no weight_map of tensor names to file names")
     tensors: dict[str, np.ndarray] = {}
     for shard in sorted(set(places.values())):
-        if Path(shard).name != shard:
+        if Path(shard).name != shard:  # it may be a link: the hub's cache keeps a model's files as links to its blobs
             raise WeightError(f"{directory / _INDEX} names the shard {shard!r}, which is not a plain file name")
         tensors.update(_read_safetensors(directory / shard))
     if set(tensors) != set(places):
@@ -165,8 +167,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise WeightError(f"{path} does not exist")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        found = json.loads(read_text(path, WeightError))
+    except json.JSONDecodeError as error:
         raise WeightError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(found, dict):
         raise WeightError(f"{path} holds a {type(found).__name__}, expected a JSON object")

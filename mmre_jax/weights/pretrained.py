@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.encoders.bert import BertConfig
-from mmre_jax.encoders.from_config import KINDS, bert_config, resnet_config, vit_config
+from mmre_jax.encoders.from_config import bert_config, resnet_config, vit_config
 from mmre_jax.encoders.vit import ViTConfig
 from mmre_jax.weights import bert, hub, resnest, resnet, vit
 
@@ -48,10 +48,8 @@ def resolve(config: ConfigDict) -> ConfigDict:
 
     Raises:
       WeightError: for weights that cannot be read or are of another kind, and for a size that contradicts them.
-      ValueError: for a size that is missing, and an unknown kind of image encoder.
+      ValueError: for a size that is missing.
     """
-    if config.vision.kind not in KINDS:
-        raise ValueError(f"vision.kind is one of {', '.join(KINDS)}, found {config.vision.kind!r}")
     config = ConfigDict(copy.deepcopy(config.to_dict()))
     if config.text.weights:
         found = dataclasses.asdict(_described(BertConfig, "text", config.text.weights))
@@ -68,10 +66,9 @@ def resolve(config: ConfigDict) -> ConfigDict:
 
 
 def _described(kind: type[T], section: str, directory: str) -> T:
-    found = hub.read_config(directory)
     try:
-        return kind.from_transformers(found)
-    except ValueError as error:
+        return kind.from_transformers(hub.read_config(directory))
+    except ValueError as error:  # a WeightError is one
         raise hub.WeightError(f"{section}.weights={directory}: {error}") from error
 
 
@@ -82,7 +79,10 @@ def _vision_sizes(vision: ConfigDict) -> dict[str, Any]:
         style = {"eps": found.style.eps, "activation": found.style.activation, "side": found.sequences[0].side}
         values = dataclasses.asdict(found) | style
         return {name: values[name] for name in VISION_SIZES}
-    found = resnet.describe(vision.weights)
+    try:
+        found = resnet.describe(vision.weights)
+    except hub.WeightError as error:
+        raise hub.WeightError(f"vision.weights={vision.weights}: {error}") from error
     if found.split != (vision.kind == "resnest"):
         raise hub.WeightError(
             f"vision.weights={vision.weights} holds a {'ResNeSt' if found.split else 'ResNet'}, vision.kind={vision.kind}"

@@ -84,10 +84,21 @@ def _needs_rank(rank: int, permutation: tuple[int, ...]) -> Callable[[np.ndarray
     return forward
 
 
+def _flat_map(tensor: np.ndarray, target: Any) -> np.ndarray:
+    """A dense layer on a flattened map, [out, C h w], with the axes of the map, [h, w, C, out]."""
+    height, width, channels, out = target.shape
+    return tensor.reshape(out, channels, height, width).transpose(2, 3, 1, 0)
+
+
+def _flattened(parameter: np.ndarray) -> np.ndarray:
+    return parameter.transpose(3, 2, 0, 1).reshape(parameter.shape[-1], -1)
+
+
 TRANSFORMS: dict[str, Transform] = {
     "same": Transform(_same, _same),
     "linear": Transform(_needs_rank(2, (1, 0)), _needs_rank(2, (1, 0))),  # [out, in] <-> [in, out]
     "conv": Transform(_needs_rank(4, (2, 3, 1, 0)), _needs_rank(4, (3, 2, 0, 1))),  # OIHW <-> HWIO
+    "flat": Transform(_flat_map, _flattened),  # [out, C h w] <-> [h, w, C, out]
     "squeeze": Transform(_without_unit_axes(1), lambda parameter: parameter[None]),  # [1, ...] <-> [...]
     "squeeze2": Transform(_without_unit_axes(2), lambda parameter: parameter[None, None]),  # [1, 1, ...] <-> [...]
     "rows": Transform(_rows, _same),  # a table that may have more rows here than in the checkpoint

@@ -1,8 +1,7 @@
-"""Drawing onto a page: text that any font can show, paragraphs that fit."""
+"""Drawing onto a page: paragraphs that fit, pictures that stay apart, pages that can be saved."""
 
 from __future__ import annotations
 
-import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,16 +14,17 @@ from mmre_jax.analysis import annotate
 
 @settings(max_examples=30, deadline=None)
 @given(st.text(max_size=40))
-def test_any_text_is_drawn_without_a_warning(text: str) -> None:
-    figure = Figure(figsize=(2, 1))
-    figure.text(0, 0, annotate.shown(text), parse_math=False)
+def test_any_text_is_written_as_it_stands_without_a_warning(text: str) -> None:
+    figure, page = annotate.new_page(200, 50)
+    annotate.write(page, 10, 20, annotate.shown(text), annotate.WORD, annotate.INK)
     FigureCanvasAgg(figure).draw()
 
 
-def test_shown_text_follows_the_current_font() -> None:
-    assert annotate.shown("\N{CHECK MARK} a") == "\N{CHECK MARK} a"
-    with matplotlib.rc_context({"font.family": "cmr10"}):
-        assert annotate.shown("\N{CHECK MARK} a") != "\N{CHECK MARK} a"
+def test_a_page_of_any_length_can_be_saved() -> None:
+    for size in ((700.0, 300.0), (700.0, 1e5)):
+        figure, _ = annotate.new_page(*size)
+        pixels = figure.get_size_inches() * figure.dpi
+        assert max(pixels) <= annotate.MOST_PIXELS + 1 and np.allclose(figure.get_size_inches() * 72, size)
 
 
 @settings(max_examples=50, deadline=None)

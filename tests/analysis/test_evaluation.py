@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -216,8 +217,8 @@ REST = [line(i) for i in range(1, 5)]
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([line(), '{"id": "x1", "relation"'], r"p\.jsonl:2: not JSON: .*"),
-        (["[" * 100_000], r"p\.jsonl:1: not JSON"),
+        ([line(), '{"id": "x1", "relation"'], r"p\.jsonl:2: not a JSON value"),
+        (["[" * 100_000], r"p\.jsonl:1: not a JSON value"),
         (['["x0", "knows"]'], r'p\.jsonl:1: expected an object with "id" and "relation", found \["x0", "knows"\]'),
         (['{"id": "x0"}'], r'p\.jsonl:1: expected an object with "id" and "relation"'),
         ([line(), line(9)], r"p\.jsonl:2: field 'id': 'x9' is not an example of this split, whose ids look like 'x0'"),
@@ -230,8 +231,11 @@ REST = [line(i) for i in range(1, 5)]
         ([line(), line(3)], r"p\.jsonl: 3 of 5 examples have no prediction, such as x1, x2, x4"),
         ([line(score="high")], r"p\.jsonl:1: field 'score': expected a number, found 'high'"),
         ([line(score=True)], r"p\.jsonl:1: field 'score': expected a number, found True"),
-        ([line(score=float("nan"))], r"p\.jsonl:1: field 'score': expected a number, found nan"),
-        ([line(score=10**400)], r"p\.jsonl:1: field 'score': expected a number, found inf"),
+        ([line(score=float("nan"))], r"p\.jsonl:1, field 'score': nan is not a finite number"),
+        ([line(score=10**400)], r"p\.jsonl:1, field 'score': inf is not a finite number"),
+        ([line(why=["so", "\ud83d"])], r"p\.jsonl:1, field 'why\[1\]': half of a surrogate pair"),
+        ([line(relation="knows\udc00")], r"p\.jsonl:1, field 'relation': half of a surrogate pair"),
+        (['{"id": "x0", "relation": "None", "relation": "knows"}'], r"p\.jsonl:1: not a JSON value .*'relation' stands there twice"),
     ],
 )
 def test_predictions_that_cannot_be_scored_are_named(tmp_path, lines, message):
@@ -257,7 +261,7 @@ SPAN, BOXED = {"span": [0, 1]}, {"span": [0, 1], "relation": "holds"}
         ("entities", [{**SPAN, "type": "PER", "score": "high"}], r"mentions\[0\]: field 'score': expected a number, found 'high'"),
         ("triples", [BOXED], r"triples\[0\]: expected an object with span, relation, box"),
         ("triples", [{**BOXED, "box": [0, 0, 1.5, 1]}], r"triples\[0\]: field 'box': box \[0, 0, 1.5, 1\] is not"),
-        ("triples", [{**BOXED, "box": [0, 0, 10**400, 1]}], r"triples\[0\]: field 'box': box \[0, 0, inf, 1\] is not"),
+        ("triples", [{**BOXED, "box": [0, 0, 64, 48]}], r"triples\[0\]: field 'box': box \[0, 0, 64, 48\] is not .* looks like pixels"),
         ("triples", [{**BOXED, "box": LEFT, "relation": "None"}], r"triples\[0\]: field 'relation': 'None' is not one of holds, wears"),
     ],
 )
@@ -276,6 +280,27 @@ def test_scores_are_optional_and_may_be_whole_numbers(tmp_path):
     assert [each[0].score for each in found] == [None, None, 0, 1, None]
 
 
+def test_numbers_that_are_too_large_are_told_by_field(tmp_path):
+    (tmp_path / "p.jsonl").write_text(json.dumps({"id": "p0", "triples": [{**BOXED, "box": [0, 0, 10**400, 1]}]}))
+    with pytest.raises(RecordError, match=r"p\.jsonl:1, field 'triples\[0\].box\[2\]': inf is not a finite number"):
+        read_predictions(tmp_path / "p.jsonl", "triples", TASKS["triples"], POSTS)
+
+
+def test_rounding_and_a_mark_at_the_head_are_taken(tmp_path):
+    lines = [{"id": f"p{i}", "triples": [{**BOXED, "box": [-1e-8, 0, 0.5, 1.000000024]}] if i == 0 else []} for i in range(3)]
+    (tmp_path / "p.jsonl").write_text("\ufeff" + "\r\n".join(map(json.dumps, lines)), encoding="utf-8")
+    found = read_predictions(tmp_path / "p.jsonl", "triples", TASKS["triples"], POSTS)
+    assert found == [(Triple(Mention(0, 1), "holds", (0.0, 0.0, 0.5, 1.0)),), (), ()]
+
+
+def test_numbers_of_numpy_are_written(tmp_path):
+    box = tuple(np.array(LEFT, np.float32))
+    found = [(Triple(Mention(np.int64(0), np.int64(1)), "holds", box, np.float32(0.875)),), (), ()]
+    evaluation("triples", found).write(tmp_path / "out")
+    again = read_predictions(tmp_path / "out" / "predictions.jsonl", "triples", TASKS["triples"], POSTS)
+    assert again == [(Triple(Mention(0, 1), "holds", LEFT, 0.875),), (), ()]
+
+
 def test_bytes_that_are_no_text(tmp_path):
     (tmp_path / "p.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecordError, match="not UTF-8"):
@@ -291,9 +316,9 @@ def test_what_is_known_of_training():
 def test_the_task_of_a_configuration_scores_without_a_system(kind):
     """Of a text of any length nothing counts as cut off: what the program that predicted can see is not known."""
     assert set(datasets.TASKS) == set(TASKS), "the tests know the library's tasks"
-    config = common.base()
+    config = common.base("qeot")
     config.task.update({"name": kind, "max_targets": 4, "threshold": 0.0, "merge_iou": 0.9, "iou": 0.5})
-    config.system.update({"flavour": "paper", "queries": 5})
+    config.system.update({"flavour": "paper", "queries": 5, "weights": {"l1": 3.0, "giou": 3.5}})
     task = scoring_task(config, TASKS[kind].labels, TASKS[kind].none)
     assert task.headline == TASKS[kind].headline
     expected = evaluation(kind)

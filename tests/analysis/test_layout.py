@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +66,7 @@ def test_arrows_start_and_end_at_their_mentions(sentence: tuple[list[float], dic
         assert (arc.turn is None) == (arc.head[0] == arc.tail[0])
         assert arc.label[2] - label / 2 >= -1e-9 and arc.label[2] + label / 2 <= LIMIT + 1e-9
     turns = [arc.turn for arc in placed.arcs if arc.turn is not None]
-    assert len(set(turns)) == len(turns) and all(turn > LIMIT for turn in turns) and placed.right() == max(turns, default=0)
+    assert len(set(turns)) == len(turns) and all(turn > LIMIT for turn in turns) and placed.right >= max(turns, default=0)
     for (line, x), (its_line, its_x), width in zip(placed.words, placed.words[1:], widths, strict=False):
         assert (its_line == line and x + width + GAP <= its_x + 1e-9) or (its_line == line + 1 and its_x == 0)
     for (line, x), width in zip(placed.words, widths, strict=True):
@@ -88,26 +88,75 @@ def test_arrows_between_two_mentions_do_not_cross_each_other() -> None:
     assert near.head_lane == 0 and far.head_lane == 1, "the short one lies lowest"
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("plain $5", "plain $5"),
-        ("a\tb\x07c", "a b c"),
-        ("\u26bd\ufe0f!", f"{layout.STAND_IN}!"),
-        ("x\u200dy", "xy"),
-        ("e\u0301", "e"),
-        ("\u6f22", layout.STAND_IN),
-        ("\ud800", layout.STAND_IN),
-    ],
-)
-def test_printable(text: str, expected: str) -> None:
-    assert layout.printable(text, lambda char: ord(char) < 0x250 or char == layout.STAND_IN) == expected
-
-
-def test_a_font_without_the_square_gets_question_marks() -> None:
-    assert layout.printable("a\u6f22", str.isascii) == "a?"
-
-
 def test_shorten_keeps_what_fits() -> None:
     assert layout.shorten("word", 4, len) == "word"
     assert layout.shorten("longer word", 5, len) == "long\N{HORIZONTAL ELLIPSIS}"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="iWm", max_size=200), st.floats(2, 300))
+def test_shorten_keeps_as_much_as_fits(text: str, width: float) -> None:
+    """By trying every length."""
+
+    def measure(text: str) -> float:
+        return sum({"i": 1, "m": 3, "W": 4}.get(letter, 2) for letter in text)
+
+    fitting = [text] if measure(text) <= width else [text[:n] + layout.ELLIPSIS for n in range(len(text)) if measure(text[:n]) + 2 <= width]
+    assert layout.shorten(text, width, measure) == max(fitting, key=len)
+
+
+def test_shorten_measures_only_the_beginning_of_a_long_text() -> None:
+    measured = []
+
+    def measure(text: str) -> float:
+        measured.append(len(text))
+        return len(text)
+
+    assert layout.shorten("x" * 1_000_000, 100, measure) == "x" * 99 + layout.ELLIPSIS
+    assert sum(measured) < 2000
+
+
+@settings(max_examples=200, deadline=None)
+@given(sentences(), st.data())
+def test_words_of_two_directions_keep_their_lines(sentence: tuple[list[float], dict, list], data: st.DataObject) -> None:
+    widths, mentions, relations = sentence
+    levels = data.draw(st.lists(st.integers(0, 2), min_size=2 * len(widths) - 1, max_size=2 * len(widths) - 1))
+    plain = layout.lay_out(widths, mentions, relations, gap=GAP, limit=LIMIT)
+    for right_to_left in (False, True):
+        placed = layout.lay_out(widths, mentions, relations, gap=GAP, limit=LIMIT, levels=levels, right_to_left=right_to_left)
+        assert [line for line, _ in placed.words] == [line for line, _ in plain.words]
+        lines: dict[int, list[tuple[float, float]]] = {}
+        for (line, x), width in zip(placed.words, widths, strict=True):
+            lines.setdefault(line, []).append((x, x + width))
+        for found in lines.values():
+            found.sort()
+            assert all(math.isclose(one[1] + GAP, other[0]) for one, other in itertools.pairwise(found))
+        if right_to_left and any(levels):
+            assert len({round(max(end for _, end in found), 6) for found in lines.values()}) == 1, "flush right"
+        for span, pieces in placed.mentions.items():
+            covered = {
+                word
+                for word, (line, x) in enumerate(placed.words)
+                if any(piece.line == line and piece.left <= x and x + widths[word] <= piece.right for piece in pieces)
+            }
+            assert covered == set(range(*span)), "its own words and no other"
+            first = placed.words[span[0]]
+            assert pieces[0].line == first[0] and pieces[0].left <= first[1] < pieces[0].right
+
+
+def test_right_to_left_words_run_right_to_left() -> None:
+    placed = layout.lay_out([10, 20, 30, 40], {(1, 3): 0.0}, [], gap=5, limit=100, levels=[1] * 7, right_to_left=True)
+    assert placed.words == ((0, 60), (0, 35), (0, 0), (1, 30))
+    assert placed.mentions[1, 3] == (layout.Piece(0, 0, 55),) and placed.right == 70
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(st.none(), st.tuples(*[st.integers(1, 900)] * 2)), st.lists(st.tuples(*[st.integers(1, 99)] * 2)))
+def test_pictures_keep_their_proportions_apart_and_inside(photo: tuple[int, int] | None, crops: list[tuple[int, int]]) -> None:
+    found = layout.arrange((20, 10, 680, 250), photo, crops)
+    frames = [found.photo, *found.crops]
+    for (tall, wide), (_, _, width, height) in zip([photo or (3, 4), *crops], frames, strict=True):
+        assert math.isclose(width * tall, height * wide, rel_tol=1e-6)
+    assert found.right == max([found.photo[0] + found.photo[2], *(left + found.side for left, _, _, _ in found.crops)])
+    for left, top, width, height in frames:
+        assert left >= 20 and top >= 10 and left + width <= min(found.right, 700) + 1e-6 and top + height <= min(found.bottom, 260) + 1e-6

@@ -1,5 +1,6 @@
 """The audit finds planted leaks, passes clean data, and does not judge what it cannot see."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mmre_jax.analysis import leakage
+from mmre_jax.data.annotation import Finding
 from mmre_jax.data.readers import mnre, scenes
 from mmre_jax.records import Mention, Record, RecordError, Region, Relation
 
@@ -127,7 +129,40 @@ def test_interval_covers_a_known_gain():
 def test_majority_that_is_always_right_leaves_nothing_to_tell():
     train = [r for r in records(400, 0) if r.relations[0].label == "None"]
     report = leakage.audit(train, train, "None", size=lambda image: (1, 1))
-    assert not report.failed and all(r.gain == 0 for r in report.rows)
+    assert not report.failed and all(r.gain is None for r in report.rows)
+    assert {r.verdict for r in report.rows if r.target == "None or some"} == {"not judged: every record is None"}
+    assert row(report, "relation", "number of regions").verdict == "not judged: every record is None"
+
+
+def test_what_is_not_there_is_not_judged():
+    """An empty label that never occurs, regions and pictures of which there are none."""
+    some = [dataclasses.replace(r, image=None, regions=()) for r in records(400, 0)]
+    report = leakage.audit(some, some, "no_such_label")
+    assert not report.failed
+    assert {r.verdict for r in report.rows if r.target == "None or some"} == {"not judged: no record is no_such_label"}
+    verdicts = {r.group: r.verdict for r in report.rows if (r.target, r.source) == ("relation", "pictures")}
+    assert verdicts["number of regions"] == "not judged: no record has regions"
+    assert verdicts["picture present"] == "not judged: no record has a picture"
+    assert verdicts["picture size"].startswith("not judged") and verdicts["all of these"].startswith("not judged")
+    assert all(r.gain is not None for r in report.rows if (r.target, r.source) == ("relation", "text"))
+    assert "no record is no_such_label" in report.table()
+
+
+def test_what_stands_in_the_annotation_is_in_the_report():
+    train, test = records(300, 0), records(300, 1)
+    clean = Finding("test", "in_training", 1, 100, "stand in training", limit=0.01)
+    for finding, failed in ((clean, False), (dataclasses.replace(clean, count=2), True), (dataclasses.replace(clean, count=0), False)):
+        found = leakage.audit(train, test, "None", size=lambda image: (1, 1), findings=[finding], left_out={"overlapping": 7})
+        assert found.failed == failed
+        assert (
+            f"{'FAILS' if failed else 'warning' if finding.count else 'ok'}: test: {finding.count} of 100 stand in training"
+            in found.table()
+        )
+        assert found.table().splitlines()[-1].startswith("FAILED: in_training of test past 1.00%" if failed else "passed")
+        assert "train: not learnt from: 7 overlapping" in found.table()
+        value = json.loads(found.to_json())
+        assert value["annotation"][0]["count"] == finding.count and value["annotation"][0]["fails"] == failed
+        assert value["not_learnt_from"] == {"overlapping": 7} and value["failed"] == failed
 
 
 def test_json_holds_the_table():

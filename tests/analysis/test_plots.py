@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.text import Text
 
 from mmre_jax.analysis import plots
+from mmre_jax.data.readers import jsonl
 from mmre_jax.records import Mention, Record, RecordError, Relation
 
 MNRE = (
@@ -238,3 +241,75 @@ def test_mistakes_name_the_record() -> None:
         plots.extraction(RECORD, [], PICTURE, [], boxes=[(0.5, 0.0, 0.2, 1.0)])
     with pytest.raises(ValueError, match=r"a picture is uint8"):
         plots.extraction(RECORD, [], PICTURE.astype(np.float32), [])
+
+
+def words_of(figure: Figure) -> dict[str, tuple[float, float, float, float]]:
+    """The extents of all texts, in points."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    scale = 72 / figure.dpi
+    found = [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in figure.findobj(Text) if text.get_text()]
+    return {text: (place.x0 * scale, place.y0 * scale, place.x1 * scale, place.y1 * scale) for text, place in found}
+
+
+@pytest.mark.parametrize("shape", [(60, 50), (300, 100), (60, 500), (4, 4), None])
+@pytest.mark.parametrize("words", [("Ada", "meets", "Bo"), ("Ada", "Bo", *["word"] * 40), ("Ada", "Bo", "\u05d3\u05e0\u05d4")])
+def test_the_page_is_as_wide_as_what_is_on_it(shape: tuple[int, int] | None, words: tuple[str, ...]) -> None:
+    picture = None if shape is None else np.full((*shape, 3), 90, np.uint8)
+    figure = plots.extraction(Record("a", words), [Relation(Mention(0, 1), Mention(1, 2), "/per/per/peer", 0.5)], picture, [])
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3].min(axis=(0, 2))
+    blank = figure.bbox.x1 - 1 - np.flatnonzero(pixels < 255).max()
+    least = plots.LEAST + 2 * plots.EDGE
+    assert blank <= 2 * plots.EDGE * figure.dpi / 72 or figure.get_size_inches()[0] * 72 <= least + 1e-6
+    assert not overlapping(figure, [text for text in figure.findobj(Text) if text.get_text() in words])
+
+
+def test_right_to_left_sentences_run_right_to_left() -> None:
+    dana, lives, tel, aviv = "\u05d3\u05e0\u05d4", "\u05d2\u05e8\u05d4", "Tel", "Aviv"
+    record = Record("a", (dana, lives, tel, aviv))
+    figure = plots.extraction(record, [Relation(Mention(0, 1), Mention(2, 4), "lives_in", 0.5)], None, [])
+    left = {text: place[0] for text, place in words_of(figure).items()}
+    assert left[tel] < left[aviv] < left[lives] < left[dana]
+    assert left["head"] == pytest.approx(left[dana], abs=2) and left["tail"] == pytest.approx(left[tel], abs=2)
+
+
+@pytest.mark.parametrize("word", ["x" * 100_000, "\u6f22" * 50_000, "\u0628" * 50_000, "e" + "\u0301" * 100_000, "\u200d" * 30_000])
+def test_the_longest_word_is_drawn_in_no_time(word: str) -> None:
+    record, began = Record(word, (word, "Bo")), time.process_time()
+    figure = plots.extraction(record, [Relation(Mention(0, 1), Mention(1, 2), word, 0.5)], None, [], note=word)
+    FigureCanvasAgg(figure).draw()
+    assert time.process_time() - began < 8
+    assert figure.get_size_inches()[0] * 72 <= plots.WIDTH
+
+
+def test_nothing_is_taken_as_a_formula() -> None:
+    words = ("$AAPL", "beats", "$TSLA", "\\frac{", "$x_1^", "#win", "%", "$a$")
+    figure = plots.extraction(Record("$id$", words), [Relation(Mention(0, 1), Mention(2, 3), "$r_1$", 0.5)], None, [], note="$n$")
+    assert {*words, "$id$", "$r_1$ 0.50", "$n$"} <= set(texts(figure))
+    assert not any(text.get_parse_math() for text in figure.findobj(Text) if "$" in text.get_text())
+    FigureCanvasAgg(figure).draw()
+
+
+CONTROLS = ("\x07", "a\nb", "a\tb", "\x00", "e\u0301", "\U0001f469\u200d\U0001f467", "\u202eabc", "\u200b", "\ud83d")
+
+
+def test_what_cannot_be_seen_breaks_no_line() -> None:
+    figure = plots.extraction(Record("a\nb", CONTROLS), [Relation(Mention(0, 1), Mention(3, 4), "r", 0.5)], None, [])
+    words = [text for text in figure.findobj(Text) if text.get_fontsize() == 12 and text.get_text()]
+    assert len(words) == len(CONTROLS) and not any("\n" in text.get_text() for text in figure.findobj(Text))
+    assert len({text.get_position()[1] for text in words}) == 1 and not overlapping(figure, words)
+
+
+CASE = Path(__file__).resolve().parents[3] / "shared" / "cases" / "draw" / "posts.jsonl"
+
+
+@pytest.mark.skipif(not CASE.is_file(), reason=f"no {CASE}")
+def test_the_posts_of_the_shared_case_are_drawn_fast_and_inside_the_page() -> None:
+    for record in jsonl.read(CASE):
+        relations = [dataclasses.replace(relation, label="/per/per/peer", score=0.5) for relation in record.relations]
+        began = time.process_time()
+        figure = plots.extraction(record, relations, None, [])
+        words = [text for text in figure.findobj(Text) if text.get_fontsize() == 12 and text.get_text()]
+        assert len(words) == len(record.words) and not overlapping(figure, words) and time.process_time() - began < 5

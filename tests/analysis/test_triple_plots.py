@@ -8,12 +8,12 @@ import itertools
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import same_color
+from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from matplotlib.text import Text
 
-from mmre_jax.analysis.attention_plots import query_attention_figure, selective_attention_figure
+from mmre_jax.analysis.attention_plots import QueryPanel, query_attention_figure, selective_attention_figure
 from mmre_jax.analysis.triple_plots import triples_figure
 from mmre_jax.records import Box, Mention, Record, RecordError, Triple
 
@@ -176,27 +176,55 @@ def test_selective_attention_refuses_what_does_not_fit() -> None:
         selective_attention_figure(TOKENS, PHOTO / 255, ATTENTION, grid=(2, 3))
 
 
-@pytest.mark.parametrize("queries", [1, 2, 5, 8, 15])
-def test_each_query_has_its_map_and_boxes(queries: int) -> None:
+@pytest.mark.parametrize(("queries", "shape"), [(1, (60, 80)), (2, (80, 30)), (5, (30, 90)), (8, (60, 80))])
+def test_each_query_has_its_map_boxes_and_scale(queries: int, shape: tuple[int, int]) -> None:
+    photo = np.full((*shape, 3), 90, np.uint8)
     maps = np.random.default_rng(0).random((queries, 3, 4))
-    predicted = [LEFT, *[None] * (queries - 1)]
-    gold = [*[None] * (queries - 1), RIGHT]
-    figure = query_attention_figure(PHOTO, maps, [f"query {q + 1}\nAnn Lee: holds" for q in range(queries)], predicted, gold)
-    first, *rest = [axes for axes in figure.axes if axes.axison]
-    assert len(rest) == queries and not clashes(figure)
-    for axes, weights in zip(rest, maps, strict=True):
+    panels = [QueryPanel(weights, f"{q + 1}  Ann Lee: holds\nquery 7", "#123456") for q, weights in enumerate(maps)]
+    panels[0] = dataclasses.replace(panels[0], predicted=LEFT)
+    panels[-1] = dataclasses.replace(panels[-1], gold=RIGHT)
+    figure = query_attention_figure(photo, panels, [(RIGHT, "#654321")])
+    first, *rest = [axes for axes in figure.axes if axes.axison and axes.images]
+    bars = [axes for axes in figure.axes if axes.axison and not axes.images]
+    assert len(rest) == len(bars) == queries and not clashes(figure)
+    for axes, weights, bar in zip(rest, maps, bars, strict=True):
         np.testing.assert_allclose(axes.images[1].get_array()[..., 3], 0.8 * weights / weights.max(), atol=1e-6)
-    assert [axes.get_title() for axes in rest] == [f"query {q + 1}\nAnn Lee: holds" for q in range(queries)]
+        assert [label.get_text() for label in bar.get_yticklabels()] == ["0", f"{weights.max():.2g}"]
+        assert same_color(axes.title.get_color(), "#123456")
+    assert [axes.get_title() for axes in rest] == [f"{q + 1}  Ann Lee: holds\nquery 7" for q in range(queries)]
+    for axes in (first, *rest):
+        place = axes.get_window_extent()
+        assert place.width / place.height == pytest.approx(shape[1] / shape[0], rel=0.02), "the photo's own proportions"
     found = frames(figure)
     assert close([box for box, _, dashed in found if dashed], [RIGHT, RIGHT]), "in its query's panel, and in the photo"
     assert close([box for box, _, dashed in found if not dashed], [LEFT])
+    assert sorted(to_hex(colour) for _, colour, _ in found) == ["#123456", "#123456", "#654321"]
 
 
-def test_maps_need_a_caption_and_boxes_each() -> None:
-    with pytest.raises(ValueError, match=r"maps of shape \(2, 3, 4\) need as many captions and boxes as there are queries, found \[1, 2\]"):
-        query_attention_figure(PHOTO, np.ones((2, 3, 4)), ["a"], [None, None], [None, None])
+def test_a_map_has_rows_and_columns() -> None:
+    with pytest.raises(ValueError, match=r"a query's map has rows and columns, found shape \(4,\)"):
+        query_attention_figure(PHOTO, [QueryPanel(np.ones(4), "a")])
 
 
 def test_attention_of_nothing_is_drawn_as_nothing() -> None:
-    figure = query_attention_figure(PHOTO, np.zeros((1, 2, 2)), ["query 1"], [None], [None])
+    figure = query_attention_figure(PHOTO, [QueryPanel(np.zeros((2, 2)), "query 1")])
     assert not figure.axes[1].images[1].get_array()[..., 3].any()
+
+
+@pytest.mark.parametrize(("shape", "across"), [((60, 80), 600), ((90, 30), 320), (None, 400)])
+def test_the_page_is_as_wide_as_what_is_on_it(shape: tuple[int, int] | None, across: float) -> None:
+    photo = None if shape is None else np.full((*shape, 3), 90, np.uint8)
+    record = Record("a", ("Ann", "Lee"))
+    figure = triples_figure(record, [dataclasses.replace(HOLDS, label="r")], photo)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3].min(axis=(0, 2))
+    blank = figure.bbox.x1 - 1 - np.flatnonzero(pixels < 255).max()
+    assert figure.get_size_inches()[0] * 72 <= across and blank <= 40 * figure.dpi / 72
+
+
+def test_right_to_left_words_and_han_are_listed_and_captioned() -> None:
+    words = ("\u05d3\u05e0\u05d4", "\u05d2\u05e8\u05d4", "\u5c0f\u660e")
+    figure = triples_figure(Record("a", words), [Triple(Mention(0, 1), "holds", LEFT, 0.75)], PHOTO)
+    places = {text: frame for text, frame in drawn(figure)}
+    assert places[words[0]].x0 > places[words[1]].x1

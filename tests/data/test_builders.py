@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from mmre_jax.data import builders, picture_report
+from mmre_jax.data.dataset import FilePictures
 from mmre_jax.data.pictures import MissingPicture, Slot, gather, read_picture
 from mmre_jax.data.prepared import PreparedError
 from mmre_jax.data.readers import mnre
-from mmre_jax.data.source import FilePictures, PreparedPictures, PreparedSource
+from mmre_jax.data.source import PreparedPictures, PreparedSource
 from mmre_jax.records import Record, Region
 
 REAL = pathlib.Path(os.environ.get("MMRE_DATA", pathlib.Path(__file__).parents[3] / "shared" / "data")) / "RE_data"

@@ -9,8 +9,9 @@ import pytest
 
 from configs import common
 from mmre_jax.data import builders, datasets, views
+from mmre_jax.data.dataset import OBJECTS
 from mmre_jax.data.pictures import Slot
-from mmre_jax.data.readers import jsonl, scenes
+from mmre_jax.data.readers import jsonl, mnre, scenes
 from mmre_jax.records import Mention, Record, RecordError, Relation, Triple
 
 HALF = (0.5, 0.5, 0.5)
@@ -29,7 +30,7 @@ FACT = {
 
 
 def section(**changes):
-    data = common.data()
+    data = common.section("data")
     data.update(changes)
     return data
 
@@ -48,6 +49,32 @@ def test_scenes_has_as_many_records_as_asked_for():
     labels, none = datasets.labels(data, "relation", [])
     assert (len(labels), none, labels[0]) == (17, "None", "None")
     assert len(datasets.labels(section(scene="grounded"), "relation", [])[0]) == 3
+
+
+@pytest.mark.parametrize("name", datasets.DATASETS)
+def test_each_stands_under_its_own_name(name):
+    found = datasets.find(section(name=name))
+    assert found.name == name and found.objects and set(found.objects) <= set(OBJECTS)
+    assert set(found.published) in (set(), set(datasets.SPLITS))
+
+
+@pytest.mark.parametrize("objects", OBJECTS)
+def test_mnre(mnre_folder, objects):
+    data = section(name="mnre", root=str(mnre_folder), objects=objects)
+    train = datasets.open_records(data, "train")
+    assert train == mnre.read(mnre_folder, "train", objects=objects)
+    assert datasets.labels(data, "relation", []) == (mnre.relations(mnre_folder), "None")
+    assert datasets.files(data, "val") == mnre.files(mnre_folder, "val", objects=objects)
+    assert datasets.read_report(data, "train") == {}
+
+
+def test_mnre_of_the_first_version(tmp_path):
+    side = {"name": "a", "pos": [0, 1]}
+    lines = [{"token": ["a", "b"], "h": side, "t": side, "img_id": 7, "relation": label} for label in ("peer", "none")]
+    (tmp_path / "mnre_train.txt").write_text("".join(f"{line!r}\n" for line in lines))
+    data = section(name="mnre_v1", root=str(tmp_path), objects="none")
+    assert [record.image for record in datasets.open_records(data, "train")] == [str(tmp_path / "img_org" / "train" / "7.jpg")] * 2
+    assert datasets.labels(data, "relation", []) == (("none", "peer"), "none")
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +158,29 @@ def test_a_task_without_annotation_is_named(changes, task, message):
 def test_nothing_annotated():
     with pytest.raises(ValueError, match="data.name='jsonl' is not annotated for task.name='relation'; nor for any other"):
         datasets.labels(section(name="jsonl"), "relation", [Record("a", ("Ada",), mentions=(Mention(0, 1),))])
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "told"),
+    [
+        ("jsonl", {"val.jsonl": "\n"}, "val.jsonl"),
+        ("mnre", {"txt/ours_val.txt": "", "ours_rel2id.json": '{"None": 0}'}, "ours_val.txt"),
+        ("twitter2015", {"twitter2015/valid.txt": "\n\n"}, "valid.txt"),
+        ("gmner", {"txt/dev.txt": "", "xml/1.xml": ""}, "dev.txt"),
+        ("more", {"txt/valid.txt": "", "rel2id.json": '{"none": 0, "holds": 1}'}, "valid.txt"),
+    ],
+)
+def test_a_split_without_a_record_is_named_with_its_file(tmp_path, name, files, told):
+    for place, text in files.items():
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_text(text)
+    with pytest.raises(RecordError, match=rf"{tmp_path}/.*{told}: split 'val' has no records"):
+        datasets.open_records(section(name=name, root=str(tmp_path), objects="none"), "val")
+
+
+def test_a_split_of_scenes_without_a_record_is_named():
+    with pytest.raises(RecordError, match=r"data.name='scenes' \(data.scene='relations'\): split 'val' has no records"):
+        datasets.open_records(section(counts=(5, 0, 3)), "val")
 
 
 def test_labels_of_json_lines_are_those_of_training(folder):

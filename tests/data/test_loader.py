@@ -18,13 +18,8 @@ def order_of(count, batch, train, **more):
     return Order(lengths, batch, BUCKETS, train, **more)
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    def length(self, record):
-        return 3
-
-    def features(self, record, length):
-        return {"text": np.full(length, int(record.id), np.int32)}
+def features(record, length):
+    return {"text": np.full(length, int(record.id), np.int32)}
 
 
 RECORDS = [Record(id=str(i), words=("a",)) for i in range(23)]
@@ -67,8 +62,7 @@ def test_windows_save_padding():
 @pytest.mark.parametrize("workers", [0, 2])
 def test_stream_follows_the_order_from_any_step(workers):
     order = order_of(23, 4, train=True, seed=3)
-    task = Task()
-    found = list(batches(order, RECORDS, task, pixels_of, first=7, last=12, workers=workers))
+    found = list(batches(order, RECORDS, features, pixels_of, first=7, last=12, workers=workers))
     assert len(found) == 5
     for step, batch in zip(range(7, 12), found, strict=True):
         np.testing.assert_array_equal(batch["index"], order.at(step))
@@ -79,7 +73,7 @@ def test_stream_follows_the_order_from_any_step(workers):
 
 def test_processes_share_the_global_batch():
     order = order_of(23, 4, train=False)
-    parts = [list(batches(order, RECORDS, Task(), None, process=p, processes=2)) for p in range(2)]
+    parts = [list(batches(order, RECORDS, features, None, process=p, processes=2)) for p in range(2)]
     joined = [np.concatenate([a["index"], b["index"]]) for a, b in zip(*parts, strict=True)]
     np.testing.assert_array_equal(np.stack(joined), order.epoch(0)[0])
     valid = np.concatenate([batch["valid"] for part in parts for batch in part])
@@ -91,7 +85,7 @@ def test_pictures_of_other_records_and_none():
     picture_of = np.roll(np.arange(23), 1)
     picture_of[4] = -1
     found = {}
-    for batch in batches(order_of(23, 4, train=False), records, Task(), shown_of, picture_of=picture_of):
+    for batch in batches(order_of(23, 4, train=False), records, features, shown_of, picture_of=picture_of):
         found |= dict(zip(batch["index"].tolist(), batch["pictures"]["photo"][:, 0].tolist(), strict=True))
     assert found.pop(-1)
     assert found == {i: 255 if i == 4 else picture_of[i] for i in range(23)}
@@ -103,4 +97,4 @@ def test_what_cannot_be_ordered_is_refused():
     with pytest.raises(ValueError, match="more than the largest length bucket 16"):
         Order(np.array([17]), 1, BUCKETS, False)
     with pytest.raises(ValueError, match="does not divide over 3 processes"):
-        next(batches(order_of(23, 4, train=False), RECORDS, Task(), None, processes=3))
+        next(batches(order_of(23, 4, train=False), RECORDS, features, None, processes=3))

@@ -44,6 +44,7 @@ RECORD = st.builds(
     regions=st.lists(st.builds(Region, st.none() | BOX, FILE, st.just("gold"), st.none() | TEXT, SCORE), max_size=2).map(tuple),
     caption=st.none() | TEXT,
     origin=TEXT | st.just(""),
+    meta=st.dictionaries(TEXT, st.none() | st.integers() | TEXT | st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=2)),
 )
 
 
@@ -55,6 +56,12 @@ def test_round_trip_through_bytes(record):
     assert decode_record(features.deserialize_example_np(data), "/data/set") == record
     moved = decode_record(features.deserialize_example_np(data), "/elsewhere")
     assert (moved.image is None) == (record.image is None) and (moved.image or "/elsewhere/x").startswith("/elsewhere/x")
+
+
+def test_a_row_of_before_there_was_a_meta_has_none():
+    row = encode_record(Record("r", ("a",)), None)
+    del row["meta"]
+    assert decode_record(row, None) == Record("r", ("a",))
 
 
 @pytest.mark.parametrize("encoding", ["png", "raw"])
@@ -73,6 +80,10 @@ def test_pixels_go_through_bytes(encoding):
         {"caption": ""},
         {"image": ""},
         {"image": "/data/other/a.jpg"},
+        {"meta": {"a": (1, 2)}},
+        {"meta": {1: "a"}},
+        {"meta": {"a": float("nan")}},
+        {"meta": {"a": {1, 2}}},
         {"mentions": (Mention(0, 1, ""),)},
         {"mentions": (Mention(0, 1, None, float("nan")),)},
         {"relations": (Relation(Mention(0, 1), Mention(0, 1), ""),)},
@@ -82,6 +93,35 @@ def test_pixels_go_through_bytes(encoding):
 def test_what_would_not_come_back_is_refused(change):
     with pytest.raises(PreparedError, match="record r: "):
         encode_record(dataclasses.replace(Record("r", ("a",)), **change), "/data/set")
+
+
+ESCAPES = ["/etc/passwd", "../a.jpg", "x/../../a.jpg", "..\\a.jpg", "C:\\a.jpg"]
+
+
+@pytest.mark.parametrize("root", ["/data/set", None])
+@pytest.mark.parametrize("name", ESCAPES)
+def test_a_row_cannot_point_outside(name, root):
+    row = encode_record(Record("r7", ("a",), image="x.jpg" if root is None else f"{root}/x.jpg"), root)
+    crops = {**row["regions"], "boxes": np.full((1, 4), np.nan), "files": [name], "sources": ["gold"], "labels": [""]}
+    crops["scores"] = np.array([np.nan])
+    for change in ({"image": name}, {"regions": crops}):
+        with pytest.raises(PreparedError, match="^sets/mine: record r7: .* is (not a path inside /data/set|a path, but .* without a root)"):
+            decode_record({**row, **change}, root, "sets/mine")
+
+
+def test_a_row_cannot_point_outside_by_a_link(tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "link").symlink_to(tmp_path / "other")
+    with pytest.raises(PreparedError, match="record r: 'link/a.jpg' is not a path inside .*: a symbolic link leads to .*other/a.jpg"):
+        encode_record(Record("r", ("a",), image=str(tmp_path / "set" / "link" / "a.jpg")), str(tmp_path / "set"))
+
+
+def test_without_a_root_there_are_keys_and_no_paths():
+    record = Record("r", ("a",), image="scenes:triples:0:val:3:64")
+    assert decode_record(encode_record(record, None), None) == record
+    with pytest.raises(PreparedError, match="record r: '/data/a.jpg' is a path, but the data set was prepared without a root, from keys"):
+        encode_record(Record("r", ("a",), image="/data/a.jpg"), None)
 
 
 def test_keys():
@@ -111,6 +151,12 @@ def test_contents(tmp_path):
         found.check_split("train")
 
 
+def test_a_mark_at_the_head_is_no_text(tmp_path):
+    found = contents(tmp_path)
+    (tmp_path / "prepare.json").write_text((tmp_path / "prepare.json").read_text(), "utf-8-sig")
+    assert Contents.of(tmp_path) == found
+
+
 def test_unfinished_or_strange_folders(tmp_path):
     with pytest.raises(PreparedError, match="no prepare.json"):
         Contents.of(tmp_path)
@@ -119,3 +165,23 @@ def test_unfinished_or_strange_folders(tmp_path):
     (tmp_path / "prepare.json").write_text("{")
     with pytest.raises(PreparedError, match="not a JSON file"):
         Contents.of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"root": "/data/.."}, "root is null or a path without '..', found '/data/..'"),
+        ({"root": "../data"}, "root is null or a path without '..'"),
+        ({"root": 3}, "root is null or a path without '..', found 3"),
+        ({"root": ""}, "root is null or a path"),
+        ({"splits": {"val": {}, "../x": {}}}, "a split's name is letters, digits, '_' and '-', found '../x'"),
+        ({"splits": {"/etc": {}}}, "a split's name is .* found '/etc'"),
+        ({"splits": ["val"]}, "splits are a dictionary, found"),
+        ({"about": []}, "about is a dictionary"),
+        ({"plan": [{}]}, "plan: a slot has the keys"),
+        ({"plan": 3}, "plan: "),
+    ],
+)
+def test_what_prepare_json_may_say(tmp_path, change, message):
+    with pytest.raises(PreparedError, match=f"prepare.json: {message}"):
+        contents(tmp_path, **change)

@@ -1,7 +1,6 @@
 """Shares are drawn by stratum and without replacement; shuffled pictures come from others; hidden ones are hidden everywhere."""
 
 import collections
-import dataclasses
 
 import numpy as np
 import pytest
@@ -25,9 +24,6 @@ def test_a_share_of_each_stratum(strata, share, seed):
 def test_shares_differ_by_seed():
     strata = ["a", "b"] * 50
     assert not np.array_equal(stratified(strata, 0.2, 0), stratified(strata, 0.2, 1))
-    for share in (0.0, 1.5, float("nan")):
-        with pytest.raises(ValueError, match="train_share"):
-            stratified(strata, share, 0)
 
 
 def test_shuffled_pictures_come_from_other_records():
@@ -52,5 +48,3 @@ def test_fewer_pictures_are_among_more():
     records = [Record(id=str(i), words=("a",), image=f"{i}.jpg") for i in range(40)]
     few, many = (set(hidden_pictures(records, np.arange(40), share, 0).tolist()) for share in (0.2, 0.6))
     assert few <= many
-    with pytest.raises(ValueError, match="image_share"):
-        hidden_pictures([dataclasses.replace(records[0])], np.zeros(1, np.int64), 1.1, 0)

@@ -1,15 +1,18 @@
 """Sources can be sent to worker processes, before and after they were used."""
 
+import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 
 from mmre_jax.data import builders
+from mmre_jax.data.dataset import FilePictures
 from mmre_jax.data.pictures import Slot, gather
 from mmre_jax.data.prepared import PreparedError
 from mmre_jax.data.readers import mnre
-from mmre_jax.data.source import FilePictures, PreparedPictures, PreparedSource
+from mmre_jax.data.source import PreparedPictures, PreparedSource
 
 PLAN = (Slot("photo", 1, 16, "photo", "squash", (0.5,) * 3, (0.5,) * 3),)
 
@@ -67,3 +70,39 @@ def test_what_was_not_prepared(folder, tmp_path):
         PreparedPictures(folder, (Slot("big", 1, 32, "photo", "squash", (0.5,) * 3, (0.5,) * 3),))
     with pytest.raises(PreparedError, match="no prepare.json"):
         PreparedSource(tmp_path, "val")
+
+
+def tampered(folder, out, file, change):
+    """A copy of a prepared folder, of which a JSON file is changed."""
+    shutil.copytree(folder, out)
+    path = out / file
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    return out
+
+
+def test_record_files_of_another_place_are_not_read(folder, tmp_path):
+    def elsewhere(info):
+        for split in info["splits"]:
+            split["filepathTemplate"] = f"../../../stolen/{split['filepathTemplate'] or '{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}'}"
+        return info
+
+    out = tampered(folder, tmp_path / "out", "records/1.0.0/dataset_info.json", elsewhere)
+    shutil.copytree(folder / "records" / "1.0.0", tmp_path / "stolen")
+    with pytest.raises(PreparedError, match="records/1.0.0: .*stolen.* does not lie in"):
+        PreparedSource(out, "val")[0]
+
+
+def test_record_files_behind_a_link_are_not_read(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "out")
+    (file,) = (tmp_path / "out" / "records" / "1.0.0").glob("*val*")
+    (tmp_path / "stolen").mkdir()
+    file.rename(tmp_path / "stolen" / file.name)
+    file.symlink_to(tmp_path / "stolen" / file.name)
+    with pytest.raises(PreparedError, match="records/1.0.0: .* a symbolic link leads to .*stolen"):
+        PreparedSource(tmp_path / "out", "val")[0]
+
+
+def test_a_split_that_prepare_json_made_up(folder, tmp_path):
+    out = tampered(folder, tmp_path / "out", "prepare.json", lambda value: {**value, "splits": {**value["splits"], "test": {}}})
+    with pytest.raises(PreparedError, match="no split 'test', which prepare.json says there is"):
+        len(PreparedSource(out, "test"))

@@ -126,6 +126,17 @@ def test_old_directory_with_a_vocabulary_alone(tmp_path):
     assert encoder.pieces(("Anna", "Oslo")) == ([5, 6, 7], [0, 1, 1])
 
 
+@pytest.mark.parametrize("marked", [("vocab.txt",), ("config.json",), ("vocab.txt", "config.json", "tokenizer_config.json")])
+def test_a_mark_at_the_head_of_a_vocabulary_is_no_part_of_its_first_entry(tmp_path, marked):
+    entries = "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "anna", "os", "##lo"])
+    for name, text in (("vocab.txt", entries), ("config.json", '{"model_type": "bert"}'), ("tokenizer_config.json", "{}")):
+        (tmp_path / name).write_text(text, "utf-8-sig" if name in marked else "utf-8")
+    encoder = TextEncoder(load_tokenizer(tmp_path))
+    assert encoder.special_ids["pad"] == 0 and encoder.pieces(("Anna", "Oslo")) == ([5, 6, 7], [0, 1, 1])
+    (tmp_path / "tokenizer.json").write_text(TOKENIZER, "utf-8-sig")
+    assert load_tokenizer(tmp_path) == TOKENIZER
+
+
 NAMES = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 CORPUS = [" ".join(words) for words in SENTENCES] * 3
 

@@ -40,6 +40,14 @@ def test_only_the_markers_are_read() -> None:
     np.testing.assert_array_equal(gradient.any(axis=-1), read)
 
 
+def test_without_markers_the_first_token_is_read() -> None:
+    params = HEAD.init(jax.random.key(1), STATES, None)["params"]
+    assert params["classifier"]["kernel"].shape == (D, R)
+    np.testing.assert_allclose(HEAD.apply({"params": params}, STATES, None), STATES[:, 0] @ params["classifier"]["kernel"], atol=1e-6)
+    gradient = jax.grad(lambda states: jnp.sin(HEAD.apply({"params": params}, states, None)).sum())(STATES)
+    np.testing.assert_array_equal(gradient.any(axis=-1), np.arange(L)[None] == np.zeros((B, 1)))
+
+
 def test_logits_are_fp32_in_bf16_computation() -> None:
     logits = RelationHead(R, dtype=jnp.bfloat16).apply({"params": PARAMS}, STATES.astype(jnp.bfloat16), MARKERS)
     assert logits.dtype == jnp.float32

@@ -150,6 +150,12 @@ def test_triples_score_the_same_as_predictions_of_any_program(untrained, tmp_pat
     again = run("evaluate", predictions, *data, f"--out={tmp_path / 'again'}")
     assert again.returncode == 0, again.stderr
     one, other = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("first", "again"))
+    queries, triples = (metrics["val"]["answers"] for metrics in (one, other))
+    assert queries == 4 * 8 and triples == other["val"]["predicted"], "a file holds the triples, not the queries that accuracies are over"
+    for metrics in (one, other):
+        for row in (metrics["val"], metrics["headline"], *metrics["slices"]):
+            for name in ("answers", "relation", "entity", "relation.accuracy", "entity.accuracy"):
+                row.pop(name, None)
     assert one["val"] == other["val"] and one["headline"] == other["headline"] and one["slices"] == other["slices"]
     assert {"strict", "paper"} <= one["val"]["triple"].keys() and one["protocol"]["task"] == "triples"
     assert "triple.strict.f1" in first.stdout and "more than 5 triples" in first.stdout
@@ -171,9 +177,35 @@ def test_entities_of_any_program_are_scored(tmp_path):
     assert "mention text not seen" in result.stdout and "entity.micro.f1" in result.stderr
 
 
-def test_the_audit_is_of_relations(tmp_path):
-    result = run("audit", "--config=configs/qeot.py:quickstart")
-    assert result.returncode == 2 and "the configuration's task is 'triples'" in result.stderr + result.stdout
+def test_the_audit_tells_of_annotation_and_fails_for_test_records_in_training(tmp_path):
+    """Mentions in mentions, of a task without relations; two labels for one pair; and a test split that was trained on."""
+    pair = {"head": [0, 1], "tail": [2, 3]}
+    for split in ("train", "val", "test"):
+        lines = [
+            {
+                "text": f"Ada meets Bo {'val' if split == 'val' else 'x'} {i} New York",
+                "mentions": [{"start": 5, "end": 7, "type": "LOC"}, {"start": 6, "end": 7, "type": "LOC"}],
+                "relations": [{**pair, "label": ("no_relation", "knows")[i % 2]}, *([{**pair, "label": "at"}] if i == 1 else [])],
+            }
+            for i in range(30)
+        ]
+        (tmp_path / f"{split}.jsonl").write_text("\ufeff" + "\n".join(map(json.dumps, lines)), "utf-8")
+    data = ["--config.data.name=jsonl", f"--config.data.root={tmp_path}", f"--json={tmp_path / 'report.json'}"]
+    result = run("audit", "--config=configs/hvformer.py:quickstart", *data)
+    assert result.returncode == 1, result.stderr
+    assert "warning: train: 1 of 30 pairs have two labels or more (1 within one record, 0 across" in result.stdout
+    assert "what looks empty: 'no_relation'" in result.stdout and "not judged: no record is None" in result.stdout
+    assert "FAILS: test: 31 of 31 pairs stand in training, by their words, spans and picture" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("FAILED: in_training_by_text_pair_and_picture of test past 1.00%")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["failed"] and {row["verdict"] for row in report["rows"] if row["target"] == "None or some"} == {
+        "not judged: no record is None"
+    }
+    result = run("audit", "--config=configs/ifaformer.py:quickstart_entities", *data, "--overlap=1.0")
+    assert result.returncode == 0, result.stderr
+    assert "warning: train: 30 of 60 mentions lie in or across a longer one" in result.stdout
+    assert "train: not learnt from: 30 overlapping, 0 truncated, 0 without_pieces" in result.stdout and "'knows'" not in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("passed (trained on 30 records, scored on 60)")
 
 
 def test_controls_are_what_a_task_and_a_system_have():
@@ -190,15 +222,55 @@ print(json.dumps({module.__name__: controls(module.get_config("quickstart")) for
     assert found["configs.qeot"] == {"full": {}, "text": text}, "words are what it is to find"
 
 
+<<<<<<< HEAD
 def test_a_wrong_variant_or_setting_ends_with_a_message(tmp_path):
     wrong = ["--config=configs/qeot.py:quickstart", "--config.train.epoch=1", f"--workdir={tmp_path}"]
     assert_one_message(run("train", *wrong), "a flag names a setting that the configuration does not have: 'epoch'")
     assert_one_message(run("train", "--config=configs/qeot.py:quick", f"--workdir={tmp_path}"), "'quick'", "quickstart, gmner, more")
 
 
+def test_a_missing_or_damaged_picture_is_masked_noted_and_counted(trained, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_text("<html></html>")
+    names = ("good.png", "gone.png", None, "bad.png")
+    posts = [{"id": f"p{n}", "text": "a b", "image": name, "mentions": [[0, 1], [1, 2]]} for n, name in enumerate(names)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(post) + "\n" for post in posts))
+=======
 def test_a_missing_picture_ends_with_a_message(trained, tmp_path):
     (tmp_path / "in.jsonl").write_text('{"text": "a b", "image": "gone.png", "mentions": [[0, 1], [1, 2]]}\n')
+>>>>>>> w-settings
     result = run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'out'}")
+    assert result.returncode == 0, result.stderr
+    found = rows(tmp_path / "out" / "extracted.jsonl")
+    assert [row["id"] for row in found] == ["p0", "p1", "p2", "p3"] and all(len(row["relations"]) == 2 for row in found)
+    assert [sum("png: " in note for note in row["notes"]) for row in found] == [0, 1, 0, 1]
+    assert found[1]["notes"][-1].endswith("gone.png: no such file: masked") and "not a picture" in found[3]["notes"][-1]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["records"], summary["found"], summary["masked"]) == (4, 8, 2) and "in.jsonl:2: image: " in summary["examples"][0]
+    assert "2 of 4 records have pictures that were masked, such as " in result.stderr
+    assert "%|" not in result.stderr, "bars are for terminals"
+    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".json", ".jsonl", *[".png"] * 4]
+
+
+CASE = ROOT.parent / "shared" / "cases" / "batch_extract" / "posts.jsonl"
+
+
+@pytest.mark.skipif(not CASE.is_file(), reason=f"no {CASE}")
+def test_the_posts_of_the_shared_case_are_all_extracted(trained, tmp_path):
+    result = run("extract", f"--checkpoint={trained}", f"--input={CASE}", f"--out={tmp_path}", "--pictures=0")
+    assert result.returncode == 0, result.stderr
+    found = rows(tmp_path / "extracted.jsonl")
+    assert [(row["id"], len(row["relations"]), any("gone.png" in note for note in row["notes"])) for row in found] == [
+        ("a", 1, False),
+        ("b", 1, True),
+        ("c", 1, False),
+    ]
+    assert "1 of 3 records have pictures that were masked" in result.stderr
+
+
+def test_strictly_a_missing_picture_ends_with_a_message(trained, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": "a b", "image": "gone.png", "mentions": [[0, 1], [1, 2]]}\n')
+    result = run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'out'}", "--strict")
     assert_one_message(result, "in.jsonl:1: image: ", "gone.png: no such file")
     assert not (tmp_path / "out").exists()
 
@@ -213,11 +285,6 @@ def test_a_missing_picture_ends_with_a_message(trained, tmp_path):
 def test_a_broken_line_ends_with_a_message(trained, tmp_path, line, message):
     (tmp_path / "in.jsonl").write_text(f'{{"text": "a b", "mentions": [[0, 1], [1, 2]]}}\n{line}\n')
     assert_one_message(run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'out'}"), message)
-
-
-def test_a_missing_checkpoint_ends_with_a_message(tmp_path):
-    result = run("evaluate", f"--checkpoint={tmp_path / 'nowhere'}")
-    assert_one_message(result, "nowhere: neither a run's workdir nor the directory of a step")
 
 
 @pytest.mark.parametrize(

@@ -34,12 +34,14 @@ def make(config):
 
 VARIANTS = {
     "paper": {},
+    "grounded": {"objects": "grounded"},
     "vanilla": {"objects": "none"},
     "w/o text attention": {"text_attention": False},
     "text-only": {"modalities": "text"},
     "entities": {"task": "entities"},
     "entities, vanilla": {"task": "entities", "objects": "none", "constrain": False},
     "entities, text-only": {"task": "entities", "modalities": "text"},
+    "entities, grounded": {"task": "entities", "objects": "grounded"},
     "reference": {"flavour": "reference", "objects": "grounded"},
     "reference, entities": {"flavour": "reference", "objects": "grounded", "task": "entities"},
 }
@@ -55,7 +57,7 @@ def test_every_parameter_has_a_gradient(name):
     assert_gradients(gradients_of(system, batch, variables), set(), cancels=config.system.modalities == "text")
 
 
-@pytest.mark.parametrize("name", ["paper", "w/o text attention", "entities"])
+@pytest.mark.parametrize("name", ["paper", "grounded", "w/o text attention", "entities"])
 def test_pixels_of_an_absent_picture_never_change_a_prediction(name):
     assert_absent_pixels_are_not_read(*make(tiny(**VARIANTS[name])))
 
@@ -77,6 +79,26 @@ def test_padding_and_other_records_change_nothing(name):
     alone = second_record(batch, shorter=name != "reference")
     expected = whole[:, :5] if whole.ndim == 3 else whole
     np.testing.assert_allclose(outputs_of(system, variables, alone), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["relation", "entities"])
+def test_what_is_looked_at(task):
+    """Under 'grounded' the photo and the crops of both kinds, at the sides that were released."""
+    plans = {objects: make(tiny(task, objects=objects))[0].plan for objects in ("none", "detected", "grounded")}
+    found = {objects: [(slot.name, slot.source, slot.count, slot.side) for slot in plan] for objects, plan in plans.items()}
+    photo, grounded, detected = ("photo", "photo", 1, 32), ("grounded", "grounded", 2, 16), ("detected", "detected", 2, 8)
+    assert found == {"none": [photo], "detected": [photo, (*detected[:3], 16)], "grounded": [photo, grounded, detected]}
+
+
+@pytest.mark.parametrize("variant", ["mnre", "twitter2015", "twitter2017"])
+def test_published_settings(variant):
+    """Those of the release (DeepKE); it clips nothing."""
+    optim, train, text = (configs.get_config(variant)[section] for section in ("optim", "train", "text"))
+    rates = [optim.lr * optim.multipliers.get(part, 1.0) for part in ("text", "vision", "head")]
+    expected = [1e-5] * 3 if variant == "mnre" else [5e-5, 3e-5, 5e-2]
+    assert rates == pytest.approx(expected) and (optim.warmup, optim.clip) == (0.06, 0.0)
+    assert (train.batch, train.epochs, text.max_tokens) == ((32, 12, 80) if variant == "mnre" else (32, 30, 40))
+    assert configs.get_config("quickstart").optim.clip == configs.get_config("minilm_mnre").optim.clip == 1.0
 
 
 def test_the_text_reaches_the_pictures_and_comes_back():
@@ -120,9 +142,8 @@ def test_bf16_computation_keeps_fp32_parameters():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"flavour": "released"}, "system.flavour is one of paper, reference"),
-        ({"modalities": "image"}, "system.modalities is one of both, text"),
-        ({"objects": "found"}, "data.objects is none, detected or grounded"),
+        ({"flavour": "released"}, "system.flavour=.* is not one of paper, reference"),
+        ({"modalities": "image"}, "system.modalities=.* is not one of both, text"),
         ({"task": "triples"}, "system 'ifaformer' has the tasks relation and entities"),
         ({"flavour": "reference", "objects": "detected"}, "set data.objects=grounded"),
         ({"flavour": "reference", "objects": "grounded", "text_attention": False}, "system.text_attention=True"),

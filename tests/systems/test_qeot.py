@@ -28,7 +28,7 @@ def tiny(kind="resnet", **system):
         config.text.update({**small, "positions": 32, "max_tokens": 32})
         config.vision.update({**small, "kind": kind, "dialect": "vit", "patch": 4})
         config.vision.update({"side": 16, "depths": (1,), "stem": 8, "groups": 2, "stem_pool": True})  # 4 x 4 cells of either kind
-        config.system.update({"queries": QUERIES, "heads": 2, "mlp": 24, "decoder_layers": 1, **system})
+        config.system.update({"queries": QUERIES, "heads": 2, "mlp": 24, "decoder_layers": 1, "encoder_positions": False, **system})
     return config
 
 
@@ -59,6 +59,7 @@ VARIANTS = {
     "w/o anything": {"queries_by": "slots", "select": False, "encoder_layers": 0},
     "both": {"memory": "both"},
     "mlp": {"entity_head": "mlp"},
+    "positions at the encoder": {"encoder_positions": True},
     "vit": {"kind": "vit"},
     "text": {"modalities": "text"},
 }
@@ -116,6 +117,28 @@ def test_pixels_of_an_absent_picture_never_change_a_prediction(name):
         assert np.isfinite(a[output]).all()
         np.testing.assert_allclose(a[output][:1], seen[output][:1], atol=1e-6)
     assert not np.allclose(a["box"][1:], seen["box"][1:]), "a present picture is looked at"
+
+
+def test_the_text_of_a_record_without_a_picture_is_not_gated():
+    """What reaches the heads of it is what the text encoder made, to the last bit; that of the others is changed."""
+    system, batch, variables, _ = ready("paper")
+    pixels, present = system.inputs(batch)[1], {"photo": np.array([[True], [False], [False]])}
+    look = functools.partial(system.net.apply, variables, batch["text"], pixels, train=False, capture_intermediates=_states)
+    seen = jax.jit(lambda there: look(there, mutable=["intermediates"])[1]["intermediates"])(present)
+    (own,), (gated,) = seen["text"]["hidden"][-1:], seen["gate_text"]["__call__"]
+    np.testing.assert_array_equal(gated[1:], own[1:])
+    assert not np.allclose(gated[0], own[0], atol=1e-3)
+
+
+def _states(module, method):
+    return method == "__call__" and module.name == "gate_text"
+
+
+def test_positions_are_added_once_and_at_the_encoder_by_configuration():
+    """The two have the same parameters and differ in what they make of them."""
+    (_, batch, variables, once), (_, _, again, twice) = ready("paper"), ready("positions at the encoder")
+    assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, again)
+    assert not np.allclose(once(variables, batch)["box"], twice(variables, batch)["box"], atol=1e-4)
 
 
 def test_without_any_picture_or_target_loss_and_gradients_are_finite():
@@ -185,13 +208,13 @@ def _change(config, section, **values):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (tiny(queries_by="boxes"), "system.queries_by is one of decoder, slots"),
-        (tiny(memory="text"), "system.memory is one of image, both"),
-        (tiny(entity_head="linear"), "system.entity_head is one of dot, mlp"),
-        (tiny(matcher="greedy"), "system.matcher is one of scipy, optax"),
-        (tiny(flavour="reference"), "system.flavour is one of paper"),
-        (tiny(queries=0), "at least 1 query"),
-        (tiny(decoder_layers=0), "at least 1 decoder layer"),
+        (tiny(queries_by="boxes"), "system.queries_by=.* is not one of decoder, slots"),
+        (tiny(memory="text"), "system.memory=.* is not one of image, both"),
+        (tiny(entity_head="linear"), "system.entity_head=.* is not one of dot, mlp"),
+        (tiny(matcher="greedy"), "system.matcher=.* is not one of scipy, optax"),
+        (tiny(flavour="reference"), "system.flavour=.* is not one of paper"),
+        (tiny(queries=0), "system.queries=0 is not a whole number of at least 1"),
+        (tiny(decoder_layers=0), "system.decoder_layers=0, but .* needs at least 1 layer"),
         (_change(tiny(), "task", name="relation"), "set task.name=triples"),
         (_change(tiny(), "data", objects="detected"), "set data.objects=none"),
         (_change(tiny(), "vision", resize="cover"), "vision.resize=squash"),
@@ -204,6 +227,7 @@ def test_contradictions_are_refused(config, message):
 
 def test_the_papers_sizes_can_be_built():
     config = configs.get_config("more")
+    assert (config.optim.lr, config.optim.clip, config.train.batch, config.system.encoder_positions) == (3e-5, 0.0, 8, False)
     system = systems.build(config, vocab_size=30522, labels=tuple(map(str, range(21))))
     params = jax.eval_shape(system.init, jax.random.key(0), inputs(system, np.random.default_rng(0), 1))["params"]
     assert [(slot.name, slot.count) for slot in system.plan] == [("photo", 1)]

@@ -23,7 +23,7 @@ VALID = np.array([True, True, True, False])
 VARIANTS = {
     "paper": {},
     "mlp, both, w/o gated, last layer": {"entity_head": "mlp", "memory": "both", "gate": False, "deep_supervision": False},
-    "w/o query, w/o select": {"queries_by": "slots", "select": False},
+    "w/o query, w/o select": {"queries_by": "slots", "select": False, "encoder_positions": True},
 }
 
 
@@ -33,7 +33,7 @@ def made(change):
         small = {"width": D, "layers": 1, "heads": 2, "mlp": 24}
         config.text.update({**small, "positions": 32, "max_tokens": 32})
         config.vision.update({**small, "kind": "vit", "dialect": "vit", "patch": 4, "side": 16})
-        config.system.update({"queries": Q, "heads": 2, "mlp": 24, "empty_weight": 0.2, **change})
+        config.system.update({"queries": Q, "heads": 2, "mlp": 24, "empty_weight": 0.2, "encoder_positions": False, **change})
     system = systems.build(resolve(config), vocab_size=40, labels=tuple("abc"))
     numbers = np.random.default_rng(0)
     start = numbers.integers(0, 3, (B, T)).astype(np.int32)
@@ -105,10 +105,13 @@ def network(p, system, text, image, words, cells):
         to_text = softmax(scores.transpose(1, 2), words[:, None].expand(-1, CELLS, -1))
         found_text, found_image = to_image @ image, to_text @ text
         if system.gate:
-            text, image = gated(p["gate_text"], text, found_text), gated(p["gate_image"], image, found_image)
+            text = torch.where(cells.any(1)[:, None, None], gated(p["gate_text"], text, found_text), text)
+            image = gated(p["gate_image"], image, found_image)
         else:
             text, image = text + found_text, image + found_image
-    memory, mask = image + torch.tensor(sine_positions(4, 4, D)), cells
+    memory, mask = image, cells
+    if system.encoder_positions:
+        memory = image + torch.tensor(sine_positions(4, 4, D))
     if system.memory == "both":
         memory, mask = torch.cat([text, memory], 1), torch.cat([words, cells], 1)
     for name in sorted(p["encoder"]):

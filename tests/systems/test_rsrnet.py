@@ -46,6 +46,8 @@ VARIANTS = {
     "plain": {"stages": "plain"},
     "1t3": {"stages": "1t3"},
     "text-only": {"modalities": "text"},
+    "[CLS]": {"pool": "cls"},
+    "[CLS], text-only": {"pool": "cls", "modalities": "text"},
     "entities": {"task": "entities"},
     "entities, text-only": {"task": "entities", "modalities": "text"},
     "ResNeSt": {"kind": "resnest"},
@@ -69,10 +71,25 @@ def test_pixels_of_an_absent_picture_never_change_a_prediction(name):
     assert_absent_pixels_are_not_read(*make(tiny(**VARIANTS[name])))
 
 
-@pytest.mark.parametrize("task", ["relation", "entities"])
-def test_without_pictures_it_is_the_text_only_system(task):
-    system, batch, variables = make(tiny(task))
-    text, _, _ = make(tiny(task, modalities="text"))
+def test_from_cls_a_relation_is_read_off_the_first_token_alone():
+    """The head has half the inputs, and where the markers stand means nothing to it; what they are does, since they are words."""
+    system, batch, variables = make(tiny(pool="cls"))
+    assert variables["params"]["head"]["classifier"]["kernel"].shape == (16, 5)
+    assert make(tiny())[2]["params"]["head"]["classifier"]["kernel"].shape == (32, 5)
+    found = outputs_of(system, variables, batch)
+    moved = {**batch, "text": {**batch["text"], "markers": batch["text"]["markers"][::-1] + 1}}
+    np.testing.assert_array_equal(outputs_of(system, variables, moved), found)
+    states = system.net.apply(variables, *system.inputs(batch), train=False, mutable=["intermediates"])[1]["intermediates"]["text"][
+        "hidden"
+    ]
+    head = variables["params"]["head"]["classifier"]
+    np.testing.assert_allclose(found, np.asarray(states[-1])[:, 0] @ head["kernel"] + head["bias"], atol=1e-5)
+
+
+@pytest.mark.parametrize(("task", "pool"), [("relation", "markers"), ("relation", "cls"), ("entities", "markers")])
+def test_without_pictures_it_is_the_text_only_system(task, pool):
+    system, batch, variables = make(tiny(task, pool=pool))
+    text, _, _ = make(tiny(task, pool=pool, modalities="text"))
     assert text.plan == ()
     own = {"params": {name: variables["params"][name] for name in ("text", "head")}}
     np.testing.assert_allclose(outputs_of(system, variables, absent(batch)), outputs_of(text, own, batch), atol=1e-5)
@@ -129,6 +146,35 @@ def test_the_two_published_systems(variant, text, split, gate, task):
     assert [(slot.count, slot.side, slot.resize) for slot in system.plan] == [(1, 224, "crop"), (3, 224, "crop")]
 
 
+@pytest.mark.parametrize(
+    ("variant", "lr", "warmup", "head", "batch", "epochs", "pool", "frozen"),
+    [
+        ("mnre", 1e-5, 0.1, 1e-5, 16, 15, "cls", ()),
+        ("twitter2015", 3e-5, 0.1, 3e-5, 16, 30, "markers", ()),
+        ("twitter2017", 3e-5, 0.1, 3e-5, 16, 30, "markers", ()),
+        ("released_mnre", 3e-5, 0.06, 3e-5, 16, 15, "markers", ("vision",)),
+        ("released_twitter2015", 3e-5, 0.01, 5e-2, 16, 30, "markers", ("vision",)),
+        ("released_twitter2017", 3e-5, 0.01, 5e-2, 16, 30, "markers", ("vision",)),
+        ("hvpnet_mnre", 3e-5, 0.06, 3e-5, 16, 15, "markers", ("vision",)),
+        ("hvpnet_twitter2015", 3e-5, 0.01, 5e-2, 8, 30, "markers", ("vision",)),
+        ("hvpnet_twitter2017", 3e-5, 0.01, 5e-2, 8, 30, "markers", ("vision",)),
+    ],
+)
+def test_published_settings(variant, lr, warmup, head, batch, epochs, pool, frozen):
+    """The paper's "Experimental setup" and the scripts of the two releases; none of them clips gradients."""
+    config = configs.get_config(variant)
+    optim, train = config.optim, config.train
+    assert (optim.lr, optim.warmup, optim.clip, optim.weight_decay) == (lr, warmup, 0.0, 1e-2)
+    assert optim.lr * optim.multipliers.get("head", 1.0) == pytest.approx(head) and optim.frozen == frozen
+    assert (train.batch, train.epochs, config.system.pool) == (batch, epochs, pool)
+
+
+def test_what_is_small_keeps_its_settings():
+    for variant in (name for name in configs.VARIANTS if name.startswith(("quickstart", "minilm"))):
+        config = configs.get_config(variant)
+        assert config.optim.clip == 1.0 and config.system.pool == "markers" and not config.optim.frozen
+
+
 def test_shares_ignore_invalid_records():
     system, batch, variables = make(tiny())
     batch["valid"] = np.array([True, False, True])
@@ -161,13 +207,15 @@ def test_bf16_computation_keeps_fp32_parameters():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"flavour": "released"}, "system.flavour is one of paper, reference"),
-        ({"modalities": "image"}, "system.modalities is one of both, text"),
-        ({"stages": "all"}, "system.stages is one of gates, 1t3, plain"),
-        ({"gate": "relu"}, "system.gate is one of selu, leaky_relu"),
+        ({"flavour": "released"}, "system.flavour=.* is not one of paper, reference"),
+        ({"modalities": "image"}, "system.modalities=.* is not one of both, text"),
+        ({"stages": "all"}, "system.stages=.* is not one of gates, 1t3, plain"),
+        ({"gate": "relu"}, "system.gate=.* is not one of selu, leaky_relu"),
+        ({"pool": "mean"}, "system.pool=.* is not one of markers, cls"),
+        ({"pool": "cls", "task": "entities"}, "entities are read at every token: set system.pool=markers"),
+        ({"pool": "cls", "flavour": "reference"}, "the released code reads relations at the markers: set system.pool=markers"),
         ({"stages": "1t3", "layers": 3}, "1t3 gives 2 stages equal shares"),
         ({"kind": "vit"}, "vision.kind='vit' has none"),
-        ({"objects": "found"}, "data.objects is none, detected or grounded"),
         ({"task": "triples"}, "system 'rsrnet' has the tasks relation and entities"),
         ({"flavour": "reference", "stages": "plain"}, "the reference flavour has gates"),
         ({"vision.crop_side": 16}, "vision.crop_side=16 is not 32"),
@@ -187,7 +235,7 @@ def test_maps_too_small_to_pool_are_refused_by_name():
     config = tiny(objects="none")
     with config.unlocked():
         config.vision.side = 4
-    with pytest.raises(ValueError, match="larger pictures or fewer stages"):
+    with pytest.raises(ValueError, match="vision.side=4 leaves the last of 2 stages fewer than 2 x 2 cells"):
         make(config)
 
 

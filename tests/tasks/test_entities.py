@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import classification_report
 
+from mmre_jax.data.annotation import flat
 from mmre_jax.data.text import TextEncoder, train_tokenizer
 from mmre_jax.records import Mention, Record, RecordError
-from mmre_jax.tasks.entities import EntitiesTask, entity_metrics, first_pieces, flat
+from mmre_jax.tasks.entities import EntitiesTask, entity_metrics, first_pieces
 from mmre_jax.tasks.task import headline
 
 SENTENCES = [("anna", "lives", "in", "oslo"), ("the", "harbour", "of", "oslo", "was", "built", "by", "anna")]
@@ -138,6 +139,17 @@ def test_words_without_a_piece_are_counted_apart() -> None:
     assert scores["pieceless"] == {"words": 1, "mentions": 2} and scores["truncated"] == {"words": 0, "mentions": 0}
     assert scores["entity"]["per_type"]["LOC"]["recall"] == 1  # it goes on over the word that is not there
     assert scores["entity"]["per_type"]["ORG"] == {"precision": 0, "recall": 0, "f1": 0, "support": 1}
+
+
+def test_what_training_leaves_out_is_counted_and_scored() -> None:
+    nested = Record("n", WORDS, mentions=(PERSON, Mention(0, 1, "PER"), PLACE, Mention(4, 5, "ORG"), PLACE, Mention(3, 4, "ORG")))
+    assert TASK.left_out([RECORD, nested]) == {"overlapping": 2, "truncated": 0, "without_pieces": 1}
+    assert tagged(TASK, nested) == ["B-PER", "I-PER", "O", "B-LOC"]
+    longest = TASK.length(RECORD)
+    assert task(max_tokens=longest - 1).left_out([RECORD]) == {"overlapping": 0, "truncated": 1, "without_pieces": 0}
+    assert task(max_tokens=3).left_out([RECORD, RECORD]) == {"overlapping": 0, "truncated": 4, "without_pieces": 0}
+    assert TASK.metrics([nested], [()])["entity"]["micro"]["recall"] == 0
+    assert sum(row["support"] for row in TASK.metrics([nested], [()])["entity"]["per_type"].values()) == 5
 
 
 def test_hand_worked_measures() -> None:

@@ -1,5 +1,7 @@
 """Relation labels, features, decoding and MNRE's measures."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -83,6 +85,23 @@ def test_decode_takes_the_most_probable():
     (relation,) = TASK.decode({"probabilities": np.array([0.1, 0.2, 0.7], np.float32)}, RECORD)
     assert (relation.label, relation.head) == ("born_in", PAIR.head)
     assert relation.score == pytest.approx(0.7)
+
+
+def test_what_is_cut_off_is_counted():
+    words = ("x",) * 6 + ("anna", "lives", "in", "oslo") + ("y",) * 8
+    long = Record("l", words, relations=(Relation(Mention(6, 7), Mention(9, 10), "lives_in"),))
+    whole = len(TASK.encoder.pieces(words)[1])
+    for room in (whole, whole - 1, 10, 5):
+        short = RelationTask(dataclasses.replace(TASK.encoder, max_tokens=room + 6), LABELS, "None")
+        owners, read = TASK.encoder.pieces(words)[1], set(short.encode(long).words.tolist())
+        found = short.left_out([long, RECORD, long])
+        assert found["words_cut_off"] == 2 * len(set(owners) - read)
+        assert found["sentences_cut"] == (2 if room < whole else 0) and found["entities_cut"] == 0
+    tiny = RelationTask(dataclasses.replace(TASK.encoder, max_tokens=8), LABELS, "None")  # room for 2 pieces
+    parts = Record("p", ("anna", "lives", "in", "oslo", "anna"), relations=(Relation(Mention(0, 2), Mention(2, 5), "lives_in"),))
+    assert tiny.left_out([parts])["entities_cut"] == 2
+    assert TASK.left_out([RECORD]) == dict.fromkeys(("sentences_cut", "words_cut_off", "entities_cut"), 0)
+    assert RelationTask(TASK.encoder, LABELS, "None", blank_words=True).left_out([long]) == {}, "blanked out on purpose"
 
 
 def test_the_empty_relation_is_one_of_the_labels():

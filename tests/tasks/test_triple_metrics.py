@@ -3,12 +3,13 @@
 import itertools
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mmre_jax.records import Box, Mention, Triple
-from mmre_jax.tasks.triple_metrics import closest, metrics, paper_counts, strict_matches
+from mmre_jax.tasks.triple_metrics import Answers, BoxWeights, assign, metrics, paper_counts, stated, strict_matches
 
 LABELS = ("holds", "near", "on")
 LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
@@ -83,12 +84,66 @@ def test_pairs_are_distinct_within_a_record_and_not_across_records():
     assert found["pair"] == {"precision": 2 / 3, "recall": 2 / 4, "f1": pytest.approx(4 / 7)}
 
 
-def test_accuracies_on_matched_triples():
+def test_accuracies_are_over_all_gold_triples():
     # The box decides between two gold triples with equal mistakes: word 1 said for word 0 at LEFT, "on" for "near" at RIGHT.
     gold = [triple(0, "holds", LEFT), triple(2, "near", RIGHT), triple(4, "on", LEFT)]
     found = metrics([gold], [[triple(1, "holds", LEFT), triple(2, "on", RIGHT)]], LABELS)
-    assert found["relation"] == {"accuracy": 0.5, "right": 1, "matched": 2, "of": 3}
-    assert found["entity"] == {"accuracy": 0.5, "right": 1, "matched": 2, "of": 3}
+    assert found["relation"] == {"accuracy": 1 / 3, "right": 1, "matched": 2, "of": 3}
+    assert found["entity"] == {"accuracy": 1 / 3, "right": 1, "matched": 2, "of": 3}
+
+
+def test_one_of_five_found_is_a_fifth():
+    gold = [triple(word, "holds", LEFT) for word in range(5)]
+    found = metrics([gold], [gold[3:4]], LABELS)
+    assert found["relation"] == found["entity"] == {"accuracy": 0.2, "right": 1, "matched": 1, "of": 5}
+
+
+def test_records_without_an_answer_count_as_wrong():
+    gold = [triple(0, "holds", LEFT)]
+    found = metrics([gold, gold], [gold, []], LABELS)
+    assert found["entity"] == {"accuracy": 0.5, "right": 1, "matched": 1, "of": 2} and found["answers"] == 1
+
+
+def answers(entity, relation, right_relation, boxes, right_entity=None) -> Answers:
+    """By probabilities [G, Q]; a span counts as said where its probability is above one half."""
+    entity, relation = np.array(entity), np.array(relation)
+    right = entity > 0.5 if right_entity is None else np.array(right_entity)
+    return Answers(entity, relation, right, np.array(right_relation), np.array(boxes, np.float64))
+
+
+def test_every_query_is_matched_also_one_that_says_nothing():
+    # Query 0 has the span of the first triple and no relation (0.4 for the right one, 0.6 for none); query 1 is right in all.
+    gold = [triple(0, "holds", LEFT), triple(2, "near", RIGHT)]
+    said = answers([[0.9, 0.0], [0.1, 1.0]], [[0.4, 0.0], [0.0, 1.0]], [[False, False], [False, True]], [LEFT, RIGHT])
+    found = metrics([gold], [gold[1:]], LABELS, answers=[said])
+    assert found["relation"] == {"accuracy": 0.5, "right": 1, "matched": 2, "of": 2}
+    assert found["entity"] == {"accuracy": 1.0, "right": 2, "matched": 2, "of": 2}
+    assert found["answers"] == 2 and found["predicted"] == 1
+    alone = metrics([gold], [gold[1:]], LABELS)
+    assert alone["entity"] == alone["relation"] == {"accuracy": 0.5, "right": 1, "matched": 1, "of": 2}
+
+
+def test_gold_triples_beyond_the_queries_are_wrong():
+    gold = [triple(word, "holds", LEFT) for word in range(3)]
+    said = answers(np.eye(3)[:, :2], np.ones((3, 2)), np.ones((3, 2), bool), [LEFT] * 2)
+    found = metrics([gold], [[]], LABELS, queries=2, answers=[said])
+    assert found["relation"] == found["entity"] == {"accuracy": 2 / 3, "right": 2, "matched": 2, "of": 3}
+    assert found["beyond_queries"] == 1
+
+
+def test_boxes_weigh_against_probabilities_by_the_training_weights():
+    # Query 0 says the triple 0 at the other side, query 1 nothing at its side. LEFT and RIGHT are 0.5 apart and touch: L1 0.5, GIoU 0.
+    gold = [triple(0, "holds", LEFT)]
+    said = answers([[1.0, 0.0]], [[1.0, 0.0]], [[True, False]], [RIGHT, LEFT])
+    for l1, giou, query in ((3.0, 3.5, 1), (0.0, 2.1, 1), (3.9, 0.0, 0), (4.1, 0.0, 1), (1.0, 1.4, 0)):  # 0.5 l1 + giou against 2
+        assert assign(gold, said, BoxWeights(l1, giou)) == [(0, query)]
+
+
+def test_answers_that_are_no_numbers_come_last():
+    gold = [triple(0, "holds", LEFT), triple(1, "holds", LEFT)]
+    boxes = [(np.nan,) * 4, RIGHT, LEFT]
+    said = answers([[np.nan, 0.1, 0.2], [1.0, 0.0, 0.0]], np.zeros((2, 3)), np.zeros((2, 3), bool), boxes)
+    assert {query for _, query in assign(gold, said, BoxWeights())} == {1, 2}
 
 
 def test_what_is_counted():
@@ -180,17 +235,17 @@ def test_paper_equals_enumeration(gold, predicted, iou):
 
 
 @given(some, some)
-def test_the_closest_pairs_are_the_cheapest(gold, predicted):
+def test_answers_are_matched_at_the_least_cost(gold, predicted):
     def price(pairs):
         return sum(
-            1.0 * (gold[g].mention.span != predicted[p].mention.span)
-            + 2.0 * (gold[g].label != predicted[p].label)
+            -1.0 * (gold[g].mention.span == predicted[p].mention.span)
+            - 1.0 * (gold[g].label == predicted[p].label)
             + 3.0 * distance(gold[g].box, predicted[p].box)
             + 3.5 * (1 - overlap(gold[g].box, predicted[p].box)[1])
             for g, p in pairs
         )
 
-    found = closest(gold, predicted)
+    found = assign(gold, stated(gold, predicted), BoxWeights())
     ways = assignments(len(gold), len(predicted))
     assert sorted(found) in [sorted(way) for way in ways]
     assert price(found) == pytest.approx(min(map(price, ways)))

@@ -1,16 +1,20 @@
 """Triple features and decoding: what is put into the arrays comes out of them again, on words; what cannot be is counted."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmre_jax import boxes
 from mmre_jax.data.readers import scenes
 from mmre_jax.data.text import TextEncoder, train_tokenizer
+from mmre_jax.heads.triples import TripleObjective
 from mmre_jax.records import Mention, Record, RecordError, Triple, check_box
 from mmre_jax.tasks.task import at
+from mmre_jax.tasks.triple_metrics import assign
 from mmre_jax.tasks.triples import TriplesTask, merge
 
 LABELS = ("holds", "near")
@@ -101,20 +105,9 @@ def test_unknown_relations_name_the_record():
             use()
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"labels": ("none",)}, "'none' says that there is no triple"),
-        ({"max_targets": 0}, "max_targets is at least 1, found 0"),
-        ({"queries": 0}, "queries is at least 1"),
-        ({"threshold": 1.5}, r"threshold is in \[0, 1\], found 1.5"),
-        ({"merge_iou": 0.0}, r"merge_iou is in \(0, 1\]"),
-        ({"iou": 1.0}, r"iou is in \[0, 1\)"),
-    ],
-)
-def test_settings_out_of_range(settings, message):
-    with pytest.raises(ValueError, match=message):
-        dataclasses.replace(TASK, **settings)
+def test_the_empty_relation_is_none_of_the_labels():
+    with pytest.raises(ValueError, match="'none' says that there is no triple"):
+        dataclasses.replace(TASK, labels=("none",))
 
 
 def random_prediction(seed: int, queries: int, length: int = 24) -> dict[str, np.ndarray]:
@@ -206,6 +199,110 @@ def test_equal_queries_are_one_triple():
     prediction["box"] = prediction["box"] + np.float32([[0], [1e-4], [2e-4]]) * np.float32([0, 0, 1, 0])
     assert len(TASK.decode(prediction, RECORD)) == 1
     assert len(dataclasses.replace(TASK, merge_iou=1.0).decode(prediction, RECORD)) == 3
+
+
+# ---- relation and entity accuracy, over all queries
+
+
+def by_enumeration(record: Record, prediction: dict[str, np.ndarray]) -> tuple[int, int, int]:
+    """(right relations, right spans, matched) of a record: every assignment tried, every number worked out here."""
+    owners, gold = ENCODER.encode(record.words).words.tolist(), record.triples
+    queries = len(prediction["box"])
+
+    def cost(triple: Triple, q: int) -> float:
+        (start, end), box, (x0, y0, x1, y1) = triple.mention.span, triple.box, map(float, prediction["box"][q])
+        tokens = [n for n, word in enumerate(owners) if start <= word < end]
+        entity = prediction["start"][q, tokens[0]] * prediction["end"][q, tokens[-1]]
+        relation = prediction["relation"][q, LABELS.index(triple.label)]
+        shared = max(0.0, min(x1, box[2]) - max(x0, box[0])) * max(0.0, min(y1, box[3]) - max(y0, box[1]))
+        union = max(0.0, x1 - x0) * max(0.0, y1 - y0) + (box[2] - box[0]) * (box[3] - box[1]) - shared
+        hull = (max(x1, box[2]) - min(x0, box[0])) * (max(y1, box[3]) - min(y0, box[1]))
+        ours, theirs = ((a + c, b + d, 2 * (c - a), 2 * (d - b)) for a, b, c, d in ((x0, y0, x1, y1), box))
+        l1 = sum(abs(i - j) for i, j in zip(ours, theirs, strict=True)) / 2
+        return 3.0 * l1 + 3.5 * (1 - shared / union + (hull - union) / hull) - entity - relation
+
+    if len(gold) <= queries:
+        ways = [list(zip(range(len(gold)), chosen, strict=True)) for chosen in itertools.permutations(range(queries), len(gold))]
+    else:
+        ways = [list(zip(chosen, range(queries), strict=True)) for chosen in itertools.permutations(range(len(gold)), queries)]
+    best = min(ways, key=lambda way: sum(cost(gold[g], q) for g, q in way))
+    relations = sum(prediction["relation"][q].argmax() == LABELS.index(gold[g].label) for g, q in best)
+    entities = sum(span_of(owners, prediction, q) == gold[g].mention.span for g, q in best)
+    return int(relations), entities, len(best)
+
+
+def span_of(owners: list[int], prediction: dict[str, np.ndarray], q: int) -> tuple[int, int]:
+    words = sorted({word for word in owners if word >= 0})
+    spans = [(i, j) for i in words for j in words if i <= j]
+
+    def probability(span: tuple[int, int]) -> float:
+        start, end = owners.index(span[0]), len(owners) - 1 - owners[::-1].index(span[1])
+        return prediction["start"][q, start] * prediction["end"][q, end]
+
+    start, end = max(spans, key=probability)
+    return start, end + 1
+
+
+def drawn(seed: int, count: int, queries: int) -> tuple[Record, dict[str, np.ndarray]]:
+    """A record with some triples, and a prediction in which some queries say nearly that, and others anything."""
+    rng = np.random.default_rng(seed)
+    spans = [((0, 1), (0, 3), (2, 4), (4, 5))[i] for i in rng.integers(0, 4, count)]
+    corners = [(*low, *low + size) for low, size in zip(rng.uniform(0, 0.5, (count, 2)), rng.uniform(0.1, 0.5, (count, 2)), strict=True)]
+    triples = [Triple(Mention(*s), LABELS[rng.integers(2)], tuple(map(float, b))) for s, b in zip(spans, corners, strict=True)]
+    record = dataclasses.replace(RECORD, triples=tuple(triples))
+    prediction = random_prediction(seed, queries)
+    prediction["box"] = np.concatenate([rng.uniform(-0.1, 0.5, (queries, 2)), rng.uniform(0.5, 1.1, (queries, 2))], 1).astype(np.float32)
+    right = said(TASK.features(dataclasses.replace(record, triples=record.triples[: min(3, queries)]), 24), 2, queries)
+    part = rng.choice([0.0, 0.6, 0.9], queries).astype(np.float32)
+    return record, {name: (1 - mix) * x + mix * right[name] for name, x in prediction.items() for mix in [part[:, None]]}
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 4), st.integers(1, 5))
+def test_accuracies_equal_trying_every_assignment(seed, count, queries):
+    record, prediction = drawn(seed, count, queries)
+    relations, entities, matched = by_enumeration(record, prediction)
+    found = TASK.metrics([record], [TASK.decode(prediction, record)], [prediction])
+    assert found["answers"] == queries
+    for name, right in (("relation", relations), ("entity", entities)):
+        assert found[name] == {"accuracy": right / count if count else 0.0, "right": right, "matched": matched, "of": count}
+
+
+def test_the_matching_is_that_of_training():
+    """What the objective assigns to the targets that training holds."""
+    task = dataclasses.replace(TASK, max_targets=4)
+    records = [drawn(seed, 1 + seed % 4, 4) for seed in range(12)]
+    features = [task.features(record, 24)["targets"] for record, _ in records]
+    batch = {"targets": {name: np.stack([x[name] for x in features]) for name in features[0]}, "valid": np.ones(12, bool)}
+    stacked = {name: np.stack([prediction[name] for _, prediction in records])[None] for name in records[0][1]}
+    logits = {name: np.log(np.maximum(stacked[name], 1e-30)) for name in ("start", "end", "relation")}
+    assigned = TripleObjective().assign({**logits, "box": boxes.to_centres(stacked["box"])}, batch)[0]
+    for (record, prediction), queries in zip(records, np.asarray(assigned), strict=True):
+        pairs = assign(record.triples, task.answers(prediction, record), task.weights)
+        assert pairs == list(enumerate(queries[: len(record.triples)].tolist()))
+
+
+def test_triples_that_training_cannot_hold_are_in_the_accuracies():
+    """Beyond max_targets, and cut off: the last can have no query that says its span."""
+    one, record = dataclasses.replace(TASK, max_targets=1), dataclasses.replace(RECORD, triples=(HOLDS, NEAR))
+    prediction = said(TASK.features(record, 24), 2, queries=2)
+    found = one.metrics([record], [one.decode(prediction, record)], [prediction])
+    assert found["relation"] == found["entity"] == {"accuracy": 1.0, "right": 2, "matched": 2, "of": 2}
+    short = dataclasses.replace(TASK, encoder=dataclasses.replace(ENCODER, max_tokens=TASK.length(RECORD) - 1))
+    found = short.metrics([record], [short.decode(prediction, record)], [prediction])
+    assert found["entity"] == {"accuracy": 0.5, "right": 1, "matched": 2, "of": 2} and found["relation"]["right"] == 2
+
+
+def test_a_diverged_system_has_nothing_right():
+    nothing = {name: np.full_like(x, np.nan) for name, x in said(TASK.features(RECORD, 24), 2).items()}
+    found = TASK.metrics([RECORD], [()], [nothing])
+    assert found["relation"] == found["entity"] == {"accuracy": 0.0, "right": 0, "matched": 2, "of": 2}
+
+
+def test_a_sentence_without_pieces_has_no_right_span():
+    record = Record(id="e", words=("\u200b",), triples=(Triple(Mention(0, 1), "holds", LEFT),))
+    found = TASK.metrics([record], [()], [one()])
+    assert found["entity"]["right"] == 0 and found["relation"]["right"] == 1
 
 
 def test_examples_have_known_relations():

@@ -64,21 +64,6 @@ def test_it_goes_on_where_it_was_stopped(number, tmp_path, monkeypatch, caplog):
     assert ("that they are the same could not be checked" in caplog.text) == (number < 3)
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_every_setting_of_today_has_a_value_in_former_formats(system):
-    """A setting that is new is to be given, in formats.BEFORE, the value that says what was computed without it."""
-
-    def names(config):
-        return {f"{section}.{name}" for section, values in config.items() for name in values}
-
-    today = names(config(system).to_dict())
-    for archive in sorted(KEPT.glob(f"*/{system}.tar.xz")):
-        with tarfile.open(archive) as file:
-            member = next(m for m in file.getnames() if m.endswith("meta/metadata"))
-            meta = formats.upgrade(json.load(file.extractfile(member)))
-        assert not (today - names(meta["config"])), archive
-
-
 @pytest.mark.parametrize(
     ("meta", "message"),
     [

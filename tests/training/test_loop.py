@@ -18,6 +18,7 @@ from mmre_jax import systems
 from mmre_jax.records import Mention, Record, Relation
 from mmre_jax.training import loop
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
+from mmre_jax.training.log import read_json, scalars, write_json
 from mmre_jax.training.setup import new_job
 
 
@@ -52,6 +53,8 @@ def test_a_run_leaves_what_it_promises(whole):
     assert saved == json.loads(json.dumps(metrics))
     assert set(saved["test"]) == {"count", "accuracy", "micro", "macro", "per_relation"}
     assert saved["counts"] == {"train": 48, "val": 12, "test": 10}
+    assert saved["warnings"] == [] and set(saved["reading"]) == {"val", "test", "not learnt from"}
+    assert not any(count for counts in saved["reading"].values() for count in counts.values())
     assert saved["protocol"] == {"task": "relation", "data": "scenes", "objects": "none", "precision": "default"}
     assert {"jax", "flax", "mmre_jax"} <= set(saved["versions"])
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -89,11 +92,12 @@ def test_a_finished_run_is_left_as_it_is(whole):
     ("change", "message"),
     [
         ({"train.seeds": (0, 1)}, "train.seeds are runs of launch.train"),
-        ({"train.log_every": 0}, "train.log_every is at least 1, found 0"),
+        ({"train.log_every": 0}, "train.log_every=0 is not a whole number of at least 1: steps between lines of the log"),
         ({"optim.accumulate": 3}, r"train.batch=8 does not divide over 2 device\(s\), each working through optim.accumulate=3 parts"),
         ({"train.init_parts": ("text",)}, "train.init_parts names the parts to take from a checkpoint: say with train.init_from"),
-        ({"train.precision": "exact"}, "train.precision is one of default, high, highest, found 'exact'"),
-        ({"data.shuffle_pictures": "val"}, "data.shuffle_pictures is none, train, test, both, found 'val'"),
+        ({"train.precision": "exact"}, "train.precision='exact' is not one of default, high, highest"),
+        ({"data.shuffle_pictures": "val"}, "data.shuffle_pictures='val' is not one of none, train, test, both"),
+        ({"vision.patch": 15}, "vision.patch=15 does not divide vision.side=32"),
     ],
 )
 def test_settings_that_no_run_can_have_are_refused(tmp_path, change, message):
@@ -177,11 +181,18 @@ def test_required_pictures_are_checked_before_training(tmp_path):
         loop.train(config(**changes), tmp_path / "run")
 
 
-def test_json_lines_train_without_being_prepared(tmp_path):
+def test_json_lines_train_without_being_prepared(tmp_path, caplog):
     write_jsonl(tmp_path, tmp_path / "missing.png")
     metrics = loop.train(config(**{"data.name": "jsonl", "data.root": str(tmp_path), "train.epochs": 1}), tmp_path / "run")
     assert metrics["counts"] == {"train": 24, "val": 6, "test": 6}
     assert metrics["pictures"]["photos"]["missing"] == 1
+    told = {"in_training_by_text_and_pair": 6, "in_training_by_text_pair_and_picture": 6}
+    assert metrics["reading"]["train"] == {"without_the_empty_label": 24} and metrics["reading"]["test"] == told
+    assert metrics["reading"]["not learnt from"] == {"sentences_cut": 0, "words_cut_off": 0, "entities_cut": 0}
+    assert [line.split(":")[0] for line in metrics["warnings"]] == ["train", "val", "test"]
+    assert [line.getMessage() for line in caplog.records if line.levelname == "WARNING" and line.name.startswith("mmre_jax")] == [
+        f"warning: {line}" for line in metrics["warnings"]
+    ]
 
 
 def test_missing_split(tmp_path):
@@ -189,6 +200,26 @@ def test_missing_split(tmp_path):
     (tmp_path / "val.jsonl").unlink()
     with pytest.raises((loop.datasets.RecordError, OSError), match="val.jsonl"):
         loop.train(config(**{"data.name": "jsonl", "data.root": str(tmp_path)}), tmp_path / "run")
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_split_without_a_record_or_without_annotation_is_refused(tmp_path, split):
+    write_jsonl(tmp_path, tmp_path / "missing.png")
+    changes = {"data.name": "jsonl", "data.root": str(tmp_path)}
+    for text, message in (("\n", rf"{split}.jsonl: split '{split}' has no records"), ('{"text": "a b"}\n', "")):
+        (tmp_path / f"{split}.jsonl").write_text(text)
+        if split == "train" and not message:  # told by the labels that there are not
+            message = "data.name='jsonl' is not annotated for task.name='relation'"
+        with pytest.raises(ValueError, match=message or f"split '{split}': none of its 1 records .* has a pair with a label"):
+            loop.train(config(**changes), tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_numbers_of_any_kind_are_logged(tmp_path):
+    values = {"a": np.float32(0.5), "b": {"c": np.int64(2), "d": 1}, "name": "x"}
+    assert scalars(values) == {"a": 0.5, "b/c": 2.0, "b/d": 1.0}
+    write_json(tmp_path / "m.json", values)
+    assert read_json(tmp_path / "m.json") == {"a": 0.5, "b": {"c": 2, "d": 1}, "name": "x"}
 
 
 def test_a_new_system_needs_nothing_but_three_functions(tmp_path, monkeypatch):

@@ -252,7 +252,6 @@ def test_their_variables_are_the_files_and_the_rest_stays(convolution):
         ("depths", (1, 2, 1), r"vision.depths=\(1, 2, 1\), but .* has \(1, 2\)"),
         ("stem", 16, "vision.stem=16, but"),
         ("stem_kernel", 5, "vision.stem_kernel=5, but"),
-        ("kind", "other", "vision.kind is one of vit, resnet, resnest, found 'other'"),
         ("side", 0, "vision.side unset"),
     ],
 )

@@ -158,6 +158,7 @@ SHAPES = {  # of the tensor and of the parameter
     "same": ((2, 3), (2, 3)),
     "linear": ((2, 3), (3, 2)),
     "conv": ((2, 3, 4, 5), (4, 5, 3, 2)),
+    "flat": ((2, 5 * 3 * 4), (3, 4, 5, 2)),
     "squeeze": ((1, 2, 3), (2, 3)),
     "squeeze2": ((1, 1, 3), (3,)),
     "rows": ((2, 3), (2, 3)),

@@ -24,10 +24,14 @@ from collections.abc import Collection, Sequence
 from typing import IO
 from xml.etree import ElementTree
 
+from ml_collections import ConfigDict
+
+from mmre_jax.data.dataset import DataSet, Labels, entity_labels, root_of, triple_labels
 from mmre_jax.data.pictures import inside
 from mmre_jax.data.readers import bio
-from mmre_jax.data.readers.published import check, clip, counts, missing
-from mmre_jax.records import SPLITS, Box, Mention, Record, RecordError, Triple
+from mmre_jax.data.readers.published import check, counts, missing
+from mmre_jax.records import SPLITS, Box, Mention, Record, RecordError, Triple, clip_box
+from mmre_jax.text_files import decode
 
 COUNTS = {"train": 7000, "val": 1500, "test": 1500}
 TYPES = ("PER", "LOC", "ORG", "OTHER")
@@ -132,7 +136,7 @@ def _boxes(document: bytes, where: str, tally: collections.Counter[str]) -> list
     """The boxes of a picture that lie in it, each once."""
     boxes: list[NamedBox] = []
     for name, corners in parse_xml(document, where):
-        box, cut = clip(corners)
+        box, cut = clip_box(corners)
         tally["boxes"] += 1
         if box is None:
             tally["boxes_outside"] += 1
@@ -154,8 +158,8 @@ def parse_xml(document: bytes, where: str) -> list[NamedBox]:
     if b"<!DOCTYPE" in document or b"<!ENTITY" in document:
         raise RecordError(f"{where}: declares a document type or entities, which is not read")
     try:
-        tree = ElementTree.fromstring(document.decode("utf-8-sig"))  # decoded here: in UTF-16 a declaration would pass unseen
-    except (UnicodeDecodeError, ElementTree.ParseError) as error:
+        tree = ElementTree.fromstring(decode(document, where))  # decoded here: in UTF-16 a declaration would pass unseen
+    except ElementTree.ParseError as error:
         raise RecordError(f"{where}: not an XML file in UTF-8 ({error})") from error
     width, height = (_number(tree, f"size/{side}", where) for side in ("width", "height"))
     if width <= 0 or height <= 0:
@@ -218,3 +222,19 @@ def _photo(root: str | os.PathLike[str], sentence: bio.Sentence) -> str:
     """The photo in the first folder that has it; its place in the first folder where none does."""
     paths = [inside(root, f"{folder}/{sentence.image}.jpg", sentence.where) for folder in _PHOTOS]
     return next((path for path in paths if os.path.exists(path)), paths[0])
+
+
+def _labels(data: ConfigDict, task: str, train: Sequence[Record]) -> Labels:
+    return triple_labels(data, entity_types()) if task == "triples" else entity_labels(entity_types())
+
+
+GMNER = DataSet(
+    name="gmner",
+    read=lambda data, split: read(root_of(data), split),
+    objects=("none",),
+    tasks=lambda data, train: ("entities", "triples"),
+    labels=_labels,
+    files=lambda data, split: files(root_of(data), split),
+    report=lambda data, split: report(root_of(data), split),
+    published=COUNTS,
+)

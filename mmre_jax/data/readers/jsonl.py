@@ -5,29 +5,31 @@
      "relations": [{"head": [0, 1], "tail": [2, 3], "label": "/per/per/peer"}, {"head": [0, 1], "tail": [4, 5]}],
      "triples": [{"mention": [0, 1], "label": "held_by", "box": [0.1, 0.2, 0.4, 0.9]}],
      "regions": [{"box": [0.1, 0.2, 0.4, 0.9], "label": "person", "score": 0.98}, {"file": "crops/17_0.png", "source": "grounded"}],
-     "caption": "two women at a table"}
+     "caption": "two women at a table", "meta": {"tweet": 17, "author": "a42"}}
 
 (on one line in the file.) The words are "text", split at white space, or "words", a list. Spans are [start, end) in words: a pair,
 or a dictionary with "type" and "score" where there are such. Boxes are [x_min, y_min, x_max, y_max], divided by the picture's
 width and height. A relation without a label is a pair to be predicted. Files are relative to the folder of the JSON lines, or to
 the root given. The source of a region is "detected" (the default), "grounded" or "gold". Ids default to the file's name and line.
-A key with the value null is a key left out.
+What stands under "meta" is kept with the record, whatever its keys; no other key is allowed. A key with the value null is a key left out.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from mmre_jax import paths
+from mmre_jax.data.dataset import DataSet, root_of
 from mmre_jax.data.pictures import PictureError, inside
-from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span
+from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple, as_number, check_box, check_span, plain
+from mmre_jax.text_files import parse_json, read_text
 
 REGION_SOURCES = ("detected", "grounded", "gold")
-_KEYS = ("id", "text", "words", "image", "mentions", "relations", "triples", "regions", "caption")
+_KEYS = ("id", "text", "words", "image", "mentions", "relations", "triples", "regions", "caption", "meta")
 T = TypeVar("T")
 
 
@@ -44,12 +46,10 @@ def read(path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = 
     path = pathlib.Path(path)
     root = path.parent if root is None else pathlib.Path(root)
     try:
-        lines = path.read_text("utf-8-sig").split("\n")
+        lines = read_text(path).split("\n")
     except FileNotFoundError as error:
         there = sorted(file.name for file in path.parent.glob("*.jsonl")) if path.parent.is_dir() else []
         raise RecordError(f"{path}: no such file; JSON lines there are: {', '.join(there) or 'none'}") from error
-    except UnicodeDecodeError as error:
-        raise RecordError(f"{path}: not UTF-8 text ({error})") from error
     records: dict[str, Record] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -63,11 +63,7 @@ def read(path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = 
 
 def parse(line: str, root: str | os.PathLike[str], *, where: str, default_id: str) -> Record:
     """One line as a record. `where` names it in messages and becomes its origin. Raises RecordError."""
-    try:
-        value = json.loads(line, parse_constant=_number, parse_int=_number, parse_float=_number)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{where}: not a JSON value ({error}): {line.strip():.80}") from error
-    value = _keys(value, _KEYS, where)
+    value = _keys(parse_json(line, where), _KEYS, where, "; what else is known of a record goes under 'meta'")
     if ("text" in value) == ("words" in value):
         raise RecordError(f"{where}: a record has either 'text' or 'words'")
     words = _string(value, "text", where).split() if "text" in value else _list(value, "words", where, _word)
@@ -84,6 +80,7 @@ def parse(line: str, root: str | os.PathLike[str], *, where: str, default_id: st
         regions=tuple(_list(value, "regions", where, lambda item, at: _region(item, root, at))),
         caption=_optional(value, "caption", where),
         origin=where,
+        meta=_meta(value, where),
     )
 
 
@@ -91,7 +88,7 @@ def write(records: Iterable[Record], path: str | os.PathLike[str], *, root: str 
     """Writes records so that `read` with the same `root` gives them back (but for `origin`, which is where they were read).
 
     Raises:
-      RecordError: a picture of theirs does not lie in `root`, the file's folder if None.
+      RecordError: a picture of theirs does not lie in `root`, the file's folder if None, or what is written is no JSON or no text.
     """
     path = pathlib.Path(path)
     root = path.parent if root is None else pathlib.Path(root)
@@ -100,7 +97,7 @@ def write(records: Iterable[Record], path: str | os.PathLike[str], *, root: str 
 
 
 def format_record(record: Record, root: str | os.PathLike[str]) -> str:
-    """One record as a line, without its end. Raises RecordError where a picture does not lie in `root`."""
+    """One record as a line, without its end. Raises RecordError as `write` does."""
     value = {
         "id": record.id,
         "words": list(record.words),
@@ -112,12 +109,18 @@ def format_record(record: Record, root: str | os.PathLike[str]) -> str:
         "triples": [_filled({"mention": _span(t.mention), "label": t.label, "box": list(t.box), "score": t.score}) for t in record.triples],
         "regions": [_region_json(region, root, record) for region in record.regions],
         "caption": record.caption,
+        "meta": dict(record.meta) or None,
     }
-    return json.dumps(_filled(value), ensure_ascii=False, allow_nan=False)
+    try:
+        line = json.dumps(_filled(value), ensure_ascii=False, allow_nan=False, default=plain)
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"record {record.id}: cannot be written as JSON ({error})") from error
+    parse_json(line, f"record {record.id}")
+    return line
 
 
 def _filled(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: item for key, item in value.items() if item is not None and item != []}
+    return {key: item for key, item in value.items() if item is not None and not (isinstance(item, list) and not item)}
 
 
 def _span(mention: Mention) -> list[int] | dict[str, Any]:
@@ -135,16 +138,15 @@ def _region_json(region: Region, root: str | os.PathLike[str], record: Record) -
 def _relative(file: str | None, root: str | os.PathLike[str], record: Record) -> str | None:
     if file is None:
         return None
-    try:
-        return pathlib.Path(file).relative_to(root).as_posix()
-    except ValueError as error:
-        raise RecordError(f"record {record.id}: {file} does not lie in {os.fspath(root)}, so its path cannot be written") from error
+    name = paths.relative(root, file, where := f"record {record.id}")
+    paths.inside(root, name, where)  # else `read` would refuse what was written
+    return name
 
 
 def _mention(item: Any, words: int, where: str) -> Mention:
     if isinstance(item, list):
         if len(item) != 2:
-            raise RecordError(f"{where}: a span is [start, end], found {item!r}")
+            raise RecordError(f"{where}: a span is [start, end], found {item!r:.80}")
         return Mention(*check_span(*item, words, where))
     item = _keys(item, ("start", "end", "type", "score"), where)
     start, end = check_span(item.get("start"), item.get("end"), words, where)
@@ -152,13 +154,15 @@ def _mention(item: Any, words: int, where: str) -> Mention:
 
 
 def _relation(item: Any, words: int, where: str) -> Relation:
-    item = _keys(item, ("head", "tail", "label", "score"), where, needed=("head", "tail"))
+    item = _keys(item, ("head", "tail", "label", "score"), where)
+    _needed(item, ("head", "tail"), where)
     head, tail = (_mention(item[key], words, f"{where}.{key}") for key in ("head", "tail"))
     return Relation(head, tail, _optional(item, "label", where), _score(item, where))
 
 
 def _triple(item: Any, words: int, where: str) -> Triple:
-    item = _keys(item, ("mention", "label", "box", "score"), where, needed=("mention", "label", "box"))
+    item = _keys(item, ("mention", "label", "box", "score"), where)
+    _needed(item, ("mention", "label", "box"), where)
     mention, box = _mention(item["mention"], words, f"{where}.mention"), check_box(item["box"], f"{where}.box")
     return Triple(mention, _string(item, "label", where), box, _score(item, where))
 
@@ -174,16 +178,25 @@ def _region(item: Any, root: str | os.PathLike[str], where: str) -> Region:
     return Region(box, _file(item, "file", root, where), source, _optional(item, "label", where), _score(item, where))
 
 
-def _keys(value: Any, valid: Sequence[str], where: str, needed: Sequence[str] = ()) -> dict[str, Any]:
-    """`value` without the keys that are null, if it is a dictionary with valid keys and those needed."""
+def _keys(value: Any, valid: Sequence[str], where: str, hint: str = "") -> dict[str, Any]:
+    """`value` without the keys that are null, if it is a dictionary with valid keys."""
     if not isinstance(value, dict):
         raise RecordError(f"{where}: expected a dictionary with {', '.join(valid)}, found {value!r:.80}")
-    unknown, lacking = sorted(set(value) - set(valid)), [key for key in needed if value.get(key) is None]
-    if unknown:
-        raise RecordError(f"{where}: unknown key {', '.join(map(repr, unknown))}; valid are {', '.join(valid)}")
-    if lacking:
-        raise RecordError(f"{where}: no key {', '.join(map(repr, lacking))}")
+    if unknown := sorted(set(value) - set(valid)):
+        raise RecordError(f"{where}: unknown key {', '.join(map(repr, unknown))}; valid are {', '.join(valid)}{hint}")
     return {key: item for key, item in value.items() if item is not None}
+
+
+def _needed(value: dict[str, Any], needed: Sequence[str], where: str) -> None:
+    if lacking := [key for key in needed if key not in value]:
+        raise RecordError(f"{where}: no key {', '.join(map(repr, lacking))}")
+
+
+def _meta(value: dict[str, Any], where: str) -> dict[str, Any]:
+    found = value.get("meta", {})
+    if not isinstance(found, dict):
+        raise RecordError(f"{where}, field 'meta': expected a dictionary, found {found!r:.80}")
+    return found
 
 
 def _list(value: dict[str, Any], key: str, where: str, item: Callable[[Any, str], T]) -> list[T]:
@@ -210,10 +223,10 @@ def _optional(value: dict[str, Any], key: str, where: str) -> str | None:
 
 
 def _score(value: dict[str, Any], where: str) -> float | None:
-    score = value.get("score")
-    if "score" in value and (not isinstance(score, (int, float)) or isinstance(score, bool)):
-        raise RecordError(f"{where}, field 'score': expected a number, found {score!r}")
-    return None if score is None else float(score)
+    score = as_number(value.get("score"))
+    if "score" in value and score is None:
+        raise RecordError(f"{where}, field 'score': expected a number, found {value['score']!r:.80}")
+    return score
 
 
 def _file(value: dict[str, Any], key: str, root: str | os.PathLike[str], where: str) -> str | None:
@@ -223,9 +236,8 @@ def _file(value: dict[str, Any], key: str, root: str | os.PathLike[str], where: 
         raise RecordError(str(error)) from error
 
 
-def _number(text: str) -> int | float:
-    """A JSON number as Python's; NaN, infinities and what overflows to them are errors."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text:.20} is not a finite number")
-    return int(text) if text.lstrip("-").isdecimal() else value
+JSONL = DataSet(
+    name="jsonl",
+    read=lambda data, split: read(root_of(data) / f"{split}.jsonl"),
+    files=lambda data, split: [path for path in (root_of(data) / f"{split}.jsonl",) if path.is_file()],
+)

@@ -24,11 +24,11 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from mmre_jax.data.dataset import OBJECTS, DataSet, root_of
 from mmre_jax.data.pictures import inside
-from mmre_jax.data.readers.published import check, clip, field, mention, relation_of, relation_table, rows, tokens, torch_table
-from mmre_jax.records import SPLITS, Box, Record, RecordError, Region, Relation
+from mmre_jax.data.readers.published import check, field, mention, relation_of, relation_table, rows, tokens, torch_table
+from mmre_jax.records import SPLITS, Box, Record, RecordError, Region, Relation, as_number, clip_box
 
-OBJECTS = ("none", "detected", "grounded")
 VERSIONS = (1, 2)
 COUNTS = {1: {"train": 7824, "val": 975, "test": 1282}, 2: {"train": 12247, "val": 1624, "test": 1614}}
 _IN_DICTS = {"train": "train", "val": "dev", "test": "test"}
@@ -119,11 +119,11 @@ def read_boxes(path: str | os.PathLike[str]) -> tuple[dict[str, Box], int]:
     boxes, dropped = {}, 0
     for name, value in torch_table(path).items():
         where = f"{os.fspath(path)}: {name!r}"
-        numbers = isinstance(value, (tuple, list)) and len(value) in (4, 5) and all(type(x) in (int, float) for x in value)
-        if not isinstance(name, str) or not numbers:
+        numbers = [as_number(x) for x in value] if isinstance(value, (tuple, list)) and len(value) in (4, 5) else [None]
+        if not isinstance(name, str) or None in numbers:
             raise RecordError(f"{where}: expected a name with (cx, cy, w, h, area), found {value!r}")
-        cx, cy, w, h = (float(x) for x in value[:4])
-        box, _ = clip((cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
+        cx, cy, w, h = (x for x in numbers[:4] if x is not None)
+        box, _ = clip_box((cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
         if box is None:
             dropped += 1
         else:
@@ -216,3 +216,18 @@ def _missing(folder: pathlib.Path, names: Sequence[str], what: str) -> RecordErr
     paths = (path for pattern in ("*", "*txt/*", "boxes/*") for path in folder.glob(pattern) if path.is_file())
     there = sorted(str(path.relative_to(folder)) for path in paths)
     return RecordError(f"{folder}: no {what}, expected {' or '.join(names)}; there are: {', '.join(there[:30]) or 'no files'}")
+
+
+def _dataset(name: str, version: int) -> DataSet:
+    return DataSet(
+        name=name,
+        read=lambda data, split: read(root_of(data), split, objects=data.objects, version=version),
+        objects=OBJECTS,
+        tasks=lambda data, train: ("relation",),
+        labels=lambda data, task, train: (relations(root_of(data), version), none_label(version)),
+        files=lambda data, split: files(root_of(data), split, objects=data.objects, version=version),
+        published=COUNTS[version],
+    )
+
+
+MNRE, MNRE_V1 = _dataset("mnre", 2), _dataset("mnre_v1", 1)

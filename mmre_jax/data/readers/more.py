@@ -16,16 +16,15 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import math
 import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from mmre_jax.data.dataset import DataSet, root_of, triple_labels
 from mmre_jax.data.pictures import inside
 from mmre_jax.data.readers.published import (
     check,
-    clip,
     counts,
     field,
     mention,
@@ -36,7 +35,7 @@ from mmre_jax.data.readers.published import (
     tokens,
     torch_table,
 )
-from mmre_jax.records import SPLITS, Box, Mention, Record, RecordError, Triple
+from mmre_jax.records import SPLITS, Box, Mention, Record, RecordError, Triple, as_number, clip_box
 
 NONE = "none"
 _NAMES = {"train": "train", "val": "valid", "test": "test"}
@@ -147,7 +146,7 @@ def _read(root: str | os.PathLike[str], split: str, published: bool, merge_val: 
 def _triples(facts: Sequence[_Fact], published: bool, dropped: collections.Counter[str]) -> tuple[Triple, ...]:
     found: dict[Triple, None] = {}
     for fact in facts:
-        box, cut = clip(fact.corners)
+        box, cut = clip_box(fact.corners)
         if fact.label == NONE and not published:
             dropped["none_facts"] += 1
         elif box is None:
@@ -174,8 +173,20 @@ def _corners(line: Any, boxes: dict[Any, Any], where: str) -> Box:
         objects = boxes.get(line["img_id"])
         name = field(tail, "name", str, f"{where}, field 't'")
         place, box = f"'t.name' = {name!r}, in the dictionary of boxes", objects.get(name) if isinstance(objects, dict) else None
-    numbers = isinstance(box, (list, tuple)) and len(box) >= 4 and all(type(x) in (int, float) and math.isfinite(x) for x in box[:4])
-    if not numbers or max(abs(x) for x in box[:4]) > _FAR:
-        raise RecordError(f"{where}, field {place}: expected (cx, cy, w, h), divided by the picture's size, found {box!r}")
-    cx, cy, w, h = (float(x) for x in box[:4])
+    found = [as_number(x) for x in box[:4]] if isinstance(box, (list, tuple)) else []
+    sides = [x for x in found if x is not None]
+    if len(sides) != 4 or max(map(abs, sides)) > _FAR:
+        raise RecordError(f"{where}, field {place}: expected (cx, cy, w, h), divided by the picture's size, found {box!r:.160}")
+    cx, cy, w, h = sides
     return cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
+
+
+MORE = DataSet(  # what is published of it is a number of facts, not of records
+    name="more",
+    read=lambda data, split: read(root_of(data), split, published=data.published, merge_val=data.merge_val),
+    objects=("none",),
+    tasks=lambda data, train: ("triples",),
+    labels=lambda data, task, train: triple_labels(data, relations(root_of(data), published=data.published)),
+    files=lambda data, split: files(root_of(data), split, published=data.published, merge_val=data.merge_val),
+    report=lambda data, split: report(root_of(data), split, published=data.published, merge_val=data.merge_val),
+)

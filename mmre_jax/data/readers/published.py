@@ -10,25 +10,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmre_jax.data.torch_pickle import PickleError, read_dict
-from mmre_jax.records import Box, Mention, Record, RecordError, check_span
+from mmre_jax.records import Mention, Record, RecordError, check_span
+from mmre_jax.text_files import checked, read_json, read_text
 
 _LITERAL_ERRORS = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
-_ROUNDING = 1e-6  # a box that leaves the picture by less was written so, not drawn so
 
 
 def text_lines(path: pathlib.Path) -> list[str]:
     """The lines of a text file without their ends, of either kind. Raises RecordError where it is not UTF-8."""
-    try:
-        return [line.removesuffix("\r") for line in path.read_text("utf-8-sig").split("\n")]
-    except UnicodeDecodeError as error:
-        raise RecordError(f"{path}: not UTF-8 text ({error})") from error
+    return read_text(path).split("\n")
 
 
 def rows(path: pathlib.Path) -> list[tuple[str, Any]]:
     """(place for messages, value) of each line that is not empty: JSON, or else a Python literal; nothing in it is run.
 
     Raises:
-      RecordError: the file is not UTF-8, or a line is neither.
+      RecordError: the file is not UTF-8, or a line is neither, or holds a character that was cut in two.
     """
     numbered = ((f"{path}:{number}", line) for number, line in enumerate(text_lines(path), 1))
     return [(where, _value(line.strip(), where)) for where, line in numbered if line.strip()]
@@ -69,10 +66,7 @@ def relation_of(line: Any, known: frozenset[str], where: str) -> str:
 
 def relation_table(path: pathlib.Path) -> tuple[str, ...]:
     """The relation names of a table {name: id}, by their ids. Raises RecordError where the ids are not 0, 1, ..., each once."""
-    try:
-        table = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise RecordError(f"{path}: not a JSON file ({error})") from error
+    table = read_json(path)
     if not isinstance(table, dict) or sorted(map(repr, table.values())) != sorted(map(repr, range(len(table)))):
         raise RecordError(f"{path}: expected relation names with the ids 0, 1, ..., each once")
     return tuple(sorted(table, key=table.__getitem__))
@@ -81,16 +75,9 @@ def relation_table(path: pathlib.Path) -> tuple[str, ...]:
 def torch_table(path: str | os.PathLike[str]) -> dict[Any, Any]:
     """A dictionary of plain values saved by torch. Raises RecordError where it is damaged or holds something else."""
     try:
-        return read_dict(path)
+        return checked(read_dict(path), os.fspath(path))
     except PickleError as error:
         raise RecordError(str(error)) from error
-
-
-def clip(corners: Box) -> tuple[Box | None, bool]:
-    """(the part of a normalised xyxy box inside the picture, None if there is none; whether more than rounding was cut off)."""
-    x0, y0, x1, y1 = (min(max(x, 0.0), 1.0) for x in corners)
-    cut = any(abs(a - b) > _ROUNDING for a, b in zip((x0, y0, x1, y1), corners, strict=True))
-    return ((x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None), cut
 
 
 def counts(records: Sequence[Record]) -> dict[str, int]:
@@ -120,10 +107,23 @@ def check(name: str, value: object, valid: Sequence[object]) -> None:
 
 def _value(line: str, where: str) -> Any:
     try:
-        return json.loads(line)
+        found = json.loads(line)
     except (ValueError, RecursionError):
-        pass
+        found = _literal(line, where)
+    return checked(found, where)
+
+
+def _literal(line: str, where: str) -> Any:
+    """The value of a Python literal; its escaped surrogates are one character where two make one, as JSON's are."""
     try:
-        return ast.literal_eval(line)
+        return _joined(ast.literal_eval(line))
     except _LITERAL_ERRORS as error:
         raise RecordError(f"{where}: neither a JSON object nor a Python dictionary ({error}): {line:.80}") from error
+
+
+def _joined(value: Any) -> Any:
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    if isinstance(value, dict):
+        return {_joined(key): _joined(item) for key, item in value.items()}
+    return [_joined(item) for item in value] if isinstance(value, list) else value

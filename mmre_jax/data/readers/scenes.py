@@ -6,17 +6,20 @@ Names of people are made up, and no name of one split occurs in another; nor doe
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
+from ml_collections import ConfigDict
 from PIL import Image
 
+from mmre_jax.data.dataset import DataSet, FilePictures, Labels, entity_labels, triple_labels
 from mmre_jax.data.readers import jsonl
 from mmre_jax.data.scenes import compose as scenery
 from mmre_jax.data.scenes.draw import render
-from mmre_jax.data.scenes.language import SPLITS
-from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple
+from mmre_jax.records import SPLITS, Mention, Record, RecordError, Region, Relation, Triple
 
 PREFIX = "scenes:"
 
@@ -81,6 +84,12 @@ def draw(key: str) -> np.ndarray:
     return render(things, scenery.stream(task, seed, split, index, 1), side)
 
 
+@functools.lru_cache(maxsize=32768)  # drawing takes longer than a small model's step; 12 KiB each at 64 pixels
+def picture(key: str) -> Image.Image:
+    """`draw` as a picture, remembered."""
+    return Image.fromarray(draw(key))
+
+
 def parse_key(key: str) -> tuple[str, int, str, int, int]:
     """(task, seed, split, index, side) of a picture's key.
 
@@ -127,3 +136,31 @@ def _record(task: str, seed: int, split: str, index: int, side: int) -> Record:
         return dataclasses.replace(record, mentions=mentions)
     head, tail = (Mention(*span, type="PER") for span in scene.spans)
     return dataclasses.replace(record, mentions=(head, tail), relations=(Relation(head, tail, scene.labels[0]),))
+
+
+def _read(data: ConfigDict, split: str) -> list[Record]:
+    if not (count := data.counts[SPLITS.index(split)]):
+        raise RecordError(f"data.counts={tuple(data.counts)}: split {split!r} has no records")
+    return read(data.scene, split, count)
+
+
+def _tasks(data: ConfigDict, train: Sequence[Record]) -> tuple[str, ...]:
+    of = {"relations": ("relation",), "grounded": ("relation",), "entities": ("entities",), "triples": ("triples",)}
+    return of.get(data.scene, ())
+
+
+def _labels(data: ConfigDict, task: str, train: Sequence[Record]) -> Labels:
+    if task == "relation":
+        return relations(data.scene), scenery.NONE
+    return triple_labels(data, triple_relations()) if task == "triples" else entity_labels(entity_types())
+
+
+SCENES = DataSet(
+    name="scenes",
+    read=_read,
+    objects=("none", "detected"),
+    tasks=_tasks,
+    labels=_labels,
+    pictures=lambda data, plan: FilePictures(plan, picture),
+    chosen_by="scene",
+)

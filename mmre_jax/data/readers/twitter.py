@@ -18,13 +18,14 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from mmre_jax.data.dataset import DataSet, entity_labels, root_of
 from mmre_jax.data.pictures import inside
 from mmre_jax.data.readers import bio
 from mmre_jax.data.readers.published import check, missing, torch_table
 from mmre_jax.records import SPLITS, Record, RecordError, Region
 
 YEARS = (2015, 2017)
-OBJECTS = ("none", "grounded")
+OBJECTS = ("grounded", "none")
 COUNTS = {2015: {"train": 4000, "val": 1000, "test": 3257}, 2017: {"train": 3373, "val": 723, "test": 723}}
 TYPES = ("PER", "LOC", "ORG", "MISC")
 _NAMES = {**{kind: kind for kind in TYPES}, "OTHER": "MISC"}
@@ -116,3 +117,19 @@ def _with_crops(root: str | os.PathLike[str], file: pathlib.Path, folder: str, r
         regions = tuple(Region(None, inside(root, f"{folder}/{name}", f"{file}, {photo!r}"), "grounded") for name in names)
         found.append(dataclasses.replace(record, regions=regions))
     return found, unlisted
+
+
+def _dataset(year: int) -> DataSet:
+    return DataSet(
+        name=f"twitter{year}",
+        read=lambda data, split: read(root_of(data), split, year=year, objects=data.objects),
+        objects=OBJECTS,
+        tasks=lambda data, train: ("entities",),
+        labels=lambda data, task, train: entity_labels(entity_types()),
+        files=lambda data, split: files(root_of(data), split, year=year, objects=data.objects),
+        report=lambda data, split: report(root_of(data), split, year=year, objects=data.objects),
+        published=COUNTS[year],
+    )
+
+
+TWITTER2015, TWITTER2017 = map(_dataset, YEARS)

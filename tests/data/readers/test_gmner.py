@@ -125,9 +125,9 @@ BOMB = "<!DOCTYPE a [<!ENTITY b 'bbbb'><!ENTITY c '&b;&b;&b;'>]>"
     [
         (voc(FIRST, head=BOMB), "declares a document type"),
         (voc(FIRST, head="<!DOCTYPE a SYSTEM 'file:///etc/passwd'>"), "declares a document type"),
-        (voc(FIRST, head=BOMB).decode().encode("utf-16"), "not an XML file in UTF-8"),
+        (voc(FIRST, head=BOMB).decode().encode("utf-16"), "not UTF-8 text but UTF-16"),
         (b"<annotation>", "not an XML file"),
-        (b"\xff\xff", "not an XML file"),
+        (b"\xff\xff", "not UTF-8 text"),
         (b" " * (gmner.MAX_XML_BYTES + 1), "larger than"),
         (b"<annotation></annotation>", "expected a number in size/width, found None"),
         (voc(FIRST, width=0), "the picture's size is 0 x 50"),
@@ -137,7 +137,7 @@ BOMB = "<!DOCTYPE a [<!ENTITY b 'bbbb'><!ENTITY c '&b;&b;&b;'>]>"
 )
 def test_hostile_or_damaged_xml(root, document, message):
     write_archive(root, {"xml/1.xml": document})
-    with pytest.raises(RecordError, match=rf"xml\.tar\.gz: xml/1\.xml: .*{message}"):
+    with pytest.raises(RecordError, match=rf"xml\.tar\.gz: xml/1\.xml(:1)?: .*{message}"):
         gmner.read(root, "val")
 
 
@@ -193,3 +193,12 @@ def test_counts_of_the_real_data():
     for report in reports.values():
         assert not any(report[name] for name in ("boxes_outside", "boxes_unnamed", "boxes_repeated", "boxes_clipped"))
         assert report["triples"] == report["boxes"] + report["boxes_shared"]
+
+
+def test_a_mark_at_the_head_of_a_file_is_no_text(root, mark_all):
+    before = gmner.read(root, "val")
+    (root / "xml").mkdir()
+    for name, data in (("1", voc(FIRST, 100, 100)), ("O_2", voc(SECOND))):
+        (root / "xml" / f"{name}.xml").write_bytes(data)
+    assert mark_all(root) == 3
+    assert gmner.read(root, "val") == before

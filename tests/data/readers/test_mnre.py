@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import pickle
+import re
 import zipfile
 
 import pytest
@@ -182,7 +183,7 @@ def test_missing_files(root):
 def test_bad_arguments(root):
     with pytest.raises(RecordError, match="split is one of train, val, test, found 'dev'"):
         mnre.read(root, "dev")
-    with pytest.raises(RecordError, match="objects is one of none, detected, grounded"):
+    with pytest.raises(RecordError, match="objects is one of detected, none, grounded"):
         mnre.read(root, "val", objects="all")
     with pytest.raises(RecordError, match="version is one of 1, 2"):
         mnre.read(root, "val", version=3)
@@ -266,3 +267,42 @@ def test_real_counts(split, grounded, detected):
     records = mnre.read(REAL, split, objects="detected")
     assert sum(len(regions) for regions in {record.image: record.regions for record in records}.values()) == detected
     assert max(len(record.regions) for record in records) == 3
+
+
+def test_a_mark_at_the_head_of_a_file_is_no_text(root, mark_all):
+    before = mnre.read(root, "val", objects="detected")
+    assert mark_all(root) == 2
+    assert mnre.read(root, "val", objects="detected") == before
+
+
+@pytest.mark.parametrize("form", [repr, json.dumps])
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"token": ["Ada", "\ud83d", "x", "y", "Paris"]}, "token[1]"),
+        ({"h": {"name": "Ada\ude00", "pos": [0, 1]}}, "h.name"),
+        ({"img_id": "photo\ud83d.jpg"}, "img_id"),
+        ({"relation": "\ud83d"}, "relation"),
+    ],
+)
+def test_half_a_character_is_told_by_line_and_field(root, changes, field, form):
+    path = write_text(root, [line(0), form(line(1, **changes))])
+    with pytest.raises(RecordError, match=rf"{path}:2, field '{re.escape(field)}': half of a surrogate pair"):
+        mnre.read(root, "val")
+
+
+def test_two_halves_are_one_character(root):
+    for form in (r"{'token': ['\ud83d\ude00', 'b'], 'h': {'pos': [0, 1]}, 't': {'pos': [1, 2]}, 'img_id': 'a.jpg', 'relation': 'None'}",):
+        for text in (form, form.replace("'", '"')):
+            write_text(root, [text])
+            assert mnre.read(root, "val")[0].words == ("\U0001f600", "b")
+
+
+def test_half_a_character_in_a_table(root):
+    (root / "ours_rel2id.json").write_text(json.dumps({**REL2ID, "\ud83d": 3}))
+    with pytest.raises(RecordError, match=r"ours_rel2id.json: half of a surrogate pair"):
+        mnre.read(root, "val")
+    (root / "ours_rel2id.json").write_text(json.dumps(REL2ID))
+    torch_dict(root / "txt" / "mre_dev_dict.pth", {0: ["b\ud83d.png"], 1: [], 2: []})
+    with pytest.raises(RecordError, match=r"mre_dev_dict.pth, field '0\[0\]': half of a surrogate pair"):
+        mnre.read(root, "val", objects="grounded")

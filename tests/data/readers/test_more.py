@@ -140,7 +140,7 @@ def test_boxes_may_lie_in_their_dictionary(root):
         (fact(box="left"), "field 't.box': expected"),
         (fact(t={"box": None}), "field 't': no field 'name'"),
         (fact(t={"name": "x"}), "'t.name' = 'x', in the dictionary of boxes: expected .* found None"),
-        (json.dumps(fact(box=[0.1, 0.1, 0.1, float("nan")])), "field 't.box': expected"),
+        (json.dumps(fact(box=[0.1, 0.1, 0.1, float("nan")])), r"field 't.box\[3\]': nan is not a finite number"),
         (fact(image=7), "field 'img_id': found 7, of type int"),
     ],
 )
@@ -166,4 +166,17 @@ def test_missing_files(root):
         more.relations(root)
     (root / "rel2id.json").unlink()
     with pytest.raises(RecordError, match="no rel2id.json; expected a folder that holds .*rel2id.json and img_org/"):
+        more.read(root, "val")
+
+
+def test_a_mark_at_the_head_of_a_file_is_no_text(root, mark_all):
+    before = more.read(root, "val")
+    assert mark_all(root) == 2
+    assert more.read(root, "val") == before
+
+
+@pytest.mark.parametrize("form", [repr, json.dumps])
+def test_half_a_character_is_told_by_line_and_field(root, form):
+    path = write(root, [fact(), fact(t={"name": "\ud83d", "box": LEFT})], form=form)
+    with pytest.raises(RecordError, match=rf"{path}:2, field 't.name': half of a surrogate pair"):
         more.read(root, "val")

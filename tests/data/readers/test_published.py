@@ -1,30 +1,11 @@
-"""What the readers share: clipping, and messages for what is missing or damaged."""
+"""What the readers share: lines, tables, and messages for what is missing or damaged."""
 
 import pickle
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mmre_jax.data.readers import published
 from mmre_jax.records import RecordError
-
-
-@given(st.tuples(*[st.floats(-2, 3)] * 4))
-def test_a_clipped_box_is_the_part_inside(corners):
-    box, cut = published.clip(corners)
-    if box is None:
-        x0, y0, x1, y1 = corners
-        assert min(x1, 1) <= max(x0, 0) or min(y1, 1) <= max(y0, 0)
-    else:
-        assert 0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1
-        assert published.clip(box) == (box, False)
-        assert cut or box == pytest.approx(corners, abs=1e-5)
-
-
-def test_rounding_is_no_cut():
-    assert published.clip((-1e-9, 0.0, 1.0 + 1e-9, 0.5)) == ((0.0, 0.0, 1.0, 0.5), False)
-    assert published.clip((-0.1, 0.0, 1.0, 0.5)) == ((0.0, 0.0, 1.0, 0.5), True)
 
 
 def test_files(tmp_path):

@@ -56,7 +56,7 @@ def test_missing_files_and_bad_arguments(root):
         twitter.read(root, "train")
     with pytest.raises(RecordError, match="no twitter2017/valid.txt"):
         twitter.read(root, "val", year=2017)
-    with pytest.raises(RecordError, match="objects is one of none, grounded, found 'detected'"):
+    with pytest.raises(RecordError, match="objects is one of grounded, none, found 'detected'"):
         twitter.read(root, "val", objects="detected")
     with pytest.raises(RecordError, match="year is one of 2015, 2017"):
         twitter.read(root, "val", year=2016)
@@ -99,3 +99,9 @@ def test_counts_of_the_real_data(year, split):
     assert report["photos_without_crop_list"] == ((year, split) == (2015, "val"))
     begun = sum("\tB-" in line for line in lines)
     assert report["mentions"] == begun + report["entities_begun_by_i"]
+
+
+def test_a_mark_at_the_head_of_a_file_is_no_text(root, mark_all):
+    before = twitter.read(root, "val")
+    assert mark_all(root) == 1
+    assert twitter.read(root, "val") == before

@@ -1,0 +1,121 @@
+"""The file that --config names: its variants, and what is wrong with it or with the flags that change its settings, in one line."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import pathlib
+import re
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmre_jax import settings
+from mmre_jax.declare import Setting, did_you_mean
+
+
+class ConfigError(ValueError):
+    """A configuration's file, or a flag that changes one of its settings, that cannot be used; one line."""
+
+
+def given(argv: Sequence[str]) -> str | None:
+    """The value of --config among a program's arguments; None where there is none."""
+    for i, argument in enumerate(argv):
+        if argument == "--":
+            break
+        if found := re.fullmatch(r"--?config(?:=(.*))?", argument, re.DOTALL):
+            return found[1] if found[1] is not None else argv[i + 1] if i + 1 < len(argv) else ""
+    return None
+
+
+def load(value: str) -> tuple[types.ModuleType, Any]:
+    """(the module, the configuration) that FILE.py or FILE.py:VARIANT names.
+
+    Raises:
+      ConfigError: for a file that is not there, that cannot be run or has no get_config, and for an unknown variant.
+    """
+    if not value:
+        raise ConfigError("--config is empty: FILE.py:VARIANT")
+    path, _, variant = value.partition(":")
+    module = load_module(path)
+    try:
+        return module, module.get_config(*([variant] if variant else []))
+    except ValueError as error:  # what configs/common.py's `choose` says
+        raise ConfigError(f"--config={value}: {error}{_near(variant, getattr(module, 'VARIANTS', ()))}") from error
+
+
+def load_module(path: str) -> types.ModuleType:
+    """A configuration's file as a module.
+
+    Raises:
+      ConfigError: as `load`.
+    """
+    file = pathlib.Path(path)
+    if not file.is_file():
+        raise ConfigError(f"--config={path}: there is no such file{_nearest_file(file)}")
+    if file.suffix != ".py":
+        raise ConfigError(f"--config={path}: a configuration is a Python file, FILE.py or FILE.py:VARIANT")
+    spec = importlib.util.spec_from_file_location("config_file", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError) as error:
+        raise ConfigError(f"--config={path}: {type(error).__name__}: {error}") from error
+    if not callable(getattr(module, "get_config", None)):
+        raise ConfigError(f"--config={path}: the file has no function get_config")
+    return module
+
+
+def variants(module: types.ModuleType) -> dict[str, str]:
+    """{variant: what it is, in one sentence}, as the list "Variants:" at the head of the file says; '' for one that it leaves out."""
+    names: tuple[str, ...] = tuple(getattr(module, "VARIANTS", ()))
+    _, _, listed = (module.__doc__ or "").partition("Variants:\n")
+    entries: list[tuple[str, str]] = []
+    for line in listed.split("\n\n")[0].splitlines():
+        if found := re.fullmatch(r"  (\S+(?:, \S+)*)  +(\S.*)", line):
+            entries.append((found[1], found[2]))
+        elif entries and line.startswith("    "):
+            entries[-1] = (entries[-1][0], f"{entries[-1][1]} {line.strip()}")
+    told = {name: meaning for listing, meaning in entries for name in listing.split(", ")}
+    return {name: re.split(r"(?<=\.)\s+(?=[A-Z])", told.get(name, ""))[0] for name in names}
+
+
+def check_overrides(argv: Sequence[str], config: Any) -> None:
+    """Refuses flags --config.SECTION.NAME that name no setting of the configuration.
+
+    Raises:
+      ConfigError: naming the flag, with the nearest name that there is.
+    """
+    for argument in argv:
+        if argument == "--":
+            break
+        if found := re.match(r"--?(?:no)?config\.([^=]*)", argument):
+            place, parts = config, found[1].split(".")
+            for n, part in enumerate(parts):
+                if not hasattr(place, "keys") or part not in place:
+                    known = list(place.keys()) if hasattr(place, "keys") else []
+                    what = "section" if n == 0 else "setting"
+                    raise ConfigError(f"--config.{found[1]}: there is no {what} {part!r}{did_you_mean(part, known)}")
+                place = place[part]
+
+
+def declaration(name: str, config: Any) -> Setting | None:
+    """The declaration of a setting, SECTION.NAME, of a configuration; None where there is none."""
+    place: Any = settings.sections(config)
+    for part in name.split("."):
+        place = place.get(part) if isinstance(place, Mapping) else None
+    return place if isinstance(place, Setting) else None
+
+
+def _near(wrong: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(wrong, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _nearest_file(file: pathlib.Path) -> str:
+    """The file that was meant, perhaps: with '.py', or of another spelling."""
+    if (meant := file.with_name(f"{file.name}.py")).is_file():
+        return f"; did you mean {meant}?"
+    there = [str(path) for path in file.parent.glob("*.py") if path.stem not in ("__init__", "common")] if file.parent.is_dir() else []
+    return did_you_mean(str(file), there)

@@ -1,0 +1,84 @@
+"""RoIAlign (He et al. 2017) from the level of a feature pyramid that fits a region's size.
+
+Sampled as torchvision does by default: 2 x 2 points a cell, without the half-pixel shift. B pictures, N regions, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+CELLS = 7
+_POINTS = 2  # a side of each cell
+_AT_ONCE = 32  # regions; a region's values around its points are 16 times its cells'
+_LEVEL_SLACK = 1e-6  # torchvision's, against rounding at the border between two levels
+
+
+def levels_of(boxes: jax.Array, strides: Sequence[int], canonical: float) -> jax.Array:
+    """int32 [...]: the index of the level that a region is read from (Lin et al. 2017, eq. 1).
+
+    Args:
+      boxes: [..., 4], pixels.
+      strides: pixels a cell of each level, powers of two, ascending.
+      canonical: side of the region that is read at stride 16.
+    """
+    area = (boxes[..., 2:] - boxes[..., :2]).prod(axis=-1)
+    lowest, highest = int(np.log2(strides[0])), int(np.log2(strides[-1]))
+    level = jnp.floor(4 + jnp.log2(jnp.sqrt(area) / canonical) + _LEVEL_SLACK)
+    return jnp.clip(level, lowest, highest).astype(jnp.int32) - lowest
+
+
+def roi_align(maps: Sequence[jax.Array], boxes: jax.Array, strides: Sequence[int], canonical: float) -> jax.Array:
+    """Each region as CELLS x CELLS means of bilinearly read points.
+
+    Args:
+      maps: of each level, [B, h, w, C].
+      boxes: [B, N, 4], pixels of the picture; where nothing is, any finite box.
+      strides: pixels a cell of each level, powers of two, ascending.
+      canonical: see `levels_of`.
+
+    Returns:
+      [B, N, CELLS, CELLS, C].
+    """
+    flat = jnp.concatenate([x.reshape(x.shape[0], -1, x.shape[-1]) for x in maps], axis=1)
+    sides = np.array([x.shape[1:3] for x in maps], np.int32)
+    starts = np.concatenate([[0], np.cumsum(sides.prod(axis=1))[:-1]]).astype(np.int32)
+    level = levels_of(boxes, strides, canonical)
+    scale = jnp.asarray(1.0 / np.asarray(strides), jnp.float32)
+
+    def of_picture(values: jax.Array, boxes: jax.Array, level: jax.Array) -> jax.Array:
+        def of_region(region: tuple[jax.Array, jax.Array]) -> jax.Array:
+            box, at = region
+            height, width = jnp.asarray(sides)[at]
+            rows, of_rows = _taps(box[1] * scale[at], box[3] * scale[at], height)
+            columns, of_columns = _taps(box[0] * scale[at], box[2] * scale[at], width)
+            places = jnp.asarray(starts)[at] + rows[:, None] * width + columns[None, :]
+            around = values[places].astype(jnp.float32).reshape(CELLS, -1, CELLS, 2 * _POINTS, values.shape[-1])
+            return jnp.einsum("iajbc,ia,jb->ijc", around, of_rows, of_columns).astype(values.dtype)
+
+        return jax.lax.map(of_region, (boxes, level), batch_size=_AT_ONCE)
+
+    return jax.vmap(of_picture)(flat, boxes, level)
+
+
+def _taps(low: jax.Array, high: jax.Array, side: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Along one axis, the values that the points of each cell lie between, and their weights in the cell's mean.
+
+    Args:
+      low, high: ends of the region, in cells of the map.
+      side: of the map.
+
+    Returns:
+      int32 [CELLS * 2 * _POINTS] places, and float32 [CELLS, 2 * _POINTS] weights.
+    """
+    step = jnp.maximum(high - low, 1.0) / CELLS
+    inside = (jnp.arange(_POINTS, dtype=jnp.float32) + 0.5) / _POINTS
+    points = jnp.maximum(low + (jnp.arange(CELLS, dtype=jnp.float32)[:, None] + inside[None, :]) * step, 0.0)
+    before = jnp.minimum(points.astype(jnp.int32), side - 1)
+    after = jnp.minimum(before + 1, side - 1)
+    share = jnp.where(before >= side - 1, 0.0, points - before.astype(jnp.float32))
+    weights = jnp.stack([1.0 - share, share], axis=-1) / _POINTS
+    return jnp.stack([before, after], axis=-1).reshape(-1), weights.reshape(CELLS, -1)

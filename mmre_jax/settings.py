@@ -1,0 +1,225 @@
+"""Every setting of a configuration: default, range and meaning, declared here once. `python -m launch.settings` prints them.
+
+The sections that all configurations have stand below. Section `system` is declared beside each system (mmre_jax/systems), what section
+`task` has beyond its name beside the task. Configurations take their defaults from here, `check` what they may hold, and checkpoints that
+are older than a setting what was computed before there was it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from mmre_jax import declare, systems
+from mmre_jax.data.dataset import TASKS
+from mmre_jax.data.datasets import DATASETS
+from mmre_jax.data.pictures import RESIZES
+from mmre_jax.data.sampling import SHUFFLES
+from mmre_jax.data.scenes.compose import TASKS as SCENES
+from mmre_jax.data.views import TASK_OF
+from mmre_jax.declare import Section, SettingError, choice, factors, flag, names, number, text, whole, wholes
+from mmre_jax.encoders.bert import KINDS as TEXT_KINDS
+from mmre_jax.encoders.blocks import ACTIVATIONS
+from mmre_jax.encoders.convolution import NORMS
+from mmre_jax.encoders.from_config import KINDS
+from mmre_jax.encoders.vit_config import STYLES
+from mmre_jax.tasks import triples
+
+PRECISIONS = ("default", "high", "highest")
+SEED = "[0, 4294967295]"  # jax.random.key takes the lowest 32 bits of a number
+
+DATA: Section = {  # where records come from and how they become batches
+    "name": text("scenes", f"the data set: {', '.join(DATASETS)}"),
+    "root": text("", "folder of the published layout, of {split}.jsonl files, or written by launch.prepare"),
+    "objects": choice(
+        "detected",
+        ("none", "detected", "grounded"),
+        "object crops beside the photo; grounded ones leak MNRE's labels and are the only ones of twitter",
+    ),
+    "none_label": text("None", "jsonl, and triples of any set: the label that says that no relation holds"),
+    "view": choice("", ("", *TASK_OF), "of triples: mentions (entities), regions (triples), pairs (relation), a pipeline's parts"),
+    "scene": choice("relations", SCENES, "scenes: relations or grounded (task relation), entities, triples"),
+    "counts": wholes((16384, 512, 1024), "[1, inf)", "scenes: records of train, val, test", length=3),
+    "published": flag(False, "more: facts 'none' are triples with that relation, as in the published figures"),
+    "merge_val": flag(False, "more: train on the validation split too, as MORTE does; val then selects on what was trained on"),
+    "require_images": flag(False, "a missing or unreadable picture stops the run before training"),
+    "buckets": wholes((32, 48, 80), "[1, inf)", "padded lengths in tokens; each is compiled once", order="ascending"),
+    "window": whole(1, "[1, inf)", "batches within which a shuffled epoch is sorted by length"),
+    "shuffle_pictures": choice("none", SHUFFLES, "splits whose records are shown with other records' pictures"),
+    "image_share": number(1.0, "[0, 1]", "of the pictures; the others are masked in all splits"),
+    "train_share": number(1.0, "(0, 1]", "of the training examples, drawn by train.seed from each class"),
+    "blank_words": flag(False, "the image-only control"),
+    "workers": whole(0, "[0, inf)", "processes that prepare records; 0: threads of this one"),
+    "threads": whole(2, "[1, inf)", "threads that prepare records where there are no workers"),
+}
+
+TEXT: Section = {  # the text encoder; 0 with text.weights: as the weights have it
+    "weights": text("", "directory of transformers; '': random weights"),
+    "kind": choice("bert", dict.fromkeys(TEXT_KINDS.values()), "roberta is XLM-R, too; follows the weights"),
+    "pad_id": whole(1, "[0, inf)", "roberta: id of padding, behind which positions start; follows the weights"),
+    "tokenizer": choice("bpe", ("bpe", "word"), "without weights, trained on the training split"),
+    "vocab_size": whole(2000, "[1, inf)", "entries of that tokenizer"),
+    "max_tokens": whole(80, "[3, inf)", "longest sequence, specials included; what is beyond is cut off"),
+    "width": whole(768, "[0, inf)", "of the states; divides by the heads"),
+    "layers": whole(12, "[0, inf)", "fewer than the weights have: the lowest ones"),
+    "heads": whole(12, "[0, inf)", "of attention"),
+    "mlp": whole(3072, "[0, inf)", "width inside the feed-forward blocks"),
+    "positions": whole(512, "[0, inf)", "rows of the position table"),
+    "types": whole(2, "[0, inf)", "rows of the token type table; follows the weights"),
+    "eps": number(1e-12, "[0, inf)", "of the layer normalisations; follows the weights"),
+    "activation": choice("gelu", ACTIVATIONS, "of the feed-forward blocks; follows the weights"),
+    "dropout": number(0.1, "[0, 1)", "after the embeddings and both halves of each layer"),
+    "attention_dropout": number(0.1, "[0, 1)", "of attention weights"),
+    "init_std": number(0.02, "[0, inf)", "of tables and kernels without weights; 0: by fan-in, which learns faster from scratch"),
+}
+
+VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision.weights: as the weights have it
+    "weights": text("", "directory of transformers, or of a ResNeSt; '': random weights"),
+    "kind": choice("vit", KINDS, "of image encoder"),
+    "dialect": choice("clip", STYLES, "of a vit; follows the weights"),
+    "width": whole(768, "[0, inf)", "vit: of the states; divides by the heads"),
+    "layers": whole(12, "[0, inf)", "vit: fewer than the weights have: the lowest ones"),
+    "heads": whole(12, "[0, inf)", "vit: of attention"),
+    "mlp": whole(3072, "[0, inf)", "vit: width inside the feed-forward blocks"),
+    "patch": whole(32, "[0, inf)", "vit: side of a patch, pixels; divides the sides of all pictures"),
+    "depths": wholes((3, 4, 6, 3), "[1, inf)", "resnet, resnest: blocks of each stage; () with weights: as they have it", empty=True),
+    "stem": whole(64, "[0, inf)", "resnet, resnest: channels of the stem; the blocks of stage i are stem * 2^i wide"),
+    "stem_kernel": whole(0, "[0, inf)", "resnet, resnest: odd; 0: the kind's, 7 (resnest: 3)"),
+    "stem_stride": whole(2, "[1, 2]", "resnet, resnest: of the stem's (first) convolution; follows the weights"),
+    "stem_pool": flag(True, "resnet, resnest: the stem ends in a pooling of stride 2; follows the weights"),
+    "bottleneck": flag(True, "resnet: bottlenecks instead of blocks of two 3x3 convolutions; follows the weights"),
+    "stride_first": flag(False, "resnet: the stride on a bottleneck's first convolution, not on its 3x3; follows the weights"),
+    "norm": choice("frozen", NORMS, "resnet, resnest: frozen is for pretrained weights"),
+    "groups": whole(32, "[1, inf)", "of vision.norm=group; divides the channels"),
+    "eps": number(0.0, "[0, inf)", "vit: of the layer normalisations; 0: the dialect's"),
+    "activation": choice("", ("", *ACTIVATIONS), "vit: of the feed-forward blocks; '': the dialect's"),
+    "side": whole(224, "[0, inf)", "of the photo, pixels"),
+    "crop_side": whole(128, "[1, inf)", "of an object crop, pixels"),
+    "crops": whole(3, "[1, inf)", "object crops a record, where data.objects is not none"),
+    "resize": choice("squash", RESIZES, "how a picture becomes a square (mmre_jax/data/pictures.py)"),
+    "dropout": number(0.0, "[0, 1)", "vit: after the embeddings and both halves of each layer"),
+    "init_std": number(0.02, "[0, inf)", "vit: of tables and kernels without weights; 0: by fan-in"),
+    "positions": choice("normal", ("normal", "sine"), "vit: how the position tables start"),
+}
+
+OPTIM: Section = {  # AdamW with warm-up
+    "lr": number(1e-5, "[0, inf)", "the highest learning rate"),
+    "schedule": choice("linear", ("linear", "constant"), "behind the warm-up: linear to 0, or constant"),
+    "warmup": number(0.06, "[0, 1]", "share of all steps, in which the learning rate rises from 0"),
+    "weight_decay": number(1e-2, "[0, inf)", "none on biases and norms"),
+    "clip": number(1.0, "[0, inf)", "largest global norm of the gradient; 0: any"),
+    "b1": number(0.9, "[0, 1)", "decay of the gradient's mean"),
+    "b2": number(0.999, "[0, 1)", "decay of the gradient's square"),
+    "eps": number(1e-8, "(0, inf)", "added to the root of the gradient's square"),
+    "accumulate": whole(1, "[1, inf)", "parts a batch is worked through in"),
+    "frozen": names((), "parts of the system that are not trained, such as ('vision',)"),
+    "multipliers": factors({}, "[0, inf)", "learning-rate factor of a part, such as {'head': 10.0}"),
+}
+
+TRAIN: Section = {  # the run
+    "batch": whole(32, "[1, inf)", "records a step, over all devices"),
+    "eval_batch": whole(64, "[1, inf)", "records a step of evaluation, over all devices"),
+    "epochs": whole(20, "[1, inf)", "over the training split"),
+    "seed": whole(0, SEED, "of parameters, dropout, order and draws"),
+    "seeds": wholes((), SEED, "one run a seed, with mean and deviation, where not empty", order="different", empty=True),
+    "init_from": text("", "a run (its workdir, or a step's folder) whose parameters a new run starts from; labels are matched by name"),
+    "init_parts": names((), "the parts to take from it, such as ('text', 'head'); (): all that fit, the others start fresh"),
+    "dtype": choice("float32", systems.DTYPES, "of computation; parameters stay float32"),
+    "precision": choice("default", PRECISIONS, "of products on GPU and TPU: TF32 or bf16 by default, float32 with highest"),
+    "log_every": whole(50, "[1, inf)", "steps between lines of the log"),
+    "save_every": whole(0, "[0, inf)", "steps between checkpoints beside those at each epoch's end; 0: none"),
+    "max_steps": whole(0, "[0, inf)", "stop early, as if interrupted, with a checkpoint; 0: never"),
+    "compilation_cache": text("~/.cache/mmre_jax/xla", "folder of compiled programs; '': none"),
+}
+
+PARALLEL: Section = {"devices": whole(0, "[0, inf)", "local devices to use; 0: all")}
+
+COMMON: Mapping[str, Section] = {"data": DATA, "text": TEXT, "vision": VISION, "optim": OPTIM, "train": TRAIN, "parallel": PARALLEL}
+TASK: Mapping[str, Section] = {"triples": triples.SETTINGS}  # what section `task` holds beside the name
+
+_OF_TASKS = {name for section in TASK.values() for name in section}
+
+
+def task(name: str) -> Section:
+    """The declaration of section `task` for a task's name."""
+    return {"name": choice(name, TASKS, "what is to be found"), **TASK.get(name, {})}
+
+
+def sections(config: Any) -> dict[str, Section]:
+    """The declarations of a configuration's sections, in their order: those of all, and those of its system and its task.
+
+    Of a system that declares no settings (`systems.SETTINGS`) the name alone is known.
+    """
+    system, chosen = (config[section].get("name", "") if section in config else "" for section in ("system", "task"))
+    return {
+        "system": systems.declared(system),
+        "task": task(chosen),
+        **COMMON,
+    }
+
+
+def check(config: Any) -> None:
+    """Refuses a configuration in which a setting is missing, unknown or out of its range; sections that nobody declares are left alone.
+
+    What two settings have to do with each other is said by the code that needs it, when a system is built (training/setup.py, rehearse).
+
+    Raises:
+      SettingError: naming every such setting, its value and what it can be.
+    """
+    if not hasattr(config, "items"):
+        raise SettingError(f"a configuration has the sections system, task, {', '.join(COMMON)}, found {type(config).__name__}")
+    lines = []
+    for name, section in sections(config).items():
+        missing = [f"section {name} is missing"]
+        lines += declare.problems(name, _spoken_of(name, config[name], section), section) if name in config else missing
+    if lines:
+        raise SettingError(declare.all_of(lines))
+
+
+def _spoken_of(name: str, values: Any, section: Section) -> Any:
+    """The values of a section that its declaration speaks of."""
+    if name == "system" and values.get("name") not in systems.SETTINGS:
+        return {key: value for key, value in values.items() if key == "name"}  # the others are the system's own
+    if name == "task":  # a configuration that is scored for another task than it was made for keeps that one's settings
+        return {key: value for key, value in values.items() if key in section or key not in _OF_TASKS}
+    return values
+
+
+def complete(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's configuration, with what was computed before there was a setting for each that it lacks."""
+    return {**config, **{name: declare.complete(config.get(name, {}), section) for name, section in sections(config).items()}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A setting as it is listed: name as flags have it, meaning, range, default, and the value in a configuration, if there is one."""
+
+    name: str
+    meaning: str
+    range: str
+    default: Any
+    value: Any
+
+    @property
+    def differs(self) -> bool:
+        """Whether the value is another one than the default."""
+        return bool(self.value != self.default)
+
+
+def rows(name: str, section: Section, values: Any = None) -> list[Row]:
+    """The settings of a section as rows; without values, with the defaults.
+
+    Args:
+      name: of the section, as flags name it.
+      values: of the section in a configuration that has been checked.
+    """
+    found: list[Row] = []
+    values = declare.defaults(section) if values is None else values
+    for key, setting in section.items():
+        where = f"{name}.{key}"
+        if isinstance(setting, Mapping):
+            found += rows(where, setting, values[key])
+        else:
+            found.append(Row(where, setting.meaning, setting.range, setting.default, declare.plain(values[key])))
+    return found

@@ -1,0 +1,159 @@
+"""Text as it comes from files: UTF-8 with or without a byte-order mark, JSON that says one thing, characters that are whole.
+
+Every text file that the library reads is read here, so that a mark at its head is never taken for a part of the first word, and what is
+no text is told by file, line and field.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import json
+import math
+import os
+import pathlib
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mmre_jax.records import RecordError
+
+MARK = "\ufeff"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_HALF = re.compile("[\ud800-\udfff]")
+_LONG = 308  # digits that every whole number that a float can hold has at most
+
+
+def read_text(path: str | os.PathLike[str], error: type[Exception] = RecordError) -> str:
+    """The text of a UTF-8 file, without the byte-order mark that it may begin with.
+
+    Args:
+      path: the file.
+      error: what is raised for a file that is not UTF-8.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    return decode(pathlib.Path(path).read_bytes(), os.fspath(path), error)
+
+
+def decode(data: bytes, where: str, error: type[Exception] = RecordError) -> str:
+    """The text of a UTF-8 file's bytes, its lines ended by newlines alone, without the mark that it may begin with.
+
+    Raises:
+      error: naming `where` and the line, for bytes that are not UTF-8.
+    """
+    if data.startswith(_UTF16):
+        raise error(f"{where}: not UTF-8 text but UTF-16: save it as UTF-8")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        line = data.count(b"\n", 0, wrong.start) + 1
+        raise error(f"{where}:{line}: not UTF-8 text ({wrong})") from wrong
+    return text.lstrip(MARK).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: str | os.PathLike[str], error: type[Exception] = RecordError) -> Any:
+    """The value of a JSON file, read as `parse_json` does.
+
+    Raises:
+      error: naming the file, for what is no such value.
+      OSError: the file cannot be read.
+    """
+    return parse_json(read_text(path, error), os.fspath(path), error, what="a JSON file")
+
+
+def parse_json(text: str, where: str, error: type[Exception] = RecordError, *, what: str = "a JSON value") -> Any:
+    """The value of a JSON text, in which every key stands once, every number is finite, and every string is made of whole characters.
+
+    Raises:
+      error: naming `where`, and the field where there is one.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+        return found
+
+    try:
+        value = json.loads(text, parse_int=_whole, object_pairs_hook=once)
+    except (ValueError, RecursionError) as wrong:
+        raise error(f"{where}: not {what} ({wrong}): {text.strip():.80}") from wrong
+    return checked(value, where, error)
+
+
+def checked(value: Any, where: str, error: type[Exception] = RecordError) -> Any:
+    """A value of dictionaries, lists, strings and numbers as it is, if its numbers are finite and its characters whole.
+
+    Raises:
+      error: naming `where` and the first field of which that is not so.
+    """
+    for field, item in _leaves(value, ""):
+        said = f", field {field!r}" if field else ""
+        if isinstance(item, float):
+            if not math.isfinite(item):
+                raise error(f"{where}{said}: {item} is not a finite number")
+        elif half := _HALF.search(item):
+            place = f"character {half.start() + 1} of {_around(item, half.start())}"
+            raise error(f"{where}{said}: half of a surrogate pair, {half.group()!r} ({place}): an emoji or letter that was cut in two")
+    return value
+
+
+@contextlib.contextmanager
+def without_marks(folder: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """The folder itself; where a file in it begins with a byte-order mark, a copy of the folder without marks, for the block's duration.
+
+    For libraries that read text by themselves and take the mark for a part of the first word. Links stand for what is not text.
+    """
+    folder = pathlib.Path(folder)
+    marked = [path for path in folder.iterdir() if path.is_file() and _begins_with_mark(path)]
+    if not marked:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as copy:
+        for path in folder.iterdir():
+            if path in marked:
+                pathlib.Path(copy, path.name).write_bytes(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+            else:
+                pathlib.Path(copy, path.name).symlink_to(path.resolve())
+        yield pathlib.Path(copy)
+
+
+def check_words(words: Iterable[str], where: str) -> None:
+    """Raises RecordError for words with half of a surrogate pair, which no tokenizer takes and no file can hold."""
+    for i, word in enumerate(words):
+        checked(word, f"{where}[{i}]")
+
+
+def _begins_with_mark(path: pathlib.Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
+
+
+def _leaves(value: Any, field: str) -> Iterator[tuple[str, float | str]]:
+    """(field, value) of every string, keys included, and of every float in a value, each named as 'mentions[0].type' is."""
+    if isinstance(value, str):
+        if not value.isascii():
+            yield field, value
+    elif isinstance(value, float):
+        yield field, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(key, field)
+            yield from _leaves(item, f"{field}.{key}" if field else str(key))
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from _leaves(item, f"{field}[{i}]")
+
+
+def _around(text: str, at: int) -> str:
+    start = max(at - 20, 0)
+    return repr(("..." if start else "") + text[start : at + 20])
+
+
+def _whole(text: str) -> int | float:
+    """A whole number, as a float where no float could hold it: such a one becomes infinite, and is refused as that."""
+    return int(text) if len(text) <= _LONG else float(text)
