@@ -11,6 +11,7 @@ from typing import Any
 
 FORMAT = 3
 
+
 class FormatError(ValueError):
     """Metadata of a format that cannot be read; says which version wrote it."""
 
