@@ -222,23 +222,12 @@ print(json.dumps({module.__name__: controls(module.get_config("quickstart")) for
     assert found["configs.qeot"] == {"full": {}, "text": text}, "words are what it is to find"
 
 
-<<<<<<< HEAD
-def test_a_wrong_variant_or_setting_ends_with_a_message(tmp_path):
-    wrong = ["--config=configs/qeot.py:quickstart", "--config.train.epoch=1", f"--workdir={tmp_path}"]
-    assert_one_message(run("train", *wrong), "a flag names a setting that the configuration does not have: 'epoch'")
-    assert_one_message(run("train", "--config=configs/qeot.py:quick", f"--workdir={tmp_path}"), "'quick'", "quickstart, gmner, more")
-
-
 def test_a_missing_or_damaged_picture_is_masked_noted_and_counted(trained, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_text("<html></html>")
     names = ("good.png", "gone.png", None, "bad.png")
     posts = [{"id": f"p{n}", "text": "a b", "image": name, "mentions": [[0, 1], [1, 2]]} for n, name in enumerate(names)]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(post) + "\n" for post in posts))
-=======
-def test_a_missing_picture_ends_with_a_message(trained, tmp_path):
-    (tmp_path / "in.jsonl").write_text('{"text": "a b", "image": "gone.png", "mentions": [[0, 1], [1, 2]]}\n')
->>>>>>> w-settings
     result = run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'out'}")
     assert result.returncode == 0, result.stderr
     found = rows(tmp_path / "out" / "extracted.jsonl")

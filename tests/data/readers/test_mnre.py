@@ -16,6 +16,7 @@ from mmre_jax.data.readers import mnre
 from mmre_jax.records import RecordError
 
 REAL = pathlib.Path(os.environ.get("MMRE_DATA", pathlib.Path(__file__).parents[4] / "shared" / "data")) / "RE_data"
+CASES = pathlib.Path(__file__).parents[4] / "shared" / "cases"
 REL2ID = {"None": 0, "/per/per/peer": 2, "/per/loc/place_of_birth": 1}
 
 
@@ -306,3 +307,10 @@ def test_half_a_character_in_a_table(root):
     torch_dict(root / "txt" / "mre_dev_dict.pth", {0: ["b\ud83d.png"], 1: [], 2: []})
     with pytest.raises(RecordError, match=r"mre_dev_dict.pth, field '0\[0\]': half of a surrogate pair"):
         mnre.read(root, "val", objects="grounded")
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason=f"there are no cases at {CASES.name}")
+def test_case_of_half_a_character_and_a_table_with_a_mark():
+    assert mnre.relations(CASES / "mnre_sur") == ("None", "/per/per/peer")
+    with pytest.raises(RecordError, match=r"ours_train.txt:1, field 'token\[3\]': half of a surrogate pair, '\\ud83d'"):
+        mnre.read(CASES / "mnre_sur", "train")
