@@ -8,7 +8,7 @@ import re
 import zipfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmre_jax.data.pictures import PictureError
@@ -153,7 +153,6 @@ def test_files_are_what_is_read(root):
     }
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.tuples(*[st.floats(-2, 3)] * 4))
 def test_boxes_stay_inside_the_picture(tmp_path_factory, box):
     path = tmp_path_factory.mktemp("boxes") / "b.pth"
