@@ -71,5 +71,5 @@ def _reference(config: ConfigDict) -> None:
     config.data.objects = "grounded"
     config.system.flavour = "reference"
     config.train.precision = "highest"  # as the released code on a CPU; PyTorch multiplies in float32 unless asked
-    config.vision.resize = "cover"  # CLIP's own preprocessing
+    config.vision.resize = "cover_ceil"  # CLIP's own preprocessing, of the version that was pinned
     config.optim.update({"frozen": ("vision",), "clip": 0.0})  # the released code detaches the image encoder's states, and clips nothing

@@ -44,7 +44,7 @@ def get_config(variant: str = "mnre") -> ConfigDict:
         config.system.update({"flavour": "reference", "constrain": False})
         config.optim.clip = 0.0
         config.train.precision = "highest"  # as the released code on a CPU; PyTorch multiplies in float32 unless asked
-        config.vision.resize = "cover"  # CLIP's own preprocessing
+        config.vision.resize = "cover_floor"  # CLIP's own preprocessing
     elif variant == "minilm_mnre":
         _minilm(config)
     else:

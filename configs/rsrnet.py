@@ -132,5 +132,6 @@ def _reference(config: ConfigDict) -> None:
     config.data.update({"name": "mnre", "objects": "grounded"})
     config.text.update({"kind": "roberta", "positions": 514, "types": 1, "eps": 1e-5})
     config.system.update({"flavour": "reference", "constrain": False})
+    config.vision.resize = "crop_bilinear"  # torchvision's preprocessing
     config.train.precision = "highest"  # as the released code on a CPU; PyTorch multiplies in float32 unless asked
     config.optim.update({"frozen": ("vision",), "clip": 0.0})  # as released: in no group of the optimiser, and nothing is clipped

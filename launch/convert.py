@@ -4,26 +4,29 @@
     python -m launch.evaluate --checkpoint=runs/released --split=test
     python -m launch.convert runs/released back.safetensors --back
 
-The first takes a state dict of HVPNeT, RSRNeT, IFAformer or HVFormer (safetensors, or .pth, .pt, .bin with PyTorch installed) under the
-authors' names and writes a checkpoint in the reference flavour, for `mmre_jax.load`, launch.evaluate and launch.extract.
+The first takes a state dict of HVPNeT, RSRNeT, IFAformer or HVFormer: safetensors, or with PyTorch installed what torch.save wrote,
+whatever it is called, also inside a trainer's dictionary, and under the names that DataParallel or torch.compile make. It writes a
+checkpoint in the reference flavour, for `mmre_jax.load`, launch.evaluate and launch.extract.
 Every tensor is read, or is named in TARGET/released.json with the reason why the released code never reads it, and kept beside it: the
 last command writes them all, bit for bit, in their own precision. Sizes are read from the tensors; what does not fit is an error that
 lists it.
 
 --tokenizer is a directory of transformers: bert-base-uncased; for RSRNeT roberta-base (relations) or xlm-roberta-base (entities).
 --labels is a JSON object {label: id} or list (*.json), or a text file of one label a line. For entities it may be left out if there are
-13 tags, which are then the released code's.
+13 tags, which are then the released code's. HVPNeT and RSRNeT trained without pictures become checkpoints of system.modalities=text.
 """
 
 from __future__ import annotations
 
-from absl import app, flags
+from absl import flags
 
 from configs import hvformer, ifaformer, rsrnet
 from launch import console
 from mmre_jax import convert
 from mmre_jax.data import datasets
 from mmre_jax.weights import released
+from mmre_jax.weights.hub import WeightError
+from mmre_jax.weights.state_dicts import open_release, read_labels
 
 CONFIGS = {"hvpnet": rsrnet, "rsrnet": rsrnet, "ifaformer": ifaformer, "hvformer": hvformer}
 
@@ -53,9 +56,11 @@ def main(source: str, target: str) -> None:
             convert.export(source, target)
             return
         if _TOKENIZER.value is None:
-            raise app.UsageError("give --tokenizer, the directory of the tokenizer")
-        labels = convert.read_labels(_LABELS.value) if _LABELS.value else ()
-        release = convert.open_release(source, _KIND.value or "")
+            raise WeightError(
+                "give --tokenizer=DIR, the tokenizer's directory: bert-base-uncased, or RSRNeT's roberta-base or xlm-roberta-base"
+            )
+        labels = read_labels(_LABELS.value) if _LABELS.value else ()
+        release = open_release(source, _KIND.value or "")
         system, _, task = release.kind.partition("_")
         data = _DATA.value or ("mnre" if task == "re" else "twitter2015")
         config = console.changed(CONFIGS[system].get_config("reference"), {"data.name": data, "data.root": _ROOT.value})

@@ -1,6 +1,6 @@
 """The authors' released checkpoints as checkpoints of this library, and back.
 
-    release = open_release("released.pth")
+    release = open_release("released.pth")  # this and read_labels: weights/state_dicts.py
     convert(release, config, "runs/released", tokenizer="BERT_DIR", labels=read_labels("ours_rel2id.json"))
     export("runs/released", "back.safetensors")
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import json
 import logging
 import os
@@ -31,90 +30,20 @@ from ml_collections import ConfigDict
 from mmre_jax.data.text import TextEncoder, load_tokenizer
 from mmre_jax.extract import locate, shapes
 from mmre_jax.tasks.entities import SPECIAL_TAGS
-from mmre_jax.text_files import read_json, read_text
+from mmre_jax.text_files import read_json
 from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.setup import Job, make_job, restore_job
 from mmre_jax.weights import hub, pretrained, released
 from mmre_jax.weights.hub import WeightError
+from mmre_jax.weights.state_dicts import PAD, Release
 
 UNREAD, ABOUT = "unread.safetensors", "released.json"
-PARALLEL = "module."  # what PyTorch's DataParallel puts before every name
 HALF = (np.dtype(np.float16), np.dtype(jnp.bfloat16))
-PAD = SPECIAL_TAGS[0]
 # As in the released code for Twitter-2015 and -2017.
 RELEASED_TAGS = (PAD, "O", *(f"{part}-{kind}" for kind in ("MISC", "PER", "ORG", "LOC") for part in "BI"), *SPECIAL_TAGS[1:])
 
 logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Release:
-    """A state dict of the authors, as it was found.
-
-    kind: one of released.KINDS.
-    tensors: by the authors' names.
-    prefix: what stood before every name, 'module.' or ''.
-    source: the file.
-    """
-
-    kind: str
-    tensors: Mapping[str, np.ndarray]
-    prefix: str
-    source: str
-
-
-def open_release(path: str | os.PathLike[str], kind: str = "") -> Release:
-    """Reads a state dict: .safetensors, or what `torch.save` wrote, which takes PyTorch and runs no pickled code.
-
-    Tensors keep their dtypes: half precision becomes float32 in the checkpoint, and again what it was on the way back.
-
-    Args:
-      kind: one of released.KINDS; '' to tell it from the tensors' names.
-
-    Raises:
-      WeightError: a file that is missing, damaged or no state dict; tensors that are those of no kind.
-    """
-    tensors = hub.read_file(path, upcast=False)
-    parallel = bool(tensors) and all(name.startswith(PARALLEL) for name in tensors)
-    tensors = {name.removeprefix(PARALLEL) if parallel else name: tensor for name, tensor in tensors.items()}
-    try:
-        found = kind or released.recognise(tensors)
-    except WeightError as error:
-        raise WeightError(f"{path}: {error}") from error
-    logger.info("%s: %d tensors, %s %s", path, len(tensors), "taken for" if kind else "recognised as", found)
-    return Release(found, tensors, PARALLEL if parallel else "", os.fspath(path))
-
-
-def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Labels in the order of their ids: a JSON object {label: id} or list of labels (*.json), or a text file of one label a line.
-
-    Ids start at 0, or at 1 where, as in the released code for entities, 0 is PAD and not listed.
-
-    Raises:
-      WeightError: a file in none of these formats, a label that is there twice, ids with gaps.
-      OSError: a file that cannot be read.
-    """
-    found: Any = [line.strip() for line in read_text(path, WeightError).splitlines() if line.strip()]
-    if pathlib.Path(path).suffix == ".json":
-        found = read_json(path, WeightError)
-    if isinstance(found, dict):
-        found = _by_id(path, found)
-    if not isinstance(found, list) or not found or not all(isinstance(label, str) for label in found):
-        raise WeightError(f"{path}: labels are names, such as {{'None': 0}} or ['None'] or one a line, found {str(found):.80}")
-    if twice := sorted({label for label in found if found.count(label) > 1}):
-        raise WeightError(f"{path} has {', '.join(twice)} more than once")
-    return tuple(found)
-
-
-def _by_id(path: str | os.PathLike[str], ids: Mapping[str, Any]) -> list[str]:
-    if not all(type(number) is int for number in ids.values()):
-        raise WeightError(f"{path}: labels have whole numbers as ids, found {str(dict(ids)):.80}")
-    first = 1 if ids and min(ids.values()) == 1 else 0
-    if sorted(ids.values()) != list(range(first, first + len(ids))):
-        raise WeightError(f"{path}: ids are 0, 1, 2 and so on, without gaps, found {sorted(ids.values())}")
-    ordered = sorted(ids, key=lambda label: ids[label])
-    return [PAD, *ordered] if first else ordered
 
 
 def convert(
@@ -166,7 +95,7 @@ def convert(
     about = {
         "kind": release.kind,
         "source": pathlib.Path(release.source).name,
-        "prefix": release.prefix,
+        "names": {name: found for name, found in release.names.items() if found != name},
         "half": {name: str(tensor.dtype) for name, tensor in release.tensors.items() if tensor.dtype in HALF and name not in kept},
         "unread": reasons,
     }
@@ -209,16 +138,17 @@ def export(checkpoint: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
     tensors = released.write(about["kind"], variables, kept, job.system)
     tensors = {name: _as(tensor, np.dtype(about["half"].get(name, tensor.dtype))) for name, tensor in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
+    names = about.get("names", {})  # a checkpoint that was written before there were such has one prefix for all
     with _whole(path) as file:
-        safetensors.numpy.save_file({about["prefix"] + name: tensor for name, tensor in tensors.items()}, file)
+        safetensors.numpy.save_file({names.get(name, about.get("prefix", "") + name): x for name, x in tensors.items()}, file)
     logger.info("%d tensors of %s: %s", len(tensors), about["kind"], path)
 
 
 def _labels(release: Release, task: str, labels: Sequence[str]) -> tuple[str, ...]:
     """The task's labels, as many as the tensors tell apart."""
-    count = released.classes(release.kind, release.tensors)
+    count, head = released.classes(release.kind, release.tensors), released.classifier(release.kind)
     if task == "relation" and not labels:
-        raise WeightError(f"{release.source} tells {count} relations apart: give their names, in the order of their ids")
+        raise WeightError(f"{release.source} tells {count} relations apart: give their names, in the order of the rows of {head}")
     if not labels and count == len(RELEASED_TAGS):
         logger.info("no labels given: the %d tags of the released code: %s", count, " ".join(RELEASED_TAGS))
         return RELEASED_TAGS
@@ -227,7 +157,8 @@ def _labels(release: Release, task: str, labels: Sequence[str]) -> tuple[str, ..
     names = (PAD, *labels) if task == "entities" and PAD not in labels else tuple(labels)
     if len(names) != count:
         given = f"{len(labels)} labels are given" + (f" ({len(names)} with {PAD})" if len(names) > len(labels) else "")
-        raise WeightError(f"{release.source} tells {count} {'relations' if task == 'relation' else 'tags'} apart, {given}")
+        kind = "relations" if task == "relation" else "tags"
+        raise WeightError(f"{release.source} tells {count} {kind} apart, {given} ({head} has {count} rows)")
     return names
 
 
@@ -248,7 +179,7 @@ def _tokenizer(release: Release, directory: str | os.PathLike[str], task: str, c
     if encoder.vocab_size != rows:
         entries = f"{own} entries" + (f" and {encoder.vocab_size - own} added markers" if task == "relation" else "")
         needed = f"a tokenizer of {entries} needs {encoder.vocab_size} rows"
-        raise WeightError(f"{directory}: {needed}, the word table of {release.source} has {rows}")
+        raise WeightError(f"{directory}: {needed}, the word table of {release.source} has {rows} ({released.word_table(release.kind)})")
     if changes["text.kind"] == "roberta" and encoder.special_ids["pad"] != changes["text.pad_id"]:
         pad = encoder.special_ids["pad"]
         raise WeightError(f"{directory}: {release.kind} has padding of id {changes['text.pad_id']}, this tokenizer's is {pad}")
@@ -304,6 +235,6 @@ def _about(folder: pathlib.Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no {ABOUT}: it was not converted from a released checkpoint")
     found = read_json(path, CheckpointError)
-    if not isinstance(found, dict) or not {"kind", "prefix", "half", "unread"} <= found.keys():
-        raise CheckpointError(f"{path} lacks what it should say: kind, prefix, half, unread")
+    if not isinstance(found, dict) or not {"kind", "half", "unread"} <= found.keys():
+        raise CheckpointError(f"{path} lacks what it should say: kind, half, unread")
     return found

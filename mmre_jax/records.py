@@ -76,7 +76,8 @@ class Record:
 
     `image` is a path to the picture, already resolved inside its root (it may not exist: missing pictures are masked), or a
     key of a prepared picture store; None where the record has none. `origin` names file and line for error messages. `meta` is what else
-    its owner keeps with it, plain JSON values that nothing here looks at.
+    its owner keeps with it, plain JSON values that nothing here looks at. `dangling` are the words that begin a mention although their
+    published tag is I-X, which the reference flavour learns as it is.
     """
 
     id: str
@@ -89,6 +90,7 @@ class Record:
     caption: str | None = None
     origin: str = ""
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+    dangling: tuple[int, ...] = ()
 
     def text(self, span: tuple[int, int]) -> str:
         """The words of a span, joined by single spaces."""

@@ -97,7 +97,7 @@ VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision
     "side": whole(224, "[0, inf)", "of the photo, pixels"),
     "crop_side": whole(128, "[1, inf)", "of an object crop, pixels"),
     "crops": whole(3, "[1, inf)", "object crops a record, where data.objects is not none"),
-    "resize": choice("squash", RESIZES, "how a picture becomes a square (mmre_jax/data/pictures.py)"),
+    "resize": choice("squash", RESIZES, "how a picture becomes a square: Slot in mmre_jax/data/pictures.py; the last three as released"),
     "dropout": number(0.0, "[0, 1)", "vit: after the embeddings and both halves of each layer"),
     "init_std": number(0.02, "[0, inf)", "vit: of tables and kernels without weights; 0: by fan-in"),
     "positions": choice("normal", ("normal", "sine"), "vit: how the position tables start"),

@@ -22,13 +22,15 @@ import test_hvformer_reference as hvformer_release
 
 import mmre_jax
 from configs import hvformer, ifaformer, rsrnet
-from mmre_jax.convert import ABOUT, RELEASED_TAGS, UNREAD, Release, convert, export, open_release, read_labels
+from mmre_jax.convert import ABOUT, RELEASED_TAGS, UNREAD, convert, export
 from mmre_jax.data import datasets
 from mmre_jax.records import Mention, Record, Region, Relation
 from mmre_jax.training.checkpoint import CheckpointError
 from mmre_jax.weights import released
 from mmre_jax.weights.hub import WeightError
+from mmre_jax.weights.state_dicts import Release, open_release, read_labels
 
+CASES = Path(__file__).parents[2] / "shared" / "cases" / "convert"
 CONFIGS = {"hvpnet": rsrnet, "rsrnet": rsrnet, "ifaformer": ifaformer, "hvformer": hvformer}
 WORDS = ("ada", "meets", "grace", "in", "paris", ",", "and", "oslo")
 RELATIONS = ("/per/per/peer", "none", "/per/loc/in", "/per/org/at", "/loc/loc/in")
@@ -170,6 +172,102 @@ def test_a_pickle_saved_by_data_parallel_is_the_same(converted, tmp_path):
     assert all(np.array_equal(back[f"module.{name}"], tensor) for name, tensor in tensors.items())
 
 
+WRAPPED = {
+    "compiled": lambda name: f"_orig_mod.{name}",
+    "both": lambda name: f"module._orig_mod.{name}",
+    "a part of it": lambda name: name.replace("model.encoder.", "model.encoder._orig_mod.") if "vision" in name else name,
+}
+
+
+@pytest.mark.parametrize("wrapped", WRAPPED)
+def test_names_of_wrapped_models_are_the_same_and_come_back(wrapped, converted, tmp_path, caplog):
+    tensors, folder = converted("ifaformer_ner")
+    held = {WRAPPED[wrapped](name): tensor for name, tensor in tensors.items()}
+    save_file(held, tmp_path / "best_model")
+    with caplog.at_level("INFO", "mmre_jax"):
+        release = open_release(tmp_path / "best_model")
+    assert release.kind == "ifaformer_ner" and release.tensors.keys() == tensors.keys()
+    assert "names are taken without" in caplog.text and "_orig_mod." in caplog.text
+    convert(release, small_config(release.kind), tmp_path / "target", tokenizer=folder / "tokenizer", heads=2)
+    export(tmp_path / "target", tmp_path / "back.safetensors")
+    back = load_file(tmp_path / "back.safetensors")
+    assert back.keys() == held.keys() and all(back[name].tobytes() == tensor.tobytes() for name, tensor in held.items())
+
+
+def test_a_checkpoint_that_was_converted_when_there_was_one_prefix_for_all_comes_back(converted, tmp_path):
+    tensors, folder = converted("ifaformer_ner")
+    shutil.copytree(folder / "target", tmp_path / "target")
+    about = json.loads((tmp_path / "target" / ABOUT).read_text())
+    del about["names"]
+    (tmp_path / "target" / ABOUT).write_text(json.dumps({**about, "prefix": "module."}))
+    export(tmp_path / "target", tmp_path / "back.safetensors")
+    assert load_file(tmp_path / "back.safetensors").keys() == {f"module.{name}" for name in tensors}
+
+
+def test_two_names_of_one_tensor_are_refused(tmp_path):
+    save_file({"module.a": np.zeros(1), "a": np.zeros(1)}, tmp_path / "state.safetensors")
+    with pytest.raises(WeightError, match=r"a and module\.a are one tensor, a, but for a wrapper's name|module\.a and a are one tensor"):
+        open_release(tmp_path / "state.safetensors")
+
+
+@pytest.mark.parametrize("kind", ["hvpnet_re", "hvpnet_ner", "rsrnet_re"])
+def test_releases_trained_without_pictures(kind, tmp_path, caplog):
+    """use_prompt off: BERT and head alone. What is extracted is what PyTorch makes of them, and they come back bit for bit."""
+    whole = random_release(kind)
+    tensors = {name: x for name, x in whole.items() if name.startswith(("bert.", "classifier.", "fc.", "crf."))}
+    with caplog.at_level("INFO", "mmre_jax"):
+        target = convert_small(tensors, kind, tmp_path)
+    assert f"recognised as {kind} without an image encoder" in caplog.text
+    export(target, tmp_path / "back.safetensors")
+    back = load_file(tmp_path / "back.safetensors")
+    assert back.keys() == tensors.keys() and all(back[name].tobytes() == x.tobytes() for name, x in tensors.items())
+
+    extractor = mmre_jax.load(target)
+    assert extractor.job.config.system.modalities == "text" and not extractor.job.system.plan
+    pair = Relation(Mention(0, 1), Mention(2, 3))
+    record = Record(id="post", words=tuple(TEXT.split()), relations=(pair,) if kind.endswith("re") else ())
+    [extraction] = extractor.extract_records([record])
+    features = extractor.job.task.features(record, 80)
+    batch = jax.tree.map(lambda x: np.asarray(x)[None], features)
+    state = released_torch.State({k: torch.tensor(v) for k, v in tensors.items()}, 2, 1e-5 if "rsrnet" in kind else 1e-12)
+    with torch.no_grad():
+        states = plain_text(state, batch, pad=1 if "rsrnet" in kind else None)
+        if kind.endswith("re"):
+            chances = torch.softmax(released_torch.logits(state, states, batch)[0], -1)
+            assert extraction.relations[0].score == pytest.approx(float(chances.max()), abs=1e-4)
+            return
+        [path] = released_torch.chain(state).decode(state.linear("fc", states), torch.tensor(batch["text"]["mask"]))
+    assert extraction.mentions == extractor.job.task.decode({"tags": np.array(path)}, record)
+
+
+def plain_text(state: released_torch.State, batch: dict[str, Any], pad: int | None) -> torch.Tensor:
+    """The last states of a BERT, or of a RoBERTa, whose positions start behind `pad`, [B, n, D]."""
+    ids, mask = torch.tensor(batch["text"]["ids"]).long(), torch.tensor(batch["text"]["mask"]).float()
+    places = torch.arange(ids.shape[1]).expand_as(ids)
+    if pad is not None:
+        places = torch.cumsum((ids != pad).long(), dim=1) * (ids != pad) + pad
+    x = state.embed("bert.embeddings", ids, places)
+    for n in range(released_torch.layers_of(state, "bert.encoder.layer.")):
+        layer = f"bert.encoder.layer.{n}"
+        mixed = released_torch.attend(*state.projected(layer, released_torch.TEXT, x), (1.0 - mask)[:, None, None] * -10000.0)
+        x = state.after_attention(layer, x, mixed)
+    return x
+
+
+@pytest.mark.parametrize("name", ["orig_mod.safetensors", "nested.pth"])
+def test_state_dicts_that_were_refused(name, tmp_path):
+    if not CASES.is_dir():
+        pytest.skip(f"{CASES} is absent")
+    release = open_release(CASES / name)
+    assert release.kind == "ifaformer_ner"
+    heads = max(1, len(release.tensors["model.text_embeddings.LayerNorm.weight"]) // 16)
+    job = convert(release, ifaformer.get_config("reference"), tmp_path / "target", tokenizer=CASES / "tok", heads=heads)
+    assert job.task.labels == RELEASED_TAGS
+    export(tmp_path / "target", tmp_path / "back.safetensors")
+    back = load_file(tmp_path / "back.safetensors")
+    assert back.keys() == set(release.names.values())
+
+
 def test_labels_of_every_format(tmp_path):
     def written(name: str, text: str) -> Path:
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -208,7 +306,7 @@ def test_all_tensors_that_do_not_fit_are_listed_at_once(tmp_path):
         convert_small(damaged, "hvpnet_re", tmp_path)
     text = str(error.value)
     assert "state.safetensors does not fit the model, 3 problems" in text
-    assert strange in text and f"{wrong} [7]" in text and "layer_1/mlp/down/bias" in text
+    assert strange in text and f"{wrong} [7]" in text and f"layer_1/mlp/down/bias [32] is filled by no tensor: {gone} is not there" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state.safetensors", "tokenizer"], "nothing is left of the target"
 
 
@@ -229,7 +327,8 @@ def test_files_that_are_no_state_dict(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pth")
     (tmp_path / "cut.safetensors").write_bytes(b"\x08")
     expected = {"model.pth": "as a pickled model does: save its state_dict", "cut.safetensors": "damaged", "gone.pt": "does not exist"}
-    for name, message in {**expected, "a.npz": r"named \*\.safetensors, \*\.pth"}.items():
+    (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n12345678")
+    for name, message in {**expected, "a.h5": "neither safetensors nor what torch.save writes"}.items():
         with pytest.raises(WeightError, match=message):
             open_release(tmp_path / name)
 
@@ -306,7 +405,7 @@ def test_a_crash_leaves_nothing(converted, tmp_path, monkeypatch):
 
     monkeypatch.setattr("mmre_jax.convert.safetensors.numpy.save_file", broken)
     tensors, folder = converted("hvpnet_ner")
-    release = Release("hvpnet_ner", tensors, "", "state.safetensors")
+    release = Release("hvpnet_ner", tensors, "state.safetensors")
     with pytest.raises(OSError, match="no space left"):
         convert(release, small_config("hvpnet_ner"), tmp_path / "target", tokenizer=folder / "tokenizer", heads=2)
     assert list(tmp_path.iterdir()) == []

@@ -138,7 +138,7 @@ def test_every_variant_that_needs_no_weights_fits(name):
 
 
 def test_the_data_sets_are_those_that_are_named():
-    assert all(name in settings.DATA["name"].meaning for name in datasets.OBJECTS)
+    assert all(name in settings.DATA["name"].meaning for name in datasets.DATASETS)
 
 
 def test_missing_and_unknown_sections_and_settings():

@@ -25,6 +25,7 @@ from mmre_jax.data.dataset import (
 )
 from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.data.readers import gmner, jsonl, mnre, more, scenes, twitter
+from mmre_jax.data.released_pictures import ReleasedPictures
 from mmre_jax.data.source import PREPARED
 from mmre_jax.records import SPLITS, Record, RecordError
 
@@ -151,17 +152,22 @@ def all_labels(data: ConfigDict, train: Sequence[Record], dataset: DataSet | Non
     return {task: {"labels": list(names), "none": none} for task, (names, none) in found.items()}
 
 
-def open_pictures(plan: PicturePlan, data: ConfigDict | None = None, dataset: DataSet | None = None) -> PictureSource | None:
+def open_pictures(
+    plan: PicturePlan, data: ConfigDict | None = None, dataset: DataSet | None = None, *, released: bool = False
+) -> PictureSource | None:
     """What gives a record's (pixels, present) under a plan; None for a plan without slots.
 
     Args:
       data: section of a configuration that says where the records come from; where there is none, from files (and keys of `scenes`).
       dataset: a user's own, if it is not one of DATASETS.
+      released: files as the reference flavour sees them (released_pictures.py).
     """
     if not plan:
         return None
     opened = None if data is None else find(data, dataset).pictures
-    return FilePictures(plan, read_picture) if data is None or opened is None else opened(data, plan)
+    if data is not None and opened is not None:
+        return opened(data, plan)
+    return FilePictures(plan, read_picture) if data is None or not released else ReleasedPictures(plan, read_picture, str(data.root))
 
 
 def read_picture(name: str) -> Image.Image:

@@ -17,11 +17,12 @@ import numpy as np
 from PIL import Image
 
 from mmre_jax import paths
-from mmre_jax.data.decode import MissingPicture, PictureError, read_picture, refuse_url
+from mmre_jax.data.decode import MAX_PIXELS, MissingPicture, PictureError, read_picture, refuse_url
 from mmre_jax.records import Box, Record
 
 SOURCES = ("photo", "detected", "grounded")
-RESIZES = ("squash", "crop", "cover")
+RELEASED_RESIZES = ("crop_bilinear", "cover_floor", "cover_ceil")
+RESIZES = ("squash", "crop", "cover", *RELEASED_RESIZES)
 _PIXEL = 1e-4  # slack, in pixels, for boxes that were divided by the picture's size and multiplied again
 
 
@@ -32,7 +33,9 @@ class Slot:
     `source` is the whole photo, or the record's first `count` regions found by a detector ('detected') or by a text query
     ('grounded'). `mean` and `std` (per channel, for pixels in [0, 1]) are applied on the device.
     `resize`: 'squash' makes the picture side x side whatever its shape; 'crop' makes its shorter side 256/224 of `side` and keeps the
-    centre, as ImageNet models do; 'cover' makes its shorter side `side` and keeps the centre, as CLIP does.
+    centre, as ImageNet models do; 'cover' makes its shorter side `side` and keeps the centre, as CLIP does. Those of the released code, to
+    the last grey level: 'crop_bilinear' (HVPNeT, RSRNeT) is torchvision's Resize and CenterCrop, which is bilinear; 'cover_floor'
+    (IFAformer) and 'cover_ceil' (HVFormer) are CLIP's, with the centre's offset rounded down or up where the margin is odd.
 
     Raises:
       ValueError: a field outside its values.
@@ -111,7 +114,7 @@ def cut(image: Image.Image, box: Box) -> Image.Image:
 
 
 def fit(image: Image.Image, side: int, resize: str) -> np.ndarray:
-    """Resizes an RGB picture, bicubic and antialiased.
+    """Resizes an RGB picture, antialiased; bicubic where the rule does not say otherwise.
 
     Args:
       image: any size.
@@ -121,16 +124,26 @@ def fit(image: Image.Image, side: int, resize: str) -> np.ndarray:
     Returns:
       uint8 [side, side, 3].
     """
+    kind = Image.Resampling.BILINEAR if resize == "crop_bilinear" else Image.Resampling.BICUBIC
     if resize == "squash":
-        return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
-    # One resampling of the part that stays: the whole of a 1 x 50,000 picture, enlarged, would not fit in memory.
-    target = side if resize == "cover" else round(side * 256 / 224)
+        return np.asarray(image.resize((side, side), kind))
+    target = round(side * 256 / 224) if resize.startswith("crop") else side
     shorter = min(image.size)
     scaled = [max(target * length // shorter, side) for length in image.size]
-    starts = [round((length - side) / 2) for length in scaled]
+    starts = [_start(length - side, resize) for length in scaled]
+    if resize in RELEASED_RESIZES and scaled[0] * scaled[1] <= MAX_PIXELS:  # exactly as released: all of it, and then the part
+        return np.asarray(image.resize(scaled, kind).crop((*starts, starts[0] + side, starts[1] + side)))
+    # One resampling of the part that stays: the whole of a 1 x 50,000 picture, enlarged, would not fit in memory.
     left, top = (start * length / after for start, length, after in zip(starts, image.size, scaled, strict=True))
     right, bottom = ((start + side) * length / after for start, length, after in zip(starts, image.size, scaled, strict=True))
-    return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, right, bottom)))
+    return np.asarray(image.resize((side, side), kind, box=(left, top, right, bottom)))
+
+
+def _start(margin: int, resize: str) -> int:
+    """Pixels left out before the centre of a length that is `margin` longer than what stays."""
+    if resize == "cover_floor":
+        return margin // 2
+    return (margin + 1) // 2 if resize == "cover_ceil" else round(margin / 2)  # round: to the even one of two, as torchvision does
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,6 +53,7 @@ def record_features() -> tfds.features.FeaturesDict:
             "image": text,
             "caption": text,
             "origin": text,
+            "dangling": tfds.features.Tensor(shape=(None,), dtype=np.int64),
             "meta": text,
             "mentions": mentions,
             "relations": {"heads": mentions, "tails": mentions, "labels": texts, "scores": scores},
@@ -83,6 +84,7 @@ def encode_record(record: Record, root: str | None) -> dict[str, Any]:
         "image": _relative(record.image, root, f"record {record.id}"),
         "caption": record.caption or "",
         "origin": record.origin,
+        "dangling": np.array(record.dangling, np.int64),
         "meta": _json(record),
         "mentions": _mentions(record.mentions),
         "relations": {
@@ -137,6 +139,7 @@ def decode_record(row: Mapping[str, Any], root: str | None, folder: str = "") ->
         regions=tuple(map(Region, _read_boxes(regions["boxes"]), files, found_by, texts["regions"], _read_scores(regions["scores"]))),
         caption=_text(row["caption"]),
         origin=_text(row["origin"]) or "",
+        dangling=tuple(np.asarray(row.get("dangling", ())).tolist()),  # sets that were prepared before it was kept have none
         meta=json.loads(_text(row.get("meta", "")) or "{}"),  # a set prepared before there was a meta has none
     )
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,11 +15,13 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from mmre_jax.data import letter_case
+from mmre_jax.data.torch_pickle import is_lfs_pointer, lfs_message
 from mmre_jax.records import RecordError
 from mmre_jax.text_files import read_text, without_marks
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MARKERS = ("<s>", "</s>", "<o>", "</o>")  # head opens, head closes, tail opens, tail closes
+_MARKER = re.compile(r"(</?s>|\s*</?o>\s*)")
 
 Span = tuple[int, int]
 
@@ -44,9 +47,8 @@ class TextEncoder:
     `<s>` and `</s>` (BOS and EOS) stay what they are.
 
     max_tokens: longest sequence, specials and markers included; longer sentences are cut around the entities.
-    released_markers: insert markers as the released PyTorch code does (a closing marker at the end of a sentence is dropped,
-      at one boundary they always come in the order `<s>`, `</s>`, `<o>`, `</o>`, and a token of that name which the tokenizer
-      already has is the marker, so that RoBERTa's first `<s>` is its BOS); for converted checkpoints only.
+    released_markers: encode pairs as the released PyTorch code does, see `_joined`; for converted checkpoints only. There a token which
+      the tokenizer already has under a marker's name is the marker, so that RoBERTa's first `<s>` is its BOS.
     markers: whether there are markers at all; False for tasks that mark no pair, whose word table then has no rows for them.
     """
 
@@ -65,6 +67,15 @@ class TextEncoder:
 
     def __getstate__(self) -> dict[str, object]:  # the Rust tokenizer is rebuilt in worker processes
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    @functools.cached_property
+    def _running(self) -> tokenizers.Tokenizer:
+        """The tokenizer for running text, as the released code calls it: no space is added, and special tokens are recognised."""
+        found = json.loads(self.tokenizer_json)
+        tokenizer = tokenizers.Tokenizer.from_str(json.dumps({**found, "pre_tokenizer": _behind_space(found.get("pre_tokenizer"), False)}))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
 
     @functools.cached_property
     def vocab_size(self) -> int:
@@ -122,9 +133,15 @@ class TextEncoder:
     def encode_pair(self, words: Sequence[str], head: Span, tail: Span) -> Encoded:
         """The sentence with `<s> head </s>` and `<o> tail </o>`; of an over-long one the pieces farthest from both entities go.
 
+        As released an over-long one loses its end, unless one of the opening markers would go with it.
+
         Raises:
           RecordError: if max_tokens leaves no room for a piece beside specials and markers.
         """
+        if self.released_markers:
+            whole = self._wrap(*(found[: self.max_tokens - 2] for found in self._joined(words, head, tail)))
+            if all((whole.ids == self.marker_ids[m]).any() for m in (0, 2)):
+                return self._opened(whole)
         ids, owners = self.pieces(words)
         room = self.max_tokens - 2 - len(MARKERS)
         if room < 2:
@@ -145,7 +162,39 @@ class TextEncoder:
                 position += 1
             out_ids.append(self.marker_ids[marker])
             out_owners.append(-1)
-        encoded = self._wrap(out_ids + ids[position:], out_owners + owners[position:])
+        return self._opened(self._wrap(out_ids + ids[position:], out_owners + owners[position:]))
+
+    def _joined(self, words: Sequence[str], head: Span, tail: Span) -> tuple[list[int], list[int]]:
+        """Ids and words of all pieces of a marked sentence without [CLS] and [SEP], as the released code makes them.
+
+        The markers are inserted among the words, in the order `<s>`, `</s>`, `<o>`, `</o>` at one boundary and none behind the last word;
+        all of it is joined by spaces and tokenised anew, as one text around the markers. With RoBERTa, whose pieces hold the spaces, the
+        first word then has none before it, and around `<o>` and `</o>` spaces are dropped, which the slow tokenizer does with tokens that
+        were added as plain strings, but not around its own `<s>` and `</s>`: a space before these is a piece by itself.
+        """
+        marked: list[tuple[str, int]] = [(word, i) for i, word in enumerate(words)]
+        for marker, boundary in reversed(released_order(head, tail)):
+            if boundary < len(words):
+                marked.insert(boundary, (MARKERS[marker], -1))
+        text = " ".join(word for word, _ in marked)
+        owner_of = [owner for word, owner in marked for _ in f"{word} "]  # of each character; a space goes with the word before it
+        ids: list[int] = []
+        owners: list[int] = []
+        position = 0
+        for part in _MARKER.split(text):
+            if (name := part.strip()) in MARKERS:
+                ids.append(self.marker_ids[MARKERS.index(name)])
+                owners.append(-1)
+            else:
+                encoding = self._running.encode(part, add_special_tokens=False)
+                ids += encoding.ids
+                letters = (range(position + start, position + end) for start, end in encoding.offsets)
+                owners += [next((owner_of[i] for i in places if not text[i].isspace()), -1) for places in letters]
+            position += len(part)
+        return ids, owners
+
+    def _opened(self, encoded: Encoded) -> Encoded:
+        """With the positions of the first opening markers."""
         opened = tuple(int(np.flatnonzero(encoded.ids == self.marker_ids[m])[0]) for m in (0, 2))
         return dataclasses.replace(encoded, markers=opened)
 
@@ -199,9 +248,13 @@ def load_tokenizer(directory: str | pathlib.Path) -> str:
 
     Raises:
       FileNotFoundError: if the directory lacks one of these files.
-      ValueError: for a damaged tokenizer.json; for a sentencepiece.bpe.model, if the packages that it takes are not installed.
+      ValueError: for a damaged tokenizer.json, or a Git LFS pointer instead of a file; for a sentencepiece.bpe.model, if the packages
+        that it takes are not installed.
     """
     path = pathlib.Path(directory) / "tokenizer.json"
+    for name in ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model"):
+        if is_lfs_pointer(path.with_name(name)):
+            raise ValueError(lfs_message(path.with_name(name)))
     text = read_text(path, ValueError) if path.is_file() else _converted(path.parent)
     try:
         found = json.loads(text)
@@ -234,19 +287,19 @@ def _converted(directory: pathlib.Path) -> str:
         return transformers.AutoTokenizer.from_pretrained(str(plain), local_files_only=True, **case).backend_tokenizer.to_str()
 
 
-def _behind_space(step: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """A pre-tokenizer of tokenizer.json, made to add a space to every word where it knows spaces at all."""
+def _behind_space(step: Mapping[str, Any] | None, space: bool = True) -> Mapping[str, Any] | None:
+    """A pre-tokenizer of tokenizer.json, made to add a space to every word where it knows spaces at all; to none in a ByteLevel's text."""
     if step is None:
         return None
     if step["type"] == "ByteLevel":
-        return {**step, "add_prefix_space": True}
+        return {**step, "add_prefix_space": space}
     if step["type"] == "Metaspace":  # older files say it with add_prefix_space
         return {**{name: value for name, value in step.items() if name != "add_prefix_space"}, "prepend_scheme": "always"}
     if step["type"] == "Sequence":
         steps = step["pretokenizers"]
         # Behind any other step it would no longer be words that get a space.
         first = next((i for i, part in enumerate(steps) if part["type"] != "WhitespaceSplit"), len(steps))
-        return {**step, "pretokenizers": [_behind_space(part) if i == first else part for i, part in enumerate(steps)]}
+        return {**step, "pretokenizers": [_behind_space(part, space) if i == first else part for i, part in enumerate(steps)]}
     return step
 
 

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from mmre_jax.data import numpy_pickle
 
 MAX_BYTES = 1 << 28
+_POINTER = b"version https://git-lfs.github.com/spec/"  # first line of what Git has of a file that Git LFS keeps elsewhere
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of the files torch wrote before 1.6
 _DAMAGE = (
     pickle.UnpicklingError,
@@ -37,13 +38,35 @@ class PickleError(ValueError):
     """A file that is not a plain dictionary saved by torch. The message names the file."""
 
 
+def shown(text: object, limit: int = 80) -> str:
+    """What a file says, fit for a message: control characters escaped, and of a longer text both ends and its length."""
+    whole = str(text)
+    half = limit // 2
+    cut = whole if len(whole) <= limit else f"{whole[:half]}...{whole[-half:]} ({len(whole):,} characters)"
+    return "".join(x if x.isprintable() else x.encode("unicode_escape", "backslashreplace").decode() for x in cut)
+
+
+def is_lfs_pointer(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is the few lines that stand in a Git repository for one that Git LFS keeps; False for what cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_POINTER)) == _POINTER
+    except OSError:
+        return False
+
+
+def lfs_message(path: str | os.PathLike[str]) -> str:
+    """What to say of a pointer."""
+    return f"{os.fspath(path)} is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`, or download it"
+
+
 class _DataOnly(pickle.Unpickler):
     """Unpickles Python literals only, and NumPy's numbers as such."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (known := numpy_pickle.replacement(module, name)) is not None:
             return known
-        raise PickleError(f"names {module}.{name}; only plain dictionaries of numbers, strings, lists and tuples are read")
+        raise PickleError(f"names {shown(f'{module}.{name}')}; only plain dictionaries of numbers, strings, lists and tuples are read")
 
     def persistent_load(self, pid: object) -> NoReturn:
         raise PickleError("holds a tensor; only plain dictionaries of numbers, strings, lists and tuples are read")
@@ -64,12 +87,14 @@ def read_dict(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> di
       PickleError: the file is damaged, too large, names code to be run, holds tensors, or holds something else than a dictionary.
     """
     path = os.fspath(path)
+    if is_lfs_pointer(path):
+        raise PickleError(lfs_message(path))
     try:
         value = numpy_pickle.as_lists(_load(io.BytesIO(_pickled_bytes(path, max_bytes))))
     except PickleError as error:
         raise PickleError(f"{path}: {error}") from error
     except _DAMAGE as error:
-        raise PickleError(f"{path}: damaged pickle ({type(error).__name__}: {error})") from error
+        raise PickleError(f"{path}: damaged pickle ({type(error).__name__}: {shown(error)})") from error
     if not isinstance(value, dict):
         raise PickleError(f"{path}: expected a dictionary, found {type(value).__name__}")
     return value
@@ -101,7 +126,7 @@ def _pickled_bytes(path: str, max_bytes: int) -> bytes:
                 with archive.open(names[0]) as file:
                     data = file.read(max_bytes + 1)
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-            raise PickleError(f"damaged zip archive ({error})") from error
+            raise PickleError(f"damaged zip archive ({shown(error)})") from error
     if len(data) > max_bytes:
         raise PickleError(f"the uncompressed pickle is larger than {max_bytes:,} bytes")
     return data

@@ -29,7 +29,7 @@ class EntitiesTask:
 
     labels: the tags in the order of the head's outputs: `none`, B-X and I-X.  none: the tag of a word outside of mentions.
     released: tag as the released PyTorch code does, for converted checkpoints: no position of the text is skipped, [CLS] and [SEP] have
-      tags named like them, further pieces X; the labels hold these, and PAD.
+      tags named like them, further pieces X, and an entity that the data set begins with I- keeps that tag; the labels hold these, and PAD.
     """
 
     encoder: TextEncoder
@@ -93,11 +93,16 @@ class EntitiesTask:
         return {"text": {"ids": ids, "mask": mask}, "tags": tags, "scored": scored}
 
     def _tags(self, record: Record, words: np.ndarray) -> list[str]:
-        """The tags of the words that have a piece, int [n]. A mention begins at the first such word: an I- never stands alone."""
+        """The tags of the words that have a piece, int [n].
+
+        A mention begins at the first such word: an I- never stands alone. As released every word has its published tag instead, whatever
+        the tokenizer leaves of the words before it.
+        """
         tags = dict.fromkeys(words.tolist(), self.none)
         for mention in flat(record.mentions):
             inside = [word for word in range(mention.start, mention.end) if word in tags]
-            tags.update((word, f"{'I' if i else 'B'}-{mention.type}") for i, word in enumerate(inside))
+            begins = {mention.start} - set(record.dangling) if self.released else set(inside[:1])
+            tags.update((word, f"{'B' if word in begins else 'I'}-{mention.type}") for word in inside)
         return list(tags.values())
 
     def _tag_id(self, tag: str, record: Record) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from ml_collections import ConfigDict
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet, PictureSource, RecordSource
 from mmre_jax.data.loader import Order, batches
+from mmre_jax.data.released_pictures import STAND_IN, ReleasedPictures
 from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures, stratified
 from mmre_jax.progress import track
 from mmre_jax.records import Record
@@ -20,6 +22,8 @@ from mmre_jax.tasks.task import Found, Outputs
 from mmre_jax.training.parallel import Devices
 from mmre_jax.training.setup import Job
 from mmre_jax.training.step import make_predict_step, precise
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +59,12 @@ def make_split(
     settings, seed = job.config.data, job.config.train.seed
     examples = training_examples(job, records) if train else job.task.examples(records)
     lengths = np.array([job.task.length(record) for record in examples], np.int64)
-    pictures = datasets.open_pictures(job.system.plan, settings if data is None else data, dataset)
+    released = job.config.system.flavour == "reference"
+    pictures = datasets.open_pictures(job.system.plan, settings if data is None else data, dataset, released=released)
+    if isinstance(pictures, ReleasedPictures) and any(slot.source == "photo" for slot in job.system.plan):
+        replaced, zeros = pictures.replaced(examples)
+        if replaced or zeros:
+            logger.info("photos that are not there: %d are %s, as released, and %d zeros", replaced, STAND_IN, zeros)
     picture_of = shuffled_pictures(len(examples), seed) if shuffled else None
     if settings.image_share != 1.0:
         whose = np.arange(len(examples)) if picture_of is None else picture_of

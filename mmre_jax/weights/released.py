@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mmre_jax.data.torch_pickle import shown
 from mmre_jax.encoders.bert import BertConfig
 from mmre_jax.systems.hvformer import HVFormerConfig
 from mmre_jax.systems.ifaformer import IFAformerConfig
@@ -27,6 +28,7 @@ Table = tuple[tuple[Rule, ...], dict[str, str]]  # for variables; and the excuse
 HEAD_WIDTH = 64  # of every released encoder; no tensor's shape shows it
 CROPS = 3  # a record's, of each kind
 
+_OF_PICTURES = ("image_model.", "encoder_conv.", "gates.")  # HVPNeT's and RSRNeT's
 _PREFIXED = ("bert.embeddings.", "bert.encoder.layer.")
 _STREAMS = ("model.text_embeddings.", "model.encoder.text_layer.")
 _BERT = {"text.kind": "bert", "text.eps": 1e-12}
@@ -84,15 +86,27 @@ def recognise(tensors: Tensors) -> str:
         if name in tensors:
             raise WeightError(f"this is a checkpoint of {system} (it has {name}); known are {', '.join(KINDS)}")
     marks = {kind: (known.image, f"{known.head}.weight") for kind, known in _KINDS.items()}
-    fitting = [kind for kind, names in marks.items() if all(name in tensors for name in names)]
+    fitting = [kind for kind, names in marks.items() if all(name in tensors for name in names) or _is_text_only_of(kind, tensors)]
     if len(fitting) == 1:
         return fitting[0]
     looked_for = "\n  ".join(f"{kind}: {' and '.join(marks[kind])}" for kind in fitting or KINDS)
     if fitting:
         raise WeightError(f"these tensors fit several kinds of released checkpoints\n  {looked_for}")
-    raise WeightError(
-        f"no released checkpoint has these {len(tensors)} tensors, such as {sorted(tensors)[:3]}; looked for were\n  {looked_for}"
-    )
+    some = [shown(name) for name in sorted(tensors)[:3]]
+    raise WeightError(f"no released checkpoint has these {len(tensors)} tensors, such as {some}; looked for were\n  {looked_for}")
+
+
+def is_text_only(kind: str, tensors: Tensors) -> bool:
+    """Whether a checkpoint of HVPNeT or RSRNeT was trained without pictures (use_prompt off): a text encoder and a head, no more."""
+    return _known(kind).system == "rsrnet" and not any(name.startswith(_OF_PICTURES) for name in tensors)
+
+
+def _is_text_only_of(kind: str, tensors: Tensors) -> bool:
+    """Whether these are such a checkpoint of this kind: HVPNeT's BERT has two token types, RSRNeT's RoBERTa one."""
+    types = tensors.get("bert.embeddings.token_type_embeddings.weight")
+    if types is None or types.ndim != 2 or f"{_known(kind).head}.weight" not in tensors or not is_text_only(kind, tensors):
+        return False
+    return (len(types) == 1) == (_known(kind).fixed["text.kind"] == "roberta")
 
 
 def sizes(kind: str, tensors: Tensors, *, heads: int = 0) -> dict[str, Any]:
@@ -108,20 +122,32 @@ def sizes(kind: str, tensors: Tensors, *, heads: int = 0) -> dict[str, Any]:
     known = _known(kind)
     text = _text_sizes(kind, tensors, heads)
     common = {"system.name": known.system, "system.flavour": "reference", "task.name": known.task, **known.fixed, **text}
+    if is_text_only(kind, tensors):
+        return {**common, "system.modalities": "text", "data.objects": "none", "optim.frozen": ()}
     if known.system == "rsrnet":
         return {**common, **_rsrnet_sizes(kind, tensors)}
     own = {"system.heads": text["text.heads"]} if known.system == "hvformer" else {}
     return {**common, **own, **_vit_sizes(kind, tensors, heads)}
 
 
+def word_table(kind: str) -> str:
+    """The name of a checkpoint's word table."""
+    return f"{_known(kind).text[0]}word_embeddings.weight"
+
+
 def vocab_rows(kind: str, tensors: Tensors) -> int:
     """Rows of the checkpoint's word table."""
-    return _shape(kind, tensors, f"{_known(kind).text[0]}word_embeddings.weight", 2)[0]
+    return _shape(kind, tensors, word_table(kind), 2)[0]
+
+
+def classifier(kind: str) -> str:
+    """The name of the kernel that gives a checkpoint's classes, one a row."""
+    return f"{_known(kind).head}.weight"
 
 
 def classes(kind: str, tensors: Tensors) -> int:
     """Relations or tags that the checkpoint tells apart."""
-    return _shape(kind, tensors, f"{_known(kind).head}.weight", 2)[0]
+    return _shape(kind, tensors, classifier(kind), 2)[0]
 
 
 def read(
@@ -190,7 +216,7 @@ def _table(kind: str, system: ModuleSystem) -> Table:
 
 def _shape(kind: str, tensors: Tensors, name: str, rank: int) -> tuple[int, ...]:
     if name not in tensors or tensors[name].ndim != rank:
-        found = f"{list(tensors[name].shape)}" if name in tensors else "none of that name"
+        found = str(list(tensors[name].shape)) if name in tensors else "none of that name"
         raise WeightError(f"a checkpoint of {kind} has a tensor {name} with {rank} axes, found {found}")
     return tuple(tensors[name].shape)
 

@@ -12,12 +12,15 @@ IMAGE = "image_model.resnet."
 
 
 def rsrnet_rules(config: RSRNeTConfig) -> tuple[Rule, ...]:
-    """The table of the released state dict, for the variables of an `RSRNeT(config)` of the reference flavour.
+    """The table of the released state dict, for the variables of an `RSRNeT(config)` of the reference flavour, or of one without pictures.
 
     Raises:
       WeightError: for a configuration that the authors released no checkpoints of.
     """
-    if config.vision is None or config.prefix is None or config.prefix.flavour != "reference":
+    text = (*as_part(bert_rules("bert."), "text"), *head_rules(config.task))
+    if config.vision is None:
+        return as_part(text, "params")
+    if config.prefix is None or config.prefix.flavour != "reference":
         raise WeightError("released checkpoints fit the reference flavour with its image encoder alone")
     vision = resnest_rules if config.vision.split else resnet_rules
     dense = {
@@ -25,8 +28,7 @@ def rsrnet_rules(config: RSRNeTConfig) -> tuple[Rule, ...]:
         "encoder_conv.2": "prefix/project_out",
         "gates.{n}": "prefix/gate_{n}",
     }
-    params = (*as_part(bert_rules("bert."), "text"), *dense_rules(dense), *head_rules(config.task))
-    return (*as_part(params, "params"), *vision(config.vision, prefix=IMAGE, part="vision/"))
+    return (*as_part((*text, *dense_rules(dense)), "params"), *vision(config.vision, prefix=IMAGE, part="vision/"))
 
 
 def unread(config: RSRNeTConfig) -> dict[str, str]:

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from mmre_jax.data.torch_pickle import shown
 from mmre_jax.weights.hub import WeightError
 
 __all__ = [
@@ -158,7 +159,7 @@ def read(
         found = [(rule, path) for rule, path in _targets(rules, name) if not excuses or path in flat]
         if len(found) + bool(excuses) != 1:
             used = [f"read as {path}" for _, path in found] + [f"excused by {excuse}" for excuse in excuses]
-            problems.append(f"tensor {name} {list(tensors[name].shape)} is " + (" and ".join(used) or "neither read nor excused"))
+            problems.append(f"tensor {shown(name)} {list(tensors[name].shape)} is " + (" and ".join(used) or "neither read nor excused"))
             continue
         if excuses:
             continue
@@ -170,8 +171,8 @@ def read(
         try:
             filled[path] = _transformed(rule, path, tensors[name], flat)
         except ValueError as error:
-            problems.append(f"tensor {name} {list(tensors[name].shape)} does not fit {path} by {rule.transform!r}: {error}")
-    problems += _keep_initialised(flat, filled, origin, initialised)
+            problems.append(f"tensor {shown(name)} {list(tensors[name].shape)} does not fit {path} by {rule.transform!r}: {error}")
+    problems += _keep_initialised(rules, flat, filled, origin, initialised)
     _raise_all(f"{source} does not fit the model", problems)
     return traverse_util.unflatten_dict({path: filled[path] for path in flat}, sep="/")
 
@@ -272,7 +273,7 @@ def _transformed(rule: Rule, path: str, tensor: np.ndarray, flat: Mapping[str, A
 
 
 def _keep_initialised(
-    flat: Mapping[str, Any], filled: dict[str, Any], origin: Mapping[str, str], initialised: tuple[str, ...]
+    rules: tuple[Rule, ...], flat: Mapping[str, Any], filled: dict[str, Any], origin: Mapping[str, str], initialised: tuple[str, ...]
 ) -> list[str]:
     problems = []
     for path, value in flat.items():
@@ -280,7 +281,8 @@ def _keep_initialised(
         if path in origin:
             problems += [f"parameter {path} is to keep its initial value ({pattern!r}), but {origin[path]} fills it" for pattern in excused]
         elif not excused:
-            problems.append(f"parameter {path} {list(value.shape)} is filled by no tensor")
+            lacking = " or ".join(name for _, name in _sources(rules, path)) or "a tensor that no rule names"
+            problems.append(f"parameter {path} {list(value.shape)} is filled by no tensor: {lacking} is not there")
         elif isinstance(value, jax.ShapeDtypeStruct):
             problems.append(f"parameter {path} is to keep its initial value, but has none here")
         else:

@@ -98,8 +98,22 @@ def test_crop_and_cover_are_resize_then_centre_crop(width, height, side, resize)
     assert np.abs(fit(image, side, resize).astype(int) - expected).max() <= 2
 
 
-def test_a_needle_costs_no_memory():
-    assert fit(Image.new("RGB", (1, 50_000), "red"), 224, "crop").tolist() == [[[255, 0, 0]] * 224] * 224
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([28, 32, 56]), st.sampled_from(pictures.RELEASED_RESIZES))
+def test_released_rules_are_resize_then_centre_crop_to_the_last_grey_level(width, height, side, resize):
+    image = Image.fromarray(noise(width, height))
+    target = round(side * 256 / 224) if resize == "crop_bilinear" else side
+    w, h = (target, int(target * height / width)) if width <= height else (int(target * width / height), target)
+    offset = {"crop_bilinear": lambda x: round(x / 2), "cover_floor": lambda x: x // 2, "cover_ceil": lambda x: int((x + 1) * 0.5)}[resize]
+    kind = Image.Resampling.BILINEAR if resize == "crop_bilinear" else Image.Resampling.BICUBIC
+    left, top = offset(w - side), offset(h - side)
+    expected = np.asarray(image.resize((w, h), kind).crop((left, top, left + side, top + side)))
+    np.testing.assert_array_equal(fit(image, side, resize), expected)
+
+
+@pytest.mark.parametrize("resize", ["crop", *pictures.RELEASED_RESIZES])
+def test_a_needle_costs_no_memory(resize):
+    assert fit(Image.new("RGB", (1, 50_000), "red"), 224, resize).tolist() == [[[255, 0, 0]] * 224] * 224
 
 
 # gather

@@ -289,6 +289,9 @@ def test_a_damaged_tokenizer_is_named(tmp_path):
     (tmp_path / "tokenizer.json").write_text('{"model": ')
     with pytest.raises(ValueError, match=r"tokenizer.json is not valid JSON"):
         load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 100\n")
+    with pytest.raises(ValueError, match=r"tokenizer.json is a Git LFS pointer"):
+        load_tokenizer(tmp_path)
 
 
 @pytest.mark.parametrize(

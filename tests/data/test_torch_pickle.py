@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from mmre_jax.data.torch_pickle import PickleError, read_dict
+from mmre_jax.data.torch_pickle import PickleError, read_dict, shown
 
 VALUE = {0: ["a.png", "b.png"], "x_crop_1.jpg": (0.1, 0.25, 1.0, 0.5, 0.125), "n": {"deep": [None, True, -3, "é"]}}
 
@@ -131,3 +131,30 @@ def test_size_is_bounded(tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_dict(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("name", ["x" * 1_000_000, "a\x1b[31mb\x07", "\u202eab"])
+def test_what_a_pickle_names_is_shown_bounded(tmp_path, zipped, name):
+    """A class of that name; a number of that spelling, which the unpickler's own message would repeat."""
+    said = name.encode()
+    for data in (b"\x80\x02c" + said + b"\n" + said + b"\n.", b"F" + said + b"\n.", b"I" + said + b"\n."):
+        if zipped:
+            archive(tmp_path / "a.pth", data)
+        else:
+            (tmp_path / "a.pth").write_bytes(data)
+        with pytest.raises(PickleError) as error:
+            read_dict(tmp_path / "a.pth")
+        assert len(str(error.value)) < 400 + len(str(tmp_path)) and str(error.value).isprintable()
+
+
+def test_shown():
+    assert shown("a.b") == "a.b"
+    assert shown("x" * 50 + "y" * 50) == f"{'x' * 40}...{'y' * 40} (100 characters)"
+    assert shown("a\nb\x1b\u202e") == r"a\nb\x1b\u202e"
+
+
+def test_a_git_lfs_pointer_is_called_one(tmp_path):
+    (tmp_path / "a.pth").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 100\n")
+    with pytest.raises(PickleError, match="a.pth is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`"):
+        read_dict(tmp_path / "a.pth")

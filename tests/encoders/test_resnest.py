@@ -1,13 +1,18 @@
 """ResNeSt against a second implementation in PyTorch, written on timm's keys, and against timm itself."""
 
 import functools
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1]))
+import torchvision_here
 
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.weights.resnest import resnest_rules
@@ -124,10 +129,7 @@ def test_gradients_equal_pytorch_tensor_by_tensor() -> None:
 
 def test_every_stage_equals_timm() -> None:
     torch = pytest.importorskip("torch")
-    try:
-        import timm
-    except (ImportError, RuntimeError) as error:  # the latter where its torchvision was built for another PyTorch
-        pytest.skip(f"timm cannot be imported: {error}")
+    timm = torchvision_here.load("timm")
     torch.manual_seed(0)
     model = timm.create_model("resnest14d", num_classes=3).eval()
     with torch.no_grad():

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-import importlib
+import sys
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,6 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
+
+sys.path.append(str(Path(__file__).parents[1]))
+import torchvision_here
 
 from mmre_jax.encoders.convolution import Norm
 from mmre_jax.encoders.resnest import SplitBottleneck
@@ -135,10 +139,7 @@ def test_training_normalises_by_the_batch_and_moves_the_statistics(parity: dict[
 
 def test_every_stage_equals_torchvision() -> None:
     torch = pytest.importorskip("torch")
-    try:
-        models = importlib.import_module("torchvision.models.resnet")
-    except (ImportError, RuntimeError) as error:  # the latter where torchvision was built for another PyTorch
-        pytest.skip(f"torchvision cannot be imported: {error}")
+    models = torchvision_here.load().models.resnet
     torch.manual_seed(0)
     model = unsettle(models.ResNet(models.Bottleneck, [1, 2, 1, 1], num_classes=3))
     tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}

@@ -59,6 +59,9 @@ def test_there_and_back(folder):
     before, after = load_file(state), load_file(back)
     assert before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
 
+    result = run("convert", state, folder / "other")
+    assert result.returncode == 2 and result.stderr.startswith("error: give --tokenizer=DIR") and result.stderr.count("\n") == 1
+
     result = run("convert", state, target, tokenizer)
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1] == f"error: {target} exists already and is not an empty directory"

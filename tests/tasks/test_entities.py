@@ -60,6 +60,16 @@ def test_released_tags_by_hand() -> None:
     assert all(of.labels[i] == "PAD" for i in features["tags"][~features["scored"]])
 
 
+def test_an_entity_that_the_data_set_begins_with_i_keeps_that_tag_as_released() -> None:
+    record = Record("r", ("ada", "sees", "ben"), mentions=(Mention(0, 1, "PER"), Mention(2, 3, "PER")), dangling=(2,))
+    for released, expected in ((True, ["B-PER", "O", "I-PER"]), (False, ["B-PER", "O", "B-PER"])):
+        of = task(released=released)
+        positions, _ = first_pieces(of.encoder.encode(record.words))
+        features = of.features(record, 40)
+        assert [of.labels[i] for i in features["tags"][positions]] == expected
+        assert of.decode({"tags": features["tags"]}, record) == record.mentions
+
+
 def test_released_tags_that_are_none_of_a_words_mean_o() -> None:
     of = task(released=True)
     tags = np.full(32, RELEASED.index("B-PER"), np.int32)  # also on specials and further pieces, which are not read

@@ -1,6 +1,8 @@
 """Model directories: whole, sharded, damaged, pickled."""
 
+import argparse
 import json
+import pickle
 import sys
 from pathlib import Path
 
@@ -145,14 +147,12 @@ def test_files_that_hold_no_state_dict(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pth")
     with pytest.raises(WeightError, match=r"it names torch\.nn\.modules\.linear\.Linear, as a pickled model does: save its state_dict\(\)"):
         read_file(tmp_path / "model.pth")
-    torch.save({"model": {"a": torch.ones(1)}}, tmp_path / "nested.pth")
-    with pytest.raises(WeightError, match=r"nested\.pth does not hold a dictionary of tensors"):
-        read_file(tmp_path / "nested.pth")
     (tmp_path / "folder.pth").mkdir()
+    (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n12345678")
     for name, message in {
         "folder.pth": "is a directory, not a file",
         "gone.pth": "does not exist",
-        "a.h5": r"a file named \*\.safetensors",
+        "a.h5": "neither safetensors nor what torch.save writes",
     }.items():
         with pytest.raises(WeightError, match=message):
             read_file(tmp_path / name)
@@ -172,3 +172,77 @@ def test_tensors_that_are_not_plain_are_named(tmp_path):
     torch.save({"weight": torch.eye(2).to_sparse()}, tmp_path / "state.pth")
     with pytest.raises(WeightError, match=r"state.pth: tensor weight \(torch.sparse_coo, torch.float32, cpu\) is not a plain one"):
         read_file(tmp_path / "state.pth")
+
+
+def test_a_state_dict_is_known_by_what_is_in_it_not_by_its_name(tmp_path):
+    torch = pytest.importorskip("torch")
+    held = {name: torch.tensor(x) for name, x in TENSORS.items()}
+    for number, legacy in enumerate((True, False)):
+        torch.save(held, tmp_path / f"best_model{number}", _use_new_zipfile_serialization=not legacy)
+        assert_same(read_file(tmp_path / f"best_model{number}"), TENSORS)
+    for name in ("checkpoint", "state.th", "state.pth"):
+        save_file(TENSORS, tmp_path / name)
+        assert_same(read_file(tmp_path / name), TENSORS)
+
+
+@pytest.mark.parametrize("inside", ["state_dict", "model", "weights of mine"])
+def test_a_state_dict_with_other_things_beside_it(inside, tmp_path, caplog):
+    torch = pytest.importorskip("torch")
+    optimizer = {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 1e-5}]}
+    beside = {
+        "epoch": 3,
+        "args": argparse.Namespace(lr=1e-5, name="x"),
+        "best": np.float64(0.5),
+        "f1": np.float32(0.5),
+        "optimizer": optimizer,
+    }
+    torch.save({**beside, inside: {name: torch.tensor(x) for name, x in TENSORS.items()}}, tmp_path / "last.pth")
+    with caplog.at_level("INFO", "mmre_jax"):
+        assert_same(read_file(tmp_path / "last.pth"), TENSORS)
+    assert f"the state dict is its '{inside}'; not read beside it: args, best, epoch, f1, optimizer" in caplog.text
+
+
+def test_dictionaries_that_hold_no_or_several_state_dicts(tmp_path):
+    torch = pytest.importorskip("torch")
+    one = {"a": torch.ones(1)}
+    for value, message in (
+        ({"ema": one, "student": one}, r"several dictionaries of tensors \(ema, student\)"),
+        ({"model": {"a": 1}, "epoch": 1}, "does not hold a dictionary of tensors: in its 'model' a is a int"),
+        ({"model": [1]}, "in its 'model' it is a list"),
+        ({"epoch": 1}, "epoch is a int"),
+        ([torch.ones(1)], "it is a list"),
+    ):
+        torch.save(value, tmp_path / "state.pth")
+        with pytest.raises(WeightError, match=message):
+            read_file(tmp_path / "state.pth")
+    torch.save({"model": one, "ema": {"a": torch.zeros(1)}}, tmp_path / "state.pth")
+    assert read_file(tmp_path / "state.pth")["a"].tolist() == [1], "a usual name goes before others"
+
+
+def test_a_git_lfs_pointer_is_called_one(tmp_path):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 438007537\n"
+    for name in ("state.safetensors", "state.pth", "state"):
+        (tmp_path / name).write_text(pointer)
+        with pytest.raises(WeightError, match=f"{name} is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`"):
+            read_file(tmp_path / name)
+    for folder, name in (("a", "model.safetensors"), ("b", "pytorch_model.bin"), ("c", "config.json")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "config.json").write_text("{}")
+        (tmp_path / folder / name).write_text(pointer)
+        with pytest.raises(WeightError, match=f"{name} is a Git LFS pointer"):
+            read_directory(tmp_path / folder)
+
+
+def test_what_a_pickle_names_is_shown_bounded(tmp_path):
+    torch = pytest.importorskip("torch")
+    names = {"x" * 1_000_000: 1, "line\nfeed\x1b[31m": torch.ones(1)}
+    for name, value in names.items():
+        torch.save({name: value if value != 1 else "no tensor", "b": 2}, tmp_path / "state.pth")
+        with pytest.raises(WeightError) as error:
+            read_file(tmp_path / "state.pth")
+        assert len(str(error.value)) < 600 and str(error.value).isprintable()
+    for name in ("y" * 1_000_000, "a\x1b[31mb"):  # a class of that name, in a pickle of the older kind
+        (tmp_path / "state.pth").write_bytes(pickle.PROTO + b"\x02c" + name.encode() + b"\n" + name.encode() + b"\n.")
+        with pytest.raises(WeightError) as error:
+            read_file(tmp_path / "state.pth")
+        assert len(str(error.value)) < 600 and str(error.value).isprintable()

@@ -78,9 +78,9 @@ def mentions(tags: Sequence[str]) -> tuple[Mention, ...]:
     return tuple(found)
 
 
-def dangling(tags: Sequence[str]) -> int:
-    """How many I-X begin an entity."""
-    return sum(tag[0] == "I" and before[2:] != tag[2:] for before, tag in zip((OUTSIDE, *tags), tags, strict=False))
+def dangling(tags: Sequence[str]) -> tuple[int, ...]:
+    """The words whose I-X begins an entity."""
+    return tuple(i for i, (before, tag) in enumerate(zip((OUTSIDE, *tags), tags, strict=False)) if tag[0] == "I" and before[2:] != tag[2:])
 
 
 def tag_names(types: Iterable[str]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@
     ROOT/ours_rel2id.json                                  {relation: id}
     ROOT/img_org/{train,val,test}/                         photos
     ROOT/boxes/{train,dev,test}_detect_box_dict.pth        {STEM_crop_K.jpg: (cx, cy, w, h, area)} of the photo STEM.jpg
+    ROOT/img_detect/{train,val,test}/{split}_img2crop.pth  the same objects as files (crops.py); used where it is there
     ROOT/txt/mre_{train,dev,test}_dict.pth                 {line index: [crop file, ...]}, found by text queries
     ROOT/img_vg/{train,val,test}/crops/                    those crop files
     ROOT/boxes/{train,dev,test}_vg_box_dict.pth            {crop file: (cx, cy, w, h, area)} of the line's photo; optional
@@ -18,14 +19,16 @@ comparison with published tables only.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmre_jax.data.dataset import OBJECTS, DataSet, root_of
 from mmre_jax.data.pictures import inside
+from mmre_jax.data.readers import crops
 from mmre_jax.data.readers.published import check, field, mention, relation_of, relation_table, rows, tokens, torch_table
 from mmre_jax.records import SPLITS, Box, Record, RecordError, Region, Relation, as_number, clip_box
 
@@ -47,9 +50,10 @@ def read(root: str | os.PathLike[str], split: str, *, objects: str = "none", ver
     Args:
       root: the folder described above.
       split: train, val or test.
-      objects: which object crops become the records' regions: 'none', 'detected' (boxes of an image-only detector, by their
-        number K) or 'grounded' (the published crops, in their published order, before the detected boxes where there are such: the
-        released systems look at both; the grounded ones leak the label). A region's `source` says which it is.
+      objects: which object crops become the records' regions: 'none', 'detected' (of an image-only detector: the published files in
+        their published order, else boxes by their number K) or 'grounded' (the published crops, in their published order, before the
+        detected ones where there are such: the released systems look at both; the grounded ones leak the label). A region's `source`
+        says which it is.
       version: 2 or 1.
 
     Returns:
@@ -64,8 +68,8 @@ def read(root: str | os.PathLike[str], split: str, *, objects: str = "none", ver
     check("objects", objects, OBJECTS)
     known = frozenset(relations(root, version))
     records = [_record(root, split, index, *line, known, version) for index, line in enumerate(rows(_text_file(root, split, version)))]
-    if objects != "none" and (objects == "detected" or _dict_path(root, split, "detected").is_file()):
-        records = _with_detected(root, split, records)
+    if objects != "none":
+        records = _with_detected(root, split, records, needed=objects == "detected")
     return _with_grounded(root, split, records) if objects == "grounded" else records
 
 
@@ -100,11 +104,12 @@ def none_label(version: int = 2) -> str:
 def files(root: str | os.PathLike[str], split: str, *, objects: str = "none", version: int = 2) -> list[pathlib.Path]:
     """The annotation files that `read` reads for a split, for checksums. Raises RecordError where one that is needed is missing."""
     found = [_text_file(root, split, version)]
-    if objects != "none":
-        found.append(_dict_file(root, split, objects))
+    detected = [_crop_list(root, split), _dict_path(root, split, "detected")]
     if objects == "grounded":
-        found += [path for path in (_grounded_boxes(root, split), _dict_path(root, split, "detected")) if path.is_file()]
-    return found
+        found += [_dict_file(root, split, objects), _grounded_boxes(root, split)]
+    elif objects == "detected" and not any(path.is_file() for path in detected):
+        found.append(_dict_file(root, split, objects))
+    return [path for path in (*found, *(detected if objects != "none" else ())) if path.is_file()]
 
 
 def read_boxes(path: str | os.PathLike[str]) -> tuple[dict[str, Box], int]:
@@ -118,10 +123,10 @@ def read_boxes(path: str | os.PathLike[str]) -> tuple[dict[str, Box], int]:
     """
     boxes, dropped = {}, 0
     for name, value in torch_table(path).items():
-        where = f"{os.fspath(path)}: {name!r}"
+        where = f"{os.fspath(path)}: {name!r:.200}"
         numbers = [as_number(x) for x in value] if isinstance(value, (tuple, list)) and len(value) in (4, 5) else [None]
         if not isinstance(name, str) or None in numbers:
-            raise RecordError(f"{where}: expected a name with (cx, cy, w, h, area), found {value!r}")
+            raise RecordError(f"{where}: expected a name with (cx, cy, w, h, area), found {value!r:.200}")
         cx, cy, w, h = (x for x in numbers[:4] if x is not None)
         box, _ = clip_box((cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
         if box is None:
@@ -147,16 +152,31 @@ def _record(root: str | os.PathLike[str], split: str, index: int, where: str, li
     )
 
 
-def _with_detected(root: str | os.PathLike[str], split: str, records: list[Record]) -> list[Record]:
-    boxes = _boxes(_dict_file(root, split, "detected"))
+def _with_detected(root: str | os.PathLike[str], split: str, records: list[Record], needed: bool) -> list[Record]:
+    files = [_crop_list(root, split), _dict_path(root, split, "detected")]
+    if not any(file.is_file() for file in files):
+        if needed:
+            raise _missing(pathlib.Path(root), [str(file.relative_to(root)) for file in files], f"detected objects of split {split!r}")
+        crops.warn_of_lists(files, split)
+        return records
+    boxes = _boxes(files[1]) if files[1].is_file() else {}
+    if files[0].is_file():
+        found = crops.detected(root, files[0], records, boxes)
+    else:
+        by_stem = _by_photo(files[1], boxes)
+        found = [by_stem.get(pathlib.Path(record.image or "").stem, ()) for record in records]
+    return [dataclasses.replace(record, regions=regions) for record, regions in zip(records, found, strict=True)]
+
+
+def _by_photo(file: pathlib.Path, boxes: Mapping[str, Box]) -> dict[str, tuple[Region, ...]]:
+    """{a photo's name without its suffix: its boxes by their number}."""
     by_stem: dict[str, list[tuple[int, Box]]] = {}
     for name, box in boxes.items():
         stem, found, number = os.path.splitext(name)[0].rpartition("_crop_")
         if not found or not number.isdecimal():
-            raise RecordError(f"{_dict_file(root, split, 'detected')}: {name!r} is not STEM_crop_NUMBER.jpg")
+            raise RecordError(f"{file}: {name!r:.200} is not STEM_crop_NUMBER.jpg")
         by_stem.setdefault(stem, []).append((int(number), box))
-    regions = {stem: tuple(Region(box, source="detected") for _, box in sorted(found)) for stem, found in by_stem.items()}
-    return [_replace_regions(record, regions.get(pathlib.Path(record.image or "").stem, ())) for record in records]
+    return {stem: tuple(Region(box, source="detected") for _, box in sorted(found)) for stem, found in by_stem.items()}
 
 
 def _with_grounded(root: str | os.PathLike[str], split: str, records: list[Record]) -> list[Record]:
@@ -165,18 +185,12 @@ def _with_grounded(root: str | os.PathLike[str], split: str, records: list[Recor
     lists = torch_table(file)
     found = []
     for index, record in enumerate(records):
-        names = lists.get(index, lists.get(str(index)))
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise RecordError(f"{file}: expected a list of crop files for line {index} ({record.origin}), found {names!r}")
+        names = crops.names(lists.get(index, lists.get(str(index))), file, f"line {index}", record.origin)
         paths = [inside(root, f"img_vg/{split}/crops/{name}", f"{file}, line {index}") for name in names]
-        pairs = zip(names, paths, strict=True)
-        grounded = tuple(Region(boxes.get(name), path, "grounded") for name, path in pairs)
-        found.append(_replace_regions(record, grounded + record.regions))
+        grounded = tuple(Region(boxes.get(name), path, "grounded") for name, path in zip(names, paths, strict=True))
+        found.append(dataclasses.replace(record, regions=grounded + record.regions))
+    crops.warn_of_folders(file, [region for record in found for region in record.regions if region.source == "grounded"])
     return found
-
-
-def _replace_regions(record: Record, regions: tuple[Region, ...]) -> Record:
-    return Record(record.id, record.words, record.image, relations=record.relations, regions=regions, origin=record.origin)
 
 
 def _boxes(path: pathlib.Path) -> dict[str, Box]:
@@ -197,6 +211,10 @@ def _text_file(root: str | os.PathLike[str], split: str, version: int) -> pathli
 def _dict_path(root: str | os.PathLike[str], split: str, objects: str) -> pathlib.Path:
     folder, name = ("boxes", "{}_detect_box_dict.pth") if objects == "detected" else ("txt", "mre_{}_dict.pth")
     return pathlib.Path(root, folder, name.format(_IN_DICTS[split]))
+
+
+def _crop_list(root: str | os.PathLike[str], split: str) -> pathlib.Path:
+    return pathlib.Path(root, "img_detect", split, f"{split}_img2crop.pth")
 
 
 def _dict_file(root: str | os.PathLike[str], split: str, objects: str) -> pathlib.Path:

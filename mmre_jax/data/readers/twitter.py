@@ -4,6 +4,7 @@
     ROOT/twitter{YEAR}_images/ID.jpg                                   photos
     ROOT/twitter{YEAR}/twitter{YEAR}_{train,val,test}_dict.pth         {ID.jpg: [crop file, ...]}
     ROOT/twitter{YEAR}_aux_images/{train,val,test}/crops/              those crop files
+    ROOT/twitter{15,17}_detect/twitter{15,17}_img2crop.pth             detected crops (crops.py), of all splits; optional
 
 The type that Twitter-2015 calls OTHER is MISC here, as it is in Twitter-2017 and in every published table of both. The crops were
 found by visual grounding, with the noun phrases of the sentence as queries: unlike MNRE's they were not cut with the annotation in
@@ -20,9 +21,9 @@ from collections.abc import Sequence
 
 from mmre_jax.data.dataset import DataSet, entity_labels, root_of
 from mmre_jax.data.pictures import inside
-from mmre_jax.data.readers import bio
+from mmre_jax.data.readers import bio, crops
 from mmre_jax.data.readers.published import check, missing, torch_table
-from mmre_jax.records import SPLITS, Record, RecordError, Region
+from mmre_jax.records import SPLITS, Record, Region
 
 YEARS = (2015, 2017)
 OBJECTS = ("grounded", "none")
@@ -39,7 +40,8 @@ def read(root: str | os.PathLike[str], split: str, *, year: int = 2015, objects:
       root: the folder described above, which holds twitter{YEAR}/.
       split: train, val or test.
       year: 2015 or 2017.
-      objects: 'none', or 'grounded' for the published crops as the records' regions, in their published order.
+      objects: 'none', or 'grounded' for the published crops as the records' regions, in their published order; before the detected
+        ones where there are such: released systems look at both.
 
     Returns:
       A record per sentence, with typed mentions, id 'twitter{YEAR}-{split}-{n}', n counted from 0. Photos and crops need not exist. A
@@ -77,7 +79,7 @@ def files(root: str | os.PathLike[str], split: str, *, year: int = 2015, objects
     for path in found:
         if not path.is_file():
             raise missing(root, f"twitter{year}/{path.name}", f"twitter{year}/ and twitter{year}_images/")
-    return found
+    return found + [path for path in (_crop_list(root, year),) if objects == "grounded" and path.is_file()]
 
 
 def _read(root: str | os.PathLike[str], split: str, year: int, objects: str) -> tuple[list[Record], dict[str, int]]:
@@ -87,6 +89,7 @@ def _read(root: str | os.PathLike[str], split: str, year: int, objects: str) -> 
         Record(
             id=f"twitter{year}-{split}-{index}",
             words=sentence.words,
+            dangling=bio.dangling(sentence.tags),
             image=inside(root, f"twitter{year}_images/{sentence.image}.jpg", sentence.where),
             mentions=bio.mentions(sentence.tags),
             origin=sentence.where,
@@ -96,12 +99,14 @@ def _read(root: str | os.PathLike[str], split: str, year: int, objects: str) -> 
     found = {
         "records": len(records),
         "mentions": sum(len(record.mentions) for record in records),
-        "entities_begun_by_i": sum(bio.dangling(sentence.tags) for sentence in sentences),
+        "entities_begun_by_i": sum(len(record.dangling) for record in records),
     }
     if not lists:
         return records, found
     records, unlisted = _with_crops(root, lists[0], f"twitter{year}_aux_images/{split}/crops", records)
-    return records, {**found, "crops": sum(len(record.regions) for record in records), "photos_without_crop_list": unlisted}
+    records = _with_detected(root, lists[1:], year, split, records)
+    crops_found = sum(region.source == "grounded" for record in records for region in record.regions)
+    return records, {**found, "crops": crops_found, "photos_without_crop_list": unlisted}
 
 
 def _with_crops(root: str | os.PathLike[str], file: pathlib.Path, folder: str, records: Sequence[Record]) -> tuple[list[Record], int]:
@@ -110,13 +115,28 @@ def _with_crops(root: str | os.PathLike[str], file: pathlib.Path, folder: str, r
     found, unlisted = [], 0
     for record in records:
         photo = pathlib.Path(record.image or "").name
-        names = lists.get(photo, [])
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise RecordError(f"{file}: expected a list of crop files for {photo!r} ({record.origin}), found {names!r:.200}")
+        names = crops.names(lists.get(photo, []), file, repr(photo), record.origin)
         unlisted += photo not in lists
         regions = tuple(Region(None, inside(root, f"{folder}/{name}", f"{file}, {photo!r}"), "grounded") for name in names)
         found.append(dataclasses.replace(record, regions=regions))
+    crops.warn_of_folders(file, [region for record in found for region in record.regions])
     return found, unlisted
+
+
+def _with_detected(
+    root: str | os.PathLike[str], lists: Sequence[pathlib.Path], year: int, split: str, records: list[Record]
+) -> list[Record]:
+    """The records with their detected crops behind the grounded ones, where there is a list of them."""
+    if not lists:
+        crops.warn_of_lists([_crop_list(root, year)], split)
+        return records
+    found = crops.detected(root, lists[0], records, {})
+    return [dataclasses.replace(record, regions=record.regions + more) for record, more in zip(records, found, strict=True)]
+
+
+def _crop_list(root: str | os.PathLike[str], year: int) -> pathlib.Path:
+    name = f"twitter{year % 100}"
+    return pathlib.Path(root, f"{name}_detect", f"{name}_img2crop.pth")
 
 
 def _dataset(year: int) -> DataSet:

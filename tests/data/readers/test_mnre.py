@@ -109,6 +109,41 @@ def test_grounded_records_hold_the_detected_boxes_too_where_there_are_such(root)
     assert not any(found_by(record, "detected") for record in mnre.read(root, "val", objects="grounded"))
 
 
+def test_published_detected_crops_go_before_boxes(root, caplog):
+    """In the list's order, each with its box where that is known; a photo that is not listed has none, whatever boxes there are."""
+    lists = {"photo_0": [f"img_detect/val/crops/photo_0_crop_{k}.jpg" for k in (10, 7, 2)]}
+    (root / "img_detect" / "val" / "crops").mkdir(parents=True)
+    torch_dict(root / "img_detect" / "val" / "val_img2crop.pth", lists)
+    records = mnre.read(root, "val", objects="detected")
+    crops, boxes = root / "img_detect" / "val" / "crops", [(0.25, 0.25, 0.75, 0.75), None, (0.0, 0.0, 0.25, 1.0)]
+    expected = [(str(crops / f"photo_0_crop_{k}.jpg"), box) for k, box in zip((10, 7, 2), boxes, strict=True)]
+    assert [[(region.file, region.box) for region in record.regions] for record in records] == [expected, [], expected]
+    assert {region.source for record in records for region in record.regions} == {"detected"}
+    assert "no folder" not in caplog.text
+    assert [found_by(record, "detected") for record in mnre.read(root, "val", objects="grounded")] == [list(r.regions) for r in records]
+    assert root / "img_detect" / "val" / "val_img2crop.pth" in mnre.files(root, "val", objects="detected")
+    (root / "boxes" / "dev_detect_box_dict.pth").unlink()
+    assert [region.file for region in mnre.read(root, "val", objects="detected")[0].regions] == [file for file, _ in expected]
+    torch_dict(root / "img_detect" / "val" / "val_img2crop.pth", {"photo_0": ["../x.jpg"]})
+    with pytest.raises(PictureError, match="val_img2crop.pth, 'photo_0'"):
+        mnre.read(root, "val", objects="detected")
+    torch_dict(root / "img_detect" / "val" / "val_img2crop.pth", {"photo_0": "x.jpg"})
+    with pytest.raises(RecordError, match="val_img2crop.pth: expected a list of crop files for 'photo_0'"):
+        mnre.read(root, "val", objects="detected")
+
+
+def test_lists_and_folders_of_crops_that_are_not_there_are_said(root, caplog):
+    mnre.read(root, "val", objects="grounded")
+    folder = root / "img_vg" / "val" / "crops"
+    assert f"names 3 crops, but there is no folder {folder}: 1 can be cut from their photos, 2 are masked" in caplog.text
+    assert "no list of detected crops" not in caplog.text
+    caplog.clear()
+    (root / "boxes" / "dev_detect_box_dict.pth").unlink()
+    (root / "img_vg" / "val" / "crops").mkdir(parents=True)
+    mnre.read(root, "val", objects="grounded")
+    assert "no list of detected crops of split 'val', neither" in caplog.text and "no folder" not in caplog.text
+
+
 def test_files_are_what_is_read(root):
     names = {objects: [path.name for path in mnre.files(root, "val", objects=objects)] for objects in mnre.OBJECTS}
     assert names == {
@@ -172,7 +207,7 @@ def test_missing_files(root):
     with pytest.raises(RecordError, match="no text of split 'test', expected ours_test.txt .*there are: .*ours_val.txt"):
         mnre.read(root, "test")
     (root / "boxes" / "dev_detect_box_dict.pth").unlink()
-    with pytest.raises(RecordError, match="expected dev_detect_box_dict.pth; there are: dev_vg_box_dict.pth"):
+    with pytest.raises(RecordError, match="expected img_detect/val/val_img2crop.pth or boxes/dev_detect_box_dict.pth; there are: .*dev_vg"):
         mnre.read(root, "val", objects="detected")
     (root / "ours_rel2id.json").unlink()
     with pytest.raises(RecordError, match="no table of relation ids, expected ours_rel2id.json"):

@@ -40,6 +40,22 @@ def test_crops_go_by_photo(root):
     assert [record.regions for record in twitter.read(root, "val", objects="grounded")] == [regions, (), regions]
 
 
+def test_an_entity_that_begins_with_i_is_remembered(root):
+    assert [record.dangling for record in twitter.read(root, "val")] == [(3,), (), ()]
+
+
+def test_detected_crops_stand_behind_the_grounded_ones(root, caplog):
+    assert not any(region.source == "detected" for record in twitter.read(root, "val", objects="grounded") for region in record.regions)
+    assert "no list of detected crops of split 'val', neither" in caplog.text
+    lists = root / "twitter15_detect" / "twitter15_img2crop.pth"
+    (lists.parent / "crops").mkdir(parents=True)
+    lists.write_bytes(pickle.dumps({"7": ["twitter15_detect/crops/7_0.jpg"], "8": ["twitter15_detect/crops/8_0.jpg"]}))
+    found = [[r for r in record.regions if r.source == "detected"] for record in twitter.read(root, "val", objects="grounded")]
+    assert found == [[Region(None, str(lists.parent / "crops" / f"{n}_0.jpg"), "detected")] for n in (7, 8, 7)]
+    assert lists in twitter.files(root, "val", objects="grounded") and lists not in twitter.files(root, "val")
+    assert twitter.report(root, "val", objects="grounded")["crops"] == 4
+
+
 def test_report(root):
     found = {"records": 3, "mentions": 3, "entities_begun_by_i": 1}
     assert twitter.report(root, "val") == found
@@ -97,6 +113,7 @@ def test_counts_of_the_real_data(year, split):
     assert sum(len(record.words) for record in records) == sum("\t" in line for line in lines)
     report = twitter.report(REAL, split, year=year, objects="grounded")
     assert report["photos_without_crop_list"] == ((year, split) == (2015, "val"))
+    assert (year, split) != (2015, "test") or sum(bool(record.dangling) for record in records) == 131
     begun = sum("\tB-" in line for line in lines)
     assert report["mentions"] == begun + report["entities_begun_by_i"]
 
