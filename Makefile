@@ -28,16 +28,16 @@ quickstart: $(VENV)/.run
 	$(BIN)/python -m launch.evaluate --checkpoint=$(QUICKSTART) --split=test
 	$(BIN)/python -m launch.extract --checkpoint=$(QUICKSTART) --scenes=4 --out=$(QUICKSTART)/extracted
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(VENV)/torchvision
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
 
-fuzz: $(VENV)/.dev
+fuzz: $(VENV)/.dev $(VENV)/torchvision
 	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PYTEST_ARGS) -m "hypothesis and not slow" --hypothesis-profile=fuzz --hypothesis-seed=$(SEED)
 
-test-slow: $(VENV)/.dev
+test-slow: $(VENV)/.dev $(VENV)/torchvision
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m slow
 
-parity: $(VENV)/.dev
+parity: $(VENV)/.dev $(VENV)/torchvision
 	XLA_FLAGS="--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true" $(BIN)/python -m pytest -n 0 -m slow tests/systems/test_released_parity.py tests/systems/test_hvformer_reference.py
 
 lint: $(VENV)/.dev
@@ -59,4 +59,10 @@ $(VENV)/.run: pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.run
 	@echo "Adding what the tests need ..."
 	$(PIP) -e '.[dev]'
+	@touch $@
+
+# Second implementations that transformers would behave otherwise beside, and whose dependencies are there already (tests/torchvision_here.py).
+$(VENV)/torchvision: $(VENV)/.dev constraints.txt
+	rm -rf $@
+	$(PIP) --no-deps --target=$@ torchvision==0.28.0 timm
 	@touch $@

@@ -1,1 +1,1 @@
-"""Entry points: python -m launch.train, evaluate, extract, prepare, audit, benchmark."""
+"""Entry points: python -m launch.train, settings, evaluate, extract, prepare, audit, benchmark."""

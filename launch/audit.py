@@ -32,11 +32,10 @@ def main() -> None:
     if _CONFIG.value is None:
         raise app.UsageError("--config names the data set, for example --config=configs/hvformer.py:quickstart", exitcode=2)
     console.setup()
-    with console.user_errors():
-        data = _CONFIG.value.data
-        report = leakage.audit_dataset(_CONFIG.value, _THRESHOLD.value, _OVERLAP.value)
-        if _JSON.value is not None:
-            pathlib.Path(_JSON.value).write_text(report.to_json() + "\n", encoding="utf-8")
+    data = _CONFIG.value.data
+    report = leakage.audit_dataset(_CONFIG.value, _THRESHOLD.value, _OVERLAP.value)
+    if _JSON.value is not None:
+        pathlib.Path(_JSON.value).write_text(report.to_json() + "\n", encoding="utf-8")
     print(f"{data.name}, objects: {data.objects}\n{report.table()}")
     sys.exit(1 if report.failed else 0)
 

@@ -115,9 +115,9 @@ def _check_places() -> None:
         if flag.present and flag.value == "" and flag.default is None:
             raise flags.Error(f"--{name} is empty: {flag.help}")
     for name in ("workdir", "out", "json"):
-        if name not in flags.FLAGS or not flags.FLAGS[name].value:
+        value = flags.FLAGS[name].value if name in flags.FLAGS else None
+        if not value or not isinstance(value, str):  # launch.settings has --json without a file
             continue
-        value = flags.FLAGS[name].value
         path = pathlib.Path(value).expanduser().absolute()
         if name == "json" and path.is_dir():
             raise flags.Error(f"--{name}={value} is a folder")

@@ -47,10 +47,9 @@ def main() -> None:
     if _PREDICTIONS.value is not None and _SHUFFLE.value:
         raise app.UsageError("--shuffle_pictures needs --checkpoint")
     logger = console.setup()
-    with console.user_errors():
-        evaluation, out = _of_checkpoint() if _CHECKPOINT.value is not None else _of_predictions()
-        print(evaluation.text())
-        written = evaluation.write(out)
+    evaluation, out = _of_checkpoint() if _CHECKPOINT.value is not None else _of_predictions()
+    print(evaluation.text())
+    written = evaluation.write(out)
     logger.info("%s: %s", evaluation.split, task_lib.as_line(evaluation.headline()))
     if "warning" in evaluation.protocol:
         logger.warning(evaluation.protocol["warning"])

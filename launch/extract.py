@@ -55,25 +55,24 @@ def main() -> None:
         raise app.UsageError("give either --input or --scenes")
     logger = console.setup()
     out = pathlib.Path(_OUT.value)
-    with console.user_errors():
-        posts = None if _INPUT.value is None else jsonl.read(_INPUT.value)
-        extractor = mmre_jax.load(_CHECKPOINT.value)
-        records = scenes.read(_scene(extractor), "test", _SCENES.value) if posts is None else posts
-        if _ATTENTION.value:
-            check_attention(extractor.job)
-        if extractor.task == "relation":
-            records = [with_pairs(record) for record in records]
-        extractions = extractor.extract_records(records, progress="extract", strict=_STRICT.value)
-        summary = summary_of(extractions)
-        out.mkdir(parents=True, exist_ok=True)
-        lines = [json.dumps(extraction.to_json(), ensure_ascii=False) for extraction in extractions]
-        write_text(out / "extracted.jsonl", "".join(f"{line}\n" for line in lines))
-        write_json(out / "summary.json", summary)
-        some = list(zip(records, extractions, strict=True))[: _PICTURES.value]
-        if lacking := fonts.advice(text for record, found in some for text in (record.id, *record.words, *labels_of(found))):
-            logger.info("%s", lacking)
-        numbered = enumerate(track(some, "draw", len(some), unit="record"))
-        drawn = [_draw(extractor, *pair, out / file_name(number, pair[0].id)) for number, pair in numbered]
+    posts = None if _INPUT.value is None else jsonl.read(_INPUT.value)
+    extractor = mmre_jax.load(_CHECKPOINT.value)
+    records = scenes.read(_scene(extractor), "test", _SCENES.value) if posts is None else posts
+    if _ATTENTION.value:
+        check_attention(extractor.job)
+    if extractor.task == "relation":
+        records = [with_pairs(record) for record in records]
+    extractions = extractor.extract_records(records, progress="extract", strict=_STRICT.value)
+    summary = summary_of(extractions)
+    out.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(extraction.to_json(), ensure_ascii=False) for extraction in extractions]
+    write_text(out / "extracted.jsonl", "".join(f"{line}\n" for line in lines))
+    write_json(out / "summary.json", summary)
+    some = list(zip(records, extractions, strict=True))[: _PICTURES.value]
+    if lacking := fonts.advice(text for record, found in some for text in (record.id, *record.words, *labels_of(found))):
+        logger.info("%s", lacking)
+    numbered = enumerate(track(some, "draw", len(some), unit="record"))
+    drawn = [_draw(extractor, *pair, out / file_name(number, pair[0].id)) for number, pair in numbered]
     for line in itertools.chain.from_iterable(map(as_text, extractions[:5])):
         print(line)
     kind = {"relation": "relations", "entities": "mentions", "triples": "triples"}[extractor.task]

@@ -55,23 +55,22 @@ def main() -> None:
     if not _BENCHMARK.value and not _OUT.value:
         raise app.UsageError("--out=DIR is needed: the folder to make")
     console.setup()
-    with console.user_errors():
-        folder = pathlib.Path(os.path.abspath(_SOURCE.value)) if _SOURCE.value else manual_dir(_DATASET.value)
-        data = section(_DATASET.value, folder, _OBJECTS.value, _NONE.value)
-        records = read(data)
-        plan = picture_plan(data.objects, _PHOTO_SIDE.value, _CROP_SIDE.value, _CROPS.value, _RESIZE.value)
-        if _BENCHMARK.value:
-            print(benchmark(records, plan, folder))
-            return
-        about = {
-            "dataset": data.name,
-            "objects": data.objects,
-            "labels": datasets.all_labels(data, records["train"]) if "train" in records else {},
-            "published": dict(datasets.find(data).published),
-            "reading": {split: found for split in records if (found := datasets.read_report(data, split))},
-            "sha256": {str(path.relative_to(folder)): sha256(path) for split in records for path in datasets.files(data, split)},
-        }
-        summary = builders.prepare(records, plan, _OUT.value, encoding=_ENCODING.value, root=folder, about=about)
+    folder = pathlib.Path(os.path.abspath(_SOURCE.value)) if _SOURCE.value else manual_dir(_DATASET.value)
+    data = section(_DATASET.value, folder, _OBJECTS.value, _NONE.value)
+    records = read(data)
+    plan = picture_plan(data.objects, _PHOTO_SIDE.value, _CROP_SIDE.value, _CROPS.value, _RESIZE.value)
+    if _BENCHMARK.value:
+        print(benchmark(records, plan, folder))
+        return
+    about = {
+        "dataset": data.name,
+        "objects": data.objects,
+        "labels": datasets.all_labels(data, records["train"]) if "train" in records else {},
+        "published": dict(datasets.find(data).published),
+        "reading": {split: found for split in records if (found := datasets.read_report(data, split))},
+        "sha256": {str(path.relative_to(folder)): sha256(path) for split in records for path in datasets.files(data, split)},
+    }
+    summary = builders.prepare(records, plan, _OUT.value, encoding=_ENCODING.value, root=folder, about=about)
     print(table(summary))
     print(f"\nprepared: {_OUT.value} (the same as JSON: {pathlib.Path(_OUT.value, 'prepare.json')})")
 

@@ -171,14 +171,19 @@ def check(config: Any) -> None:
         raise SettingError(f"a configuration has the sections system, task, {', '.join(COMMON)}, found {type(config).__name__}")
     lines = []
     for name, section in sections(config).items():
-        if name not in config:
-            lines.append(f"section {name} is missing")
-        elif name == "task":  # a configuration that is scored for another task than it was made for keeps that one's settings
-            lines += declare.problems(name, {k: v for k, v in config.task.items() if k in section or k not in _OF_TASKS}, section)
-        elif name != "system" or config.system.get("name") not in systems.BUILDERS.keys() - systems.SETTINGS.keys():
-            lines += declare.problems(name, config[name], section)
+        missing = [f"section {name} is missing"]
+        lines += declare.problems(name, _spoken_of(name, config[name], section), section) if name in config else missing
     if lines:
         raise SettingError(declare.all_of(lines))
+
+
+def _spoken_of(name: str, values: Any, section: Section) -> Any:
+    """The values of a section that its declaration speaks of."""
+    if name == "system" and values.get("name") not in systems.SETTINGS:
+        return {key: value for key, value in values.items() if key == "name"}  # the others are the system's own
+    if name == "task":  # a configuration that is scored for another task than it was made for keeps that one's settings
+        return {key: value for key, value in values.items() if key in section or key not in _OF_TASKS}
+    return values
 
 
 def complete(config: Mapping[str, Any]) -> dict[str, Any]:

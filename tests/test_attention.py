@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmre_jax.attention import MultiHeadAttention, attention
@@ -37,7 +37,6 @@ def by_loops(q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray, bias
     return out, weights
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([(B, H, LQ, LK), (B, 1, 1, LK), (LQ, LK)]), st.booleans())
 def test_both_paths_equal_loops_for_any_mask(seed: int, shape: tuple[int, ...], biased: bool) -> None:
     q, k, v = qkv()

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -50,7 +50,6 @@ def by_counting(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     return {"iou": ratio, "giou": ratio - ((around - union) / around if around else 0.0)}
 
 
-@settings(max_examples=60, deadline=None)
 @given(GRID, GRID)
 def test_the_same_as_counting_cells(a: np.ndarray, b: np.ndarray) -> None:
     expected = [[by_counting(x, y) for y in b] for x in a]
@@ -76,7 +75,6 @@ def test_by_hand() -> None:
     np.testing.assert_array_equal(boxes.to_centres(np.array([0.25, 0.125, 0.75, 0.375])), [0.5, 0.25, 0.5, 0.25])
 
 
-@settings(max_examples=60, deadline=None)
 @given(CENTRES)
 def test_conversions_undo_each_other(centres: np.ndarray) -> None:
     corners = boxes.to_corners(centres)
@@ -87,7 +85,6 @@ def test_conversions_undo_each_other(centres: np.ndarray) -> None:
     np.testing.assert_allclose(boxes.to_corners(jnp.asarray(centres)), corners, rtol=0, atol=np.finfo(np.float32).tiny)
 
 
-@settings(max_examples=60, deadline=None)
 @given(REAL, REAL, st.floats(-5, 5), st.floats(0.5, 100))
 def test_bounds_symmetry_and_invariance(a: np.ndarray, b: np.ndarray, shift: float, scale: float) -> None:
     ratio, generalised = boxes.iou(a, b), boxes.giou(a, b)
@@ -154,7 +151,6 @@ def value_and_gradients(name: str) -> Callable[..., Any]:
 VALUE_AND_GRADIENTS = tuple(value_and_gradients(name) for name in NAMES)
 
 
-@settings(max_examples=100, deadline=None)
 @given(arrays(np.float32, (2, 16, 4), elements=SIZES.map(np.float32)))
 def test_empty_and_tiny_boxes_have_finite_values_and_gradients(centres: np.ndarray) -> None:
     for function in VALUE_AND_GRADIENTS:

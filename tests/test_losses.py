@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -14,7 +14,6 @@ LOGITS = arrays(np.float32, (3, 2, 5), elements=st.floats(-1e4, 1e4, width=32))
 LABELS = arrays(np.int32, (3, 2), elements=st.integers(0, 4))
 
 
-@settings(max_examples=50, deadline=None)
 @given(LOGITS, LABELS)
 def test_cross_entropy_is_pytorchs(logits: np.ndarray, labels: np.ndarray) -> None:
     theirs = torch.tensor(logits, requires_grad=True)
@@ -32,7 +31,6 @@ def test_by_hand() -> None:
     np.testing.assert_allclose(found, [np.log(4), np.log(4 / 3)], rtol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
 @given(LOGITS, LABELS, st.floats(-100, 100, width=32))
 def test_never_negative_and_blind_to_a_shift(logits: np.ndarray, labels: np.ndarray, shift: float) -> None:
     found = cross_entropy(logits, labels)

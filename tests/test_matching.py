@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from jax.sharding import AxisType, PartitionSpec
@@ -61,7 +61,6 @@ WHOLE = st.integers(-50, 50).map(float)
 
 @both
 @pytest.mark.parametrize(("queries", "targets"), [(4, 4), (5, 3), (3, 5), (1, 3), (3, 1)])
-@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_no_assignment_is_cheaper(matcher: str, queries: int, targets: int, data: st.DataObject) -> None:
     elements = data.draw(st.sampled_from([WHOLE, WHOLE | st.sampled_from(BAD)]))

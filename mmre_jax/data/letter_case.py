@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mmre_jax.text_files import read_text
+
 logger = logging.getLogger(__name__)
 
 
@@ -16,16 +18,17 @@ def keeps(directory: pathlib.Path) -> bool:
     """Whether a tokenizer with a vocab.txt keeps capitals: as tokenizer_config.json says, else as its vocabulary has any.
 
     Raises:
-      ValueError: tokenizer_config.json is not valid JSON.
+      ValueError: tokenizer_config.json is not valid JSON, or a file is not UTF-8 text.
     """
     settings = directory / "tokenizer_config.json"
+    text = read_text(settings, ValueError) if settings.is_file() else "{}"
     try:
-        said = json.loads(settings.read_text("utf-8-sig")) if settings.is_file() else {}
+        said = json.loads(text)
     except ValueError as error:
         raise ValueError(f"{settings} is not valid JSON: {error}") from error
     if isinstance(said, dict) and isinstance(said.get("do_lower_case"), bool):
         return not said["do_lower_case"]
-    capitals, entries = _capitals((directory / "vocab.txt").read_text("utf-8-sig", "replace").splitlines())
+    capitals, entries = _capitals(read_text(directory / "vocab.txt", ValueError).splitlines())
     cased = _is_cased(capitals, entries)
     done = "words keep their capitals" if cased else "words are lower-cased"
     logger.info("%s: do_lower_case is not said; %d of %d entries of vocab.txt have capitals: %s", directory, capitals, entries, done)

@@ -92,7 +92,9 @@ class PreparedPictures:
         contents = Contents.of(folder)
         contents.check_plan(plan)
         self._plan, self._root = plan, contents.root
-        self._index = read_json(pathlib.Path(folder, "pictures.json"), PreparedError)
+        self._index = read_json(path := pathlib.Path(folder, "pictures.json"), PreparedError)
+        if not isinstance(self._index, dict) or not all(type(row) is int and row >= 0 for row in self._index.values()):
+            raise PreparedError(f"{path}: expected {{key of a picture: its row}}")
         self._rows = _Rows(pathlib.Path(folder, "pictures", VERSION), PICTURES_SPLIT)
 
     def __call__(self, record: Record) -> Pixels:

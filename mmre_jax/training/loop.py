@@ -63,7 +63,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
       Interrupted: after train.max_steps steps, or a SIGTERM or SIGINT; a checkpoint is saved first.
       PictureError: with data.require_images, before training, if a picture is missing or unreadable.
     """
-    devices = check_settings(config)
+    devices = check_settings(config, workdir)
     workdir = prepare_workdir(workdir)
     with locked(workdir):
         return _train(config, workdir, devices, dataset)
@@ -75,9 +75,9 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
     enable_compilation_cache(config.train.compilation_cache)
 
     # ---- data and system
-    records = {split: datasets.open_records(config.data, split, dataset) for split in datasets.SPLITS}
     saved = last_saved(workdir)
     source = open_source(config.train.init_from) if saved is None and config.train.init_from else None
+    records = {split: datasets.open_records(config.data, split, dataset) for split in datasets.SPLITS}
     job = new_job(config, records["train"], dataset, tokenizer=saved.tokenizer if saved else source.tokenizer if source else "")
     config = job.config
     data = identity(config.data, records, job.system.plan)
@@ -191,7 +191,7 @@ def read_counts(
     return found
 
 
-def check_settings(config: ConfigDict) -> Devices:
+def check_settings(config: ConfigDict, workdir: str | os.PathLike[str]) -> Devices:
     """Refuses settings that no run can have, before any data are read. Returns the devices that the run is to use.
 
     Raises:
@@ -211,7 +211,8 @@ def check_settings(config: ConfigDict) -> Devices:
             f"train.batch={config.train.batch} does not divide over {devices.count} device(s), "
             f"each working through optim.accumulate={config.optim.accumulate} parts"
         )
-    if config.train.init_from and not pathlib.Path(config.train.init_from).expanduser().is_dir():
+    begun = (pathlib.Path(workdir).expanduser() / FOLDER).is_dir()  # a run that goes on does not need again what it started from
+    if config.train.init_from and not begun and not pathlib.Path(config.train.init_from).expanduser().is_dir():
         raise CheckpointError(f"train.init_from={config.train.init_from}: there is no such folder")
     return devices
 

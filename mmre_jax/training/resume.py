@@ -74,7 +74,7 @@ def check_same(saved: Saved, job: Job, data: identity.Identity, records: Mapping
     if lines:
         raise CheckpointError(f"the workdir holds a checkpoint of another configuration; use another --workdir:\n  {_joined(lines)}")
     if saved.meta["data"] is None:
-        logger.info("the checkpoint is of a format that does not say what its data were: that they are the same could not be checked")
+        logger.info("the checkpoint does not say what its data were: that they are the same could not be checked")
     elif lines := identity.differences(saved.meta["data"], data, records):
         raise CheckpointError(f"the run in {workdir} was begun on other data; give it those, or use another --workdir:\n  {_joined(lines)}")
     if lines := [name for name in ("labels", "none", "tokenizer") if saved.meta[name] != job.meta()[name]]:

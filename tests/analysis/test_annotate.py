@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from mmre_jax.analysis import annotate
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_written_as_it_stands_without_a_warning(text: str) -> None:
     figure, page = annotate.new_page(200, 50)
@@ -27,7 +26,6 @@ def test_a_page_of_any_length_can_be_saved() -> None:
         assert max(pixels) <= annotate.MOST_PIXELS + 1 and np.allclose(figure.get_size_inches() * 72, size)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.text(alphabet="abcdefghij", min_size=1, max_size=30), max_size=30), st.floats(60, 300))
 def test_paragraphs_fit_and_lose_nothing(words: list[str], limit: float) -> None:
     lines = annotate.paragraph(" ".join(words), limit)

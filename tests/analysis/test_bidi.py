@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ft2font import LoadFlags
@@ -25,7 +25,6 @@ def by_engine(words: list[str]) -> list[str]:
     return [char for _, char in sorted((item.x, item.char) for item in font._layout(" ".join(words), LoadFlags.NO_HINTING)) if char != " "]
 
 
-@settings(max_examples=500, deadline=None)
 @given(st.lists(st.sampled_from(LATIN + HEBREW + ARABIC + DIGITS + ARABIC_DIGITS + NEUTRAL), min_size=1, max_size=9, unique=True))
 def test_words_stand_where_the_engine_puts_their_letters(words: list[str]) -> None:
     assert in_order(words) == by_engine(words)

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -189,7 +189,6 @@ BOX = st.builds(lambda across, down: (across[0], down[0], across[1], down[1]), S
 TRIPLE = st.builds(Triple, st.sampled_from((ADA, BOB, PARIS)), st.sampled_from(TASKS["triples"].labels), BOX, st.none() | st.just(0.5))
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(TRIPLE, max_size=4), min_size=3, max_size=3))
 def test_no_digit_of_a_box_is_lost(tmp_path_factory, triples):
     path = tmp_path_factory.mktemp("p") / "p.jsonl"

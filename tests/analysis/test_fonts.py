@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -68,7 +68,6 @@ def test_shown_text_follows_the_current_font() -> None:
         assert "DejaVu Sans" in fonts.families("\N{CHECK MARK} a") and fonts.shown("\N{CHECK MARK} a") == "\N{CHECK MARK} a"
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_drawn_in_its_families_without_a_warning(text: str) -> None:
     shown, figure = fonts.shown(text), Figure(figsize=(2, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmre_jax.analysis import layout
@@ -33,7 +33,6 @@ def stretches(arc: layout.Arc, width: float) -> list[tuple[int, int, float, floa
     return [*covered, (head_line, arc.head_lane, head_x, arc.turn), (tail_line, arc.tail_lane, tail_x, arc.turn)]
 
 
-@settings(max_examples=200, deadline=None)
 @given(sentences())
 def test_nothing_overlaps(sentence: tuple[list[float], dict, list]) -> None:
     widths, mentions, relations = sentence
@@ -54,7 +53,6 @@ def test_nothing_overlaps(sentence: tuple[list[float], dict, list]) -> None:
     assert all(row < placed.rows[line] for line, row, _, _ in captions)
 
 
-@settings(max_examples=200, deadline=None)
 @given(sentences())
 def test_arrows_start_and_end_at_their_mentions(sentence: tuple[list[float], dict, list]) -> None:
     widths, mentions, relations = sentence
@@ -93,7 +91,6 @@ def test_shorten_keeps_what_fits() -> None:
     assert layout.shorten("longer word", 5, len) == "long\N{HORIZONTAL ELLIPSIS}"
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="iWm", max_size=200), st.floats(2, 300))
 def test_shorten_keeps_as_much_as_fits(text: str, width: float) -> None:
     """By trying every length."""
@@ -116,7 +113,6 @@ def test_shorten_measures_only_the_beginning_of_a_long_text() -> None:
     assert sum(measured) < 2000
 
 
-@settings(max_examples=200, deadline=None)
 @given(sentences(), st.data())
 def test_words_of_two_directions_keep_their_lines(sentence: tuple[list[float], dict, list], data: st.DataObject) -> None:
     widths, mentions, relations = sentence
@@ -150,7 +146,6 @@ def test_right_to_left_words_run_right_to_left() -> None:
     assert placed.mentions[1, 3] == (layout.Piece(0, 0, 55),) and placed.right == 70
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.one_of(st.none(), st.tuples(*[st.integers(1, 900)] * 2)), st.lists(st.tuples(*[st.integers(1, 99)] * 2)))
 def test_pictures_keep_their_proportions_apart_and_inside(photo: tuple[int, int] | None, crops: list[tuple[int, int]]) -> None:
     found = layout.arrange((20, 10, 680, 250), photo, crops)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
@@ -51,7 +51,6 @@ ITEMS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(ITEMS)
 def test_each_split_divides_the_whole(items: list[tuple[int, str, str, bool, str]]) -> None:
     rows = slices_of(scored(items), frozenset({("ann", "bob")}))
@@ -63,7 +62,6 @@ def test_each_split_divides_the_whole(items: list[tuple[int, str, str, bool, str
     assert rows["all"]["count"] == len(items)
 
 
-@settings(max_examples=40, deadline=None)
 @given(ITEMS)
 def test_confusion_agrees_with_scikit_learn(items: list[tuple[int, str, str, bool, str]]) -> None:
     records, predicted = scored(items)
@@ -100,7 +98,6 @@ def test_numbers_of_triples(triples: int, name: str) -> None:
     assert [row["slice"] for row in rows if "triple" in row["slice"] and row["count"]] == [name]
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(*[st.sets(st.integers(0, 4))] * 2), max_size=8), st.sets(st.sampled_from("abcde")))
 def test_mentions_seen_and_not_seen_divide_all_mentions(items: list[tuple[set[int], set[int]]], known: set[str]) -> None:
     def count(records: Sequence[Record], predicted: Sequence[Found]) -> dict:

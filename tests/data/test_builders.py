@@ -1,5 +1,6 @@
 """What is prepared equals what the readers give, and an interrupted build leaves nothing behind."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -52,6 +53,16 @@ def test_prepared_is_what_the_readers_give(mnre_folder, tmp_path, objects, encod
     assert json.loads((tmp_path / "out" / "prepare.json").read_text()) == json.loads(json.dumps(summary))
     assert {split: counts["records"] for split, counts in summary["splits"].items()} == {"train": 9, "val": 6, "test": 5}
     assert summary["splits"]["train"]["relations"] == {"None": 3, "/per/per/peer": 3, "/per/loc/place_of_birth": 3}
+
+
+def test_what_an_owner_keeps_comes_back_and_marks_are_no_text(mnre_folder, tmp_path):
+    metas = [{}, {"tweet": 17, "tags": ["é", None], "where": {"lat": 0.1, "lon": -3}}, {"": "empty key"}]
+    records = {"val": [dataclasses.replace(record, meta=metas[i % 3]) for i, record in enumerate(mnre.read(mnre_folder, "val"))]}
+    builders.prepare(records, PLANS["none"], tmp_path / "out", root=mnre_folder)
+    for name in ("prepare.json", "pictures.json"):
+        path = tmp_path / "out" / name
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert assert_same(tmp_path / "out", records, PLANS["none"]) > 0
 
 
 def test_counts_of_pictures(mnre_folder, tmp_path):

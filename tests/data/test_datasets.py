@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import pickle
 
 import numpy as np
@@ -27,6 +28,9 @@ FACT = {
     "img_id": "1.jpg",
     "relation": "holds",
 }
+
+
+CASES = pathlib.Path(__file__).parents[2].parent / "shared" / "cases"
 
 
 def section(**changes):
@@ -176,6 +180,12 @@ def test_a_split_without_a_record_is_named_with_its_file(tmp_path, name, files, 
         (tmp_path / place).write_text(text)
     with pytest.raises(RecordError, match=rf"{tmp_path}/.*{told}: split 'val' has no records"):
         datasets.open_records(section(name=name, root=str(tmp_path), objects="none"), "val")
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason=f"there are no cases at {CASES.name}")
+def test_case_of_an_empty_split():
+    with pytest.raises(RecordError, match=r"empty_val/val\.jsonl: split 'val' has no records"):
+        datasets.open_records(section(name="jsonl", root=str(CASES / "empty_val")), "val")
 
 
 def test_a_split_of_scenes_without_a_record_is_named():

@@ -396,7 +396,7 @@ def test_damaged_pixels_of_a_png(look):
     assert "damaged picture" in look(files.SIGNATURE + chunk(b"IHDR", b"\0" * 13, crc=1) + whole[33:])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(FORMATS)), st.data())
 def test_random_damage_is_a_picture_error_or_a_picture(look, name, data):
     kind, options = FORMATS[name]

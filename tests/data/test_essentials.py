@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
@@ -51,13 +51,11 @@ def test_other_formats_are_left_as_they_are():
         assert essentials(data).data is data and essentials(data).format is None
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(MAGIC), st.binary(max_size=80))
 def test_raises_nothing(magic, rest):
     assert 1 <= essentials(magic + rest).orientation <= 8
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(b"IHDR tRNS PLTE eXIf zTXt iTXt tEXt".split()), st.binary(max_size=40), st.integers(0, 17), st.integers(0, 7))
 def test_raises_nothing_of_any_chunk(kind, body, depth, colour):
     for key in (b"", b"XML:com.adobe.xmp\0", b"Raw profile type exif\0"):

@@ -2,7 +2,7 @@
 
 import warnings
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -11,7 +11,6 @@ from mmre_jax.data.exif import orientation, upright
 TEXTS = {0x010E: st.text("abc", max_size=9), 0x0131: st.text("abc", min_size=1), 0x0100: st.integers(0, 2**16 - 1)}
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.sampled_from("<>"), st.integers(0, 9), st.fixed_dictionaries({}, optional=TEXTS))
 def test_as_pillow_reads_it(order, value, others):
     tags = Image.Exif()
@@ -25,7 +24,6 @@ def test_as_pillow_reads_it(order, value, others):
     assert orientation(block) == orientation(block.removeprefix(b"Exif\0\0")) == (value if 1 <= value <= 8 else None)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.one_of(st.binary(max_size=60), st.binary(max_size=60).map(lambda rest: b"II*\0\x08\0\0\0" + rest)))
 def test_garbage_is_none_or_an_orientation(block):
     with warnings.catch_warnings():

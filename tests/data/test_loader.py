@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmre_jax.data.loader import Order, batches
@@ -35,7 +35,6 @@ def shown_of(record):
 
 
 @given(st.integers(1, 60), st.integers(1, 16))
-@settings(deadline=None)
 def test_evaluation_holds_every_record_once(count, batch):
     order = order_of(count, batch, train=False)
     indices, lengths = order.epoch(0)
@@ -44,7 +43,6 @@ def test_evaluation_holds_every_record_once(count, batch):
 
 
 @given(st.integers(16, 80), st.sampled_from([1, 3]))
-@settings(deadline=None)
 def test_training_epochs_differ_and_repeat_no_record(count, window):
     order = order_of(count, 8, train=True, seed=1, window=window)
     first, second = order.epoch(0)[0], order.epoch(1)[0]

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -16,7 +16,6 @@ PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 NUMBERS = st.sampled_from(["f2", "f4", ">f4", "f8", "i1", "i4", ">i8", "u1", "u8", "?"])
 
 
-@settings(deadline=None)
 @given(NUMBERS.flatmap(lambda code: arrays.arrays(code, arrays.array_shapes(max_dims=3, max_side=3))), st.sampled_from(PROTOCOLS))
 def test_arrays_and_scalars_come_back_as_lists_and_numbers(tmp_path_factory, array, protocol):
     path = tmp_path_factory.mktemp("a") / "a.pth"

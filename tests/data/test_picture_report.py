@@ -106,7 +106,7 @@ def test_agrees_with_gather_on_damaged_metadata(tmp_path):
     assert not assert_agree(tmp_path / "a.jpg", jpeg[:-20])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "GIF"]), st.data())
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of numbers that a damaged TIFF lacks
 def test_agrees_with_gather_whatever_the_damage(tmp_path, kind, data):

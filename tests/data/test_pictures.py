@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -63,7 +63,6 @@ def test_inside_calls_a_url_by_its_name(tmp_path):
 # cut and fit
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 50), st.integers(1, 50), st.data())
 def test_boxes_of_whole_pixels_are_cut_exactly(width, height, data):
     x = sorted(data.draw(st.lists(st.integers(0, width), min_size=2, max_size=2, unique=True)))
@@ -80,14 +79,12 @@ def test_boxes_are_rounded_outward_to_at_least_a_pixel():
     assert cut(image, (0.3, 0.3, 0.300001, 0.300001)).size == (1, 1)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 64))
 def test_squash_is_a_plain_resize(width, height, side):
     image = Image.fromarray(noise(width, height))
     np.testing.assert_array_equal(fit(image, side, "squash"), np.asarray(image.resize((side, side), Image.Resampling.BICUBIC)))
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.integers(8, 300), st.integers(8, 300), st.sampled_from([28, 32, 56]), st.sampled_from(["crop", "cover"]))
 def test_crop_and_cover_are_resize_then_centre_crop(width, height, side, resize):
     image = Image.fromarray(noise(width, height) // 2 + 64)  # without overshoots, which Pillow clips between its two passes
@@ -98,7 +95,6 @@ def test_crop_and_cover_are_resize_then_centre_crop(width, height, side, resize)
     assert np.abs(fit(image, side, resize).astype(int) - expected).max() <= 2
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([28, 32, 56]), st.sampled_from(pictures.RELEASED_RESIZES))
 def test_released_rules_are_resize_then_centre_crop_to_the_last_grey_level(width, height, side, resize):
     image = Image.fromarray(noise(width, height))

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -48,7 +48,6 @@ RECORD = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(RECORD)
 def test_round_trip_through_bytes(record):
     features = record_features()

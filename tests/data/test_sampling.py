@@ -4,7 +4,7 @@ import collections
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures, stratified
@@ -12,7 +12,6 @@ from mmre_jax.records import Record
 
 
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=80), st.floats(0.01, 1.0), st.integers(0, 5))
-@settings(deadline=None)
 def test_a_share_of_each_stratum(strata, share, seed):
     chosen = stratified(strata, share, seed)
     assert len(set(chosen.tolist())) == len(chosen) == round(share * len(strata))

@@ -106,3 +106,10 @@ def test_a_split_that_prepare_json_made_up(folder, tmp_path):
     out = tampered(folder, tmp_path / "out", "prepare.json", lambda value: {**value, "splits": {**value["splits"], "test": {}}})
     with pytest.raises(PreparedError, match="no split 'test', which prepare.json says there is"):
         len(PreparedSource(out, "test"))
+
+
+@pytest.mark.parametrize("rows", [[], {"k": -1}, {"k": "0"}, {"k": True}, {"k": None}])
+def test_an_index_of_pictures_holds_rows(folder, tmp_path, rows):
+    out = tampered(folder, tmp_path / "out", "pictures.json", lambda index: rows)
+    with pytest.raises(PreparedError, match="pictures.json: expected {key of a picture: its row}"):
+        PreparedPictures(out, PLAN)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers, trainers
 
@@ -58,7 +58,6 @@ def test_released_markers_drop_a_closing_marker_at_the_end():
 spans = st.integers(0, 11).flatmap(lambda a: st.integers(a + 1, 12).map(lambda b: (a, b)))
 
 
-@settings(deadline=None, max_examples=200)
 @given(head=spans, tail=spans, room=st.integers(10, 40), released=st.booleans())
 def test_no_marker_is_ever_dropped(head, tail, room, released):
     encoder = TextEncoder(TOKENIZER, max_tokens=room)
@@ -194,7 +193,6 @@ def test_words_are_encoded_behind_their_spaces_whatever_the_directory_says(kind,
     # Neither spaces nor control characters, which no reader leaves in a word, nor what a special token could be spelt with.
     letters = st.characters(exclude_categories=("Z", "C"), exclude_characters="<>")
 
-    @settings(deadline=None, max_examples=100)
     @given(words=st.lists(st.text(letters, min_size=1, max_size=8), min_size=1, max_size=6))
     def any_words(words: list[str]) -> None:
         check_same(encoder, theirs, words)

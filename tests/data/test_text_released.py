@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 import pytest
 import tokenizers
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers, processors, trainers
 
@@ -120,7 +120,6 @@ SENTENCES = st.lists(st.one_of(st.sampled_from(["Anna", "'s", "Oslo", "harbour",
 def test_ids_are_the_slow_tokenizers(encoders):
     encoder, slow = encoders
 
-    @settings(deadline=None, max_examples=150)
     @given(words=SENTENCES, data=st.data())
     def any_pair(words, data):
         spans = []
@@ -160,7 +159,6 @@ def test_the_end_of_a_long_sentence_is_cut_unless_a_marker_would_go(encoders):
     assert len(late.ids) <= 60 and encoder.marker_ids[2] in late.ids and late.ids[late.markers[1]] == encoder.marker_ids[2]
 
 
-@settings(deadline=None)
 @given(words=SENTENCES, head=st.integers(0, 1))
 def test_a_berts_pieces_are_those_of_its_words(words, head):
     """BERT splits at spaces before anything else: the joined sentence has the same pieces, around the same markers."""

@@ -1,12 +1,16 @@
 """VGG against torchvision's module in PyTorch: feature map, second dense layer, gradients; its cells by hand."""
 
-import importlib
+import sys
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import torchvision_here
 
 from mmre_jax.encoders.vgg import Vgg, VggConfig, adaptive_mean
 from mmre_jax.weights.rules import WeightError, read, write
@@ -26,11 +30,9 @@ def filled(config: VggConfig) -> Any:
 
 
 def torchvision_vgg(config: VggConfig, classes: int = 3) -> Any:
-    torch = pytest.importorskip("torch")
-    try:
-        vgg = importlib.import_module("torchvision.models.vgg")
-    except (ImportError, RuntimeError) as error:  # the latter where torchvision was built for another PyTorch
-        pytest.skip(f"torchvision cannot be imported: {error}")
+    vgg = torchvision_here.part("models.vgg")
+    import torch
+
     torch.manual_seed(0)
     model = vgg.VGG(vgg.make_layers([each for widths in config.stages for each in (*widths, "M")]), num_classes=classes)
     if config.hidden != 4096:
@@ -43,7 +45,9 @@ def torchvision_vgg(config: VggConfig, classes: int = 3) -> Any:
 @pytest.mark.parametrize("side", [56, 75, 120])
 def test_map_dense_layer_and_gradients_equal_torchvision(side: int) -> None:
     """At 7 x 7 cells, where the map is smaller than that, and where its sides do not divide into them."""
-    torch, model = pytest.importorskip("torch"), torchvision_vgg(SMALL)
+    model = torchvision_vgg(SMALL)
+    import torch
+
     tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     assert describe_vgg(tensors) == SMALL
     params = read(vgg_rules(SMALL), tensors, filled(SMALL), unread=vgg_unread(SMALL))
@@ -66,8 +70,10 @@ def test_map_dense_layer_and_gradients_equal_torchvision(side: int) -> None:
 
 @pytest.mark.slow
 def test_vgg16_equals_torchvision_at_its_size() -> None:
-    torch, config = pytest.importorskip("torch"), VggConfig(hidden=4096)
+    config = VggConfig(hidden=4096)
     model = torchvision_vgg(config)
+    import torch
+
     with torch.no_grad():
         x = torch.tensor(pixels(224).transpose(0, 3, 1, 2))
         theirs = model.features(x)

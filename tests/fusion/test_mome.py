@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmre_jax.fusion.mome import NORM_EPS, MixtureOfExperts, TextGuidedAttention
@@ -74,7 +74,6 @@ def test_masked_patches_are_as_if_cut_out() -> None:
     np.testing.assert_allclose(tva(TVA_PARAMS, TEXT, LEVEL, MASK)[1:2], cut, atol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.lists(st.booleans(), min_size=P, max_size=P), st.sampled_from([0.0, 1e3, -1e6]))
 def test_what_masked_patches_hold_is_never_seen(seen: list[bool], value: float) -> None:
     mask = np.broadcast_to(np.array(seen), (B, P))

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmre_jax.fusion.selective_attention import SelectiveAttention
@@ -43,7 +43,6 @@ def test_equations_2_and_3_row_by_row() -> None:
     assert not found[0][2].any(), "without a picture a token finds exactly 0"
 
 
-@settings(max_examples=15, deadline=None)
 @given(st.lists(st.booleans(), min_size=L, max_size=L), st.booleans(), st.sampled_from([0.0, 1e3, -1e6]))
 def test_what_masked_places_hold_is_never_seen(words: list[bool], picture: bool, value: float) -> None:
     words, cells = np.broadcast_to(np.array(words), (B, L)), np.full((B, P), picture)

@@ -222,12 +222,6 @@ print(json.dumps({module.__name__: controls(module.get_config("quickstart")) for
     assert found["configs.qeot"] == {"full": {}, "text": text}, "words are what it is to find"
 
 
-def test_a_wrong_variant_or_setting_ends_with_a_message(tmp_path):
-    wrong = ["--config=configs/qeot.py:quickstart", "--config.train.epoch=1", f"--workdir={tmp_path}"]
-    assert_one_message(run("train", *wrong), "a flag names a setting that the configuration does not have: 'epoch'")
-    assert_one_message(run("train", "--config=configs/qeot.py:quick", f"--workdir={tmp_path}"), "'quick'", "quickstart, gmner, more")
-
-
 def test_a_missing_or_damaged_picture_is_masked_noted_and_counted(trained, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_text("<html></html>")
@@ -280,11 +274,6 @@ def test_strictly_a_missing_picture_ends_with_a_message(trained, tmp_path):
 def test_a_broken_line_ends_with_a_message(trained, tmp_path, line, message):
     (tmp_path / "in.jsonl").write_text(f'{{"text": "a b", "mentions": [[0, 1], [1, 2]]}}\n{line}\n')
     assert_one_message(run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'out'}"), message)
-
-
-def test_a_missing_checkpoint_ends_with_a_message(tmp_path):
-    result = run("evaluate", f"--checkpoint={tmp_path / 'nowhere'}")
-    assert_one_message(result, "nowhere: neither a run's workdir nor the directory of a step")
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,10 @@ class Ended(NamedTuple):
     err: str
 
 
-def run_all(commands: Sequence[Sequence[object]], environment: Mapping[str, str] | None = None) -> list[Ended]:
-    """The ends of commands, each the launcher's name (train) and its arguments."""
-    asked = [(f"launch.{name}", list(map(str, arguments)), dict(environment or {})) for name, *arguments in commands]
+def run_all(commands: Sequence[Sequence[object]], environments: Sequence[Mapping[str, str]] | None = None) -> list[Ended]:
+    """The ends of commands, each the launcher's name (train) and its arguments, with what is added to the environment of each."""
+    added = [{}] * len(commands) if environments is None else environments
+    asked = [(f"launch.{name}", list(map(str, rest)), dict(more)) for (name, *rest), more in zip(commands, added, strict=True)]
     script = [sys.executable, "-c", SERVER]
     done = subprocess.run(
         script, input=json.dumps(asked), cwd=ROOT, capture_output=True, text=True, env=os.environ, timeout=300, check=False

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from seqeval.metrics import classification_report
 
@@ -88,7 +88,6 @@ records = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=200)
 @given(record=records, room=st.integers(3, 50), tokenizer=st.sampled_from((BPE, WHOLE)), released=st.booleans())
 def test_gold_tags_decode_to_the_gold(record: Record, room: int, tokenizer: str, released: bool) -> None:
     of = task(room, tokenizer, released)
@@ -101,7 +100,6 @@ def test_gold_tags_decode_to_the_gold(record: Record, room: int, tokenizer: str,
     assert of.decode({"tags": of.features(record, 64)["tags"]}, record) == tuple(expected)
 
 
-@settings(deadline=None)
 @given(record=records, room=st.integers(3, 50))
 def test_gold_scored_against_itself(record: Record, room: int) -> None:
     of = task(room)
@@ -115,7 +113,6 @@ def test_gold_scored_against_itself(record: Record, room: int) -> None:
         assert scores["entity"]["micro"] == {"precision": 1, "recall": 1, "f1": 1}
 
 
-@settings(deadline=None)
 @given(spans=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 4)), max_size=8))
 def test_flat_keeps_what_does_not_overlap_and_prefers_the_longest(spans: list[tuple[int, int]]) -> None:
     mentions = [Mention(a, a + n, "PER") for a, n in spans]
@@ -190,7 +187,6 @@ def spelt(tags: list[str]) -> tuple[Mention, ...]:
 pairs = st.lists(st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1, max_size=10), min_size=1, max_size=6)
 
 
-@settings(deadline=None, max_examples=200)
 @given(pairs)
 def test_measures_equal_seqeval_on_any_tags(sentences: list[list[tuple[str, str]]]) -> None:
     of = task(tokenizer=WHOLE)

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmre_jax import boxes
@@ -116,7 +116,6 @@ def random_prediction(seed: int, queries: int, length: int = 24) -> dict[str, np
     return {"start": start, "end": end, "relation": relation, "box": rng.uniform(-0.2, 1.2, (queries, 4)).astype(np.float32)}
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 7))
 def test_decoding_equals_going_through_all_spans(seed, queries, words):
     record = Record(id="r", words=tuple(np.random.default_rng(seed).choice(WORDS, words)))
@@ -257,7 +256,6 @@ def drawn(seed: int, count: int, queries: int) -> tuple[Record, dict[str, np.nda
     return record, {name: (1 - mix) * x + mix * right[name] for name, x in prediction.items() for mix in [part[:, None]]}
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 4), st.integers(1, 5))
 def test_accuracies_equal_trying_every_assignment(seed, count, queries):
     record, prediction = drawn(seed, count, queries)

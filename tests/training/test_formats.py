@@ -17,7 +17,7 @@ from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.setup import restore_job
 
 sys.path.insert(0, str(Path(__file__).parent))
-from write_checkpoint import SYSTEMS, TEXT, config, write_data
+from write_checkpoint import SYSTEMS, TEXT, config, photo, write_data
 
 KEPT = Path(__file__).parent / "checkpoints"
 ARCHIVES = sorted(KEPT.glob("*/*.tar.xz"))
@@ -43,11 +43,12 @@ def test_every_format_is_kept():
 
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: f"{path.parent.name}-{path.name.split('.')[0]}")
-def test_it_loads_and_finds_what_it_found(archive, tmp_path):
+def test_it_loads_and_finds_what_it_found(archive, tmp_path, monkeypatch):
     run = unpacked(archive, tmp_path)
     extractor = mmre_jax.load(run)
     pair = {"head": (0, 1), "tail": (2, 3)} if extractor.task == "relation" else {}
-    found = json.loads(json.dumps(extractor.extract(text=TEXT, **pair).to_json()))
+    monkeypatch.chdir(tmp_path)
+    found = json.loads(json.dumps(extractor.extract(text=TEXT, image=photo(), **pair).to_json()))
     assert close(found, json.loads((run / "found.json").read_text()))
 
 
@@ -56,8 +57,9 @@ def test_it_goes_on_where_it_was_stopped(number, tmp_path, monkeypatch, caplog):
     run = unpacked(KEPT / f"format_{number}" / "hvformer.tar.xz", tmp_path)
     monkeypatch.chdir(tmp_path)
     write_data(Path("data"), rich=number > 1)
+    sizes = {"vision.stem": 64, "vision.groups": 32} if number == 1 else {}  # of encoders that there were not
     with caplog.at_level(logging.INFO), pytest.raises(loop.Interrupted, match="after step 3 of 6"):
-        loop.train(config("hvformer", **{"train.max_steps": 3}), run)
+        loop.train(config("hvformer", **{"train.max_steps": 3}, **sizes), run)
     assert "resumed from step 2" in caplog.text
     assert ("that they are the same could not be checked" in caplog.text) == (number < 3)
 

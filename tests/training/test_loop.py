@@ -97,7 +97,7 @@ def test_a_finished_run_is_left_as_it_is(whole):
         ({"train.init_parts": ("text",)}, "train.init_parts names the parts to take from a checkpoint: say with train.init_from"),
         ({"train.precision": "exact"}, "train.precision='exact' is not one of default, high, highest"),
         ({"data.shuffle_pictures": "val"}, "data.shuffle_pictures='val' is not one of none, train, test, both"),
-        ({"vision.patch": 15}, "vision.patch=15 does not divide vision.side=64"),
+        ({"vision.patch": 15}, "vision.patch=15 does not divide vision.side=32"),
     ],
 )
 def test_settings_that_no_run_can_have_are_refused(tmp_path, change, message):

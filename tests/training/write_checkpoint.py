@@ -17,6 +17,8 @@ import sys
 import tarfile
 import tempfile
 
+from PIL import Image
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SYSTEMS = {"hvformer": "quickstart", "ifaformer": "quickstart_entities", "qeot": "quickstart", "rsrnet": "quickstart"}
 TEXT = "grace meets ada in rome"
@@ -40,6 +42,12 @@ def write_data(folder: pathlib.Path, rich: bool = True) -> None:
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def photo() -> str:
+    """The name of a picture, drawn in the working directory."""
+    Image.new("RGB", (20, 30), (40, 120, 200)).save("photo.png")
+    return "photo.png"
+
+
 def config(system: str, **changes: object) -> object:
     """A configuration of eight numbers a token, on the data of `write_data` in a folder `data`."""
     found = importlib.import_module(f"configs.{system}").get_config(SYSTEMS[system]).copy_and_resolve_references().unlock()
@@ -58,7 +66,7 @@ def config(system: str, **changes: object) -> object:
 
 
 def write(system: str, target: pathlib.Path) -> None:
-    """Trains a run in the working directory for STEPS steps and packs it, with what it finds in TEXT."""
+    """Trains a run in the working directory for STEPS steps and packs it, with what it finds in TEXT and the photo."""
     import mmre_jax
     from mmre_jax.training import loop
 
@@ -69,7 +77,7 @@ def write(system: str, target: pathlib.Path) -> None:
         pass
     extractor = mmre_jax.load(run)
     pair = {"head": (0, 1), "tail": (2, 3)} if extractor.task == "relation" else {}
-    found = json.dumps(extractor.extract(text=TEXT, **pair).to_json(), indent=1) + "\n"
+    found = json.dumps(extractor.extract(text=TEXT, image=photo(), **pair).to_json(), indent=1) + "\n"
     here = f"{pathlib.Path.cwd().resolve()}{os.sep}".encode()
     target.parent.mkdir(parents=True, exist_ok=True)
     with lzma.open(target, "wb", preset=9) as packed, tarfile.open(fileobj=packed, mode="w") as archive:

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -166,7 +166,6 @@ SHAPES = {  # of the tensor and of the parameter
 }
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(sorted(TRANSFORMS)), st.data())
 def test_every_transform_has_its_inverse(name: str, data: st.DataObject) -> None:
     tensor = data.draw(arrays(np.float32, SHAPES[name][0], elements=st.floats(-9, 9, width=32)))

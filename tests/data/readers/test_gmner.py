@@ -7,7 +7,7 @@ import pathlib
 import tarfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmre_jax.data.pictures import PictureError
@@ -86,7 +86,6 @@ def test_report_says_what_is_dropped(root):
     }
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["Ada", "Eve", "Ben"]), st.tuples(*[st.integers(-20, 120)] * 4)), max_size=6))
 def test_every_box_is_accounted_for(tmp_path_factory, objects):
     root = tmp_path_factory.mktemp("gmner")

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmre_jax.data.readers import jsonl
@@ -55,7 +55,6 @@ def without_origin(found):
     return [dataclasses.replace(record, origin="") for record in found]
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_round_trip(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("jsonl")

@@ -8,7 +8,7 @@ import re
 import zipfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmre_jax.data.pictures import PictureError
@@ -16,6 +16,7 @@ from mmre_jax.data.readers import mnre
 from mmre_jax.records import RecordError
 
 REAL = pathlib.Path(os.environ.get("MMRE_DATA", pathlib.Path(__file__).parents[4] / "shared" / "data")) / "RE_data"
+CASES = pathlib.Path(__file__).parents[4] / "shared" / "cases"
 REL2ID = {"None": 0, "/per/per/peer": 2, "/per/loc/place_of_birth": 1}
 
 
@@ -152,7 +153,6 @@ def test_files_are_what_is_read(root):
     }
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.tuples(*[st.floats(-2, 3)] * 4))
 def test_boxes_stay_inside_the_picture(tmp_path_factory, box):
     path = tmp_path_factory.mktemp("boxes") / "b.pth"
@@ -341,3 +341,10 @@ def test_half_a_character_in_a_table(root):
     torch_dict(root / "txt" / "mre_dev_dict.pth", {0: ["b\ud83d.png"], 1: [], 2: []})
     with pytest.raises(RecordError, match=r"mre_dev_dict.pth, field '0\[0\]': half of a surrogate pair"):
         mnre.read(root, "val", objects="grounded")
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason=f"there are no cases at {CASES.name}")
+def test_case_of_half_a_character_and_a_table_with_a_mark():
+    assert mnre.relations(CASES / "mnre_sur") == ("None", "/per/per/peer")
+    with pytest.raises(RecordError, match=r"ours_train.txt:1, field 'token\[3\]': half of a surrogate pair, '\\ud83d'"):
+        mnre.read(CASES / "mnre_sur", "train")

@@ -4,7 +4,7 @@ import json
 import pickle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmre_jax.data.pictures import PictureError
@@ -74,7 +74,6 @@ def test_report_says_what_is_dropped(root):
     assert more.report(root, "val", published=True) == kept
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.builds(

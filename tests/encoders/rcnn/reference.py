@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-
-def part(name: str) -> Any:
-    """A module of torchvision, or the reason to skip."""
-    pytest.importorskip("torch")
-    try:
-        return importlib.import_module(f"torchvision.{name}")
-    except (ImportError, RuntimeError) as error:  # the latter where torchvision was built for another PyTorch
-        pytest.skip(f"torchvision cannot be imported: {error}")
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from torchvision_here import part
 
 
 def detector(version: int, blocks: tuple[int, ...], classes: int, **thresholds: Any) -> Any:
     """A Faster R-CNN over bottlenecks, so many a stage, with random weights and BatchNorm as version 2 has it (1: frozen)."""
+    resnet = part("models.resnet")
     import torch
 
     torch.manual_seed(0)
     rcnn, utils = (part(f"models.detection.{name}") for name in ("faster_rcnn", "backbone_utils"))
-    resnet, norm = part("models.resnet"), torch.nn.BatchNorm2d
+    norm = torch.nn.BatchNorm2d
     body = resnet.ResNet(resnet.Bottleneck, list(blocks), norm_layer=norm)
     backbone = utils._resnet_fpn_extractor(body, 5, norm_layer=norm if version == 2 else None)
     if version == 2:
-        thresholds["rpn_head"] = importlib.import_module("torchvision.models.detection.rpn").RPNHead(256, 3, conv_depth=2)
+        thresholds["rpn_head"] = part("models.detection.rpn").RPNHead(256, 3, conv_depth=2)
         thresholds["box_head"] = rcnn.FastRCNNConvFCHead((256, 7, 7), [256] * 4, [1024], norm_layer=norm)
     model = rcnn.FasterRCNN(backbone, num_classes=classes, **thresholds)
     for module in model.modules():

@@ -49,7 +49,9 @@ class Pair:
 
 @pytest.fixture(scope="module", params=[1, 2], ids="version {}".format)
 def pair(request: pytest.FixtureRequest) -> Pair:
-    torch, images = pytest.importorskip("torch"), reference.part("models.detection.image_list")
+    images = reference.part("models.detection.image_list")
+    import torch
+
     x = np.asarray(normalise(jnp.asarray(PIXELS), jnp.asarray(SIZES))).transpose(0, 3, 1, 2)
     version = request.param
     model = reference.detector(version, (1, 1, 1, 1), 5, **THEIRS)

@@ -1,14 +1,16 @@
 """Anchors and offsets by hand and by torchvision, suppression against a loop."""
 
-import importlib
-from typing import Any
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import torchvision_here
 
 from mmre_jax import boxes as boxes_lib
 from mmre_jax.encoders.rcnn import regions
@@ -85,7 +87,9 @@ def test_by_hand() -> None:
 
 
 def test_torchvision_agrees() -> None:
-    torch, detection = pytest.importorskip("torch"), torchvision("models.detection")
+    detection = torchvision_here.part("models.detection")
+    import torch
+
     generator = detection.anchor_utils.AnchorGenerator(((32,), (64,)), ((0.5, 1.0, 2.0),) * 2)
     grids, canvas = ((8, 12), (5, 7)), (64, 96)
     pictures = detection.image_list.ImageList(torch.zeros(1, 3, *canvas), [canvas])
@@ -98,10 +102,3 @@ def test_torchvision_agrees() -> None:
     np.testing.assert_allclose(regions.encode(jnp.asarray(targets), jnp.asarray(boxes), WEIGHTS), offsets, rtol=1e-4, atol=1e-4)
     back = coder.decode_single(offsets * 3, torch.tensor(boxes))
     np.testing.assert_allclose(regions.decode(jnp.asarray(offsets) * 3, jnp.asarray(boxes), WEIGHTS), back, rtol=1e-4, atol=1e-4)
-
-
-def torchvision(part: str) -> Any:
-    try:
-        return importlib.import_module(f"torchvision.{part}")
-    except (ImportError, RuntimeError) as error:  # the latter where torchvision was built for another PyTorch
-        pytest.skip(f"torchvision cannot be imported: {error}")

@@ -1,0 +1,135 @@
+"""What is mistyped ends in one line and exit code 2, before anything is read or written; help says where settings are told."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from typed import message, run_all  # noqa: E402
+
+CONFIG = "--config=configs/hvformer.py:quickstart"
+QEOT = "--config=configs/qeot.py:quickstart"
+RUN = "--workdir={tmp}/run"
+NO_STEP = "{tmp}/gone: neither a run's workdir nor the directory of a step"
+
+# (command, parts of the one line). {tmp} is an empty folder with a file called `file`.
+MISTYPED = [
+    # ---- the configuration's file and variant
+    (["train", "--config=configs/hvformer:quickstart", RUN], ["hvformer: there is no such file; did you mean configs/hvformer.py?"]),
+    (["train", "--config=configs/hvforner.py", RUN], ["there is no such file; did you mean configs/hvformer.py?"]),
+    (["train", "--config=nowhere/x.py", RUN], ["--config=nowhere/x.py: there is no such file"]),
+    (["train", "--config=README.md", RUN], ["--config=README.md: a configuration is a Python file"]),
+    (["train", "--config=configs/common.py", RUN], ["--config=configs/common.py: the file has no function get_config"]),
+    (["train", "--config=", RUN], ["--config is empty"]),
+    (["train", RUN], ["give --config"]),
+    (["sweep", "--config=configs/qeot.py:quick", RUN, "--vary=optim.lr=1"], ["'quick'", "quickstart, gmner, more"]),
+    (["settings", "--config=configs/x.py"], ["--config=configs/x.py: there is no such file"]),
+    # ---- sections, settings and their values
+    (["train", CONFIG, RUN, "--config.optm.lr=1"], ["--config.optm.lr: there is no section 'optm'; did you mean optim?"]),
+    (["audit", CONFIG, "--config.data.boot=x"], ["--config.data.boot: there is no setting 'boot'; did you mean root?"]),
+    (["controls", CONFIG, RUN, "--config.train.epoch", "1"], ["no setting 'epoch'; did you mean epochs?"]),
+    (["train", CONFIG, RUN, "--config.optim.lr.x=1"], ["there is no setting 'x'"]),
+    (["train", CONFIG, RUN, "--config.optim.lr=abc"], ["optim.lr=abc is not a number of at least 0"]),
+    (["train", CONFIG, RUN, "--config.train.epochs=1.5"], ["train.epochs=1.5 is not a whole number of at least 1"]),
+    (["train", CONFIG, RUN, "--config.data.published=maybe"], ["data.published=maybe is not True or False"]),
+    (["train", CONFIG, RUN, "--config.data.buckets=abc"], ["data.buckets=('abc',) is not a tuple of whole numbers"]),
+    (["train", CONFIG, RUN, "--config.data.buckets=(48, 32"], ["data.buckets=(48, 32 is not a tuple of whole numbers"]),
+    (["train", CONFIG, RUN, "--config.optim.multipliers={'head': -1}"], ["optim.multipliers={'head': -1} is not a dictionary"]),
+    (["benchmark", CONFIG, "--config.train.batch=-8"], ["train.batch=-8 is not a whole number of at least 1"]),
+    (["benchmark", CONFIG, "--config.vision.patch=15"], ["vision.patch=15 does not divide vision.side=64"]),
+    (["benchmark_matching", QEOT, "--config.train.seed=-1"], ["train.seed=-1 is not a whole number in [0, 4294967295]"]),
+    (["audit", CONFIG, "--config.data.image_share=2"], ["data.image_share=2.0 is not a number in [0, 1]"]),
+    (["pipeline", QEOT, RUN, "--config.optim.clip=-1"], ["optim.clip=-1.0 is not a number of at least 0"]),
+    (["evaluate", "--predictions={tmp}/file", CONFIG, "--config.data.counts=(1,1,-1)"], ["data.counts=(1, 1, -1) is not a tuple"]),
+    (["sweep", CONFIG, RUN, "--vary=optim.clip=1,-1"], ["optim.clip=-1.0 is not a number of at least 0"]),
+    (["sweep", CONFIG, RUN, "--vary=vision.patch=16,15"], ["vision.patch=15 does not divide vision.side=64"]),
+    (["settings", CONFIG, "--config.optim.lr=-1"], ["optim.lr=-1.0 is not a number of at least 0"]),
+    # ---- flags
+    (["train", CONFIG, "--wrkdir={tmp}/run"], ["Unknown command line flag 'wrkdir'. Did you mean: workdir"]),
+    (["train", CONFIG, RUN, "more"], ["unexpected arguments: more"]),
+    (["train", CONFIG], ["give --workdir: Folder of the run"]),
+    (["evaluate", "--checkpoint={tmp}", "--split=tset"], ["--split=tset", "train|val|test"]),
+    (["train", QEOT, "--workdir="], ["--workdir is empty"]),
+    (["controls", QEOT, "--workdir="], ["--workdir is empty"]),
+    (["pipeline", QEOT, "--workdir="], ["--workdir is empty"]),
+    (["sweep", QEOT, "--workdir=", "--vary=optim.lr=1"], ["--workdir is empty"]),
+    # ---- places
+    (["train", CONFIG, "--workdir={tmp}/file"], ["--workdir={tmp}/file: {tmp}/file is not a folder"]),
+    (["sweep", CONFIG, "--workdir={tmp}/file/run", "--vary=optim.lr=1"], ["--workdir={tmp}/file/run: {tmp}/file is not a folder"]),
+    (["evaluate", "--checkpoint={tmp}", "--out={tmp}/file"], ["--out={tmp}/file: {tmp}/file is not a folder"]),
+    (["extract", "--checkpoint={tmp}", "--scenes=1", "--out="], ["--out is empty"]),
+    (["extract", "--checkpoint={tmp}", "--scenes=1", "--out={tmp}/file"], ["--out={tmp}/file: {tmp}/file is not a folder"]),
+    (["prepare", "--source={tmp}", "--out={tmp}/file"], ["--out={tmp}/file: {tmp}/file is not a folder"]),
+    (["prepare", "--out="], ["--out=DIR is needed"]),
+    (["audit", CONFIG, "--json={tmp}"], ["--json={tmp} is a folder"]),
+    (["benchmark", CONFIG, "--json={tmp}/gone/x.json"], ["there is no folder {tmp}/gone"]),
+    # ---- checkpoints
+    (["evaluate", "--checkpoint={tmp}/gone"], [NO_STEP]),
+    (["extract", "--checkpoint={tmp}/gone", "--scenes=1", "--out={tmp}/out"], [NO_STEP]),
+    (["convert", "{tmp}/gone", "{tmp}/x.safetensors", "--back"], [NO_STEP]),
+    (["pipeline", QEOT, RUN, "--tagger={tmp}/gone"], [NO_STEP]),
+    (["train", CONFIG, RUN, "--config.train.init_from={tmp}/gone"], ["train.init_from={tmp}/gone: there is no such folder"]),
+    (["train", CONFIG, RUN, "--config.text.weights={tmp}/gone"], ["text.weights={tmp}/gone: "]),
+    (["convert", "{tmp}/gone.safetensors", "{tmp}/out", "--tokenizer={tmp}"], ["{tmp}/gone.safetensors does not exist"]),
+    (["convert", "{tmp}/gone.safetensors", "{tmp}/out"], ["give --tokenizer"]),
+]  # fmt: skip
+
+
+LAUNCHERS = [*dict.fromkeys(command[0] for command, _ in MISTYPED)]
+PLATFORMS = ("cuda", "nonsense")
+COMMANDS = {
+    **{("mistyped", n): command for n, (command, _) in enumerate(MISTYPED)},
+    "two": ["train", CONFIG, RUN, "--config.train.seed=-1", "--config.train.batch=0"],
+    **{(name, "help"): [name, "--help"] for name in LAUNCHERS},
+    "variants": ["train", "--help", "--config=configs/qeot.py"],
+    "no variants": ["train", "--help", "--config=x.py"],
+    **{(name, place): [name, CONFIG, *[RUN][: name == "train"]] for name in ("train", "benchmark") for place in PLATFORMS},
+}
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """How all of them ended, and the folder that stood for {tmp}."""
+    tmp = tmp_path_factory.mktemp("mistyped")
+    (tmp / "file").write_text("")
+    commands = [[part.replace("{tmp}", str(tmp)) for part in command] for command in COMMANDS.values()]
+    platforms = [{"JAX_PLATFORMS": key[1]} if key[1] in PLATFORMS else {} for key in COMMANDS]
+    return dict(zip(COMMANDS, run_all(commands, platforms), strict=True)), tmp
+
+
+@pytest.mark.parametrize("number", range(len(MISTYPED)), ids=[" ".join(command[:1] + command[2:]) for command, _ in MISTYPED])
+def test_one_line_says_what_is_wrong(ended, number):
+    found, tmp = ended
+    said = message(found["mistyped", number])
+    for part in MISTYPED[number][1]:
+        assert part.replace("{tmp}", str(tmp)) in said, said
+
+
+def test_two_wrong_settings_are_told_at_once(ended):
+    found = ended[0]["two"]
+    lines = [line.split("=")[0] for line in found.err.splitlines()]
+    assert found.code == 2 and lines == ["error: 2 settings are wrong:", "  train.batch", "  train.seed"]
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_backend_that_is_not_there(ended, platform):
+    for name in ("train", "benchmark"):
+        assert message(ended[0][name, platform]).startswith(f"JAX_PLATFORMS={platform}: JAX finds no such devices here")
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_help_of_every_launcher_says_where_settings_are_told(ended, name):
+    found = ended[0][name, "help"]
+    assert found.code == 0 and not found.err
+    assert "python -m launch.settings [--config=FILE:VARIANT]" in found.out and f"launch.{name} " in found.out
+
+
+def test_help_names_the_variants_of_the_file_that_is_given(ended):
+    found, without = ended[0]["variants"], ended[0]["train", "help"]
+    assert all(f"\n  {variant}: " in found.out for variant in ("quickstart", "gmner", "more"))
+    assert "gmner" not in without.out and "--config=x.py: there is no such file" in message(ended[0]["no variants"])
+
+
+def test_nothing_was_written(ended):
+    assert [path.name for path in ended[1].iterdir()] == ["file"]
