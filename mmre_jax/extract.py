@@ -170,7 +170,8 @@ class Extractor:
         looked = [self._look(record, strict) for record in blank]
         examples = relation.examples(blank) if pairs else blank
         lengths = np.array([self.job.task.length(example) for example in examples], np.int64)
-        split = Split(examples, lengths, datasets.open_pictures(self.job.system.plan))
+        released = self.job.config.system.flavour == "reference"
+        split = Split(examples, lengths, datasets.open_pictures(self.job.system.plan, released=released))
         predicted = iter(self._predictor(len(examples)).predict(self.variables, split, progress))
         found = [tuple(x for _ in (r.relations if pairs else (r,)) for x in next(predicted).found) for r in blank]
         return [Extraction(r, f, notes, self.task, masked) for r, f, (notes, masked) in zip(blank, found, looked, strict=True)]

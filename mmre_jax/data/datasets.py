@@ -160,19 +160,27 @@ def open_pictures(
     Args:
       data: section of a configuration that says where the records come from; where there is none, from files (and keys of `scenes`).
       dataset: a user's own, if it is not one of DATASETS.
-      released: files as the reference flavour sees them (released_pictures.py).
+      released: as the reference flavour sees them: read as Pillow converts them, and a stand-in for a photo that cannot be opened
+        (released_pictures.py).
     """
     if not plan:
         return None
     opened = None if data is None else find(data, dataset).pictures
     if data is not None and opened is not None:
         return opened(data, plan)
-    return FilePictures(plan, read_picture) if data is None or not released else ReleasedPictures(plan, read_picture, str(data.root))
+    if data is not None and released:
+        return ReleasedPictures(plan, read_released, str(data.root))
+    return FilePictures(plan, read_released if released else read_picture)
 
 
 def read_picture(name: str) -> Image.Image:
     """A picture by its path, or by its key in `scenes`."""
     return scenes.picture(name) if name.startswith(scenes.PREFIX) else decode.read_picture(name)
+
+
+def read_released(name: str) -> Image.Image:
+    """`read_picture` as the released code does it: not turned, transparency dropped."""
+    return scenes.picture(name) if name.startswith(scenes.PREFIX) else decode.read_picture(name, plain=True)
 
 
 def readable(name: str) -> bool:

@@ -73,7 +73,7 @@ def refuse_url(name: str | os.PathLike[str], where: str = "") -> None:
         raise PictureError(f"{where}{': ' if where else ''}{text[:60]!r} is a URL, and pictures are read from files: fetch it first")
 
 
-def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, plain: bool = False) -> Image.Image:
     """Reads a picture as RGB: first frame, turned as its Exif or XMP says, transparent parts on white.
 
     Metadata decides nothing else: where it is damaged, too large or not there (a missing end marker), pixels that decode are used, unturned
@@ -84,6 +84,7 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
     Args:
       path: the file.
       max_pixels: largest width x height decoded; looked up in the header before anything is decoded.
+      plain: as Pillow converts to RGB, and the released code reads: not turned, transparency dropped, greys above 255 clipped.
 
     Returns:
       The picture, mode RGB, fully in memory.
@@ -95,6 +96,8 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
     refuse_url(path)
     parts = essentials(_contents(path))
     with _named(path, parts):
+        if plain:
+            return _decoded(parts, max_pixels).convert("RGB")
         image = _rgb(_decoded(parts, max_pixels))
         turn = _TURNS.get(parts.orientation)
         return image if turn is None else image.transpose(turn)

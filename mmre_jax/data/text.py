@@ -7,17 +7,17 @@ import functools
 import json
 import pathlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from mmre_jax.data import letter_case
+from mmre_jax.data.tokenizer_files import behind_space, converted
 from mmre_jax.data.torch_pickle import is_lfs_pointer, lfs_message
 from mmre_jax.records import RecordError
-from mmre_jax.text_files import read_text, without_marks
+from mmre_jax.text_files import read_text
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MARKERS = ("<s>", "</s>", "<o>", "</o>")  # head opens, head closes, tail opens, tail closes
@@ -72,7 +72,7 @@ class TextEncoder:
     def _running(self) -> tokenizers.Tokenizer:
         """The tokenizer for running text, as the released code calls it: no space is added, and special tokens are recognised."""
         found = json.loads(self.tokenizer_json)
-        tokenizer = tokenizers.Tokenizer.from_str(json.dumps({**found, "pre_tokenizer": _behind_space(found.get("pre_tokenizer"), False)}))
+        tokenizer = tokenizers.Tokenizer.from_str(json.dumps({**found, "pre_tokenizer": behind_space(found.get("pre_tokenizer"), False)}))
         tokenizer.no_padding()
         tokenizer.no_truncation()
         return tokenizer
@@ -255,52 +255,14 @@ def load_tokenizer(directory: str | pathlib.Path) -> str:
     for name in ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model"):
         if is_lfs_pointer(path.with_name(name)):
             raise ValueError(lfs_message(path.with_name(name)))
-    text = read_text(path, ValueError) if path.is_file() else _converted(path.parent)
+    text = read_text(path, ValueError) if path.is_file() else converted(path.parent)
     try:
         found = json.loads(text)
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     letter_case.check(path.parent, found)
-    spaced = {**found, "pre_tokenizer": _behind_space(found.get("pre_tokenizer"))}
+    spaced = {**found, "pre_tokenizer": behind_space(found.get("pre_tokenizer"))}
     return text if spaced == found else json.dumps(spaced, ensure_ascii=False)
-
-
-def _converted(directory: pathlib.Path) -> str:
-    """The JSON that transformers makes of an old directory's files."""
-    vocabularies = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model")
-    found = next((name for name in vocabularies if (directory / name).is_file()), None)
-    if found is None:
-        raise FileNotFoundError(
-            f"{directory}: no tokenizer.json, vocab.txt, vocab.json or sentencepiece.bpe.model: not a tokenizer's directory"
-        )
-    if found == "vocab.json" and not (directory / "merges.txt").is_file():
-        raise FileNotFoundError(f"{directory}: vocab.json without its merges.txt")
-    if not any((directory / name).is_file() for name in ("config.json", "tokenizer_config.json")):
-        raise FileNotFoundError(f"{directory}: neither config.json nor tokenizer_config.json, to say what tokenizer {found} belongs to")
-    import transformers  # slow to import, and only needed for old directories
-
-    available = {"sentencepiece": transformers.utils.is_sentencepiece_available, "protobuf": transformers.utils.is_protobuf_available}
-    if found == "sentencepiece.bpe.model" and not all(there() for there in available.values()):
-        raise ValueError(f"{directory}: {found} takes two packages to read: pip install sentencepiece protobuf, or save a tokenizer.json")
-    case = {"do_lower_case": not letter_case.keeps(directory)} if found == "vocab.txt" else {}
-    with without_marks(directory) as plain:
-        return transformers.AutoTokenizer.from_pretrained(str(plain), local_files_only=True, **case).backend_tokenizer.to_str()
-
-
-def _behind_space(step: Mapping[str, Any] | None, space: bool = True) -> Mapping[str, Any] | None:
-    """A pre-tokenizer of tokenizer.json, made to add a space to every word where it knows spaces at all; to none in a ByteLevel's text."""
-    if step is None:
-        return None
-    if step["type"] == "ByteLevel":
-        return {**step, "add_prefix_space": space}
-    if step["type"] == "Metaspace":  # older files say it with add_prefix_space
-        return {**{name: value for name, value in step.items() if name != "add_prefix_space"}, "prepend_scheme": "always"}
-    if step["type"] == "Sequence":
-        steps = step["pretokenizers"]
-        # Behind any other step it would no longer be words that get a space.
-        first = next((i for i, part in enumerate(steps) if part["type"] != "WhitespaceSplit"), len(steps))
-        return {**step, "pretokenizers": [_behind_space(part, space) if i == first else part for i, part in enumerate(steps)]}
-    return step
 
 
 def train_tokenizer(sentences: Iterable[Sequence[str]], vocab_size: int, kind: str = "bpe") -> str:

@@ -27,6 +27,7 @@ from releases import SMALL, empty_variables, random_release, system_for
 
 from configs import hvformer, ifaformer, rsrnet
 from mmre_jax.data import datasets
+from mmre_jax.data.pictures import fit
 from mmre_jax.data.text import TextEncoder
 from mmre_jax.encoders.from_config import photo_and_objects, released_crops
 from mmre_jax.records import Record, Region
@@ -140,6 +141,23 @@ def test_every_shape_of_picture_is_cut_as_torchvision_cuts_it(size: tuple[int, i
     pixels, _ = datasets.open_pictures((slot,))(Record("r", ("a",), str(path)))
     theirs = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224)])(opened(path))
     np.testing.assert_array_equal(pixels["photo"][0], np.asarray(theirs))
+
+
+def test_pictures_are_read_as_pillow_converts_them(tmp_path: Path) -> None:
+    """Not turned as the metadata says, transparent parts as they are below: the released code opens a file and converts it, no more."""
+    config = rsrnet.get_config("reference")
+    [slot, _] = photo_and_objects(config.vision, "grounded")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by a quarter
+    turned = draw(tmp_path / "turned.jpg", (300, 200), 5)
+    opened(turned).save(turned, exif=exif)
+    clear = np.random.default_rng(0).integers(0, 256, (90, 80, 4), dtype=np.uint8)
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    for path in (turned, tmp_path / "clear.png"):
+        record = Record("r", ("a",), str(path))
+        as_released, usual = (datasets.open_pictures((slot,), released=flag)(record)[0]["photo"][0] for flag in (True, False))
+        np.testing.assert_array_equal(as_released, fit(opened(path), 224, "crop_bilinear"))
+        assert (as_released != usual).any()
 
 
 def crops_of(folder: Path, number: int, source: str) -> list[Path]:
