@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from launch import config_file
 from mmre_jax import settings
-from mmre_jax.data.pictures import PictureError
+from mmre_jax.data.decode import PictureError
 from mmre_jax.records import RecordError
 from mmre_jax.training.checkpoint import CheckpointError
 from mmre_jax.training.loop import Interrupted, NonFiniteError

@@ -51,29 +51,28 @@ _BACK = flags.DEFINE_bool("back", False, "Convert a converted checkpoint back in
 def main(source: str, target: str) -> None:
     """Converts and says what was read."""
     logger = console.setup()
-    with console.user_errors():
-        if _BACK.value:
-            convert.export(source, target)
-            return
-        if _TOKENIZER.value is None:
-            raise WeightError(
-                "give --tokenizer=DIR, the tokenizer's directory: bert-base-uncased, or RSRNeT's roberta-base or xlm-roberta-base"
-            )
-        labels = read_labels(_LABELS.value) if _LABELS.value else ()
-        release = open_release(source, _KIND.value or "")
-        system, _, task = release.kind.partition("_")
-        data = _DATA.value or ("mnre" if task == "re" else "twitter2015")
-        config = console.changed(CONFIGS[system].get_config("reference"), {"data.name": data, "data.root": _ROOT.value})
-        job = convert.convert(
-            release,
-            config,
-            target,
-            tokenizer=_TOKENIZER.value,
-            labels=labels,
-            none=_NONE.value,
-            max_tokens=_MAX_TOKENS.value,
-            heads=_HEADS.value,
+    if _BACK.value:
+        convert.export(source, target)
+        return
+    if _TOKENIZER.value is None:
+        raise WeightError(
+            "give --tokenizer=DIR, the tokenizer's directory: bert-base-uncased, or RSRNeT's roberta-base or xlm-roberta-base"
         )
+    labels = read_labels(_LABELS.value) if _LABELS.value else ()
+    release = open_release(source, _KIND.value or "")
+    system, _, task = release.kind.partition("_")
+    data = _DATA.value or ("mnre" if task == "re" else "twitter2015")
+    config = console.changed(CONFIGS[system].get_config("reference"), {"data.name": data, "data.root": _ROOT.value})
+    job = convert.convert(
+        release,
+        config,
+        target,
+        tokenizer=_TOKENIZER.value,
+        labels=labels,
+        none=_NONE.value,
+        max_tokens=_MAX_TOKENS.value,
+        heads=_HEADS.value,
+    )
     logger.info("%d labels: %s", len(job.task.labels), " ".join(job.task.labels))
 
 

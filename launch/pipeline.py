@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
@@ -24,7 +24,6 @@ from launch import console
 from mmre_jax import extract, pipelines
 from mmre_jax.analysis.evaluation import Evaluation, scoring_task
 from mmre_jax.data import datasets
-from mmre_jax.records import Record
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training import loop
 from mmre_jax.training.setup import protocol
@@ -65,18 +64,11 @@ def _score(config: ConfigDict, runs: Mapping[str, pathlib.Path], split: str) -> 
     # Its triples are as many as it finds: the number of QEOT's queries is no limit.
     task = dataclasses.replace(scoring_task(config, labels, none), queries=None)
     examples = task.examples(records)
-    shown = _masked(examples)
-    found = [extraction.found for extraction in pipeline.extract_records(shown, split)]
-    seen = frozenset(record.id for record in shown if record.image is not None)
+    extracted = pipeline.extract_records(examples, split)
+    found = [extraction.found for extraction in extracted]
+    seen = frozenset(record.id for record, each in zip(examples, extracted, strict=True) if record.image is not None and not each.masked)
     about = {**protocol(config), "pipeline": {part: {"run": str(run), "step": getattr(pipeline, part).step} for part, run in runs.items()}}
     return Evaluation(split, "triples", task, examples, found, seen, frozenset(), about)
-
-
-def _masked(records: Sequence[Record]) -> list[Record]:
-    """The records, without pictures that are missing or cannot be read."""
-    return [
-        record if record.image is None or datasets.readable(record.image) else dataclasses.replace(record, image=None) for record in records
-    ]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import jax
 import numpy as np
 
 from mmre_jax.data import datasets
-from mmre_jax.data.pictures import PictureError, picture_at, sources
+from mmre_jax.data.decode import PictureError
+from mmre_jax.data.pictures import picture_at, sources
 from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span, plain
 from mmre_jax.tasks import relation
 from mmre_jax.tasks.task import Found
@@ -70,7 +71,7 @@ class Extraction:
                 **({"type": found.type} if found.type else {}),
             }
 
-        def plain(found: Relation | Mention | Triple) -> dict[str, Any]:
+        def row(found: Relation | Mention | Triple) -> dict[str, Any]:
             score = {} if found.score is None else {"score": round(float(found.score), 6)}
             if isinstance(found, Relation):
                 return {"head": mention(found.head), "relation": found.label, "tail": mention(found.tail), **score}
@@ -79,7 +80,7 @@ class Extraction:
             return {**mention(found), **score}
 
         kind = {"relation": "relations", "entities": "mentions", "triples": "triples"}[self.task]
-        rows = [plain(found) for found in self.found]
+        rows = [row(found) for found in self.found]
         meta = {"meta": dict(record.meta)} if record.meta else {}
         return {"id": record.id, "text": " ".join(record.words), "image": record.image, kind: rows, "notes": list(self.notes), **meta}
 

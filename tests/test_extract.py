@@ -17,7 +17,7 @@ import mmre_jax
 from mmre_jax import extract
 from mmre_jax.analysis.seen import what_was_seen
 from mmre_jax.data import datasets
-from mmre_jax.data.pictures import PictureError
+from mmre_jax.data.decode import PictureError
 from mmre_jax.data.readers import scenes
 from mmre_jax.records import Mention, Record, RecordError, Region, Triple
 from mmre_jax.training.checkpoint import CheckpointError, Checkpoints

@@ -21,7 +21,7 @@ from mmre_jax.tasks import task as task_lib
 from mmre_jax.tasks.entities import EntitiesTask
 from mmre_jax.tasks.task import Found, Outputs, Task
 from mmre_jax.text_files import parse_json, read_text
-from mmre_jax.training.log import write_json
+from mmre_jax.training.log import write_json, write_text
 
 FIELDS = {"relation": "relation", "entities": "mentions", "triples": "triples"}  # of a line of predictions.jsonl, by task
 
@@ -92,7 +92,7 @@ class Evaluation:
         write_json(written[0], self.to_json())
         rows = [row(self.kind, *each) for each in zip(self.records, self.predicted, strict=True)]
         lines = [json.dumps(value, ensure_ascii=False, default=plain) for value in rows]
-        written[1].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_text(written[1], "".join(f"{line}\n" for line in lines))
         if self.kind == "relation":
             written.append(folder / "confusion.png")
             counts = report.confusion_counts(self.records, self.predicted, self.task.labels)

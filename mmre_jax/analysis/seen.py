@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 
 from mmre_jax.data import datasets
-from mmre_jax.data.pictures import PictureError, PicturePlan, gather
+from mmre_jax.data.decode import PictureError
+from mmre_jax.data.pictures import PicturePlan, gather
 from mmre_jax.records import Box, Record
 
 

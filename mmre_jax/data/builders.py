@@ -24,8 +24,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from mmre_jax.data import pictures
+from mmre_jax.data.decode import PictureError, read_picture
 from mmre_jax.data.picture_report import PictureReport, tally
-from mmre_jax.data.pictures import PictureError, PicturePlan, Reader, Slot, Source, read_picture
+from mmre_jax.data.pictures import PicturePlan, Reader, Slot, Source
 from mmre_jax.data.prepared import (
     ENCODINGS,
     FORMAT,

@@ -9,7 +9,8 @@ import pathlib
 
 from mmre_jax.data import pictures
 from mmre_jax.data.dataset import Pixels, RecordSource
-from mmre_jax.data.pictures import PictureError, PicturePlan, Reader
+from mmre_jax.data.decode import PictureError
+from mmre_jax.data.pictures import PicturePlan, Reader
 from mmre_jax.records import Record
 
 STAND_IN = "inf.png"  # the picture that the authors' data folders have for photos that cannot be opened

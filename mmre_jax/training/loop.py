@@ -16,9 +16,9 @@ from ml_collections import ConfigDict
 from mmre_jax import settings
 from mmre_jax.data import annotation, datasets
 from mmre_jax.data.dataset import DataSet
+from mmre_jax.data.decode import PictureError
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.picture_report import PictureReport, check
-from mmre_jax.data.pictures import PictureError
 from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training import state as state_lib

@@ -24,7 +24,8 @@ from typing import Any, TypeVar
 
 from mmre_jax import paths
 from mmre_jax.data.dataset import DataSet, root_of
-from mmre_jax.data.pictures import PictureError, inside
+from mmre_jax.data.decode import PictureError
+from mmre_jax.data.pictures import inside
 from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple, as_number, check_box, check_span, plain
 from mmre_jax.text_files import parse_json, read_text
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmre_jax.data.pictures import PictureError
+from mmre_jax.data.decode import PictureError
 from mmre_jax.data.readers import gmner
 from mmre_jax.records import Mention, RecordError, Triple
 

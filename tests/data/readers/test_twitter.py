@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from mmre_jax.data.pictures import PictureError
+from mmre_jax.data.decode import PictureError
 from mmre_jax.data.readers import twitter
 from mmre_jax.records import Mention, RecordError, Region
 
