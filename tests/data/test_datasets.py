@@ -189,7 +189,7 @@ def test_case_of_an_empty_split():
 
 
 def test_a_split_of_scenes_without_a_record_is_named():
-    with pytest.raises(RecordError, match=r"data.name='scenes' \(data.scene='relations'\): split 'val' has no records"):
+    with pytest.raises(RecordError, match=r"data.counts=\(5, 0, 3\): split 'val' has no records"):
         datasets.open_records(section(counts=(5, 0, 3)), "val")
 
 

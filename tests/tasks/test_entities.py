@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from seqeval.metrics import classification_report
 
@@ -92,6 +92,8 @@ records = st.builds(
 def test_gold_tags_decode_to_the_gold(record: Record, room: int, tokenizer: str, released: bool) -> None:
     of = task(room, tokenizer, released)
     seen = set(of.encoder.encode(record.words).words.tolist())
+    # As released a mention whose first word has no piece has no B- either, and goes on with what stands before it.
+    assume(not released or all(mention.start in seen for mention in record.mentions))
     expected = []
     for mention in flat(record.mentions):
         inside = [word for word in range(mention.start, mention.end) if word in seen]
