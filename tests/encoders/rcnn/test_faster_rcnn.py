@@ -152,7 +152,7 @@ def test_what_lies_beyond_a_picture_changes_nothing_and_a_box_stays_inside_it() 
     )
     net, sizes = FasterRcnn(config), jnp.array([[40, 48], [64, 20]])
     pixels = reference.drawn(2, (64, 64))
-    variables = net.init(jax.random.key(0), pixels, sizes)
+    variables = jax.jit(net.init)(jax.random.key(0), pixels, sizes)
     other = pixels.copy()
     other[0, 40:], other[0, :, 48:], other[1, :, 20:] = 255, 255, 255
     call = jax.jit(net.apply)
