@@ -32,8 +32,9 @@ def detector(version: int, blocks: tuple[int, ...], classes: int, **thresholds: 
     return model
 
 
-def calibrate(model: Any, pictures: list[np.ndarray]) -> Any:
-    """Fills the norms with the pictures' statistics and spreads the last layers' outputs; pictures are float [1, 3, H, W], normalised."""
+def calibrate(model: Any, pictures: list[np.ndarray], sure: float = 2.0) -> Any:
+    """Fills the norms with the pictures' statistics and spreads the last layers' outputs, those of the classes by a deviation of `sure`;
+    pictures are float [1, 3, H, W], normalised."""
     import torch
 
     boxes = [torch.tensor([[0.0, 0, 40, 40], [10, 10, 60, 30], [20, 5, 90, 80]])]
@@ -47,7 +48,7 @@ def calibrate(model: Any, pictures: list[np.ndarray]) -> Any:
         spread(model.rpn.head.cls_logits, lambda: torch.cat([x.flatten() for x in model.rpn.head(list(maps.values()))[0]]), 3.0)
         spread(model.rpn.head.bbox_pred, lambda: torch.cat([x.flatten() for x in model.rpn.head(list(maps.values()))[1]]), 0.4)
         features = model.roi_heads.box_head(model.roi_heads.box_roi_pool(maps, boxes, [pictures[0].shape[2:]]))
-        spread(model.roi_heads.box_predictor.cls_score, lambda: model.roi_heads.box_predictor(features)[0], 2.0)
+        spread(model.roi_heads.box_predictor.cls_score, lambda: model.roi_heads.box_predictor(features)[0], sure)
         spread(model.roi_heads.box_predictor.bbox_pred, lambda: model.roi_heads.box_predictor(features)[1], 1.0)
     return model
 
