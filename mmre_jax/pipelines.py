@@ -38,7 +38,7 @@ class Pipeline:
     tagger: Extractor
     detector: Extractor
     classifier: Extractor
-    merge_iou: float = 0.9
+    merge_iou: float = 0.7
 
     def __post_init__(self) -> None:
         for part, view in (("tagger", "mentions"), ("detector", "regions"), ("classifier", "pairs")):
@@ -104,7 +104,7 @@ def load(
     detector: str | os.PathLike[str],
     classifier: str | os.PathLike[str],
     *,
-    merge_iou: float = 0.9,
+    merge_iou: float = 0.7,
     devices: int = 1,
 ) -> Pipeline:
     """A pipeline of three trained runs (see extract.load).

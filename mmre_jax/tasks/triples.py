@@ -51,7 +51,7 @@ class TriplesTask:
     none: str
     max_targets: int
     threshold: float = 0.0
-    merge_iou: float = 0.9
+    merge_iou: float = 0.7
     iou: float = 0.5
     queries: int | None = None
     weights: triple_metrics.BoxWeights = triple_metrics.BoxWeights()

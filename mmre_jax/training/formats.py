@@ -26,13 +26,17 @@ def upgrade(meta: Mapping[str, Any]) -> dict[str, Any]:
     """
     number = meta.get("format")
     if type(number) is not int or not 1 <= number <= FORMAT:
-        versions = meta.get("versions")
-        writer = versions.get("mmre_jax") if isinstance(versions, Mapping) else None
-        by = f"mmre_jax {writer}" if writer else "an unknown version"
-        raise FormatError(f"the checkpoint has format {number!r}, written by {by}; this version reads formats 1 to {FORMAT}")
+        raise FormatError(f"the checkpoint has format {number!r}, written by {writer(meta)}; this version reads formats 1 to {FORMAT}")
     if not isinstance(meta.get("config"), Mapping):
         return dict(meta)
     config = {name: dict(section) if isinstance(section, Mapping) else section for name, section in meta["config"].items()}
     released = config.get("system", {}).get("flavour") == "reference"
     config.setdefault("train", {}).setdefault("precision", "highest" if released else "default")
     return {"data": None, "devices": None, **meta, "config": config}
+
+
+def writer(meta: Mapping[str, Any]) -> str:
+    """The version that wrote a checkpoint, as messages name it."""
+    versions = meta.get("versions")
+    found = versions.get("mmre_jax") if isinstance(versions, Mapping) else None
+    return f"mmre_jax {found}" if found else "an unknown version"

@@ -126,11 +126,12 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
         # ---- the best checkpoint on test
         best = checkpoints.best()
         variables = checkpoints.restore_variables(best, jax.eval_shape(state.variables))
-        test = run.predictor.score(devices.replicate(variables), splits["test"], "test")
+        replicated = devices.replicate(variables)
+        test = run.predictor.score(replicated, splits["test"], "test")
         scores = task_lib.headline(job.task, test)
         metrics = {
             "test": test,
-            "val": run.history[best],
+            "val": run.history[best] if best in run.history else run.predictor.score(replicated, splits["val"], "val"),  # a lost log
             "headline": scores,
             "best_step": best,
             "steps": total_steps,

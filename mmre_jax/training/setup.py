@@ -19,7 +19,7 @@ from mmre_jax.records import Record
 from mmre_jax.systems.system import System
 from mmre_jax.tasks.task import Task
 from mmre_jax.training.checkpoint import CheckpointError
-from mmre_jax.training.formats import FormatError, upgrade
+from mmre_jax.training.formats import FormatError, upgrade, writer
 from mmre_jax.weights import pretrained
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "transformers", "tokenizers", "numpy", "pillow")
@@ -124,13 +124,18 @@ def restore_job(meta: Mapping[str, Any]) -> Job:
     """The job that a checkpoint's metadata describes.
 
     Raises:
-      CheckpointError: as `read_meta`, or if its picture plan is not what its configuration makes today.
+      CheckpointError: as `read_meta`, or if its picture plan is not what its configuration makes today, naming the version that wrote it.
     """
     meta = read_meta(meta)
     config = settings.complete(_tuples(meta["config"]))
     job = make_job(ConfigDict(config).lock(), tuple(meta["labels"]), meta["none"], meta["tokenizer"])
-    if plan_to_json(job.system.plan) != meta["plan"]:
-        raise CheckpointError(f"the checkpoint's picture plan {meta['plan']} is not this version's {plan_to_json(job.system.plan)}")
+    now = plan_to_json(job.system.plan)
+    if now != meta["plan"]:
+        lost, new = ([slot for slot in a if slot not in b] for a, b in ((meta["plan"], now), (now, meta["plan"])))
+        raise CheckpointError(
+            f"the checkpoint has format {meta['format']}, written by {writer(meta)}, whose system {job.config.system.name!r} looked at "
+            f"other pictures than this version's: only that one at {lost or 'nothing'}, only this one at {new or 'nothing'}"
+        )
     return job
 
 

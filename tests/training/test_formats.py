@@ -78,6 +78,17 @@ def test_an_unknown_format_is_refused_naming_what_wrote_it(meta, message):
         restore_job(meta)
 
 
+def test_a_checkpoint_of_other_pictures_is_refused_naming_what_wrote_it(tmp_path):
+    run = unpacked(KEPT / "format_2" / "ifaformer.tar.xz", tmp_path)
+    with Checkpoints(run / FOLDER, read_only=True) as checkpoints:
+        meta = checkpoints.meta(2)
+    meta["config"]["data"]["objects"] = "grounded"
+    meta["versions"]["mmre_jax"] = "0.0.7"
+    message = "has format 2, written by mmre_jax 0.0.7, whose system 'ifaformer' looked at other pictures "
+    with pytest.raises(CheckpointError, match=message + ".*only that one at nothing, only this one at .*'grounded'"):
+        restore_job(meta)
+
+
 def test_no_archive_names_a_machine(tmp_path):
     for archive in ARCHIVES:
         folder = tmp_path / archive.parent.name

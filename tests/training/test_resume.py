@@ -13,7 +13,7 @@ from mmre_jax.data.readers import jsonl
 from mmre_jax.records import Mention, Record, Relation
 from mmre_jax.training import loop, resume
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
-from mmre_jax.training.log import read_rows
+from mmre_jax.training.log import read_json, read_rows
 from mmre_jax.training.setup import new_job
 
 LABELS = ("likes", "knows", "None")
@@ -141,6 +141,16 @@ def test_a_finished_run_says_why_it_takes_no_more_epochs(data, whole, stopped):
         loop.train(config(data, **{"train.epochs": 4}), whole)
     with pytest.raises(CheckpointError, match="that schedule is under way, at step 3: it cannot become one over 4"):
         loop.train(config(data, **{"train.epochs": 4}), stopped)
+
+
+def test_scores_whose_log_was_lost_are_computed_anew(data, whole, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    before = read_json(workdir / "metrics.json")
+    for name in ("metrics.json", "metrics.jsonl"):
+        (workdir / name).unlink()
+    again = loop.train(config(data), workdir)
+    assert again["val"] == before["val"] and again["test"] == before["test"]
 
 
 def test_a_run_from_anothers_parameters_takes_its_tokenizer_and_resumes_without_it(whole, tmp_path, caplog):
