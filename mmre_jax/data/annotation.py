@@ -17,24 +17,7 @@ from mmre_jax.records import Mention, Record, RecordError
 
 EXAMPLES = 3
 OVERLAP = 0.01  # share of a test split that may stand in training
-EMPTY_NAMES = frozenset(
-    (
-        "empty",
-        "na",
-        "negative",
-        "nil",
-        "no",
-        "none",
-        "noneoftheabove",
-        "norel",
-        "norelation",
-        "nota",
-        "nothing",
-        "null",
-        "other",
-        "unrelated",
-    )
-)
+EMPTY_NAMES = frozenset("empty na negative nil no none noneoftheabove norel norelation nota nothing null other unrelated".split())
 _ANNOTATED = {"relation": "a pair with a label", "entities": "a mention", "triples": "a triple"}
 _PLACES = {"relation": "pairs_with_two_labels", "entities": "mentions_with_two_types", "triples": "pairs_with_two_labels"}
 _OVERLAPS = {  # names and sentences by whether examples are pairs
@@ -244,15 +227,16 @@ def _in_training(task: str, split: str, train: Sequence[Record], records: Sequen
     for record in train:
         for key in _keys(task, record):
             learnt.setdefault(key, {}).setdefault(record.image, record)
-    same = _SamePicture()
+    shown: dict[Hashable, _Pictures] = {}
     total, text, both = 0, [], []
     for record in records:
         for key in _keys(task, record):
             total += 1
             if key in learnt:
-                first = next(iter(learnt[key].values()))
-                text.append((record, first))
-                if (found := same.among(record.image, learnt[key])) is not None:
+                text.append((record, next(iter(learnt[key].values()))))
+                if key not in shown:
+                    shown[key] = _Pictures(learnt[key])
+                if (found := shown[key].find(record.image)) is not None:
                     both.append((record, found))
     if len(learnt) == 1:  # a view whose records all have the same words: they tell nothing
         text = both
@@ -270,34 +254,41 @@ def _keys(task: str, record: Record) -> list[Hashable]:
     return [(record.words, pair.head.span, pair.tail.span) for pair in record.relations if pair.label is not None]
 
 
-class _SamePicture:
-    """Tells whether two names mean the same picture; looks at a file once."""
+class _Pictures:
+    """Finds the record of a picture again: by its path, elsewhere by its bytes, and where either file is not there by its name.
 
-    def __init__(self) -> None:
-        self._digests: dict[str, str | None] = {}
+    Only files of one size are read, each once.
+    """
 
-    def among(self, image: str | None, others: Mapping[str | None, Record]) -> Record | None:
-        """The record of the first picture that is this one: of the same path, or, elsewhere, of the same bytes; where a file is not there,
-        of the same name."""
-        if image in others:
-            return others[image]
-        if image is None:
-            return None
-        return next((record for other, record in others.items() if other is not None and self._same(image, other)), None)
+    def __init__(self, records: Mapping[str | None, Record]) -> None:
+        self._records = records
+        self._sizes: dict[int | None, list[str]] = {}
+        for image in filter(None, records):
+            self._sizes.setdefault(_size(image), []).append(image)
+        self._digests: dict[int, dict[bytes, Record]] = {}
+        self._lost = {os.path.basename(image): records[image] for image in self._sizes.pop(None, ())}
+        self._names = {os.path.basename(image): record for image, record in records.items() if image}
 
-    def _same(self, one: str, other: str) -> bool:
-        digests = self._digest(one), self._digest(other)
-        if None in digests:
-            return os.path.basename(one) == os.path.basename(other)
-        return digests[0] == digests[1]
+    def find(self, image: str | None) -> Record | None:
+        """A record whose picture this is."""
+        if not image or image in self._records:
+            return self._records.get(image)
+        if (size := _size(image)) is None:
+            return self._names.get(os.path.basename(image))
+        if size in self._sizes and size not in self._digests:
+            self._digests[size] = {_digest(other): self._records[other] for other in self._sizes[size]}
+        found = self._digests[size].get(_digest(image)) if size in self._sizes else None
+        return found or self._lost.get(os.path.basename(image))
 
-    def _digest(self, image: str) -> str | None:
-        if image not in self._digests:
-            self._digests[image] = None
-            if os.path.isfile(image):
-                with open(image, "rb") as file:
-                    self._digests[image] = hashlib.file_digest(file, "sha256").hexdigest()
-        return self._digests[image]
+
+def _size(image: str) -> int | None:
+    """The bytes of a file that can be read; None where there is none."""
+    return os.stat(image).st_size if os.path.isfile(image) and os.access(image, os.R_OK) else None
+
+
+def _digest(image: str) -> bytes:
+    with open(image, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _names(records: Iterable[Record]) -> str:

@@ -204,6 +204,22 @@ def test_a_picture_is_the_same_by_path_bytes_or_name(tmp_path):
     assert counts("train/a.png", "train/c.png") == (1, 0)
 
 
+def test_pictures_of_one_sentence_are_looked_up_not_gone_through(tmp_path, monkeypatch):
+    """A detector's view says one word of every picture. Only files of one size can be the same, and each is read once."""
+    train, test = (
+        [Record(f"{s}{i}", ("object",), str(tmp_path / f"{s}{i}"), triples=(Triple(HEAD, "x", BOX),)) for i in range(40)] for s in "ab"
+    )
+    for i, record in enumerate([*train, *test]):
+        pathlib.Path(record.image).write_bytes(b"x" * (i + 1))
+    pathlib.Path(test[7].image).write_bytes(b"x" * 12)  # as the twelfth of training
+    pathlib.Path(test[8].image).write_bytes(b"y" * 12)
+    digest, read = annotation._digest, []
+    monkeypatch.setattr(annotation, "_digest", lambda image: read.append(pathlib.Path(image).name) or digest(image))
+    found = look(train, "triples", test)[("test", "in_training_by_text_and_picture")]
+    assert found.count == 1 and found.examples == ("b7 is a11",)
+    assert sorted(read) == ["a11", "b7", "b8"]
+
+
 def test_words_that_all_records_have_tell_nothing():
     """A detector's view of pictures: one word said of each."""
     train, test = ([Record(f"{s}{i}", ("object",), f"{s}{i // 2}.png", triples=(Triple(HEAD, "x", BOX),)) for i in range(4)] for s in "ab")
