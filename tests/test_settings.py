@@ -83,7 +83,7 @@ def test_every_number_refuses_what_is_no_number(name, section):
         ({"data.buckets": (48, 32)}, "data.buckets=(48, 32) is not a tuple of whole numbers of at least 1, ascending"),
         ({"data.buckets": ()}, "data.buckets=() is not a tuple of whole numbers of at least 1, ascending, at least one"),
         ({"data.counts": (8, 8, -8)}, "data.counts=(8, 8, -8) is not a tuple of whole numbers of at least 1, 3 of them"),
-        ({"data.objects": "found"}, "data.objects='found' is not one of none, detected, grounded"),
+        ({"data.objects": "found"}, "data.objects='found' is not one of detected, none, grounded"),
         ({"task.threshold": 1.5}, "task.threshold=1.5 is not a number in [0, 1]"),
         ({"task.iou": 1.0}, "task.iou=1.0 is not a number in [0, 1)"),
         ({"task.merge_iou": 0.0}, "task.merge_iou=0.0 is not a number in (0, 1]"),
