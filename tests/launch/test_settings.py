@@ -41,12 +41,6 @@ def test_every_setting_is_printed_with_range_default_and_meaning(printed):
     assert max(map(len, text.splitlines())) <= 132
 
 
-def test_a_variant_that_the_head_leaves_out_is_listed_by_its_name():
-    module = importlib.import_module("launch.settings")
-    found = {"config": "mine.py", "variants": {"bare": "", "told": "What it is."}, "sections": {}}
-    assert [line.strip() for line in module.as_text(found).splitlines()[2:4]] == ["bare", "told                    What it is."]
-
-
 def test_a_configuration_marks_what_differs(printed):
     text, listed = printed[2], json.loads(printed[3])
     config = qeot.get_config("quickstart")
