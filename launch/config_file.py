@@ -36,10 +36,10 @@ def load(value: str) -> tuple[types.ModuleType, Any]:
     """
     if not value:
         raise ConfigError("--config is empty: FILE.py:VARIANT")
-    path, _, variant = value.partition(":")
+    path, colon, variant = value.partition(":")
     module = load_module(path)
     try:
-        return module, module.get_config(*([variant] if variant else []))
+        return module, module.get_config(*([variant] if colon else []))
     except ValueError as error:  # what configs/common.py's `choose` says
         raise ConfigError(f"--config={value}: {error}{_near(variant, getattr(module, 'VARIANTS', ()))}") from error
 
