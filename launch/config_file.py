@@ -19,13 +19,14 @@ class ConfigError(ValueError):
 
 
 def given(argv: Sequence[str]) -> str | None:
-    """The value of --config among a program's arguments; None where there is none."""
+    """The value of --config among a program's arguments, the last of several; None where there is none."""
+    value = None
     for i, argument in enumerate(argv):
         if argument == "--":
             break
         if found := re.fullmatch(r"--?config(?:=(.*))?", argument, re.DOTALL):
-            return found[1] if found[1] is not None else argv[i + 1] if i + 1 < len(argv) else ""
-    return None
+            value = found[1] if found[1] is not None else argv[i + 1] if i + 1 < len(argv) else ""
+    return value
 
 
 def load(value: str) -> tuple[types.ModuleType, Any]:
@@ -36,10 +37,10 @@ def load(value: str) -> tuple[types.ModuleType, Any]:
     """
     if not value:
         raise ConfigError("--config is empty: FILE.py:VARIANT")
-    path, _, variant = value.partition(":")
+    path, colon, variant = value.partition(":")
     module = load_module(path)
     try:
-        return module, module.get_config(*([variant] if variant else []))
+        return module, module.get_config(*([variant] if colon else []))
     except ValueError as error:  # what configs/common.py's `choose` says
         raise ConfigError(f"--config={value}: {error}{_near(variant, getattr(module, 'VARIANTS', ()))}") from error
 

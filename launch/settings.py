@@ -76,9 +76,8 @@ def _plain(row: settings.Row, valued: bool = True) -> dict[str, Any]:
 
 
 def _wrapped(head: str, body: str) -> list[str]:
-    return textwrap.wrap(
-        body, WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_long_words=False, break_on_hyphens=False
-    )
+    whole = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.wrap(body, WIDTH, initial_indent=head, subsequent_indent=" " * len(head), **whole) or [head.rstrip()]
 
 
 if __name__ == "__main__":

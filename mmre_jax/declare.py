@@ -132,7 +132,7 @@ def factors(default: Mapping[str, float], interval: str, meaning: str) -> Settin
     within = Interval.read(interval)
 
     def accepts(value: Any) -> bool:
-        pairs = value.items() if isinstance(value, Mapping) or hasattr(value, "items") else [("", None)]
+        pairs = value.items() if hasattr(value, "items") else [("", None)]
         return all(isinstance(name, str) and _is_number(item) and item in within for name, item in pairs)
 
     return Setting(dict(default), meaning, f"a dictionary from names to numbers {within}", accepts)

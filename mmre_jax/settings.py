@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmre_jax import declare, systems
-from mmre_jax.data.dataset import TASKS
+from mmre_jax.data.dataset import OBJECTS, TASKS
 from mmre_jax.data.datasets import DATASETS
 from mmre_jax.data.pictures import RESIZES
 from mmre_jax.data.sampling import SHUFFLES
@@ -34,7 +34,7 @@ DATA: Section = {  # where records come from and how they become batches
     "root": text("", "folder of the published layout, of {split}.jsonl files, or written by launch.prepare"),
     "objects": choice(
         "detected",
-        ("none", "detected", "grounded"),
+        OBJECTS,
         "object crops beside the photo; grounded ones leak MNRE's labels and are the only ones of twitter",
     ),
     "none_label": text("None", "jsonl, and triples of any set: the label that says that no relation holds"),

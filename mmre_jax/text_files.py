@@ -91,8 +91,8 @@ def checked(value: Any, where: str, error: type[Exception] = RecordError) -> Any
     Raises:
       error: naming `where` and the first field of which that is not so.
     """
-    for field, item in _leaves(value, ""):
-        said = f", field {field!r}" if field else ""
+    for field, item in _leaves(value):
+        said = f", field {field!r:.120}" if field else ""
         if isinstance(item, float):
             if not math.isfinite(item):
                 raise error(f"{where}{said}: {item} is not a finite number")
@@ -133,20 +133,21 @@ def _begins_with_mark(path: pathlib.Path) -> bool:
         return file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
 
-def _leaves(value: Any, field: str) -> Iterator[tuple[str, float | str]]:
-    """(field, value) of every string, keys included, and of every float in a value, each named as 'mentions[0].type' is."""
-    if isinstance(value, str):
-        if not value.isascii():
-            yield field, value
-    elif isinstance(value, float):
-        yield field, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(key, field)
-            yield from _leaves(item, f"{field}.{key}" if field else str(key))
-    elif isinstance(value, (list, tuple)):
-        for i, item in enumerate(value):
-            yield from _leaves(item, f"{field}[{i}]")
+def _leaves(value: Any) -> Iterator[tuple[str, float | str]]:
+    """(field, value) of every string, keys included, and of every float in a value, each named as 'mentions[0].type' is.
+
+    Without recursion: JSON may be nested more deeply than Python's calls.
+    """
+    rest = [("", value)]
+    while rest:
+        field, item = rest.pop()
+        if isinstance(item, float) or isinstance(item, str) and not item.isascii():
+            yield field, item
+        elif isinstance(item, dict):
+            for key, inner in reversed(item.items()):
+                rest += [(f"{field}.{key}" if field else str(key), inner), (field, key)]
+        elif isinstance(item, (list, tuple)):
+            rest += [(f"{field}[{i}]", inner) for i, inner in reversed([*enumerate(item)])]
 
 
 def _around(text: str, at: int) -> str:

@@ -92,6 +92,15 @@ def test_tuples_and_words_are_looked_through():
         check_words(["a", "\ud83d"], "text")
 
 
+def test_deeper_than_calls_can_be_nested():
+    deep: list[object] = ["\ud83d"]
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(RecordError, match="half of a surrogate pair") as caught:
+        checked(deep, "x")
+    assert len(str(caught.value)) < 300
+
+
 def test_files_of_json(tmp_path):
     (tmp_path / "a.json").write_text('\ufeff{"a": 1}', "utf-8")
     assert read_json(tmp_path / "a.json") == {"a": 1}

@@ -46,6 +46,7 @@ _DAMAGE = (
     ImageCms.PyCMSError,
 )
 _URL = re.compile(r"\s*([a-z][a-z0-9+.-]+:/|data:)", re.IGNORECASE)  # one slash, which is what pathlib leaves; C:/ is a drive
+_BEHIND = re.compile(rf"(?:.*?[/\\])?{_URL.pattern}", re.IGNORECASE | re.DOTALL)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -66,11 +67,18 @@ class MissingPicture(PictureError):
     """There is no such file."""
 
 
-def refuse_url(name: str | os.PathLike[str], where: str = "") -> None:
-    """Raises PictureError, which begins with `where`, if a picture's name is an address in a network, or a picture itself ("data:")."""
+def refuse_url(name: str | os.PathLike[str], where: str = "", *, behind: bool = False) -> None:
+    """Raises PictureError, which begins with `where`, if a picture's name is an address in a network, or a picture itself ("data:").
+
+    Args:
+      behind: also if such a one stands behind a folder's name, as where a data set's photos are FOLDER/ID, and the ids are addresses.
+    """
     text = os.fspath(name)
-    if isinstance(text, str) and _URL.match(text):
-        raise PictureError(f"{where}{': ' if where else ''}{text[:60]!r} is a URL, and pictures are read from files: fetch it first")
+    found = (_BEHIND if behind else _URL).match(text) if isinstance(text, str) else None
+    if found:
+        raise PictureError(
+            f"{where}{': ' if where else ''}{text[found.start(1) :][:60]!r} is a URL, and pictures are read from files: fetch it first"
+        )
 
 
 def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, plain: bool = False) -> Image.Image:

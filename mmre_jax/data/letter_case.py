@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import pathlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mmre_jax.text_files import read_text
+from mmre_jax.text_files import read_json, read_text
 
 logger = logging.getLogger(__name__)
 
@@ -21,11 +20,7 @@ def keeps(directory: pathlib.Path) -> bool:
       ValueError: tokenizer_config.json is not valid JSON, or a file is not UTF-8 text.
     """
     settings = directory / "tokenizer_config.json"
-    text = read_text(settings, ValueError) if settings.is_file() else "{}"
-    try:
-        said = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{settings} is not valid JSON: {error}") from error
+    said = read_json(settings, ValueError) if settings.is_file() else {}
     if isinstance(said, dict) and isinstance(said.get("do_lower_case"), bool):
         return not said["do_lower_case"]
     capitals, entries = _capitals(read_text(directory / "vocab.txt", ValueError).splitlines())

@@ -51,6 +51,20 @@ def replacement(module: str, name: str) -> Callable[..., Any] | None:
     return {("numpy", "dtype"): DType, ("numpy", "ndarray"): Array, ("_codecs", "encode"): _encoded}.get((module, name))
 
 
+def items(value: Any, known: dict[int, int]) -> int:
+    """How many items a value has; one that stands in it several times counts as often, for a few bytes can name many.
+
+    Args:
+      known: of parts that were counted, by id.
+    """
+    parts = value.value if isinstance(value, Array) else value.values() if isinstance(value, dict) else value
+    if not isinstance(value, (Array, dict, list, tuple)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = 1 + sum(items(part, known) for part in parts)
+    return known[id(value)]
+
+
 def as_lists(value: Any) -> Any:
     """A value of dictionaries, lists and tuples with its arrays as lists."""
     if isinstance(value, Array):

@@ -99,9 +99,10 @@ def inside(root: str | os.PathLike[str], name: str, where: str) -> str:
       where: the record (file, line, field) the name comes from, for the message.
 
     Raises:
-      PictureError: the name is a URL, empty or absolute, or leads out of `root` by `..` or by a symbolic link.
+      PictureError: the name is a URL, or one behind the folder that a data set has its pictures in; it is empty or absolute, or leads
+        out of `root` by `..` or by a symbolic link.
     """
-    refuse_url(name, where)
+    refuse_url(name, where, behind=True)
     return paths.inside(root, name, where, PictureError)
 
 

@@ -25,7 +25,7 @@ import tensorflow_datasets as tfds
 from mmre_jax import paths
 from mmre_jax.data.pictures import PicturePlan, Slot, Source, plan_from_json
 from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, plain
-from mmre_jax.text_files import read_json
+from mmre_jax.text_files import parse_json, read_json
 
 FORMAT = 1
 VERSION = "1.0.0"
@@ -140,7 +140,9 @@ def decode_record(row: Mapping[str, Any], root: str | None, folder: str = "") ->
         caption=_text(row["caption"]),
         origin=_text(row["origin"]) or "",
         dangling=tuple(np.asarray(row.get("dangling", ())).tolist()),  # sets that were prepared before it was kept have none
-        meta=json.loads(_text(row.get("meta", "")) or "{}"),  # a set prepared before there was a meta has none
+        meta=parse_json(
+            _text(row.get("meta", "")) or "{}", f"{where}, meta", PreparedError
+        ),  # a set prepared before there was a meta has none
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from mmre_jax.data import numpy_pickle
 
 MAX_BYTES = 1 << 28
+MAX_ITEMS = 1 << 24
 _POINTER = b"version https://git-lfs.github.com/spec/"  # first line of what Git has of a file that Git LFS keeps elsewhere
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of the files torch wrote before 1.6
 _DAMAGE = (
@@ -90,7 +91,10 @@ def read_dict(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> di
     if is_lfs_pointer(path):
         raise PickleError(lfs_message(path))
     try:
-        value = numpy_pickle.as_lists(_load(io.BytesIO(_pickled_bytes(path, max_bytes))))
+        value = _load(io.BytesIO(_pickled_bytes(path, max_bytes)))
+        if (count := numpy_pickle.items(value, {})) > MAX_ITEMS:
+            raise PickleError(f"grows to {count:,} items, since its parts stand in one another; more than {MAX_ITEMS:,} are not read")
+        value = numpy_pickle.as_lists(value)
     except PickleError as error:
         raise PickleError(f"{path}: {error}") from error
     except _DAMAGE as error:

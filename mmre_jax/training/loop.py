@@ -240,10 +240,17 @@ def prepare_workdir(workdir: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def enable_compilation_cache(folder: str) -> None:
-    """Keeps compiled programs in a folder of the user's own; '' for not at all."""
+    """Keeps compiled programs in a folder of the user's own; '' for not at all.
+
+    Raises:
+      OSError: naming the setting, if the folder cannot be made.
+    """
     if folder:
         path = pathlib.Path(folder).expanduser()
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise type(error)(error.errno, f"train.compilation_cache={folder}: the folder cannot be made ({error.strerror})") from error
         jax.config.update("jax_compilation_cache_dir", str(path))
 
 

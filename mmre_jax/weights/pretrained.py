@@ -34,7 +34,7 @@ FOLLOWING = (
 )
 NEEDED = ("width", "layers", "heads", "mlp", "positions")  # of text
 VISION_NEEDED = {
-    "vit": ("width", "heads", "mlp", "patch", "side"),
+    "vit": ("width", "layers", "heads", "mlp", "patch", "side"),
     "resnet": ("depths", "stem", "side"),
     "resnest": ("depths", "stem", "side"),
 }

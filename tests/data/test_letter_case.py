@@ -86,5 +86,5 @@ def test_own_tokenizers_and_byte_level_ones_are_no_contradiction(tmp_path, caplo
 
 
 def test_damaged_settings_are_named(bert):
-    with pytest.raises(ValueError, match=r"tokenizer_config\.json is not valid JSON"):
+    with pytest.raises(ValueError, match=r"tokenizer_config\.json: not a JSON file"):
         load_tokenizer(bert(CASED, "{"))

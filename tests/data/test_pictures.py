@@ -60,6 +60,16 @@ def test_inside_calls_a_url_by_its_name(tmp_path):
         inside(tmp_path, "https://a.org/b.jpg", "posts.jsonl:3 image")
 
 
+@pytest.mark.parametrize(
+    "name", ["https://a.org/b.jpg", "HTTP://a.org/b", "s3://bucket/b.png", "data:image/png;base64,AAAA", "file:///b.jpg"]
+)
+def test_inside_calls_a_url_by_its_name_behind_a_folder(tmp_path, name):
+    """A data set whose photos are FOLDER/ID, and whose ids are addresses."""
+    with pytest.raises(PictureError, match=f"^r: '{name}' is a URL"):
+        inside(tmp_path, f"img_org/train/{name}", "r")
+    assert inside(tmp_path, "img_org/https.jpg", "r") == str(tmp_path / "img_org" / "https.jpg")
+
+
 # cut and fit
 
 

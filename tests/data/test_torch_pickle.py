@@ -148,6 +148,26 @@ def test_what_a_pickle_names_is_shown_bounded(tmp_path, zipped, name):
         assert len(str(error.value)) < 400 + len(str(tmp_path)) and str(error.value).isprintable()
 
 
+@pytest.mark.parametrize("link", [lambda part: [part, part], lambda part: (part, part), lambda part: {"a": part, "b": part}])
+def test_parts_that_stand_in_one_another_do_not_fill_the_memory(tmp_path, link):
+    """64 pairs, each of the one before it twice: 2^65 items in a few hundred bytes."""
+    part = link(1)
+    for _ in range(64):
+        part = link(part)
+    (tmp_path / "a.pth").write_bytes(pickle.dumps({"a": part}))
+    with pytest.raises(
+        PickleError, match="a.pth: grows to 36,893,488,147,419,103,233 items|a.pth: grows to 73,786,976,294,838,206,464 items"
+    ):
+        read_dict(tmp_path / "a.pth")
+    shared = [0.5] * 4
+    (tmp_path / "b.pth").write_bytes(pickle.dumps({i: shared for i in range(9)}))
+    assert read_dict(tmp_path / "b.pth") == {i: shared for i in range(9)}
+    shared.append(shared)
+    (tmp_path / "c.pth").write_bytes(pickle.dumps({"a": shared}))
+    with pytest.raises(PickleError, match="damaged pickle"):
+        read_dict(tmp_path / "c.pth")
+
+
 def test_shown():
     assert shown("a.b") == "a.b"
     assert shown("x" * 50 + "y" * 50) == f"{'x' * 40}...{'y' * 40} (100 characters)"

@@ -19,6 +19,7 @@ MISTYPED = [
     (["train", "--config=configs/hvformer:quickstart", RUN], ["hvformer: there is no such file; did you mean configs/hvformer.py?"]),
     (["train", "--config=configs/hvforner.py", RUN], ["there is no such file; did you mean configs/hvformer.py?"]),
     (["train", "--config=nowhere/x.py", RUN], ["--config=nowhere/x.py: there is no such file"]),
+    (["train", "--config=configs/hvformer.py:", RUN], ["--config=configs/hvformer.py:: unknown variant ''"]),
     (["train", "--config=README.md", RUN], ["--config=README.md: a configuration is a Python file"]),
     (["train", "--config=configs/common.py", RUN], ["--config=configs/common.py: the file has no function get_config"]),
     (["train", "--config=", RUN], ["--config is empty"]),

@@ -67,4 +67,5 @@ def test_the_head_of_every_file_tells_each_variant(name):
 def test_the_argument_of_config_is_found_as_flags_find_it():
     given = config_file.given
     assert given(["--config=a.py:b", "--x=1"]) == given(["-config", "a.py:b"]) == "a.py:b"
+    assert given(["--config=a.py", "--config=b.py"]) == "b.py"
     assert given(["--config.optim.lr=1", "--configs=2"]) is None and given(["--", "--config=a"]) is None and given(["--config"]) == ""

@@ -238,3 +238,9 @@ def test_seeds_are_summarised():
     found = loop.summarise(runs)
     assert found["seeds"] == [0, 1]
     assert found["test"]["micro.f1"] == {"mean": pytest.approx(0.6), "std": pytest.approx(np.std([0.5, 0.7], ddof=1))}
+
+
+def test_a_compilation_cache_that_cannot_be_made_is_told_by_its_setting(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=rf"train\.compilation_cache={tmp_path}/file: the folder cannot be made \(File exists\)"):
+        loop.enable_compilation_cache(str(tmp_path / "file"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmre_jax.data.torch_pickle import PickleError, read_dict
 from mmre_jax.records import Mention, Record, RecordError, check_span
-from mmre_jax.text_files import checked, read_json, read_text
+from mmre_jax.text_files import checked, parse_json, read_json, read_text
 
 _LITERAL_ERRORS = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
 
@@ -107,16 +107,24 @@ def check(name: str, value: object, valid: Sequence[object]) -> None:
 
 def _value(line: str, where: str) -> Any:
     try:
-        found = json.loads(line)
+        json.loads(line)
     except (ValueError, RecursionError):
-        found = _literal(line, where)
-    return checked(found, where)
+        return checked(_literal(line, where), where)
+    return parse_json(line, where)
 
 
 def _literal(line: str, where: str) -> Any:
-    """The value of a Python literal; its escaped surrogates are one character where two make one, as JSON's are."""
+    """The value of a Python literal, in which every key stands once, as in JSON.
+
+    Its escaped surrogates are one character where two make one, as JSON's are.
+    """
     try:
-        return _joined(ast.literal_eval(line))
+        tree = ast.parse(line, mode="eval")
+        for keys in (node.keys for node in ast.walk(tree) if isinstance(node, ast.Dict)):
+            names = [key.value for key in keys if isinstance(key, ast.Constant)]
+            if len(set(names)) < len(names):
+                raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+        return _joined(ast.literal_eval(tree))
     except _LITERAL_ERRORS as error:
         raise RecordError(f"{where}: neither a JSON object nor a Python dictionary ({error}): {line:.80}") from error
 

@@ -188,6 +188,8 @@ def damaged(value):
         (line(t=[4, 5]), "field 't': found"),
         (line(relation="/per/per/enemy"), "field 'relation': unknown relation '/per/per/enemy'; known are .*/per/per/peer"),
         (line(img_id=7), "field 'img_id': found 7, of type int"),
+        (repr(line())[:-1] + ", 'relation': '/per/per/peer'}", "the key 'relation' stands there twice"),
+        (json.dumps(line())[:-1] + ', "relation": "/per/per/peer"}', "the key 'relation' stands there twice"),
     ],
 )
 def test_damaged_line(root, value, message):
@@ -199,6 +201,12 @@ def test_damaged_line(root, value, message):
 def test_picture_outside_the_folder(root):
     write_text(root, damaged(line(img_id="../../../etc/passwd")))
     with pytest.raises(PictureError, match="ours_val.txt:2, field 'img_id'"):
+        mnre.read(root, "val")
+
+
+def test_a_url_is_refused_by_that_name(root):
+    path = write_text(root, damaged(line(img_id="https://a.org/b.jpg")))
+    with pytest.raises(PictureError, match=f"{path}:2, field 'img_id': 'https://a.org/b.jpg' is a URL"):
         mnre.read(root, "val")
 
 
