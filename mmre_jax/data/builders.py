@@ -39,6 +39,7 @@ from mmre_jax.data.prepared import (
     picture_key,
     record_features,
 )
+from mmre_jax.progress import on_terminal
 from mmre_jax.records import Record
 
 Request = tuple[str, tuple[Source, ...], Slot]
@@ -153,6 +154,7 @@ def _staged(out: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _build(builder: tfds.core.GeneratorBasedBuilder) -> None:
     downloads = pathlib.Path(builder.data_dir).parent / "downloads"  # TFDS makes this folder whether it is needed or not
+    tfds.display_progress_bar(on_terminal(sys.stderr))
     with contextlib.redirect_stdout(sys.stderr):  # TFDS announces itself with print
         builder.download_and_prepare(download_dir=str(downloads))
     shutil.rmtree(downloads)
