@@ -191,8 +191,11 @@ def read_counts(
     return found
 
 
-def check_settings(config: ConfigDict, workdir: str | os.PathLike[str]) -> Devices:
+def check_settings(config: ConfigDict, workdir: str | os.PathLike[str] | None = None) -> Devices:
     """Refuses settings that no run can have, before any data are read. Returns the devices that the run is to use.
+
+    Args:
+      workdir: the run's folder, which may hold a run that goes on; None where it is not known.
 
     Raises:
       ValueError: naming the settings.
@@ -211,7 +214,8 @@ def check_settings(config: ConfigDict, workdir: str | os.PathLike[str]) -> Devic
             f"train.batch={config.train.batch} does not divide over {devices.count} device(s), "
             f"each working through optim.accumulate={config.optim.accumulate} parts"
         )
-    begun = (pathlib.Path(workdir).expanduser() / FOLDER).is_dir()  # a run that goes on does not need again what it started from
+    # A run that goes on does not need again what it started from.
+    begun = workdir is not None and (pathlib.Path(workdir).expanduser() / FOLDER).is_dir()
     if config.train.init_from and not begun and not pathlib.Path(config.train.init_from).expanduser().is_dir():
         raise CheckpointError(f"train.init_from={config.train.init_from}: there is no such folder")
     return devices
