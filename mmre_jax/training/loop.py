@@ -196,7 +196,7 @@ def check_settings(config: ConfigDict, workdir: str | os.PathLike[str] | None = 
     """Refuses settings that no run can have, before any data are read. Returns the devices that the run is to use.
 
     Args:
-      workdir: the run's, where it is known.
+      workdir: the run's folder, which may hold a run that goes on; None where it is not known.
 
     Raises:
       ValueError: naming the settings.
