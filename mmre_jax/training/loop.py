@@ -25,12 +25,12 @@ from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.evaluate import Split, make_split
 from mmre_jax.training.identity import identity
-from mmre_jax.training.initialise import check_tokenizer, initialise, open_source
+from mmre_jax.training.initialise import Source, check_tokenizer, initialise, open_source
 from mmre_jax.training.lock import locked
 from mmre_jax.training.log import MetricLog, read_json, write_json
 from mmre_jax.training.optim import make_optimizer
 from mmre_jax.training.parallel import Devices, local_devices
-from mmre_jax.training.resume import check_same, last_saved, tell_devices
+from mmre_jax.training.resume import Saved, check_same, last_saved, tell_devices
 from mmre_jax.training.run import Interrupted, NonFiniteError, Run
 from mmre_jax.training.setup import Job, new_job, protocol, rehearse, versions
 from mmre_jax.training.state import TrainState
@@ -100,21 +100,14 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
     for warning in (warnings := annotation.warnings(findings)):
         logger.warning("warning: %s", warning)
 
+    if saved is not None:
+        if saved.step == total_steps and (finished := read_json(workdir / "metrics.json")) is not None:
+            logger.info("%s is finished: see its metrics.json", workdir)
+            return finished
+        tell_devices(saved, job, devices.count)
+
     with Checkpoints(workdir / FOLDER) as checkpoints, MetricLog(workdir) as log:
-        # ---- state: resume, initialise or fresh
-        if saved is not None:
-            if saved.step == total_steps and (finished := read_json(workdir / "metrics.json")) is not None:
-                logger.info("%s is finished: see its metrics.json", workdir)
-                return finished
-            tell_devices(saved, job, devices.count)
-            shapes = variable_shapes(job, splits["train"])
-            state = checkpoints.restore(saved.step, jax.eval_shape(lambda variables: state_of(job, variables, total_steps), shapes))
-            logger.info("resumed from step %d of %s", saved.step, checkpoints.directory)
-        elif source is not None:
-            fresh, batch = initial_variables(job, splits["train"]), example(job, splits["train"])
-            state = state_of(job, initialise(source, job, fresh, batch, config.train.init_parts), total_steps)
-        else:
-            state = initial_state(job, splits["train"], total_steps)
+        state = starting_state(job, splits["train"], total_steps, checkpoints, saved, source)
         start = 0 if saved is None else saved.step
         log.truncate(start)
         meta = {**job.meta(), "data": data, "devices": devices.count}
@@ -149,6 +142,25 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
         write_json(workdir / "metrics.json", metrics)
     logger.info("test of step %d: %s", best, task_lib.as_line(scores))
     return metrics
+
+
+def starting_state(
+    job: Job, train: Split, total_steps: int, checkpoints: Checkpoints, saved: Saved | None, source: Source | None
+) -> TrainState:
+    """The state that a run begins with: that of its last checkpoint, else one of another run's parameters, else a random one.
+
+    Raises:
+      CheckpointError: as `Checkpoints.restore` and `initialise`.
+    """
+    if saved is not None:
+        state = jax.eval_shape(lambda variables: state_of(job, variables, total_steps), variable_shapes(job, train))
+        restored = checkpoints.restore(saved.step, state)
+        logger.info("resumed from step %d of %s", saved.step, checkpoints.directory)
+        return restored
+    if source is not None:
+        batch, parts = example(job, train), job.config.train.init_parts
+        return state_of(job, initialise(source, job, initial_variables(job, train), batch, parts), total_steps)
+    return initial_state(job, train, total_steps)
 
 
 def initial_state(job: Job, split: Split, total_steps: int) -> TrainState:
