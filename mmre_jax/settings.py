@@ -95,7 +95,11 @@ VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision
     "eps": number(0.0, "[0, inf)", "vit: of the layer normalisations; 0: the dialect's"),
     "activation": choice("", ("", *ACTIVATIONS), "vit: of the feed-forward blocks; '': the dialect's"),
     "side": whole(224, "[0, inf)", "of the photo, pixels"),
-    "crop_side": whole(128, "[1, inf)", "of an object crop, pixels"),
+    "crop_side": whole(
+        128,
+        "[1, inf)",
+        "of an object crop, pixels; IFAformer's and the released code's detected crops have half of it beside grounded ones",
+    ),
     "crops": whole(3, "[1, inf)", "object crops a record, where data.objects is not none"),
     "resize": choice("squash", RESIZES, "how a picture becomes a square: Slot in mmre_jax/data/pictures.py; the last three as released"),
     "dropout": number(0.0, "[0, 1)", "vit: after the embeddings and both halves of each layer"),

@@ -207,10 +207,10 @@ SETTINGS: Section = {
     "matcher": choice("scipy", MATCHERS, "of queries and triples: scipy (on the host), optax (on the device)"),
     "empty_weight": number(0.1, "(0, inf)", "of queries without a triple, in the relation loss"),
     "weights": {  # of the joint loss
-        "entity": number(1.0, "[0, inf)", "weight of the spans in the joint loss and in the matching"),
+        "entity": number(1.0, "[0, inf)", "weight of the spans in the joint loss"),
         "relation": number(2.0, "[0, inf)", "of the relations"),
-        "l1": number(3.0, "[0, inf)", "of the boxes' coordinates"),
-        "giou": number(3.5, "[0, inf)", "of the boxes' overlap"),
+        "l1": number(3.0, "[0, inf)", "of the boxes' coordinates, there and in the matching"),
+        "giou": number(3.5, "[0, inf)", "of the boxes' overlap, likewise"),
     },
 }
 

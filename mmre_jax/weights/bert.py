@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mmre_jax.encoders.bert import BertConfig
-from mmre_jax.weights import hub
-from mmre_jax.weights.rules import Rule, WeightError, check_same, dense_rules, norm_rules, read, upper_layers
+from mmre_jax.weights.directory import open_directory
+from mmre_jax.weights.rules import Rule, dense_rules, norm_rules, read, upper_layers
 
 
 def bert_rules(prefix: str = "", *, norm: tuple[str, str] = ("weight", "bias"), truncate_positions: bool = False) -> tuple[Rule, ...]:
@@ -58,12 +58,7 @@ def load_bert(directory: str | Path, config: BertConfig, params: Mapping[str, An
     Raises:
       WeightError: unreadable files, or a checkpoint that does not fit the model.
     """
-    found, tensors = hub.read_directory(directory)
-    try:
-        pretrained = BertConfig.from_transformers(found)
-    except ValueError as error:
-        raise WeightError(f"{directory}: {error}") from error
-    check_same(directory, pretrained, config, ("kind", "heads", "activation", "eps", "pad_id"))
+    pretrained, tensors = open_directory(directory, config, ("kind", "heads", "activation", "eps", "pad_id"))
     prefix = next((start for start in ("bert.", "roberta.") if any(name.startswith(start) for name in tensors)), "")
     norm = ("gamma", "beta") if f"{prefix}embeddings.LayerNorm.gamma" in tensors else ("weight", "bias")
     unread = {

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from mmre_jax.encoders.gpt import GptConfig, Kind
-from mmre_jax.weights import hub
-from mmre_jax.weights.rules import Rule, WeightError, check_same, norm_rules, read, upper_layers, write
+from mmre_jax.weights.directory import open_directory
+from mmre_jax.weights.rules import Rule, WeightError, norm_rules, read, upper_layers, write
 
 PREFIX = "transformer."  # in checkpoints with a head
 _CONSTANTS = (".attn.bias", ".attn.masked_bias", "position_ids")  # the causal mask and its like, in older checkpoints
@@ -95,12 +95,7 @@ def load_gpt(directory: str | Path, config: GptConfig, params: Mapping[str, Any]
     Raises:
       WeightError: unreadable files, or a checkpoint that does not fit the model.
     """
-    found, tensors = hub.read_directory(directory)
-    try:
-        pretrained = GptConfig.from_transformers(found)
-    except ValueError as error:
-        raise WeightError(f"{directory}: {error}") from error
-    check_same(directory, pretrained, config, ("kind", "heads", "activation", "eps"))
+    pretrained, tensors = open_directory(directory, config, ("kind", "heads", "activation", "eps"))
     prefix = PREFIX if any(name.startswith(PREFIX) for name in tensors) else ""
     unread = {
         "lm_head.*": "the head of pre-training, which is the word table",

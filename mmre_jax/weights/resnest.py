@@ -8,8 +8,9 @@ from typing import Any
 
 from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.weights import hub
+from mmre_jax.weights.directory import check_same
 from mmre_jax.weights.resnet import block_units, describe, resnet_unread, unit_rules
-from mmre_jax.weights.rules import Rule, check_same, read
+from mmre_jax.weights.rules import Rule, read
 
 _STEM = {"stem_0": ("conv1.0", "conv1.1"), "stem_1": ("conv1.3", "conv1.4"), "stem_2": ("conv1.6", "bn1")}
 _UNITS = {

@@ -13,7 +13,8 @@ import numpy as np
 
 from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.weights import hub
-from mmre_jax.weights.rules import Rule, WeightError, check_same, read
+from mmre_jax.weights.directory import check_same
+from mmre_jax.weights.rules import Rule, WeightError, read
 
 Names = Literal["torchvision", "transformers"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -24,7 +23,6 @@ __all__ = [
     "Transform",
     "WeightError",
     "as_part",
-    "check_same",
     "dense_rules",
     "excused",
     "norm_rules",
@@ -249,17 +247,6 @@ def as_part(rules: tuple[Rule, ...], part: str, names: Mapping[str, str] | None 
 def upper_layers(prefix: str, layers: int, pretrained: int) -> dict[str, str]:
     """Excuses, {pattern: reason}, for the checkpoint's layers above the model's."""
     return {f"{prefix}{n}.*": f"the model has {layers} layers" for n in range(layers, pretrained)}
-
-
-def check_same(directory: str | Path, pretrained: Any, config: Any, fields: tuple[str, ...]) -> None:
-    """Raises WeightError where the two configurations differ in a field that no tensor's shape would show."""
-    differing = [
-        f"{name} is {getattr(pretrained, name)} in the checkpoint, {getattr(config, name)} in the model"
-        for name in fields
-        if getattr(pretrained, name) != getattr(config, name)
-    ]
-    if differing:
-        raise WeightError(f"{directory} does not fit the model: {'; '.join(differing)}")
 
 
 def _transformed(rule: Rule, path: str, tensor: np.ndarray, flat: Mapping[str, Any]) -> np.ndarray:

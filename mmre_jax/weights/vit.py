@@ -12,8 +12,8 @@ import numpy as np
 from flax import traverse_util
 
 from mmre_jax.encoders.vit_config import PHOTO, ViTConfig
-from mmre_jax.weights import hub
-from mmre_jax.weights.rules import Rule, WeightError, check_same, dense_rules, norm_rules, read, upper_layers
+from mmre_jax.weights.directory import open_directory
+from mmre_jax.weights.rules import Rule, WeightError, dense_rules, norm_rules, read, upper_layers
 
 
 def vit_rules(config: ViTConfig, prefix: str = "") -> tuple[Rule, ...]:
@@ -45,12 +45,7 @@ def load_vit(directory: str | Path, config: ViTConfig, params: Mapping[str, Any]
     Raises:
       WeightError: unreadable files, or a checkpoint that does not fit the model.
     """
-    found, tensors = hub.read_directory(directory)
-    try:
-        pretrained = ViTConfig.from_transformers(found)
-    except ValueError as error:
-        raise WeightError(f"{directory}: {error}") from error
-    check_same(directory, pretrained, config, ("dialect", "style", "heads"))
+    pretrained, tensors = open_directory(directory, config, ("dialect", "style", "heads"))
     own = "vision_model." if config.dialect == "clip" else "vit."
     prefix = own if any(name.startswith(own) for name in tensors) else ""
     photo = next((s for s in config.sequences if s.name == PHOTO), None)
