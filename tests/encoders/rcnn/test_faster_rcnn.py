@@ -47,7 +47,7 @@ class Pair:
         return FasterRcnn(self.config)
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids="version {}".format)
+@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.slow)], ids="version {}".format)
 def pair(request: pytest.FixtureRequest) -> Pair:
     images = reference.part("models.detection.image_list")
     import torch
