@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from mmre_jax.attention import Implementation, KeysValues, MultiHeadAttention
-from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, check_activation, float32_norm, layer_norm
+from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, check_activation, float32_norm, layer_norm, renamed
 from mmre_jax.encoders.stages import Cache, extended, positions_of
 
 # transformers' model types, and what their encoders are here.
@@ -109,10 +109,7 @@ class BertConfig:
         }
         if KINDS[found] == "roberta":
             names["pad_id"] = "pad_token_id"
-        missing = sorted(set(names.values()) - set(config))
-        if missing:
-            raise ValueError(f"the {found} configuration lacks {', '.join(missing)}")
-        return cls(kind=KINDS[found], **{ours: config[theirs] for ours, theirs in names.items()})
+        return cls(kind=KINDS[found], **renamed(config, names, found))
 
 
 class BertLayer(nn.Module):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -33,6 +34,13 @@ def check_activation(name: str) -> None:
     """Raises ValueError, listing the known names, where `name` is not a known activation."""
     if name not in ACTIVATIONS:
         raise ValueError(f"unknown activation {name!r}; known are {', '.join(sorted(ACTIVATIONS))}")
+
+
+def renamed(config: Mapping[str, Any], names: Mapping[str, str], kind: str) -> dict[str, Any]:
+    """{our name: value} of a transformers config.json, for names {our name: its name}; ValueError, naming them, for keys that it lacks."""
+    if missing := sorted(set(names.values()) - set(config)):
+        raise ValueError(f"the {kind} configuration lacks {', '.join(missing)}")
+    return {ours: config[theirs] for ours, theirs in names.items()}
 
 
 def layer_norm(x: jax.Array, eps: float, dtype: DTypeLike, name: str) -> jax.Array:

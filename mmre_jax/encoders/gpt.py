@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from mmre_jax.attention import Implementation, KeysValues, MultiHeadAttention
-from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, check_activation, float32_norm, layer_norm
+from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, check_activation, float32_norm, layer_norm, renamed
 from mmre_jax.encoders.stages import Cache, extended, positions_of
 
 Kind = Literal["gpt2", "gpt1"]
@@ -90,12 +90,10 @@ class GptConfig:
             "attention_dropout": "attn_pdrop",
             "init_std": "initializer_range",
         }
-        if missing := sorted(set(names.values()) - set(config)):
-            raise ValueError(f"the {found} configuration lacks {', '.join(missing)}")
+        values = renamed(config, names, found)
         for switch, value in _SWITCHES.items():
             if kind == "gpt2" and config.get(switch, value) is not value:
                 raise ValueError(f"{switch}={config[switch]} is not supported, only {value}")
-        values = {ours: config[theirs] for ours, theirs in names.items()}
         if kind == "gpt1":
             values["activation"] = _GPT1_ACTIVATIONS.get(values["activation"], values["activation"])
         return cls(kind=kind, mlp=config.get("n_inner") or 4 * values["width"], **values)
