@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import textwrap
 from typing import Any
 
@@ -28,7 +29,10 @@ _JSON = flags.DEFINE_bool("json", False, "Print JSON.")
 
 def main() -> None:
     """Prints."""
-    found = everything() if _CONFIG.value is None else of_config(flags.FLAGS["config"].config_filename, _CONFIG.value)
+    if _CONFIG.value is None:
+        found = everything()
+    else:  # as it was typed, which flags no longer know of a configuration that comes with the library; not so in a --flagfile
+        found = of_config(config_file.given(sys.argv[1:]) or flags.FLAGS["config"].config_filename, _CONFIG.value)
     print(json.dumps(found, indent=1) if _JSON.value else as_text(found))
 
 

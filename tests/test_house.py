@@ -37,6 +37,8 @@ FLOORS = (
     ("analysis",),
     ("extract", "convert"),
     ("pipelines", "evaluate"),
+    ("cli",),
+    ("__main__",),
 )
 
 
