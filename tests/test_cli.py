@@ -69,11 +69,11 @@ def test_without_a_command(monkeypatch, capsys):
 
 
 def test_help_of_a_checkout_becomes_help_of_the_command(monkeypatch):
-    written = "python -m launch.train --config=configs/qeot.py:quickstart, or configs/NAME.py:VARIANT (launch.settings; configs/qeot.py says)"
+    written = "python -m launch.train --config=configs/qeot.py:quickstart or configs/NAME.py:VARIANT (launch.settings; configs/qeot.py)"
     local = "python -m launch.local --processes=2 -- -m launch.train --config=configs/qeot.py"
     assert cli.as_typed(written) == written
     monkeypatch.setattr(sys, "argv", ["mmre train", "--help"])
-    assert cli.as_typed(written) == "mmre train --config=qeot:quickstart, or NAME:VARIANT (mmre settings; configs/qeot.py says)"
+    assert cli.as_typed(written) == "mmre train --config=qeot:quickstart or NAME:VARIANT (mmre settings; configs/qeot.py)"
     assert cli.as_typed(local) == "mmre local --processes=2 -- -m mmre_jax train --config=qeot"
 
 
