@@ -144,7 +144,7 @@ def _print_help(argv: list[str]) -> NoReturn:
         lines += [f"Variants of {path}:", *(f"  {name}: {meaning}" for name, meaning in known.items())]
     with contextlib.redirect_stdout(io.StringIO()) as told:
         app.usage(shorthelp="--helpfull" not in argv, writeto_stdout=True, detailed_error="\n".join(lines))
-    print(cli.as_typed(told.getvalue()), end="")
+    cli.tell(cli.as_typed(told.getvalue()))
     sys.exit(0)
 
 

@@ -46,22 +46,23 @@ def everything() -> dict[str, Any]:
 
 
 def of_config(value: str, config: Any) -> dict[str, Any]:
-    """{'config': FILE:VARIANT, 'variants': {name: meaning}, 'sections': {name: rows}} of a configuration.
+    """{'config': FILE:VARIANT, 'file': FILE, 'variants': {name: meaning}, 'sections': {name: rows}} of a configuration.
 
     Args:
       value: of --config.
       config: what it makes, with the changes that other flags made.
     """
-    variants = config_file.variants(config_file.load_module(value.partition(":")[0]))
+    module = config_file.load_module(value.partition(":")[0])
     rows = {name: settings.rows(name, section, config[name]) for name, section in settings.sections(config).items()}
-    return {"config": value, "variants": variants, "sections": {name: [_plain(row) for row in found] for name, found in rows.items()}}
+    sections = {name: [_plain(row) for row in found] for name, found in rows.items()}
+    return {"config": value, "file": module.__file__, "variants": config_file.variants(module), "sections": sections}
 
 
 def as_text(found: dict[str, Any]) -> str:
     """The same for a terminal."""
     lines: list[str] = []
     if "config" in found:
-        lines += [f"variants of {found['config'].partition(':')[0]}", ""]
+        lines += [f"variants of {found['config'].partition(':')[0]} ({found['file']})", ""]
         for name, meaning in found["variants"].items():
             lines += _wrapped(f"  {name:<24}", meaning)
         lines += ["", f"settings of {found['config']}; * differs from the default"]

@@ -9,15 +9,18 @@ imported as in a checkout. Nothing of JAX is imported here: help is to come at o
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.machinery
 import importlib.util
+import os
 import pathlib
 import re
 import shutil
 import sys
 import textwrap
+import types
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mmre_jax.declare import did_you_mean
 
@@ -26,6 +29,7 @@ _USAGE = """Multimodal relation extraction in JAX.
     mmre COMMAND [--FLAG=VALUE ...]
     mmre COMMAND --help
     mmre train --config=hvformer:quickstart --workdir=runs/quickstart
+    mmre settings --config=hvformer     its variants, its file, and every setting
 
 Commands:
 """
@@ -43,7 +47,7 @@ def main() -> None:
     """Runs the command that sys.argv names; an unknown one ends with one line and exit code 2."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("--help", "-h", "help"):
-        print(usage(shutil.get_terminal_size((120, 24)).columns))
+        tell(usage(shutil.get_terminal_size((120, 24)).columns) + "\n")
         return
     name = arguments[0]
     if name == "--version":
@@ -90,6 +94,24 @@ def run(name: str, arguments: Sequence[str]) -> None:
     exec(spec.loader.get_code(spec.name), vars(module))
 
 
+def configuration(value: str) -> Any:
+    """The locked ConfigDict that --config=VALUE names, for programs of one's own: NAME:VARIANT or FILE.py:VARIANT.
+
+    Packages called launch or configs that the program itself has, imported or not yet, stay what they are.
+
+    Raises:
+      ValueError: there is no such configuration or variant (launch/config_file.py).
+    """
+    theirs = _forget()
+    sys.path.insert(0, str(toplevel()))
+    try:
+        return importlib.import_module("launch.config_file").load(value)[1]
+    finally:
+        sys.path.remove(str(toplevel()))
+        _forget()
+        sys.modules.update(theirs)
+
+
 def as_typed(text: str) -> str:
     """Help that names commands of a checkout, python -m launch.X: with those of `mmre`, if the program was run by it."""
     if not sys.argv[0].startswith("mmre "):
@@ -97,6 +119,19 @@ def as_typed(text: str) -> str:
     for pattern, typed in _TYPED:
         text = re.sub(pattern, typed, text)
     return text
+
+
+def tell(text: str) -> None:
+    """Prints help, of which a reader may take the first lines alone (`mmre --help | head`)."""
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+
+
+def _forget() -> dict[str, types.ModuleType]:
+    """Takes what is called launch or configs out of the modules that are imported, and returns it."""
+    return {name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] in ("launch", "configs")}
 
 
 def _can_be_run(tree: ast.Module) -> bool:

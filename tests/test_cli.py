@@ -1,5 +1,6 @@
 """The command `mmre`: what it lists, how soon, and what it says of a command that there is not."""
 
+import importlib
 import resource
 import subprocess
 import sys
@@ -66,6 +67,26 @@ def test_without_a_command(monkeypatch, capsys):
     assert mmre(monkeypatch, capsys, "-h") == mmre(monkeypatch, capsys, "help") == (code, out, err)
     code, out, err = mmre(monkeypatch, capsys, "--workdir=x", "train")
     assert (code, out) == (2, "") and err.startswith("error: mmre --workdir=x: a command comes first") and err.count("\n") == 1
+
+
+def test_a_configuration_in_a_program_of_ones_own(tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "__init__.py").write_text("whose = 'theirs'\n")
+    (tmp_path / "mine.py").write_text("from configs import qeot\ndef get_config(variant):\n    return qeot.get_config(variant)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    own = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in ("launch", "configs")}
+    for name in own:
+        monkeypatch.delitem(sys.modules, name)
+    path = [*sys.path]
+    config = cli.configuration("qeot:quickstart")
+    assert config.system.name == "qeot" and config.is_locked
+    assert cli.configuration(f"{tmp_path}/mine.py:quickstart").to_dict() == config.to_dict()
+    assert sys.path == path and not {"launch", "configs"} & set(sys.modules)
+    theirs = importlib.import_module("configs")
+    with pytest.raises(ValueError, match="--config=qeot:quick: unknown variant 'quick'.*; did you mean quickstart?"):
+        cli.configuration("qeot:quick")
+    assert theirs.whose == "theirs" and sys.modules["configs"] is theirs
+    del sys.modules["configs"]
 
 
 def test_help_of_a_checkout_becomes_help_of_the_command(monkeypatch):
