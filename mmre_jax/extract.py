@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from mmre_jax.data import datasets
@@ -20,10 +17,10 @@ from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation
 from mmre_jax.tasks import WORDLESS, relation
 from mmre_jax.tasks.task import Found
 from mmre_jax.text_files import check_words
-from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
+from mmre_jax.training.checkpoint import Checkpoints, locate
 from mmre_jax.training.evaluate import Predictor, Split, make_predictor
 from mmre_jax.training.parallel import local_devices
-from mmre_jax.training.setup import Job, restore_job
+from mmre_jax.training.setup import Job, restore_job, shapes
 
 KINDS = {"relation": "relations", "entities": "mentions", "triples": "triples", "objects": "regions"}  # what each task finds
 Where = str | tuple[int, int]
@@ -267,40 +264,6 @@ def load(path: str | os.PathLike[str], devices: int = 1) -> Extractor:
         variables = checkpoints.restore_variables(step, shapes(job))
     mapped = local_devices(devices)
     return Extractor(job, mapped.replicate(variables), make_predictor(job, mapped), step)
-
-
-def locate(path: str | os.PathLike[str]) -> tuple[pathlib.Path, int]:
-    """(directory of the steps, step) of a run's workdir, or of one step's directory, which may have been copied anywhere.
-
-    Raises:
-      CheckpointError: if there is no checkpoint, or a part of it is lost.
-    """
-    folder = pathlib.Path(path).expanduser().resolve()
-    if folder.name.isdigit() and ((folder / "meta").is_dir() or folder.parent.name == FOLDER) and folder.is_dir():
-        directory, step = folder.parent, int(folder.name)
-    elif (folder / FOLDER).is_dir():
-        with Checkpoints(folder / FOLDER, read_only=True) as checkpoints:
-            found_step = checkpoints.preferred()
-        if found_step is None:
-            raise CheckpointError(f"{folder}: the run has no complete checkpoint yet")
-        directory, step = folder / FOLDER, found_step
-    else:
-        raise CheckpointError(f"{path}: neither a run's workdir nor the directory of a step, named by its number")
-    found = directory / str(step)
-    if lost := [part for part in ("meta", "variables") if not (found / part).is_dir()]:
-        raise CheckpointError(f"{found}: incomplete checkpoint: {' and '.join(lost)} missing")
-    return directory, step
-
-
-def shapes(job: Job) -> Any:
-    """Shapes and dtypes of a system's variables, without allocating them."""
-    example = Record(id="shape", words=("a", "b"), relations=(Relation(Mention(0, 1), Mention(1, 2)),))
-    features: dict[str, Any] = {**job.task.features(example, job.task.length(example)), "index": np.int32(0), "valid": np.bool_(True)}
-    pictures = datasets.open_pictures(job.system.plan)
-    if pictures is not None:
-        features["pictures"], features["present"] = pictures(example)
-    batch = jax.tree.map(lambda x: np.asarray(x)[None], features)
-    return jax.eval_shape(functools.partial(job.system.init, jax.random.key(0)), batch)
 
 
 def find(words: Sequence[str], wanted: Where, name: str) -> tuple[int, int]:

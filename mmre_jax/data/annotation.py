@@ -1,5 +1,6 @@
-"""What stands in the annotation of a data set that a score would not show: contradictions, mentions that one tag per word cannot tell, an
-empty label that is never used, and test records that stand in training. Counted over records with examples, before anything is learnt.
+"""What stands in the annotation of a data set that a score would not show: contradictions, mentions that one tag per word cannot tell,
+pairs of a mention with itself, an empty label that is never used, and test records that stand in training. Counted over records with
+examples, before anything is learnt.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Finding:
         return f"{self.split}: {self.count:,} of {self.total:,} {self.meaning}{such}"
 
 
-def look(task: str, none: str, splits: Mapping[str, RecordSource], *, limit: float = OVERLAP) -> tuple[Finding, ...]:
+def look(task: str, none: str, splits: Mapping[str, RecordSource], *, limit: float = OVERLAP, view: str = "") -> tuple[Finding, ...]:
     """Looks through the records of a data set as a task sees them.
 
     Args:
@@ -66,6 +67,7 @@ def look(task: str, none: str, splits: Mapping[str, RecordSource], *, limit: flo
       none: the label that says that there is nothing.
       splits: {split: records}; the first is the one that is learnt from.
       limit: share of the test split that may stand in training.
+      view: of triples that the records are (data/views.py), if they are one: a pair of its view 'pairs' has one mention, beside a box.
 
     Returns:
       What there is to be told, and, there or not, how many records of each further split stand in training.
@@ -82,6 +84,7 @@ def look(task: str, none: str, splits: Mapping[str, RecordSource], *, limit: flo
         if task == "entities":
             found += _overlapping(split, those)
         elif task == "relation":
+            found += [] if view == "pairs" else _of_one_mention(split, those)
             found += _emptiness(split, those, none, learnt=split == first)
     if task == "triples":
         found += _empty_looking(first, "triples", Counter(triple.label for record in records[first] for triple in record.triples), none)
@@ -183,6 +186,16 @@ def _overlapping(split: str, records: Sequence[Record]) -> list[Finding]:
     meaning = "mentions lie in or across a longer one: one tag per word cannot tell them, so they are neither learnt nor found"
     examples = [f"{_names([record])}: {record.text((start, end))!r} ({kind})" for record, (start, end, kind) in lost[:EXAMPLES]]
     return [Finding(split, "overlapping_mentions", len(lost), total, meaning, tuple(examples))]
+
+
+def _of_one_mention(split: str, records: Sequence[Record]) -> list[Finding]:
+    pairs = [(record, pair) for record in records for pair in record.relations if pair.label is not None]
+    same = [(record, pair) for record, pair in pairs if pair.head.span == pair.tail.span]
+    if not same:
+        return []
+    meaning = "pairs have one span as head and tail: the two markers of each stand around the same words, and nothing tells them apart"
+    examples = [f"{_names([record])}: {record.text(pair.head.span)!r} ({pair.label})" for record, pair in same[:EXAMPLES]]
+    return [Finding(split, "pairs_of_one_mention", len(same), len(pairs), meaning, tuple(examples))]
 
 
 def _emptiness(split: str, records: Sequence[Record], none: str, *, learnt: bool) -> list[Finding]:
