@@ -19,8 +19,18 @@ from mmre_jax.records import Mention, Record, RecordError
 EXAMPLES = 3
 OVERLAP = 0.01  # share of a test split that may stand in training
 EMPTY_NAMES = frozenset("empty na negative nil no none noneoftheabove norel norelation nota nothing null other unrelated".split())
-_ANNOTATED = {"relation": "a pair with a label", "entities": "a mention", "triples": "a triple", "objects": "a gold region with a box and a label"}
-_PLACES = {"relation": "pairs_with_two_labels", "entities": "mentions_with_two_types", "triples": "pairs_with_two_labels", "objects": "boxes_with_two_labels"}
+_ANNOTATED = {
+    "relation": "a pair with a label",
+    "entities": "a mention",
+    "triples": "a triple",
+    "objects": "a gold region with a box and a label",
+}
+_PLACES = {
+    "relation": "pairs_with_two_labels",
+    "entities": "mentions_with_two_types",
+    "triples": "pairs_with_two_labels",
+    "objects": "boxes_with_two_labels",
+}
 _OVERLAPS = {  # names and sentences by whether examples are pairs
     False: (
         ("in_training_by_text", "records stand in training, by their words"),
@@ -264,7 +274,7 @@ def _in_training(task: str, split: str, train: Sequence[Record], records: Sequen
 
 
 def _keys(task: str, record: Record) -> list[Hashable]:
-    """What an example of a record is known by: its words; of relations, an example each, with the two spans; of objects its picture alone."""
+    """What an example of a record is known by: its words; of relations, an example each, with the spans; of objects its picture alone."""
     if task == "objects":
         return [()]
     if task != "relation":
