@@ -32,6 +32,7 @@ FLOORS = (
     ("systems",),
     ("tasks",),
     ("settings",),
+    ("training.formats", "training.state", "training.checkpoint"),
     ("weights",),
     ("training",),
     ("analysis",),

@@ -7,12 +7,13 @@ from ml_collections import ConfigDict
 from mmre_jax.data.pictures import PicturePlan, Slot
 from mmre_jax.declare import must_divide
 from mmre_jax.encoders.bert import BertConfig
+from mmre_jax.encoders.rcnn.pyramid import PyramidConfig
 from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.encoders.vit import PHOTO, ImageSequence, ViTConfig
 
 Colour = tuple[float, float, float]
 
-KINDS = ("vit", "resnet", "resnest")  # of image encoders
+KINDS = ("vit", "resnet", "resnest", "rcnn")  # of image encoders
 
 # (mean, std) per channel that published weights expect: those of each ViT dialect, and the convolutional encoders'.
 COLOURS: dict[str, tuple[Colour, Colour]] = {
@@ -78,14 +79,17 @@ def vit_config(vision: ConfigDict, plan: PicturePlan, layers: int) -> ViTConfig:
     )
 
 
-def resnet_config(vision: ConfigDict, stages: int | None = None) -> ResNetConfig:
-    """Sizes of a ResNet or ResNeSt of which the first `stages` are built; None: all.
+def resnet_config(vision: ConfigDict, stages: int | None = None, *, frozen: bool = False) -> ResNetConfig:
+    """Sizes of a ResNet, a detector's included, or ResNeSt of which the first `stages` are built; None: all.
+
+    Args:
+      frozen: whether the image encoder is not trained: then the statistics of vision.norm=batch are not, either.
 
     Raises:
       ValueError: for a configuration of another kind of image encoder, of fewer stages, or of sizes that do not fit one another.
     """
-    if vision.kind not in ("resnet", "resnest"):
-        raise ValueError(f"the image encoder is convolutional here: vision.kind=resnet or resnest, found {vision.kind!r}")
+    if vision.kind not in ("resnet", "resnest", "rcnn"):
+        raise ValueError(f"the image encoder is convolutional here: vision.kind=resnet, resnest or rcnn, found {vision.kind!r}")
     depths, split = tuple(vision.depths), vision.kind == "resnest"
     if stages is not None and not 1 <= stages <= len(depths):
         raise ValueError(f"{stages} stages of the image encoder are asked for, vision.depths={depths} has {len(depths)}")
@@ -102,7 +106,33 @@ def resnet_config(vision: ConfigDict, stages: int | None = None) -> ResNetConfig
         split=split,
         norm=vision.norm,
         groups=vision.groups,
+        eps=vision.norm_eps,
+        still=frozen,
     )
+
+
+def pyramid_config(vision: ConfigDict, *, frozen: bool = False) -> PyramidConfig:
+    """Sizes of a detector's ResNet and feature pyramid, of which vision.level is read.
+
+    Args:
+      frozen: see `resnet_config`.
+
+    Raises:
+      ValueError: for a configuration of another kind of image encoder, a level that there is not, or sizes that do not fit one another.
+    """
+    if vision.kind != "rcnn":
+        raise ValueError(f"the image encoder is a detector's here: vision.kind=rcnn, found {vision.kind!r}")
+    backbone, coarsest = resnet_config(vision, frozen=frozen), len(vision.depths)
+    if vision.level > coarsest:
+        raise ValueError(
+            f"vision.level={vision.level}: a pyramid over the {coarsest} stages of vision.depths={tuple(vision.depths)} has the levels 0 "
+            f"to {coarsest}, the coarsest"
+        )
+    if vision.side % backbone.stride:
+        raise ValueError(f"vision.side={vision.side} is not a multiple of {backbone.stride}, the stride of the pyramid's last stage")
+    if vision.pyramid_norm and vision.norm == "group":
+        must_divide("vision.groups", vision.groups, "vision.pyramid_width", vision.pyramid_width)
+    return PyramidConfig(backbone, vision.pyramid_width, vision.pyramid_norm, vision.level)
 
 
 def photo_and_objects(vision: ConfigDict, objects: str) -> PicturePlan:

@@ -90,7 +90,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
         name: make_split(job, found, train=name == "train", shuffled=is_shuffled(config.data, name), dataset=dataset)
         for name, found in records.items()
     }
-    findings = annotation.look(config.task.name, job.task.none, records)
+    findings = annotation.look(config.task.name, job.task.none, records, view=config.data.view)
     reading = read_counts(job, splits["train"], findings, dataset)
     order = Order(splits["train"].lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
     total_steps = order.steps * config.train.epochs
