@@ -14,7 +14,8 @@ from mmre_jax import settings, systems, tasks
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.pictures import plan_to_json
-from mmre_jax.data.text import TextEncoder, load_tokenizer, train_tokenizer
+from mmre_jax.data.text import TextEncoder, check_vocabulary, load_tokenizer, train_tokenizer
+from mmre_jax.encoders.from_config import CAUSAL
 from mmre_jax.records import Record
 from mmre_jax.systems.system import System
 from mmre_jax.tasks.task import Task
@@ -85,6 +86,8 @@ def rehearse(config: ConfigDict) -> None:
       WeightError: as `pretrained.resolve`.
     """
     _check_lengths(config)
+    if not config.text.weights:
+        check_vocabulary(config.text.tokenizer, config.text.vocab_size)
     resolved = _parts_that_are_there(pretrained.resolve(config))
     labels = {"entities": ("O", "B-X", "I-X")}.get(config.task.name, ("X", "Y"))
     systems.build(resolved, vocab_size=config.text.vocab_size, labels=labels)
@@ -153,7 +156,8 @@ def make_job(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: st
 def make_task(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: str) -> Task:
     """The task of a configuration, of its labels with the empty one among them, and of a tokenizer's JSON."""
     released, pairs = config.system.flavour == "reference", config.task.name == "relation"
-    return tasks.build(config, TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs), labels, none)
+    encoder = TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs, causal=config.text.kind in CAUSAL)
+    return tasks.build(config, encoder, labels, none)
 
 
 def versions() -> dict[str, str]:
