@@ -117,7 +117,9 @@ class TextEncoder:
 
     def _own_id(self, role: str) -> int | None:
         """The tokenizer's id for a role of ROLES."""
-        names = (*ROLES[role], END) if self.causal and role != "mask" else ROLES[role]
+        own, theirs = ROLES[role]
+        # Before RoBERTa's names: a directory written with its markers (weights/text_directory.py) has <s> and </s> beside END.
+        names = (own, END, theirs) if self.causal and role != "mask" else (own, theirs)
         return next((i for i in map(self.tokenizer.token_to_id, names) if i is not None), None)
 
     @functools.cached_property
