@@ -12,8 +12,8 @@ Every tensor is read, or is named in TARGET/released.json with the reason why th
 third command writes them all, bit for bit, in their own precision. Sizes are read from the tensors; what does not fit is an error that
 lists it.
 
---text takes any run: its text encoder, tuned or not, becomes a directory that transformers' AutoModel and AutoTokenizer load, the tokens that
-mark a pair among its tokens, and that text.weights takes.
+--text takes any run: its text encoder, tuned or not, becomes a directory that transformers' AutoModel and AutoTokenizer load, the tokens
+that mark a pair among its tokens, and that text.weights takes.
 
 --tokenizer is a directory of transformers: bert-base-uncased; for RSRNeT roberta-base (relations) or xlm-roberta-base (entities).
 --labels is a JSON object {label: id} or list (*.json), or a text file of one label a line. For entities it may be left out if there are

@@ -38,6 +38,7 @@ DATA: Section = {  # where records come from and how they become batches
         "object crops beside the photo; grounded ones leak MNRE's labels and are the only ones of twitter",
     ),
     "none_label": text("None", "jsonl, and triples of any set: the label that says that no relation holds"),
+    "captions": text("", "JSON file {picture: caption}, names relative to the data set's folder; '': the records' own captions, if any"),
     "view": choice("", ("", *TASK_OF), "of triples: mentions (entities), regions (triples), pairs (relation), a pipeline's parts"),
     "scene": choice("relations", SCENES, "scenes: relations or grounded (task relation), entities, triples"),
     "counts": wholes((16384, 512, 1024), "[1, inf)", "scenes: records of train, val, test", length=3),
