@@ -19,10 +19,9 @@ from mmre_jax.data.sampling import SHUFFLES
 from mmre_jax.data.scenes.compose import TASKS as SCENES
 from mmre_jax.data.views import TASK_OF
 from mmre_jax.declare import Section, SettingError, choice, factors, flag, names, number, text, whole, wholes
-from mmre_jax.encoders.bert import KINDS as TEXT_KINDS
 from mmre_jax.encoders.blocks import ACTIVATIONS
 from mmre_jax.encoders.convolution import NORMS
-from mmre_jax.encoders.from_config import KINDS
+from mmre_jax.encoders.from_config import KINDS, TEXT_KINDS
 from mmre_jax.encoders.vit_config import STYLES
 from mmre_jax.tasks import triples
 
@@ -56,7 +55,7 @@ DATA: Section = {  # where records come from and how they become batches
 
 TEXT: Section = {  # the text encoder; 0 with text.weights: as the weights have it
     "weights": text("", "directory of transformers; '': random weights"),
-    "kind": choice("bert", dict.fromkeys(TEXT_KINDS.values()), "roberta is XLM-R, too; follows the weights"),
+    "kind": choice("bert", TEXT_KINDS, "roberta is XLM-R, too; gpt2 and gpt (GPT-1) for dgf_pt; follows the weights"),
     "pad_id": whole(1, "[0, inf)", "roberta: id of padding, behind which positions start; follows the weights"),
     "tokenizer": choice("bpe", ("bpe", "word"), "without weights, trained on the training split"),
     "vocab_size": whole(2000, "[1, inf)", "entries of that tokenizer"),
@@ -83,8 +82,10 @@ VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision
     "heads": whole(12, "[0, inf)", "vit: of attention"),
     "mlp": whole(3072, "[0, inf)", "vit: width inside the feed-forward blocks"),
     "patch": whole(32, "[0, inf)", "vit: side of a patch, pixels; divides the sides of all pictures"),
-    "depths": wholes((3, 4, 6, 3), "[1, inf)", "resnet, resnest: blocks of each stage; () with weights: as they have it", empty=True),
-    "stem": whole(64, "[0, inf)", "resnet, resnest: channels of the stem; the blocks of stage i are stem * 2^i wide"),
+    "depths": wholes(
+        (3, 4, 6, 3), "[1, inf)", "resnet, resnest: blocks of each stage; vgg: convolutions; () with weights: as they have it", empty=True
+    ),
+    "stem": whole(64, "[0, inf)", "resnet, resnest: channels of the stem; stage i is stem * 2^i wide, of a vgg at most eight stems"),
     "stem_kernel": whole(0, "[0, inf)", "resnet, resnest: odd; 0: the kind's, 7 (resnest: 3)"),
     "stem_stride": whole(2, "[1, 2]", "resnet, resnest: of the stem's (first) convolution; follows the weights"),
     "stem_pool": flag(True, "resnet, resnest: the stem ends in a pooling of stride 2; follows the weights"),

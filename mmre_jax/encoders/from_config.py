@@ -6,13 +6,19 @@ from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan, Slot
 from mmre_jax.declare import must_divide
+from mmre_jax.encoders.bert import KINDS as BERT_KINDS
 from mmre_jax.encoders.bert import BertConfig
+from mmre_jax.encoders.gpt import GptConfig, Kind
+from mmre_jax.encoders.language import LanguageConfig
 from mmre_jax.encoders.resnet import ResNetConfig
+from mmre_jax.encoders.vgg import VggConfig
 from mmre_jax.encoders.vit import PHOTO, ImageSequence, ViTConfig
 
 Colour = tuple[float, float, float]
 
-KINDS = ("vit", "resnet", "resnest")  # of image encoders
+KINDS = ("vit", "resnet", "resnest", "vgg")  # of image encoders
+GPT_KINDS: dict[str, Kind] = {"gpt2": "gpt2", "gpt": "gpt1"}  # text.kind of causal language models
+TEXT_KINDS = (*dict.fromkeys(BERT_KINDS.values()), *GPT_KINDS)
 
 # (mean, std) per channel that published weights expect: those of each ViT dialect, and the convolutional encoders'.
 COLOURS: dict[str, tuple[Colour, Colour]] = {
@@ -26,8 +32,10 @@ def bert_config(text: ConfigDict, vocab_size: int) -> BertConfig:
     """Kind and sizes of a text encoder whose word table has `vocab_size` rows, the added markers included.
 
     Raises:
-      ValueError: for sizes that do not fit one another.
+      ValueError: for sizes that do not fit one another, or a language model that reads in one direction alone.
     """
+    if text.kind in GPT_KINDS:
+        raise ValueError(f"the text encoder looks both ways here: text.kind={text.kind!r} is read by system dgf_pt alone")
     must_divide("text.heads", text.heads, "text.width", text.width)
     return BertConfig(
         vocab_size=vocab_size,
@@ -44,6 +52,31 @@ def bert_config(text: ConfigDict, vocab_size: int) -> BertConfig:
         init_std=text.init_std,
         kind=text.kind,
         pad_id=text.pad_id,
+    )
+
+
+def text_config(text: ConfigDict, vocab_size: int) -> LanguageConfig:
+    """Kind and sizes of a language model that reads in stages; see `bert_config`.
+
+    Raises:
+      ValueError: for sizes that do not fit one another.
+    """
+    if text.kind not in GPT_KINDS:
+        return bert_config(text, vocab_size)
+    must_divide("text.heads", text.heads, "text.width", text.width)
+    return GptConfig(
+        kind=GPT_KINDS[text.kind],
+        vocab_size=vocab_size,
+        width=text.width,
+        layers=text.layers,
+        heads=text.heads,
+        mlp=text.mlp,
+        positions=text.positions,
+        eps=text.eps,
+        activation=text.activation,
+        dropout=text.dropout,
+        attention_dropout=text.attention_dropout,
+        init_std=text.init_std,
     )
 
 
@@ -103,6 +136,17 @@ def resnet_config(vision: ConfigDict, stages: int | None = None) -> ResNetConfig
         norm=vision.norm,
         groups=vision.groups,
     )
+
+
+def vgg_config(vision: ConfigDict) -> VggConfig:
+    """Sizes of a VGG's convolutions: stage i has vision.depths[i] of them, vision.stem * 2^i wide and at most eight times vision.stem.
+
+    Raises:
+      ValueError: for a configuration of another kind of image encoder.
+    """
+    if vision.kind != "vgg":
+        raise ValueError(f"the image encoder is a VGG here: vision.kind=vgg, found {vision.kind!r}")
+    return VggConfig(tuple((vision.stem * min(2**i, 8),) * depth for i, depth in enumerate(vision.depths)))
 
 
 def photo_and_objects(vision: ConfigDict, objects: str) -> PicturePlan:

@@ -59,13 +59,15 @@ def new_job(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None
     """
     config = _parts_that_are_there(pretrained.resolve(config))
     labels, none = datasets.labels(config.data, config.task.name, train, dataset)
-    return make_job(config, labels, none, new_tokenizer(config, train, tokenizer))
+    tokenizer = new_tokenizer(config, train, tokenizer)
+    return make_job(tasks.settled(config, TextEncoder(tokenizer), labels, train), labels, none, tokenizer)
 
 
 def new_task(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None = None) -> Task:
     """The task of a configuration with the tokenizer that a run has, but no system: to look at data as training sees them."""
     labels, none = datasets.labels(config.data, config.task.name, train, dataset)
-    return make_task(config, labels, none, new_tokenizer(config, train))
+    tokenizer = new_tokenizer(config, train)
+    return make_task(tasks.settled(config, TextEncoder(tokenizer), labels, train), labels, none, tokenizer)
 
 
 def new_tokenizer(config: ConfigDict, train: Sequence[Record], tokenizer: str = "") -> str:

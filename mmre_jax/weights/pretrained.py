@@ -11,9 +11,10 @@ from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.encoders.bert import BertConfig
-from mmre_jax.encoders.from_config import bert_config, resnet_config, vit_config
+from mmre_jax.encoders.from_config import bert_config, resnet_config, text_config, vgg_config, vit_config
+from mmre_jax.encoders.language import places
 from mmre_jax.encoders.vit import ViTConfig
-from mmre_jax.weights import bert, hub, resnest, resnet, vit
+from mmre_jax.weights import bert, hub, resnest, resnet, vgg, vit
 
 T = TypeVar("T", BertConfig, ViTConfig)
 TEXT_SIZES = ("width", "layers", "heads", "mlp", "positions", "types", "eps", "activation", "kind", "pad_id")
@@ -37,6 +38,7 @@ VISION_NEEDED = {
     "vit": ("width", "layers", "heads", "mlp", "patch", "side"),
     "resnet": ("depths", "stem", "side"),
     "resnest": ("depths", "stem", "side"),
+    "vgg": ("depths", "stem", "side"),
 }
 
 
@@ -59,7 +61,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
     for section, names in {"text": NEEDED, "vision": VISION_NEEDED[config.vision.kind]}.items():
         if unset := [name for name in names if not config[section][name]]:
             raise ValueError(f"{', '.join(f'{section}.{name}' for name in unset)} unset: give sizes, or --config.{section}.weights=DIR")
-    longest = bert_config(config.text, config.text.vocab_size).max_length
+    longest = places(text_config(config.text, config.text.vocab_size))
     if config.text.max_tokens > longest:
         raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the text encoder's {longest} positions")
     return config.lock()
@@ -79,6 +81,8 @@ def _vision_sizes(vision: ConfigDict) -> dict[str, Any]:
         style = {"eps": found.style.eps, "activation": found.style.activation, "side": found.sequences[0].side}
         values = dataclasses.asdict(found) | style
         return {name: values[name] for name in VISION_SIZES}
+    if vision.kind == "vgg":
+        return _vgg_sizes(vision.weights)
     try:
         found = resnet.describe(vision.weights)
     except hub.WeightError as error:
@@ -88,6 +92,19 @@ def _vision_sizes(vision: ConfigDict) -> dict[str, Any]:
             f"vision.weights={vision.weights} holds a {'ResNeSt' if found.split else 'ResNet'}, vision.kind={vision.kind}"
         )
     return {name: getattr(found, name) for name in CONVOLUTION_SIZES}
+
+
+def _vgg_sizes(directory: str) -> dict[str, Any]:
+    """Depths and stem of a directory's VGG.
+
+    Raises:
+      WeightError: unreadable files, tensors of no VGG, or one that is not as wide as `vgg_config` makes it.
+    """
+    found = vgg.describe_vgg(hub.read_tensors(directory), source=f"vision.weights={directory}")
+    sizes = {"depths": tuple(map(len, found.stages)), "stem": found.stages[0][0]}
+    if found.stages != vgg_config(ConfigDict({"kind": "vgg", **sizes})).stages:
+        raise hub.WeightError(f"vision.weights={directory} holds a VGG whose stages are {found.stages} wide, which is not built here")
+    return sizes
 
 
 def _fill(section: str, config: ConfigDict, found: Mapping[str, Any]) -> None:
@@ -121,6 +138,9 @@ def load(config: ConfigDict, plan: PicturePlan, variables: Mapping[str, Any]) ->
     if config.vision.kind == "vit":
         layers = sum(name.startswith("layer_") for name in params["vision"])
         params["vision"] = vit.load_vit(config.vision.weights, vit_config(config.vision, plan, layers), params["vision"])
+        return variables
+    if config.vision.kind == "vgg":
+        params["vision"] = vgg.load_vgg(config.vision.weights, vgg_config(config.vision), params["vision"])
         return variables
     stages = sum(name.startswith("stage_") for name in params["vision"])
     read = resnest.load_resnest if config.vision.kind == "resnest" else resnet.load_resnet
