@@ -84,8 +84,10 @@ VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision
     "heads": whole(12, "[0, inf)", "vit: of attention"),
     "mlp": whole(3072, "[0, inf)", "vit: width inside the feed-forward blocks"),
     "patch": whole(32, "[0, inf)", "vit: side of a patch, pixels; divides the sides of all pictures"),
-    "depths": wholes((3, 4, 6, 3), "[1, inf)", "resnet, resnest: blocks of each stage; () with weights: as they have it", empty=True),
-    "stem": whole(64, "[0, inf)", "resnet, resnest: channels of the stem; the blocks of stage i are stem * 2^i wide"),
+    "depths": wholes(
+        (3, 4, 6, 3), "[1, inf)", "resnet, resnest: blocks of each stage; vgg: convolutions; () with weights: as they have it", empty=True
+    ),
+    "stem": whole(64, "[0, inf)", "resnet, resnest: channels of the stem; stage i is stem * 2^i wide, of a vgg at most eight stems"),
     "stem_kernel": whole(0, "[0, inf)", "resnet, resnest: odd; 0: the kind's, 7 (resnest: 3)"),
     "stem_stride": whole(2, "[1, 2]", "resnet, resnest: of the stem's (first) convolution; follows the weights"),
     "stem_pool": flag(True, "resnet, resnest: the stem ends in a pooling of stride 2; follows the weights"),

@@ -13,12 +13,14 @@ from mmre_jax.encoders.bert_config import KINDS as BERT_KINDS
 from mmre_jax.encoders.bert_config import BertConfig
 from mmre_jax.encoders.gpt import KINDS as GPT_KINDS
 from mmre_jax.encoders.gpt import GptConfig
+from mmre_jax.encoders.language import LanguageConfig
 from mmre_jax.encoders.resnet import ResNetConfig
+from mmre_jax.encoders.vgg import VggConfig
 from mmre_jax.encoders.vit import PHOTO, ImageSequence, ViTConfig
 
 Colour = tuple[float, float, float]
 
-KINDS = ("vit", "resnet", "resnest")  # of image encoders
+KINDS = ("vit", "resnet", "resnest", "vgg")  # of image encoders
 BOTH_WAYS = tuple(dict.fromkeys(BERT_KINDS.values()))  # kinds of text encoders that look both ways
 CAUSAL = tuple(dict.fromkeys(GPT_KINDS.values()))  # and of language models, which look back
 TEXT_MODELS = (*BERT_KINDS, *GPT_KINDS)  # transformers' names of all of them
@@ -31,12 +33,12 @@ COLOURS: dict[str, tuple[Colour, Colour]] = {
 }
 
 
-def text_config(text: ConfigDict, vocab_size: int) -> BertConfig | GptConfig:
+def text_config(text: ConfigDict, vocab_size: int) -> LanguageConfig:
     """Kind and sizes of a text encoder of any kind; see `bert_config`, `gpt_config`."""
     return (gpt_config if text.kind in CAUSAL else bert_config)(text, vocab_size)
 
 
-def described_text(found: Mapping[str, Any]) -> BertConfig | GptConfig:
+def described_text(found: Mapping[str, Any]) -> LanguageConfig:
     """The text encoder that a transformers config.json, read as a dict, describes.
 
     Raises:
@@ -160,6 +162,17 @@ def resnet_config(vision: ConfigDict, stages: int | None = None) -> ResNetConfig
         norm=vision.norm,
         groups=vision.groups,
     )
+
+
+def vgg_config(vision: ConfigDict) -> VggConfig:
+    """Sizes of a VGG's convolutions: stage i has vision.depths[i] of them, vision.stem * 2^i wide and at most eight times vision.stem.
+
+    Raises:
+      ValueError: for a configuration of another kind of image encoder.
+    """
+    if vision.kind != "vgg":
+        raise ValueError(f"the image encoder is a VGG here: vision.kind=vgg, found {vision.kind!r}")
+    return VggConfig(tuple((vision.stem * min(2**i, 8),) * depth for i, depth in enumerate(vision.depths)))
 
 
 def photo_and_objects(vision: ConfigDict, objects: str) -> PicturePlan:

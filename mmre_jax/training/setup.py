@@ -60,13 +60,15 @@ def new_job(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None
     """
     config = _parts_that_are_there(pretrained.resolve(config))
     labels, none = datasets.labels(config.data, config.task.name, train, dataset)
-    return make_job(config, labels, none, new_tokenizer(config, train, tokenizer))
+    tokenizer = new_tokenizer(config, train, tokenizer)
+    return make_job(tasks.settled(config, text_encoder(config, tokenizer), labels, train), labels, none, tokenizer)
 
 
 def new_task(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None = None) -> Task:
     """The task of a configuration with the tokenizer that a run has, but no system: to look at data as training sees them."""
     labels, none = datasets.labels(config.data, config.task.name, train, dataset)
-    return make_task(config, labels, none, new_tokenizer(config, train))
+    tokenizer = new_tokenizer(config, train)
+    return make_task(tasks.settled(config, text_encoder(config, tokenizer), labels, train), labels, none, tokenizer)
 
 
 def new_tokenizer(config: ConfigDict, train: Sequence[Record], tokenizer: str = "") -> str:
@@ -155,9 +157,14 @@ def make_job(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: st
 
 def make_task(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: str) -> Task:
     """The task of a configuration, of its labels with the empty one among them, and of a tokenizer's JSON."""
+    return tasks.build(config, text_encoder(config, tokenizer), labels, none)
+
+
+def text_encoder(config: ConfigDict, tokenizer: str) -> TextEncoder:
+    """What encodes a configuration's words, with a tokenizer as JSON."""
     released, pairs = config.system.flavour == "reference", config.task.name == "relation"
-    encoder = TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs, causal=config.text.kind in CAUSAL)
-    return tasks.build(config, encoder, labels, none)
+    causal = config.text.kind in CAUSAL
+    return TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs, causal=causal)
 
 
 def versions() -> dict[str, str]:

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan
-from mmre_jax.encoders.from_config import CAUSAL, described_text, resnet_config, text_config, vit_config
+from mmre_jax.encoders.from_config import CAUSAL, described_text, resnet_config, text_config, vgg_config, vit_config
 from mmre_jax.encoders.gpt import GptConfig
 from mmre_jax.encoders.vit import ViTConfig
-from mmre_jax.weights import bert, gpt, hub, resnest, resnet, vit
+from mmre_jax.weights import bert, gpt, hub, resnest, resnet, vgg, vit
 
 T = TypeVar("T")
 TEXT_SIZES = ("width", "layers", "heads", "mlp", "positions", "types", "eps", "activation", "kind", "pad_id")
@@ -37,6 +37,7 @@ VISION_NEEDED = {
     "vit": ("width", "layers", "heads", "mlp", "patch", "side"),
     "resnet": ("depths", "stem", "side"),
     "resnest": ("depths", "stem", "side"),
+    "vgg": ("depths", "stem", "side"),
 }
 
 
@@ -79,6 +80,8 @@ def _vision_sizes(vision: ConfigDict) -> dict[str, Any]:
         style = {"eps": found.style.eps, "activation": found.style.activation, "side": found.sequences[0].side}
         values = dataclasses.asdict(found) | style
         return {name: values[name] for name in VISION_SIZES}
+    if vision.kind == "vgg":
+        return _vgg_sizes(vision.weights)
     try:
         found = resnet.describe(vision.weights)
     except hub.WeightError as error:
@@ -88,6 +91,19 @@ def _vision_sizes(vision: ConfigDict) -> dict[str, Any]:
             f"vision.weights={vision.weights} holds a {'ResNeSt' if found.split else 'ResNet'}, vision.kind={vision.kind}"
         )
     return {name: getattr(found, name) for name in CONVOLUTION_SIZES}
+
+
+def _vgg_sizes(directory: str) -> dict[str, Any]:
+    """Depths and stem of a directory's VGG.
+
+    Raises:
+      WeightError: unreadable files, tensors of no VGG, or one that is not as wide as `vgg_config` makes it.
+    """
+    found = vgg.describe_vgg(hub.read_tensors(directory), source=f"vision.weights={directory}")
+    sizes = {"depths": tuple(map(len, found.stages)), "stem": found.stages[0][0]}
+    if found.stages != vgg_config(ConfigDict({"kind": "vgg", **sizes})).stages:
+        raise hub.WeightError(f"vision.weights={directory} holds a VGG whose stages are {found.stages} wide, which is not built here")
+    return sizes
 
 
 def _fill(section: str, config: ConfigDict, found: Mapping[str, Any]) -> None:
@@ -120,6 +136,9 @@ def load(config: ConfigDict, plan: PicturePlan, variables: Mapping[str, Any]) ->
     if config.vision.kind == "vit":
         layers = sum(name.startswith("layer_") for name in params["vision"])
         params["vision"] = vit.load_vit(config.vision.weights, vit_config(config.vision, plan, layers), params["vision"])
+        return variables
+    if config.vision.kind == "vgg":
+        params["vision"] = vgg.load_vgg(config.vision.weights, vgg_config(config.vision), params["vision"])
         return variables
     stages = sum(name.startswith("stage_") for name in params["vision"])
     read = resnest.load_resnest if config.vision.kind == "resnest" else resnet.load_resnet

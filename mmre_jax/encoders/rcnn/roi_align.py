@@ -64,6 +64,34 @@ def roi_align(maps: Sequence[jax.Array], boxes: jax.Array, strides: Sequence[int
     return jax.vmap(of_picture)(flat, boxes, level)
 
 
+def roi_mean(x: jax.Array, boxes: jax.Array, stride: float) -> jax.Array:
+    """The mean of a region's RoIAlign over its cells, from one map: `roi_align` and `mean`, without the cells between.
+
+    Args:
+      x: [B, h, w, C].
+      boxes: [B, N, 4], pixels of the picture; where nothing is, any finite box.
+      stride: pixels a cell of the map.
+
+    Returns:
+      [B, N, C].
+    """
+    height, width = x.shape[1:3]
+    ends = boxes.astype(jnp.float32) / stride
+    rows = _shares(ends[..., 1], ends[..., 3], height).astype(x.dtype)
+    columns = _shares(ends[..., 0], ends[..., 2], width).astype(x.dtype)
+    return jnp.einsum("bhwc,bnh,bnw->bnc", x, rows, columns)
+
+
+def _shares(low: jax.Array, high: jax.Array, side: int) -> jax.Array:
+    """What each place along an axis of `side` places has in the mean over all cells of regions [...]: [..., side]."""
+
+    def of_region(low: jax.Array, high: jax.Array) -> jax.Array:
+        places, weights = _taps(low, high, jnp.asarray(side))
+        return jnp.zeros(side, jnp.float32).at[places].add(weights.reshape(-1) / CELLS)
+
+    return jnp.vectorize(of_region, signature="(),()->(s)")(low, high)
+
+
 def _taps(low: jax.Array, high: jax.Array, side: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Along one axis, the values that the points of each cell lie between, and their weights in the cell's mean.
 
