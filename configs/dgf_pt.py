@@ -27,7 +27,7 @@ def _quickstart(config: ConfigDict) -> None:
     config.text.update({**common.small_text(), "kind": "gpt2", "positions": 96, "eps": 1e-5, "activation": "gelu_new"})
     config.vision.update(common.small_resnet())
     config.optim.lr = 1e-3
-    config.train.update({"epochs": 4, "eval_batch": 128})
+    config.train.update({"epochs": 2, "eval_batch": 128})
 
 
 def _mnre(config: ConfigDict) -> None:
@@ -35,8 +35,8 @@ def _mnre(config: ConfigDict) -> None:
     config.data.buckets = (48, 80, 128)
     config.text.update({"kind": "gpt2", "max_tokens": 128, "positions": 1024, "eps": 1e-5, "activation": "gelu_new"})
     config.vision.update({"kind": "vgg", "depths": (2, 2, 3, 3, 3)})
-    config.optim.update({"lr": 2e-4, "frozen": ("text",), "clip": 0.0})
-    config.train.update({"batch": 96, "epochs": 20})
+    config.optim.update({"lr": 2e-4, "frozen": ("text", "vision"), "clip": 0.0})
+    config.train.update({"batch": 100, "epochs": 20})
 
 
 def _minilm(config: ConfigDict) -> None:

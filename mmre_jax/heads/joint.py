@@ -1,4 +1,4 @@
-"""Joint objective (DGF-PT, section 4.4): relation classification, distribution consistency, self-identification, and the types said on the way.
+"""Joint objective (DGF-PT, section 4.4): relation classification, distribution consistency, self-identification, and the types.
 
 Corrections of the paper: eq. 11 is the KL divergence of eq. 10, which is 0 where the distributions agree; the hinge of eq. 12 is upside
 down as printed, and has a margin here. Negatives are of another relation, and come from the global batch.

@@ -176,7 +176,8 @@ class DgfPt(nn.Module):
                 vision.grid(vision.sequences[0]),
             )
             cells = patches[:, 1:].reshape(len(patches), grid, grid, -1)
-        blocks = adaptive_mean(cells, config.cells).reshape(len(cells), -1, cells.shape[-1])
+        blocks = adaptive_mean(cells.astype(jnp.float32), config.cells).astype(cells.dtype)
+        blocks = blocks.reshape(len(cells), -1, cells.shape[-1])
         width = config.text.width
         image = nn.Dense(width, dtype=self.dtype, name="image")(blocks)
         found = {"image": (image, jnp.broadcast_to(seen[:, None], image.shape[:2]))}
