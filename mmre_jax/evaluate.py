@@ -18,7 +18,13 @@ from mmre_jax.training.setup import protocol
 
 
 def checkpoint(
-    path: str | os.PathLike[str], split: str, *, root: str = "", shuffle: bool = False, dataset: DataSet | None = None
+    path: str | os.PathLike[str],
+    split: str,
+    *,
+    root: str = "",
+    captions: str = "",
+    shuffle: bool = False,
+    dataset: DataSet | None = None,
 ) -> Evaluation:
     """A trained checkpoint's predictions of a split, on all local devices, scored.
 
@@ -26,6 +32,7 @@ def checkpoint(
       path: a run's workdir (its best step is taken) or the directory of one step.
       split: train (of it what the run was trained on), val or test.
       root: the data set's folder, where it is not where it was in training.
+      captions: the file of captions, where it is not where it was in training.
       shuffle: show every record with another record's picture, whatever data.shuffle_pictures says.
       dataset: a user's own that the checkpoint was trained on, if it is not one of datasets.DATASETS.
 
@@ -36,6 +43,7 @@ def checkpoint(
     extractor = extract.load(path, devices=0)
     job, kind = extractor.job, extractor.task
     data = _data(job.config, root)
+    data.captions = captions or data.captions
     train = training_examples(job, datasets.open_records(data, "train", dataset))
     shuffled = shuffle or is_shuffled(data, split)
     records = datasets.open_records(data, split, dataset)

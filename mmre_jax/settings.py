@@ -17,11 +17,12 @@ from mmre_jax.data.datasets import DATASETS
 from mmre_jax.data.pictures import RESIZES
 from mmre_jax.data.sampling import SHUFFLES
 from mmre_jax.data.scenes.compose import TASKS as SCENES
+from mmre_jax.data.text import LEAST
 from mmre_jax.data.views import TASK_OF
 from mmre_jax.declare import Section, SettingError, choice, factors, flag, names, number, text, whole, wholes
 from mmre_jax.encoders.blocks import ACTIVATIONS
 from mmre_jax.encoders.convolution import NORMS
-from mmre_jax.encoders.from_config import KINDS, TEXT_KINDS
+from mmre_jax.encoders.from_config import BOTH_WAYS, CAUSAL, KINDS
 from mmre_jax.encoders.vit_config import STYLES
 from mmre_jax.tasks import triples
 
@@ -37,6 +38,7 @@ DATA: Section = {  # where records come from and how they become batches
         "object crops beside the photo; grounded ones leak MNRE's labels and are the only ones of twitter",
     ),
     "none_label": text("None", "jsonl, and triples of any set: the label that says that no relation holds"),
+    "captions": text("", "JSON file {picture: caption}, names relative to the data set's folder; '': the records' own captions, if any"),
     "view": choice("", ("", *TASK_OF), "of triples: mentions (entities), regions (triples), pairs (relation), a pipeline's parts"),
     "scene": choice("relations", SCENES, "scenes: relations or grounded (task relation), entities, triples"),
     "counts": wholes((16384, 512, 1024), "[1, inf)", "scenes: records of train, val, test", length=3),
@@ -55,9 +57,9 @@ DATA: Section = {  # where records come from and how they become batches
 
 TEXT: Section = {  # the text encoder; 0 with text.weights: as the weights have it
     "weights": text("", "directory of transformers; '': random weights"),
-    "kind": choice("bert", TEXT_KINDS, "roberta is XLM-R, too; gpt2 and gpt (GPT-1) for dgf_pt; follows the weights"),
+    "kind": choice("bert", (*BOTH_WAYS, *CAUSAL), "roberta is XLM-R, too; gpt2 and gpt (GPT-1) are causal; follows the weights"),
     "pad_id": whole(1, "[0, inf)", "roberta: id of padding, behind which positions start; follows the weights"),
-    "tokenizer": choice("bpe", ("bpe", "word"), "without weights, trained on the training split"),
+    "tokenizer": choice("bpe", tuple(LEAST), "without weights, trained on the training split; byte_bpe keeps capitals, as GPT-2's"),
     "vocab_size": whole(2000, "[1, inf)", "entries of that tokenizer"),
     "max_tokens": whole(80, "[3, inf)", "longest sequence, specials included; what is beyond is cut off"),
     "width": whole(768, "[0, inf)", "of the states; divides by the heads"),

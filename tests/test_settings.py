@@ -90,7 +90,7 @@ def test_every_number_refuses_what_is_no_number(name, section):
         ({"task.max_targets": 0}, "task.max_targets=0 is not a whole number of at least 1"),
         ({"system.queries": 0}, "system.queries=0 is not a whole number of at least 1"),
         ({"system.weights.giou": -3.5}, "system.weights.giou=-3.5 is not a number of at least 0"),
-        ({"system.name": "qoet"}, "system.name='qoet' is not one of hvformer, ifaformer, qeot, rsrnet"),
+        ({"system.name": "qoet"}, f"system.name='qoet' is not one of {', '.join(systems.BUILDERS)}"),
         ({"parallel.devices": -1}, "parallel.devices=-1 is not a whole number of at least 0"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -6,13 +6,13 @@ A user's own data set goes in as an argument wherever one is taken; data.name is
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 from PIL import Image
 
-from mmre_jax.data import decode, views
+from mmre_jax.data import captions, decode, views
 from mmre_jax.data.dataset import (
     TASKS,
     DataSet,
@@ -59,7 +59,7 @@ def find(data: ConfigDict, dataset: DataSet | None = None) -> DataSet:
 
 
 def open_records(data: ConfigDict, split: str, dataset: DataSet | None = None) -> RecordSource:
-    """The records of a split, read and checked; under a view (data/views.py), what it makes of them.
+    """The records of a split, read and checked, with captions from data.captions; under a view (data/views.py), what it makes of them.
 
     Args:
       data: section of a configuration.
@@ -70,6 +70,19 @@ def open_records(data: ConfigDict, split: str, dataset: DataSet | None = None) -
       ValueError: for an unknown data set, split or view, or one that the data set cannot be seen through.
       RecordError: for a damaged or missing file, a split without a record, or object crops that the data set does not have.
     """
+    found = captions.read(data.captions) if data.get("captions") else {}  # of which an older configuration says nothing
+    records = _read(data, split, dataset)
+    return captions.add(records, found) if found else records
+
+
+def caption_counts(data: ConfigDict, records: Mapping[str, Sequence[Record]]) -> dict[str, dict[str, int]]:
+    """What is to be told of captions before a run; see `captions.counts`. Raises RecordError."""
+    file = data.get("captions", "")
+    return captions.counts(records, captions.read(file) if file else {}, file)
+
+
+def _read(data: ConfigDict, split: str, dataset: DataSet | None) -> RecordSource:
+    """`open_records` without captions."""
     if split not in SPLITS:
         raise ValueError(f"a split is one of {', '.join(SPLITS)}, found {split!r}")
     found = find(data, dataset)

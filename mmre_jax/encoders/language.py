@@ -21,11 +21,6 @@ def language_model(config: LanguageConfig, dtype: DTypeLike, name: str) -> Langu
     return Gpt(config, dtype=dtype, name=name) if isinstance(config, GptConfig) else Bert(config, dtype=dtype, name=name)
 
 
-def places(config: LanguageConfig) -> int:
-    """Places of the longest sequence that the position table has rows for."""
-    return config.positions if isinstance(config, GptConfig) else config.max_length
-
-
 def read_stage(model: LanguageModel, words: jax.Array, mask: jax.Array, cache: Cache | None, *, train: bool) -> tuple[jax.Array, Cache]:
     """The last layer's states [B, L, D] of a stage, and the cache for the next one.
 

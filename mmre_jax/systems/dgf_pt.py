@@ -31,7 +31,7 @@ from ml_collections import ConfigDict
 from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.declare import Section, SettingError, choice, flag, names, number, text, whole, wholes
 from mmre_jax.encoders.from_config import photo_and_objects, resnet_config, text_config, vgg_config, vit_config
-from mmre_jax.encoders.language import LanguageConfig, LanguageModel, language_model, places, read_stage
+from mmre_jax.encoders.language import LanguageConfig, LanguageModel, language_model, read_stage
 from mmre_jax.encoders.rcnn.roi_align import roi_mean
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.encoders.stages import Cache
@@ -319,6 +319,6 @@ def _check_length(config: ConfigDict, net: DgfPtConfig) -> None:
     prefixes = sum(net.prefix.length for stage in (net.prefix.objects, net.prefix.entities) if stage)
     image = net.cells**2 if net.vision is not None else 0
     parts = {"prefixes": prefixes, "objects": net.objects, "image": image, "text": config.data.buckets[-1], "decoder": STEPS}
-    if (total := sum(parts.values())) > places(net.text):
+    if (total := sum(parts.values())) > net.text.max_length:
         said = ", ".join(f"{count} of {name}" for name, count in parts.items() if count)
-        raise SettingError(f"the stages read up to {total} places ({said}), the language model has {places(net.text)} positions")
+        raise SettingError(f"the stages read up to {total} places ({said}), the language model has {net.text.max_length} positions")

@@ -26,10 +26,10 @@ Identity = dict[str, dict[str, Any]]
 def identity(data: ConfigDict, records: Mapping[str, RecordSource], plan: PicturePlan) -> Identity:
     """{split: {count, checksum, records}}, plain JSON values.
 
-    A record's checksum is over its words, its annotation with spans and labels, and the pictures that the plan has slots for: their names
-    relative to data.root, their boxes, their sizes in bytes (None where there is no such file). Ids and scores are left out. Of a
-    prepared data set it is its own copies of the pictures that count, not the files they were made of. `records` holds the first bytes of
-    all records' checksums.
+    A record's checksum is over its words, its annotation with spans and labels, its caption if it has one, and the pictures that the plan
+    has slots for: their names relative to data.root, their boxes, their sizes in bytes (None where there is no such file). Ids and scores
+    are left out. Of a prepared data set it is its own copies of the pictures that count, not the files they were made of. `records` holds
+    the first bytes of all records' checksums.
 
     Args:
       data: section of a configuration.
@@ -45,7 +45,7 @@ def identity(data: ConfigDict, records: Mapping[str, RecordSource], plan: Pictur
 
     def checksum(record: Record) -> bytes:
         places = {slot.name: [[(name(p.file), size(p.file), _numbers(p.box)) for p in ps] for ps in sources(record, slot)] for slot in plan}
-        text = json.dumps([record.words, _annotation(record), places], separators=(",", ":"))
+        text = json.dumps([record.words, _annotation(record), places, *filter(None, [record.caption])], separators=(",", ":"))
         return hashlib.blake2b(text.encode("ascii"), digest_size=16).digest()
 
     found: Identity = {}
@@ -77,7 +77,7 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any], records: Reco
         shared = f"of the first {min(before['count'], now['count']):,}, {len(other):,} differ{where}"
         return f"{before['count']:,} records in the checkpoint, {now['count']:,} here; {shared}"
     if other:
-        return f"{len(other):,} of {now['count']:,} records differ in words, labels, spans or pictures{where}"
+        return f"{len(other):,} of {now['count']:,} records differ in words, labels, spans, captions or pictures{where}"
     return "the records are the same, the prepared pictures differ"
 
 

@@ -14,7 +14,8 @@ from mmre_jax import settings, systems, tasks
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.pictures import plan_to_json
-from mmre_jax.data.text import TextEncoder, load_tokenizer, train_tokenizer
+from mmre_jax.data.text import TextEncoder, check_vocabulary, load_tokenizer, train_tokenizer
+from mmre_jax.encoders.from_config import CAUSAL
 from mmre_jax.records import Record
 from mmre_jax.systems.system import System
 from mmre_jax.tasks.task import Task
@@ -60,14 +61,14 @@ def new_job(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None
     config = _parts_that_are_there(pretrained.resolve(config))
     labels, none = datasets.labels(config.data, config.task.name, train, dataset)
     tokenizer = new_tokenizer(config, train, tokenizer)
-    return make_job(tasks.settled(config, TextEncoder(tokenizer), labels, train), labels, none, tokenizer)
+    return make_job(tasks.settled(config, text_encoder(config, tokenizer), labels, train), labels, none, tokenizer)
 
 
 def new_task(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None = None) -> Task:
     """The task of a configuration with the tokenizer that a run has, but no system: to look at data as training sees them."""
     labels, none = datasets.labels(config.data, config.task.name, train, dataset)
     tokenizer = new_tokenizer(config, train)
-    return make_task(tasks.settled(config, TextEncoder(tokenizer), labels, train), labels, none, tokenizer)
+    return make_task(tasks.settled(config, text_encoder(config, tokenizer), labels, train), labels, none, tokenizer)
 
 
 def new_tokenizer(config: ConfigDict, train: Sequence[Record], tokenizer: str = "") -> str:
@@ -87,6 +88,8 @@ def rehearse(config: ConfigDict) -> None:
       WeightError: as `pretrained.resolve`.
     """
     _check_lengths(config)
+    if not config.text.weights:
+        check_vocabulary(config.text.tokenizer, config.text.vocab_size)
     resolved = _parts_that_are_there(pretrained.resolve(config))
     labels = {"entities": ("O", "B-X", "I-X")}.get(config.task.name, ("X", "Y"))
     systems.build(resolved, vocab_size=config.text.vocab_size, labels=labels)
@@ -154,8 +157,14 @@ def make_job(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: st
 
 def make_task(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: str) -> Task:
     """The task of a configuration, of its labels with the empty one among them, and of a tokenizer's JSON."""
+    return tasks.build(config, text_encoder(config, tokenizer), labels, none)
+
+
+def text_encoder(config: ConfigDict, tokenizer: str) -> TextEncoder:
+    """What encodes a configuration's words, with a tokenizer as JSON."""
     released, pairs = config.system.flavour == "reference", config.task.name == "relation"
-    return tasks.build(config, TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs), labels, none)
+    causal = config.text.kind in CAUSAL
+    return TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs, causal=causal)
 
 
 def versions() -> dict[str, str]:

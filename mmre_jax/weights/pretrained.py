@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan
-from mmre_jax.encoders.bert import BertConfig
-from mmre_jax.encoders.from_config import bert_config, resnet_config, text_config, vgg_config, vit_config
-from mmre_jax.encoders.language import places
+from mmre_jax.encoders.from_config import CAUSAL, described_text, resnet_config, text_config, vgg_config, vit_config
+from mmre_jax.encoders.gpt import GptConfig
 from mmre_jax.encoders.vit import ViTConfig
-from mmre_jax.weights import bert, hub, resnest, resnet, vgg, vit
+from mmre_jax.weights import bert, gpt, hub, resnest, resnet, vgg, vit
 
-T = TypeVar("T", BertConfig, ViTConfig)
+T = TypeVar("T")
 TEXT_SIZES = ("width", "layers", "heads", "mlp", "positions", "types", "eps", "activation", "kind", "pad_id")
 VISION_SIZES = ("width", "layers", "heads", "mlp", "patch", "side", "eps", "activation", "dialect")
 CONVOLUTION_SIZES = ("depths", "stem", "stem_kernel", "stem_stride", "stem_pool", "bottleneck", "stride_first")
@@ -54,22 +53,22 @@ def resolve(config: ConfigDict) -> ConfigDict:
     """
     config = ConfigDict(copy.deepcopy(config.to_dict()))
     if config.text.weights:
-        found = dataclasses.asdict(_described(BertConfig, "text", config.text.weights))
-        _fill("text", config.text, {name: found[name] for name in TEXT_SIZES})
+        found = dataclasses.asdict(_described(described_text, "text", config.text.weights))
+        _fill("text", config.text, {name: found[name] for name in TEXT_SIZES if name in found})
     if config.vision.weights:
         _fill("vision", config.vision, _vision_sizes(config.vision))
     for section, names in {"text": NEEDED, "vision": VISION_NEEDED[config.vision.kind]}.items():
         if unset := [name for name in names if not config[section][name]]:
             raise ValueError(f"{', '.join(f'{section}.{name}' for name in unset)} unset: give sizes, or --config.{section}.weights=DIR")
-    longest = places(text_config(config.text, config.text.vocab_size))
+    longest = text_config(config.text, config.text.vocab_size).max_length
     if config.text.max_tokens > longest:
         raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the text encoder's {longest} positions")
     return config.lock()
 
 
-def _described(kind: type[T], section: str, directory: str) -> T:
+def _described(describe: Callable[[Mapping[str, Any]], T], section: str, directory: str) -> T:
     try:
-        return kind.from_transformers(hub.read_config(directory))
+        return describe(hub.read_config(directory))
     except ValueError as error:  # a WeightError is one
         raise hub.WeightError(f"{section}.weights={directory}: {error}") from error
 
@@ -77,7 +76,7 @@ def _described(kind: type[T], section: str, directory: str) -> T:
 def _vision_sizes(vision: ConfigDict) -> dict[str, Any]:
     """What the directory of an image encoder says about its sizes."""
     if vision.kind == "vit":
-        found = _described(ViTConfig, "vision", vision.weights)
+        found = _described(ViTConfig.from_transformers, "vision", vision.weights)
         style = {"eps": found.style.eps, "activation": found.style.activation, "side": found.sequences[0].side}
         values = dataclasses.asdict(found) | style
         return {name: values[name] for name in VISION_SIZES}
@@ -131,8 +130,7 @@ def load(config: ConfigDict, plan: PicturePlan, variables: Mapping[str, Any]) ->
     variables = dict(variables)
     params = variables["params"] = dict(variables["params"])
     if config.text.weights:
-        sizes = bert_config(config.text, params["text"]["embeddings"]["word"].shape[0])
-        params["text"] = bert.load_bert(config.text.weights, sizes, params["text"])
+        params["text"] = _load_text(config.text, params["text"])
     if not config.vision.weights or "vision" not in params:
         return variables
     if config.vision.kind == "vit":
@@ -147,3 +145,11 @@ def load(config: ConfigDict, plan: PicturePlan, variables: Mapping[str, Any]) ->
     own = {name: tree["vision"] for name, tree in variables.items() if "vision" in tree}
     filled = read(config.vision.weights, resnet_config(config.vision, stages), own)
     return variables | {name: {**variables[name], "vision": part} for name, part in filled.items()}
+
+
+def _load_text(text: ConfigDict, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a text encoder, filled from the directory that section `text` names."""
+    causal = text.kind in CAUSAL
+    words = params["word"] if causal else params["embeddings"]["word"]
+    sizes = text_config(text, words.shape[0])
+    return gpt.load_gpt(text.weights, sizes, params) if isinstance(sizes, GptConfig) else bert.load_bert(text.weights, sizes, params)
