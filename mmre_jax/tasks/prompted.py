@@ -97,7 +97,7 @@ def types_in(label: str | None) -> tuple[str, str] | None:
 
 def settled(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], records: RecordSource) -> ConfigDict:
     """A locked copy of DGF-PT's configuration in which what follows from tokenizer and training records is written out: the ids of the
-    prefixes' words, and the entity types.
+    prefixes' words, how many tokens were added, and the entity types.
 
     Types that are written alike but for capitals are one.
 
@@ -109,7 +109,7 @@ def settled(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], rec
       ValueError: for a template that does not say where its slots are.
     """
     config = ConfigDict(copy.deepcopy(config.to_dict()))
-    prefix = config.system.prefix
+    prefix, config.system.added = config.system.prefix, config.system.added or len(encoder.added)
     for name, words in zip(("before", "behind"), words_around(prefix.words), strict=True):
         prefix[name] = tuple(prefix[name]) or tuple(encoder.pieces(words)[0] if words else ())
     if not config.system.types:

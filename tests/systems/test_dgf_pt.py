@@ -28,7 +28,8 @@ def tiny(**changes):
     config.text.update({"width": 16, "layers": 1, "heads": 2, "mlp": 32, "positions": 48, "max_tokens": 9, "init_std": 0.25})
     config.vision.update({"side": 32, "stem": 8, "groups": 2, "depths": (1,)})
     config.data.buckets = (9,)
-    config.system.update({"objects": 3, "cells": 2, "caption_tokens": 4, "dropout": 0.0, "types": ("per", "org", "misc")})
+    config.system.update({"objects": 3, "cells": 2, "caption_tokens": 4, "dropout": 0.0, "added": 4})
+    config.system.types = ("per", "org", "misc")
     config.system.prefix.update({"before": (5,), "behind": (6, 7)})
     config.update_from_flattened_dict(changes)
     return config.lock()
@@ -69,7 +70,7 @@ def metrics_of(system, variables, batch):
 @pytest.mark.parametrize("more", [{}, pytest.param(BERT, marks=pytest.mark.slow)], ids=["gpt2", "bert"])
 def test_every_parameter_has_a_gradient(more):
     system, batch, variables = build(tiny(**more), LABELS, more=asked)
-    parts = {"text", "vision", "image", "objects", "markers", "prefix_objects", "prefix_entities", "gate", "decoder", "head"}
+    parts = {"text", "vision", "image", "objects", "added", "prefix_objects", "prefix_entities", "gate", "decoder", "head"}
     assert set(variables["params"]) == parts
     assert_gradients(gradients_of(system, batch, variables), set(), cancels=True)
 
@@ -273,7 +274,6 @@ def test_bf16_computation_keeps_fp32_parameters():
         ({"system.order": "text-image"}, "system.order='text-image' is not one of objects-image-text"),
         ({"system.prefix.objects": 4}, r"system.prefix.objects=4 is not a whole number in \[0, 3\]"),
         ({"text.positions": 28}, "read up to 29 places .10 of prefixes, 3 of objects, 4 of image, 9 of text, 3 of decoder."),
-        ({"vision.kind": "vit"}, "vision.patch"),
     ],
 )
 def test_contradictions_are_refused(changes, message):
