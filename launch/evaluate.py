@@ -3,8 +3,9 @@
     python -m launch.evaluate --checkpoint=runs/quickstart --split=test
     python -m launch.evaluate --predictions=FILE.jsonl --config=configs/hvformer.py:mnre --config.data.root=DIR --split=test
 
-Prints a table per class (relations, or types of entities) and one of slices of the data, and writes metrics.json, predictions.jsonl and,
-of relations, confusion.png into --out (by default WORKDIR/evaluation/SPLIT; for predictions, a folder beside the file).
+Prints a table per class (relations, or types of entities), of relations one by how often training had them, and one of slices of the
+data, and writes metrics.json, predictions.jsonl and, of relations, confusion.png and training_count.png into --out (by default
+WORKDIR/evaluation/SPLIT; for predictions, a folder beside the file).
 
 Predictions of any other program, a vision-language model's say, are JSON lines, one for each example of the split:
     {"id": example, "relation": label}                                                            (task relation)

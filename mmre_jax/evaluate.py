@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from mmre_jax import extract
 from mmre_jax.analysis import report
 from mmre_jax.analysis.evaluation import Evaluation, read_predictions, scoring_task
+from mmre_jax.analysis.frequency import training_counts
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.sampling import is_shuffled
@@ -52,7 +53,8 @@ def checkpoint(
     seen = frozenset(r.id for r, p in zip(shown.records, predicted, strict=True) if p.seen)
     about = {**protocol(job.config), "pictures": "shuffled" if shuffled else "own", "step": extractor.step}
     found, outputs = [p.found for p in predicted], [p.outputs for p in predicted]
-    return Evaluation(split, kind, job.task, shown.records, found, seen, report.known(kind, train), about, outputs)
+    trained = training_counts(train) if kind == "relation" else {}
+    return Evaluation(split, kind, job.task, shown.records, found, seen, report.known(kind, train), about, outputs, trained)
 
 
 def predictions(
@@ -81,7 +83,8 @@ def predictions(
     seen = frozenset(
         example.id for example in examples if example.image and datasets.readable(example.image)
     )  # what the other program looked at is not known
-    return Evaluation(split, kind, task, examples, found, seen, report.known(kind, train), about)
+    trained = training_counts(train) if kind == "relation" else {}
+    return Evaluation(split, kind, task, examples, found, seen, report.known(kind, train), about, trained=trained)
 
 
 def _data(config: ConfigDict, root: str) -> ConfigDict:

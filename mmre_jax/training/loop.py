@@ -22,6 +22,7 @@ from mmre_jax.data.picture_report import PictureReport, check
 from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.records import Record
 from mmre_jax.tasks import task as task_lib
+from mmre_jax.training import parameters
 from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.evaluate import Split, make_split
@@ -110,6 +111,8 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
 
     with Checkpoints(workdir / FOLDER) as checkpoints, MetricLog(workdir) as log:
         state = starting_state(job, splits["train"], total_steps, checkpoints, saved, source)
+        sizes = parameters.count(state, config.optim)
+        logger.info("%s", parameters.told(sizes))
         start = 0 if saved is None else saved.step
         log.truncate(start)
         meta = {**job.meta(), "data": data, "devices": devices.count}
@@ -136,7 +139,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
             "reading": reading,
             "warnings": warnings,
             "pictures": None if report is None else report.to_json(),
-            "parameters": sum(x.size for x in jax.tree.leaves(variables)),
+            "parameters": sizes,
             "speed": run.speed(),
             "minutes": (time.perf_counter() - began) / 60,  # since it was last started
             "versions": versions(),
