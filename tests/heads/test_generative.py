@@ -33,7 +33,7 @@ def made(types):
 
 
 def test_a_step_reads_what_the_one_before_it_said():
-    """Type of e1, type of e2, relation: the types' embeddings, weighted by their probabilities, are the next input; all is one causal pass."""
+    """Type of e1, type of e2, relation: the types' embeddings, weighted by their probabilities, are the next input."""
     words, variables = made(types=3)
     relation, types = map(np.asarray, jax.jit(Spoken(3).apply)(variables, words))
     decoder = variables["params"]["decoder"]
