@@ -178,10 +178,32 @@ def check(config: Any) -> None:
         raise SettingError(f"a configuration has the sections system, task, {', '.join(COMMON)}, found {type(config).__name__}")
     lines = []
     for name, section in sections(config).items():
+        if name == "task" and (line := _other_task(config, section)):
+            lines.append(line)
+            continue
         missing = [f"section {name} is missing"]
         lines += declare.problems(name, _spoken_of(name, config[name], section), section) if name in config else missing
     if lines:
         raise SettingError(declare.all_of(lines))
+
+
+def _other_task(config: Any, section: Section) -> str:
+    """What to say where settings of a task are missing because the system does not have that task; '' elsewhere.
+
+    Any configuration may score the predictions of other programs: the task alone is no mistake.
+
+    Args:
+      section: the task's declaration.
+    """
+    if not hasattr(config.get("task"), "get") or not section.keys() - config.task.keys():
+        return ""
+    system, task = (config[name].get("name", "") if name in config else "" for name in ("system", "task"))
+    known = systems.TASKS.get(system) if isinstance(system, str) else None
+    if known is None or task in known:
+        return ""
+    others = [name for name, tasks in systems.TASKS.items() if task in tasks]
+    there = f"; for {task} there is {' or '.join(others)}" if others else ""
+    return f"task.name={task!r}: system {system!r} has the task {' or '.join(known)}{there}"
 
 
 def _spoken_of(name: str, values: Any, section: Section) -> Any:

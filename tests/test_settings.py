@@ -187,3 +187,18 @@ def test_a_checkpoint_of_before_a_setting_is_completed():
         assert old[section].pop(key) == config[section][key] == declare.defaults(settings.sections(config)[section])[key]
     old["system"]["weights"] = {"entity": 1.0}
     assert settings.complete(old) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "said"),
+    [
+        ("hvformer", "triples", "system 'hvformer' has the task relation; for triples there is qeot"),
+        ("rsrnet", "triples", "system 'rsrnet' has the task relation or entities; for triples there is qeot"),
+    ],
+)
+def test_a_task_that_the_system_does_not_have_is_one_line(tmp_path, name, task, said):
+    """And not the settings of that task, which the configuration has no reason to have."""
+    with pytest.raises(ValueError) as error:
+        loop.train(changed(MODULES[name].get_config("quickstart"), **{"task.name": task}), tmp_path / "run")
+    assert str(error.value).startswith(f"task.name={task!r}: {said}") and "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()

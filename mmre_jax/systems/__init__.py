@@ -25,6 +25,13 @@ SETTINGS: dict[str, Section] = {  # of section `system`, beside the name
     "qeot": qeot.SETTINGS,
     "rsrnet": rsrnet.SETTINGS,
 }
+TASKS: dict[str, tuple[str, ...]] = {  # of each system that is not for all
+    "dgf_pt": ("relation",),
+    "hvformer": ("relation",),
+    "ifaformer": ("relation", "entities"),
+    "qeot": ("triples",),
+    "rsrnet": ("relation", "entities"),
+}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
