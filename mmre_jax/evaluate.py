@@ -17,7 +17,7 @@ from mmre_jax.analysis.frequency import training_counts
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.sampling import is_shuffled
-from mmre_jax.fusion.dual_gate import GATES
+from mmre_jax.heads.joint import TOLD
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training.evaluate import Predicted, Split, make_split, training_examples
 from mmre_jax.training.setup import protocol
@@ -78,16 +78,16 @@ def gates(path: str | os.PathLike[str], split: str, *, root: str = "", captions:
     rows = []
     for shuffled in (False, True):
         shown, predicted = _predicted(extractor, data, split, shuffled, dataset)
-        values = [p.outputs["gates"] for p in predicted if p.seen]
-        means = np.mean(values, axis=0).tolist() if values else [float("nan")] * len(GATES)
+        values = [p.outputs["fusion"] for p in predicted if p.seen]
+        means = np.mean(values, axis=0).tolist() if values else [float("nan")] * len(TOLD)
         scores = extractor.job.task.metrics(shown.records, [p.found for p in predicted])
-        rows.append({"pictures": len(values), **dict(zip(GATES, means, strict=True)), "micro.f1": task_lib.at(scores, "micro.f1")})
+        rows.append({"pictures": len(values), **dict(zip(TOLD, means, strict=True)), "micro.f1": task_lib.at(scores, "micro.f1")})
     return Gates(split, len(shown.records), *rows)
 
 
 @dataclasses.dataclass(frozen=True)
 class Gates:
-    """Means over the records of a split that were shown with a picture: of what GATES names, and the split's micro-F1.
+    """Means over the records of a split that were shown with a picture: of what TOLD names, and the split's micro-F1.
 
     records: of the split.  own, other: with their own pictures, and with other records'.
     """

@@ -105,10 +105,10 @@ def test_a_value_out_of_its_range_ends_a_run_before_anything_is_there(tmp_path, 
 @pytest.mark.parametrize(
     ("module", "changes", "message"),
     [
-        (dgf_pt, {"text.positions": 32}, "the stages read up to 58 places (4 of prefixes, 4 of objects, 16 of image, 32 of text, 3 of decoder)"),
+        (dgf_pt, {"text.positions": 32}, "the stages read up to 59 places (4 of prefixes, 4 of objects, 16 of image"),
         (dgf_pt, {"vision.resize": "cover"}, "boxes are parts of the whole photo, which vision.resize=squash alone keeps"),
-        (hvformer, {"text.kind": "gpt2"}, "the text encoder looks both ways here: text.kind=bert or roberta, found 'gpt2'"),
-        (hvformer, {"vision.kind": "vgg"}, "the image encoder is a ViT here: vision.kind=vit, found 'vgg'"),
+        (hvformer, {"text.kind": "gpt2"}, "this system's text encoder looks both ways: text.kind=bert or roberta, found 'gpt2'"),
+        (hvformer, {"vision.kind": "vgg"}, "the experts look at a transformer's levels: vision.kind='vgg' has none"),
         (hvformer, {"vision.patch": 15}, "vision.patch=15 does not divide vision.side=64"),
         (hvformer, {"data.objects": "detected", "vision.crop_side": 40}, "vision.patch=16 does not divide vision.crop_side=40"),
         (hvformer, {"vision.heads": 5}, "vision.heads=5 does not divide vision.width=64"),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmre_jax.heads.joint import UNKNOWN, JointObjective, JointWeights, divergence, identification
+from mmre_jax.heads.joint import TOLD, UNKNOWN, JointObjective, JointWeights, divergence, identification
 
 
 def test_divergence_by_hand():
@@ -107,7 +107,14 @@ def test_shares_and_gradients_add_up_over_two_devices():
 
 
 def test_predictions():
+    """Beside them what is told of the fusion: a text of length 3 that is turned by an angle moves by twice the sine of its half."""
     outputs, batch = outputs_and_batch()
-    found = JointObjective().predict({**outputs, "gates": np.zeros((4, 3), np.float32)}, batch)
+    gates = np.arange(12, dtype=np.float32).reshape(4, 3)
+    found = JointObjective().predict({**outputs, "gates": gates}, batch)
+    np.testing.assert_array_equal(found["fusion"][:, :3], gates)
+    turned = np.radians(np.abs(np.array(TEXT) - np.array(FUSED)))
+    np.testing.assert_allclose(found["fusion"][:, 3], 2 * np.sin(turned / 2), atol=1e-6)
+    np.testing.assert_allclose(found["fusion"][:, 4], divergence(outputs["logits"], outputs["unfused"]), atol=1e-6)
+    assert len(TOLD) == found["fusion"].shape[1]
     np.testing.assert_allclose(found["probabilities"].sum(axis=-1), 1.0, rtol=1e-6)
     np.testing.assert_allclose(found["types"].sum(axis=-1), 1.0, rtol=1e-6)

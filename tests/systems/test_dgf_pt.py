@@ -1,6 +1,7 @@
 """DGF-PT: gradients, what is absent, types, stages against one pass, every ablation, and settings that contradict each other."""
 
 import functools
+import json
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
+from safetensors.numpy import save_file
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small import LENGTHS, absent, assert_gradients, build, gradients_of, second_record
@@ -18,6 +20,9 @@ from mmre_jax.encoders.bert import Bert
 from mmre_jax.encoders.gpt import Gpt, GptConfig
 from mmre_jax.heads import generative
 from mmre_jax.systems import dgf_pt
+from mmre_jax.training.state import split_params
+from mmre_jax.weights import pretrained
+from mmre_jax.weights.gpt import write_gpt
 
 LABELS = ("None", "/per/per/peer", "/per/org/member_of", "/org/org/subsidiary", "/misc/misc/part_of")
 BERT = {"text.kind": "bert", "text.activation": "gelu", "text.eps": 1e-12}
@@ -85,7 +90,7 @@ def test_a_picture_that_is_absent_is_not_read():
     moved = {**batch["objects"], "boxes": batch["objects"]["boxes"][:, ::-1]}
     other = predict(system, variables, {**without, "pictures": noise, "objects": moved})
     np.testing.assert_array_equal(found["logits"], other["logits"])
-    assert np.isfinite(found["logits"]).all() and not found["gates"].any()
+    assert np.isfinite(found["logits"]).all() and not found["fusion"].any()
     assert not np.allclose(found["logits"], predict(system, variables, {**batch, "caption": silent})["logits"], atol=1e-3)
 
     text, _, _ = build(tiny(**{"system.modalities": "text"}), LABELS, more=asked)
@@ -101,7 +106,7 @@ def test_objects_and_captions_that_are_absent_are_not_read():
     ids = np.where(batch["caption"]["mask"], batch["caption"]["ids"], 9).astype(np.int32)
     changed = {**batch, "objects": {**batch["objects"], "boxes": boxes}, "caption": {**batch["caption"], "ids": ids}}
     np.testing.assert_array_equal(found["logits"], predict(system, variables, changed)["logits"])
-    assert found["gates"][2, 1] == found["gates"][2, 2] == 0 and found["gates"][1, 2] == 1, "no object has no share, one has all"
+    assert found["fusion"][2, 1] == found["fusion"][2, 2] == 0 and found["fusion"][1, 2] == 1, "no object has no share, one has all"
 
     boxes = np.broadcast_to(np.array([0.0, 0.0, 0.4, 0.4], np.float32), boxes.shape)
     moved = predict(system, variables, {**batch, "objects": {**batch["objects"], "boxes": boxes}})["logits"]
@@ -279,6 +284,24 @@ def test_bf16_computation_keeps_fp32_parameters():
 def test_contradictions_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         build(tiny(**changes), LABELS, more=asked)
+
+
+def test_words_of_prefixes_start_as_a_loaded_table_has_them(tmp_path, monkeypatch):
+    """Of a directory of weights; they are parts of their own, trained where the language model is frozen."""
+    sizes = GptConfig(vocab_size=36, width=16, layers=1, heads=2, mlp=32, positions=48)
+    shapes = jax.eval_shape(lambda: Gpt(sizes).init(jax.random.key(0), jnp.zeros((1, 3, 16)), train=False))["params"]
+    loaded = jax.tree.map(lambda leaf: np.random.default_rng(7).normal(size=leaf.shape).astype(np.float32), shapes)
+    save_file(write_gpt(loaded, "gpt2"), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(sizes.to_transformers()))
+    config = tiny(**{"text.weights": str(tmp_path), "optim.frozen": ("text", "vision"), "text.layers": 0})
+    system, batch, _ = build(config, LABELS, more=asked)
+    variables = jax.jit(system.init)(jax.random.key(0), batch)
+    variables = pretrained.load(pretrained.resolve(config), system.plan, variables)
+    stages = jax.jit(lambda v: spied(system, v, batch, monkeypatch))(variables)
+    for start in (0, 5):  # both prefixes: a word, two slots, two words
+        np.testing.assert_allclose(stages[0][0][:, [start, start + 3, start + 4]], [loaded["word"][[5, 6, 7]]] * 3, atol=1e-6)
+    trained, held = split_params(variables["params"], config.optim.frozen)
+    assert set(held) == {"text", "vision"} and {"prefix_objects", "prefix_entities", "added"} <= set(trained)
 
 
 def test_published_settings():
