@@ -2,9 +2,9 @@
 
     python -m launch.gates --checkpoint=runs/dgf_pt --split=test
 
-Prints the means, over the records that were shown with a picture, of the image gate's and the object gate's absolute values (eq. 6 and 5 of
-its paper), of the largest share of an object (eq. 4), of the share of its length by which the text is moved (eq. 7, 8) and of the divergence
-of what is predicted before and after (eq. 10), with the micro-F1 of both. In the paper's order of inputs the two gates are read before the
+Prints means over the records that were shown with a picture: of the image gate's and the object gate's absolute values (its paper's eq. 6
+and 5), of the largest share of an object (eq. 4), of the share of its length by which the text is moved (eq. 7, 8) and of the divergence
+of what is predicted before and after (eq. 10); and the micro-F1 of both. In the paper's order of inputs the two gates are read before the
 text is, so that over all of a split they are much the same with its pictures in any order.
 """
 
