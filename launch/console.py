@@ -27,8 +27,8 @@ from mmre_jax.weights.hub import WeightError
 
 SETTINGS = "python -m launch.settings [--config=FILE:VARIANT] prints variants, and every setting with its range, default and meaning."
 CONFIG = (
-    "configs/SYSTEM.py:VARIANT, SYSTEM being hvformer, qeot, rsrnet, ifaformer or pipeline: the head of that file lists its variants, and "
-    "launch.settings every setting, each a flag --config.SECTION.NAME=VALUE."
+    "configs/SYSTEM.py:VARIANT, SYSTEM being hvformer, qeot, rsrnet, ifaformer, dgf_pt or pipeline: the head of that file lists its "
+    "variants, and launch.settings every setting, each a flag --config.SECTION.NAME=VALUE."
 )
 _HELP = {"--help", "-help", "-h", "-?", "--helpshort", "--helpfull"}
 

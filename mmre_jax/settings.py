@@ -76,7 +76,7 @@ TEXT: Section = {  # the text encoder; 0 with text.weights: as the weights have 
 }
 
 VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision.weights: as the weights have it
-    "weights": text("", "directory of transformers, or of a ResNeSt; '': random weights"),
+    "weights": text("", "directory of transformers, of a ResNeSt, or with torchvision's tensors of a VGG; '': random weights"),
     "kind": choice("vit", KINDS, "of image encoder"),
     "dialect": choice("clip", STYLES, "of a vit; follows the weights"),
     "width": whole(768, "[0, inf)", "vit: of the states; divides by the heads"),

@@ -9,13 +9,13 @@ import re
 import pytest
 from ml_collections import ConfigDict
 
-from configs import hvformer, ifaformer, qeot, rsrnet
+from configs import dgf_pt, hvformer, ifaformer, qeot, rsrnet
 from mmre_jax import declare, settings, systems
 from mmre_jax.data import datasets
 from mmre_jax.training import loop
 from mmre_jax.training.setup import rehearse
 
-MODULES = {name: importlib.import_module(f"configs.{name}") for name in ("hvformer", "ifaformer", "qeot", "rsrnet", "pipeline")}
+MODULES = {name: importlib.import_module(f"configs.{name}") for name in ("dgf_pt", "hvformer", "ifaformer", "qeot", "rsrnet", "pipeline")}
 SECTIONS = [(name, section) for name, section in settings.COMMON.items()]
 SECTIONS += [(f"system.{name}", section) for name, section in systems.SETTINGS.items()]
 SECTIONS += [(f"task.{name}", section) for name, section in settings.TASK.items()]
@@ -105,6 +105,10 @@ def test_a_value_out_of_its_range_ends_a_run_before_anything_is_there(tmp_path, 
 @pytest.mark.parametrize(
     ("module", "changes", "message"),
     [
+        (dgf_pt, {"text.positions": 32}, "the stages read up to 59 places (4 of prefixes, 4 of objects, 16 of image"),
+        (dgf_pt, {"vision.resize": "cover"}, "boxes are parts of the whole photo, which vision.resize=squash alone keeps"),
+        (hvformer, {"text.kind": "gpt2"}, "this system's text encoder looks both ways: text.kind=bert or roberta, found 'gpt2'"),
+        (hvformer, {"vision.kind": "vgg"}, "the experts look at a transformer's levels: vision.kind='vgg' has none"),
         (hvformer, {"vision.patch": 15}, "vision.patch=15 does not divide vision.side=64"),
         (hvformer, {"data.objects": "detected", "vision.crop_side": 40}, "vision.patch=16 does not divide vision.crop_side=40"),
         (hvformer, {"vision.heads": 5}, "vision.heads=5 does not divide vision.width=64"),

@@ -1,4 +1,4 @@
-"""Joint objective (DGF-PT, section 4.4): relation classification, distribution consistency, self-identification, and the types said on the way.
+"""Joint objective (DGF-PT, section 4.4): relation classification, distribution consistency, self-identification, and the types.
 
 Corrections of the paper: eq. 11 is the KL divergence of eq. 10, which is 0 where the distributions agree; the hinge of eq. 12 is upside
 down as printed, and has a margin here. Negatives are of another relation, and come from the global batch.
@@ -15,10 +15,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mmre_jax.fusion.dual_gate import GATES
 from mmre_jax.fusion.similarity import unit
 from mmre_jax.losses import cross_entropy, global_sum
 
 UNKNOWN = -1  # the type of an entity of which none is known
+# What is told of the fusion, a number a record each: of the gates, by how much of its length the pooled text is moved, and eq. 10.
+TOLD = (*GATES, "moved by", "divergence")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +70,12 @@ class JointObjective:
         return share, {"loss": (everything, records.sum()), "accuracy": (hits.sum(), records.sum()), **sums}
 
     def predict(self, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, jax.Array]:
-        """probabilities and logits [B, R], gates float32 [B, 3] (dual_gate.GATES), types float32 [B, 2, T] where there are any."""
-        logits = outputs["logits"]
-        found = {"probabilities": jax.nn.softmax(logits, axis=-1), "logits": logits, "gates": outputs["gates"]}
+        """probabilities and logits [B, R], fusion float32 [B, 5], what TOLD names, types float32 [B, 2, T] where there are any."""
+        logits, text, fused = outputs["logits"], outputs["text"].astype(jnp.float32), outputs["fused"].astype(jnp.float32)
+        moved = jnp.linalg.norm(fused - text, axis=-1) / jnp.maximum(jnp.linalg.norm(text, axis=-1), 1e-6)
+        told = jnp.stack([moved, divergence(logits, outputs["unfused"])], axis=-1)
+        fusion = jnp.concatenate([outputs["gates"], told], axis=-1)
+        found = {"probabilities": jax.nn.softmax(logits, axis=-1), "logits": logits, "fusion": fusion}
         return found if outputs["types"] is None else {**found, "types": jax.nn.softmax(outputs["types"], axis=-1)}
 
 

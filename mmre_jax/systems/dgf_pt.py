@@ -8,8 +8,8 @@ Decided here, where the paper leaves it open:
 - The image's M blocks are the cells of a grid over the image encoder's last map, each through one dense layer. An object is the mean of
   RoIAlign over its box on that map, through another; the boxes are the record's best by score, and without any none are attended to.
 - Words are the language model's own embeddings, without the dense layer of section 4.1.1 behind them, which a pretrained model could not
-  read. The entities stand between markers, as in all systems here; the markers' vectors are trained with the prefixes, for the rows that
-  are added to a frozen model's table would stay at random.
+  read. The entities stand between markers, as in all systems here. The vectors of markers, and of special tokens that a tokenizer lacks,
+  are trained with the prefixes: the rows that are added for them to a frozen model's table would stay at random.
 - <objects> are two slots, for each entity the mean of the objects weighted by the cosine to the entity's embedding; <e1, e2> are the
   means of the entities' embeddings.
 - h_t[e] is the mean of an entity's states (or, as a setting, the state at its opening marker), the pooled text the mean of all of them.
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -44,7 +44,6 @@ from mmre_jax.heads.generative import GenerativeDecoder, RelationClassifier
 from mmre_jax.heads.joint import JointObjective, JointWeights
 from mmre_jax.systems.system import ModuleSystem
 
-MARKERS = 4  # rows behind the vocabulary
 STEPS = 3  # of the decoder
 INPUTS = ("objects", "image", "text")
 ORDERS = tuple("-".join(order) for order in itertools.permutations(INPUTS))  # the paper's first (its table 4)
@@ -77,6 +76,7 @@ class DgfPtConfig:
 
     vision: None for the text-only configuration.
     relations, types: R and T.
+    added: rows behind the tokenizer's in the word table, of markers and special tokens.
     objects: K, the most objects a record is read with; 0: none are read.
     cells: a side of the grid of the image's M blocks.
     order: in which the stages read their inputs (table 4).
@@ -91,6 +91,7 @@ class DgfPtConfig:
     vision: ViTConfig | ResNetConfig | VggConfig | None
     relations: int
     types: int
+    added: int = 0
     prefix: PrefixConfig = PrefixConfig()
     objects: int = 10
     cells: int = 7
@@ -124,36 +125,40 @@ class DgfPt(nn.Module):
           logits and unfused, float32 [B, R], of the fused text and of the text before fusion; text and fused, both pooled, [B, D];
           types float32 [B, 2, T] or None; gates float32 [B, 3], see GATES.
         """
-        config = self.config
+        config, mask = self.config, given["mask"]
         model = language_model(config.text, self.dtype, "text")
-        seen = present[PHOTO][:, 0] if config.vision is not None else jnp.zeros(len(given["ids"]), bool)
-        inputs = {"text": (self._words(model, given), given["mask"])}
+        rows = self._rows(model)
+        seen = present[PHOTO][:, 0] if config.vision is not None else jnp.zeros(len(mask), bool)
+        inputs = {"text": (rows(given["ids"]), mask)}
         if config.vision is not None:
             inputs |= self._see(config.vision, pixels, seen, given.get("objects"), train)
         states, cache = self._stages(model, inputs, given["entities"], train)
-        h_t = states["text"]
-        fused, gates = h_t, jnp.zeros((len(seen), len(GATES)), jnp.float32)
+        h_t = fused = states["text"]
+        gates = jnp.zeros((len(mask), len(GATES)), jnp.float32)
         if config.dual_gate and config.vision is not None:
             objects = (states["objects"], inputs["objects"][1]) if "objects" in inputs else ()
-            fused, gates = DualGate(self.dtype, name="gate")(h_t, given["mask"], states["image"], seen, *objects)
+            fused, gates = DualGate(self.dtype, name="gate")(h_t, mask, states["image"], seen, *objects)
         if config.captions:
-            caption, there = given["caption"]["ids"], given["caption"]["mask"]
-            said, _ = read_stage(model, model.words(caption), there, None, train=train)
+            there = given["caption"]["mask"]
+            said, _ = read_stage(model, rows(given["caption"]["ids"]), there, None, train=train)
             fused = add_caption(fused, masked_mean(said, there), there.any(axis=1), config.delta)
         relation, types = GenerativeDecoder(config.types, self.dtype, name="decoder")(model, cache, train=train)
-        pooled = [masked_mean(x, given["mask"]) for x in (fused, h_t)]
-        entities = [self._entities(x, given) for x in (fused, h_t)]
-        texts = jnp.stack([jnp.concatenate(parts, axis=-1) for parts in zip(pooled, entities, strict=True)])
+        texts = [jnp.concatenate([masked_mean(x, mask), self._entities(x, given)], axis=-1) for x in (fused, h_t)]
         head = RelationClassifier(config.relations, config.dropout, self.dtype, name="head")
-        logits, unfused = head(relation, texts, train=train)
-        return {"logits": logits, "unfused": unfused, "text": pooled[1], "fused": pooled[0], "types": types, "gates": gates}
+        logits, unfused = head(relation, jnp.stack(texts), train=train)
+        pooled = {"text": masked_mean(h_t, mask), "fused": masked_mean(fused, mask)}
+        return {"logits": logits, "unfused": unfused, **pooled, "types": types, "gates": gates}
 
-    def _words(self, model: LanguageModel, given: Mapping[str, Any]) -> jax.Array:
-        """T, the text's embeddings [B, L, D], with what the markers learnt beside the table's rows."""
-        count, width = self.config.text.vocab_size, self.config.text.width
-        offset = self.param("markers", nn.initializers.zeros, (MARKERS, width))
-        marker = jax.nn.one_hot(given["ids"] - (count - MARKERS), MARKERS, dtype=offset.dtype)  # 0 for all other pieces
-        return (model.words(given["ids"]) + marker @ offset).astype(self.dtype)
+    def _rows(self, model: LanguageModel) -> Callable[[jax.Array], jax.Array]:
+        """ids int [B, L] -> embeddings [B, L, D]: the table's rows, with what added tokens learnt beside them."""
+        count, added, width = self.config.text.vocab_size, self.config.added, self.config.text.width
+        offset = self.param("added", nn.initializers.zeros, (added, width))
+
+        def rows(ids: jax.Array) -> jax.Array:
+            which = jax.nn.one_hot(ids - (count - added), added, dtype=offset.dtype)  # 0 for all other pieces
+            return (model.words(ids) + which @ offset).astype(self.dtype)
+
+        return rows
 
     def _see(
         self,
@@ -164,21 +169,17 @@ class DgfPt(nn.Module):
         train: bool,
     ) -> dict[str, Places]:
         """I [B, M, D] and O [B, K, D] of the image encoder's last map, and which of them there are."""
-        config, photo = self.config, pixels[PHOTO]
+        photo, width = pixels[PHOTO], self.config.text.width
         if isinstance(vision, VggConfig):
             cells, _ = Vgg(vision, dtype=self.dtype, name="vision")(photo[:, 0], train=train)
         elif isinstance(vision, ResNetConfig):
             cells = ResNet(vision, dtype=self.dtype, name="vision")(photo[:, 0], train=train)[-1]
         else:
-            mask = patch_mask(vision, {PHOTO: seen[:, None]})
-            patches, grid = (
-                ViT(vision, dtype=self.dtype, name="vision")({PHOTO: photo}, mask, train=train)[-1],
-                vision.grid(vision.sequences[0]),
-            )
-            cells = patches[:, 1:].reshape(len(patches), grid, grid, -1)
-        blocks = adaptive_mean(cells, config.cells).reshape(len(cells), -1, cells.shape[-1])
-        width = config.text.width
-        image = nn.Dense(width, dtype=self.dtype, name="image")(blocks)
+            patches = ViT(vision, dtype=self.dtype, name="vision")({PHOTO: photo}, patch_mask(vision, {PHOTO: seen[:, None]}), train=train)
+            grid = vision.grid(vision.sequences[0])
+            cells = patches[-1][:, 1:].reshape(len(photo), grid, grid, -1)
+        blocks = adaptive_mean(cells.astype(jnp.float32), self.config.cells).astype(cells.dtype)
+        image = nn.Dense(width, dtype=self.dtype, name="image")(blocks.reshape(len(cells), -1, cells.shape[-1]))
         found = {"image": (image, jnp.broadcast_to(seen[:, None], image.shape[:2]))}
         if objects is not None:
             side = photo.shape[2]
@@ -242,6 +243,7 @@ SETTINGS: Section = {
     "dual_gate": flag(True, "the gates of eq. 4-7; else the picture reaches the text in the stages alone"),
     "caption_tokens": whole(32, "[0, inf)", "longest caption, specials included; what is beyond is cut off; 0: captions are not read"),
     "delta": number(0.4, "[0, inf)", "of eq. 8: how much of the caption goes into the text"),
+    "added": whole(0, "[0, inf)", "rows behind the tokenizer's in the word table; 0: as the tokenizer has them"),
     "types": names((), "entity types that the decoder can say; (): as the relations' names and the training records have them"),
     "entity_states": choice(
         "pieces", ("pieces", "markers"), "what an entity's state is read from: the mean of its pieces, its opening marker"
@@ -263,7 +265,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
 
     Args:
       config: sections system, task, data, text, vision.
-      vocab_size: rows of the word table, the markers' among them.
+      vocab_size: rows of the word table, the added ones among them.
       labels: relations.
 
     Raises:
@@ -278,6 +280,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         vision=_vision(config.vision, plan),
         relations=len(labels),
         types=len(system.types),
+        added=system.added,
         prefix=PrefixConfig(prefix.objects, prefix.entities, tuple(prefix.before), tuple(prefix.behind)),
         objects=system.objects if sees and config.data.objects != "none" else 0,
         cells=system.cells,

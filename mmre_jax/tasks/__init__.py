@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.text import TextEncoder
+from mmre_jax.records import Box, Record
 from mmre_jax.tasks import prompted
 from mmre_jax.tasks.entities import EntitiesTask, released_tags
 from mmre_jax.tasks.relation import RelationTask
@@ -59,3 +60,15 @@ def _prompted(config: ConfigDict) -> prompted.Prompted | None:
         objects=system.objects if sees and config.data.objects != "none" else 0,
         caption_tokens=system.caption_tokens if sees else 0,
     )
+
+
+def boxes_of(task: Task) -> tuple[str, ...]:
+    """The kind of regions at whose boxes objects are read, if a task's system reads any so: ('detected',) or ('grounded',)."""
+    asked = task.prompted if isinstance(task, RelationTask) else None
+    return (asked.source,) if asked is not None and asked.objects else ()
+
+
+def also_read(task: Task, record: Record) -> list[Box]:
+    """What a task's system reads of a record that neither its words and annotation nor its pictures show: the boxes of its objects."""
+    asked = task.prompted if isinstance(task, RelationTask) else None
+    return [] if asked is None else [region.box for region in asked.best(record) if region.box is not None]

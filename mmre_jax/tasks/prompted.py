@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmre_jax.data.dataset import RecordSource
-from mmre_jax.data.text import Encoded, TextEncoder
+from mmre_jax.data.text import Encoded, Span, TextEncoder
 from mmre_jax.fusion.prefixes import words_around
 from mmre_jax.heads.joint import UNKNOWN
 from mmre_jax.records import Record, Region
@@ -32,20 +32,20 @@ class Prompted:
     objects: int = 0
     caption_tokens: int = 0
 
-    def features(self, record: Record, encoded: Encoded, encoder: TextEncoder, length: int) -> dict[str, Any]:
+    def features(self, record: Record, encoded: Encoded, spans: Sequence[Span], encoder: TextEncoder, length: int) -> dict[str, Any]:
         """Further inputs and targets of one example.
 
         Args:
           encoded: its marked sentence.
+          spans: of head and tail in that sentence's words.
           length: tokens that the sentence is padded to.
 
         Returns:
           entities bool [2, length], the pieces of head and tail, or the opening marker of one that has none; types int32 [2], targets,
           UNKNOWN where none is known; with objects {boxes float32 [K, 4], mask bool [K]}; with captions {ids int32 [C], mask bool [C]}.
         """
-        sides = zip((record.relations[0].head, record.relations[0].tail), encoded.markers, strict=True)
         found: dict[str, Any] = {
-            "entities": np.stack([_pieces(encoded, side.span, marker, length) for side, marker in sides]),
+            "entities": np.stack([_pieces(encoded, *place, length) for place in zip(spans, encoded.markers, strict=True)]),
             "types": np.array([self._type_id(name) for name in types_of(record)], np.int32),
         }
         if self.objects:
@@ -58,7 +58,7 @@ class Prompted:
         return found
 
     def best(self, record: Record) -> list[Region]:
-        """The objects of a record that has a picture: the regions with a box, best first; those of equal score, or without, as they stand."""
+        """The objects of a record that has a picture: the regions with a box, best score first, then those without one as they stand."""
         if record.image is None:
             return []
         regions = [region for region in record.regions if region.source == self.source and region.box is not None]
@@ -97,7 +97,7 @@ def types_in(label: str | None) -> tuple[str, str] | None:
 
 def settled(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], records: RecordSource) -> ConfigDict:
     """A locked copy of DGF-PT's configuration in which what follows from tokenizer and training records is written out: the ids of the
-    prefixes' words, and the entity types.
+    prefixes' words, how many tokens were added, and the entity types.
 
     Types that are written alike but for capitals are one.
 
@@ -109,7 +109,7 @@ def settled(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], rec
       ValueError: for a template that does not say where its slots are.
     """
     config = ConfigDict(copy.deepcopy(config.to_dict()))
-    prefix = config.system.prefix
+    prefix, config.system.added = config.system.prefix, config.system.added or len(encoder.added)
     for name, words in zip(("before", "behind"), words_around(prefix.words), strict=True):
         prefix[name] = tuple(prefix[name]) or tuple(encoder.pieces(words)[0] if words else ())
     if not config.system.types:
@@ -121,7 +121,7 @@ def settled(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], rec
     return config.lock()
 
 
-def _pieces(encoded: Encoded, span: tuple[int, int], marker: int, length: int) -> np.ndarray:
+def _pieces(encoded: Encoded, span: Span, marker: int, length: int) -> np.ndarray:
     """bool [length]: the pieces of a span's words; where there are none, the marker before it."""
     words = encoded.words
     inside = np.zeros(length, bool)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mmre_jax.data.dataset import RecordSource
-from mmre_jax.data.text import Encoded, TextEncoder
+from mmre_jax.data.text import Encoded, Span, TextEncoder
 from mmre_jax.records import Record, RecordError, Relation
 from mmre_jax.tasks.prompted import Prompted
 from mmre_jax.tasks.task import Found, Outputs, precision_recall_f1
@@ -59,13 +59,16 @@ class RelationTask:
 
     def encode(self, record: Record) -> Encoded:
         """The marked sentence of an example."""
-        relation = record.relations[0]
-        if self.blank_words:
-            return self._blank()
-        return self.encoder.encode_pair(record.words, relation.head.span, relation.tail.span)
+        spans = self._spans(record)
+        return self._blank(*spans) if self.blank_words else self.encoder.encode_pair(record.words, *spans)
 
-    def _blank(self) -> Encoded:
-        marked = self.encoder.encode_pair(("x", "x"), (0, 1), (1, 2))
+    def _spans(self, record: Record) -> tuple[Span, Span]:
+        """Head and tail in the words that are read."""
+        relation = record.relations[0]
+        return ((0, 1), (1, 2)) if self.blank_words else (relation.head.span, relation.tail.span)
+
+    def _blank(self, head: Span, tail: Span) -> Encoded:
+        marked = self.encoder.encode_pair(("x", "x"), head, tail)
         return dataclasses.replace(marked, ids=np.where(marked.words >= 0, np.int32(self.encoder.special_ids["mask"]), marked.ids))
 
     def length(self, record: Record) -> int:
@@ -85,7 +88,7 @@ class RelationTask:
         ids = np.full(length, self.encoder.special_ids["pad"], np.int32)
         ids[: len(encoded.ids)] = encoded.ids
         label = record.relations[0].label
-        more = {} if self.prompted is None else self.prompted.features(record, encoded, self.encoder, length)
+        more = {} if self.prompted is None else self.prompted.features(record, encoded, self._spans(record), self.encoder, length)
         return {
             **more,
             "text": {"ids": ids, "mask": np.arange(length) < len(encoded.ids), "markers": np.array(encoded.markers, np.int32)},

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -23,7 +23,9 @@ SHORT = 4  # bytes that are kept of each record's checksum, to count the records
 Identity = dict[str, dict[str, Any]]
 
 
-def identity(data: ConfigDict, records: Mapping[str, RecordSource], plan: PicturePlan) -> Identity:
+def identity(
+    data: ConfigDict, records: Mapping[str, RecordSource], plan: PicturePlan, also: Callable[[Record], Any] = lambda record: None
+) -> Identity:
     """{split: {count, checksum, records}}, plain JSON values.
 
     A record's checksum is over its words, its annotation with spans and labels, its caption if it has one, and the pictures that the plan
@@ -35,6 +37,7 @@ def identity(data: ConfigDict, records: Mapping[str, RecordSource], plan: Pictur
       data: section of a configuration.
       records: by split.
       plan: the pictures that are looked at.
+      also: what else is read of a record, as plain JSON values; nothing where it is empty.
     """
     prepared = Contents.of(pathlib.Path(data.root).expanduser()) if data.name == "prepared" else None
     root = data.root if prepared is None else prepared.root
@@ -45,7 +48,7 @@ def identity(data: ConfigDict, records: Mapping[str, RecordSource], plan: Pictur
 
     def checksum(record: Record) -> bytes:
         places = {slot.name: [[(name(p.file), size(p.file), _numbers(p.box)) for p in ps] for ps in sources(record, slot)] for slot in plan}
-        text = json.dumps([record.words, _annotation(record), places, *filter(None, [record.caption])], separators=(",", ":"))
+        text = json.dumps([record.words, _annotation(record), places, *filter(None, [record.caption, also(record)])], separators=(",", ":"))
         return hashlib.blake2b(text.encode("ascii"), digest_size=16).digest()
 
     found: Identity = {}

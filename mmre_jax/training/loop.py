@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import pathlib
@@ -13,7 +14,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmre_jax import settings
+from mmre_jax import settings, tasks
 from mmre_jax.data import annotation, datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.decode import PictureError
@@ -83,7 +84,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
     records = {split: list(map(source.__getitem__, range(len(source)))) for split, (source, _) in opened.items()}  # each decoded once
     job = new_job(config, records["train"], dataset, tokenizer=saved.tokenizer if saved else source.tokenizer if source else "")
     config = job.config
-    data = identity(config.data, records, job.system.plan)
+    data = identity(config.data, records, job.system.plan, functools.partial(tasks.also_read, job.task))
     if saved is not None:
         check_same(saved, job, data, records, workdir)
     elif source is not None:

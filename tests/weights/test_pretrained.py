@@ -7,13 +7,15 @@ import jax
 import numpy as np
 import pytest
 from flax import traverse_util
+from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
 from configs import hvformer
 from mmre_jax.encoders.bert import Bert
-from mmre_jax.encoders.from_config import bert_config, gpt_config, photo_and_objects, resnet_config, text_config, vit_config
+from mmre_jax.encoders.from_config import bert_config, gpt_config, photo_and_objects, resnet_config, text_config, vgg_config, vit_config
 from mmre_jax.encoders.gpt import Gpt, GptConfig
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
+from mmre_jax.encoders.vgg import Vgg, VggConfig
 from mmre_jax.encoders.vit import ViT
 from mmre_jax.training import setup
 from mmre_jax.weights import pretrained
@@ -23,6 +25,7 @@ from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.resnest import resnest_rules
 from mmre_jax.weights.resnet import resnet_rules
 from mmre_jax.weights.rules import write
+from mmre_jax.weights.vgg import vgg_rules
 from mmre_jax.weights.vit import vit_rules
 
 BERT = {
@@ -326,3 +329,31 @@ def test_an_encoder_of_another_kind_is_never_built(convolution):
         resnet_config(config.vision, 3)
     with pytest.raises(ValueError, match="is convolutional here"):
         resnet_config(hvformer.get_config("quickstart").vision)
+
+
+def test_sizes_and_tensors_of_a_vgg(tmp_path, given):
+    """As torchvision has them: depths and the first width are read off the shapes, and fc7 is left alone."""
+    sizes = VggConfig(((4,), (8, 8), (16,)))
+    shapes = jax.eval_shape(lambda: Vgg(sizes).init(jax.random.key(0), np.zeros((1, 16, 16, 3), np.float32), train=False))["params"]
+    params = jax.tree.map(lambda leaf: np.random.default_rng(3).normal(size=leaf.shape).astype(np.float32), shapes)
+    tensors = {**write(vgg_rules(sizes), params), "classifier.0.weight": np.zeros((2, 2), np.float32)}
+    folder = tmp_path / "vgg"
+    folder.mkdir()
+    save_file(tensors, folder / "model.safetensors")
+    changes = {"vision.kind": "vgg", "vision.depths": (), "vision.stem": 0, "vision.side": 16, "vision.weights": str(folder)}
+    plain = given(**changes)
+    config = pretrained.resolve(plain)
+    assert (config.vision.depths, config.vision.stem) == ((1, 2, 1), 4) and vgg_config(config.vision) == sizes
+    blank = jax.tree.map(np.zeros_like, params)
+    with config.unlocked():
+        config.text.weights = ""  # of the image encoder alone
+    found = pretrained.load(config, (), {"params": {"vision": blank}})["params"]["vision"]
+    jax.tree.map(np.testing.assert_array_equal, found, params)
+
+    for changed, message in (({"vision.depths": (1, 1)}, "vision.depths="), ({"vision.stem": 8}, "vision.stem=8, but .* has 4")):
+        wrong = ConfigDict(plain.to_dict())
+        wrong.update_from_flattened_dict(changed)
+        with pytest.raises(WeightError, match=message):
+            wrong = pretrained.resolve(wrong).copy_and_resolve_references().unlock()
+            wrong.text.weights = ""
+            pretrained.load(wrong, (), {"params": {"vision": blank}})
