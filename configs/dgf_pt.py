@@ -62,7 +62,7 @@ def _quickstart(config: ConfigDict) -> None:
     common.scenes_task(config, "relation")
     config.data.objects = "detected"
     config.system.update({"objects": 4, "cells": 4, "caption_tokens": 0, "dropout": 0.1})
-    config.text.update({**common.small_text(), "positions": 64})
+    config.text.update({**common.small_text(), "positions": 80})
     _gpt2(config)
     config.vision.update(common.small_resnet())
     config.optim.lr = 1e-3
