@@ -16,10 +16,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from small import LENGTHS, absent, assert_gradients, build, gradients_of, second_record
 
 from configs import dgf_pt as configs
+from mmre_jax.data import datasets
 from mmre_jax.encoders.bert import Bert
 from mmre_jax.encoders.gpt import Gpt, GptConfig
 from mmre_jax.heads import generative
 from mmre_jax.systems import dgf_pt
+from mmre_jax.training.setup import new_job
 from mmre_jax.training.state import split_params
 from mmre_jax.weights import pretrained
 from mmre_jax.weights.gpt import write_gpt
@@ -302,6 +304,16 @@ def test_words_of_prefixes_start_as_a_loaded_table_has_them(tmp_path, monkeypatc
         np.testing.assert_allclose(stages[0][0][:, [start, start + 3, start + 4]], [loaded["word"][[5, 6, 7]]] * 3, atol=1e-6)
     trained, held = split_params(variables["params"], config.optim.frozen)
     assert set(held) == {"text", "vision"} and {"prefix_objects", "prefix_entities", "added"} <= set(trained)
+
+
+@pytest.mark.parametrize("variant", ["quickstart", "gpt2_small"])
+def test_variants_have_room_for_their_prefixes(variant):
+    """As a run makes them, with the tokenizer of its records."""
+    config = configs.get_config(variant).unlock()
+    config.data.update({"name": "scenes", "counts": (64, 4, 4), "buckets": (config.text.max_tokens,)})
+    job = new_job(config.lock(), datasets.open_records(config.data, "train"))
+    system = job.config.system
+    assert len(system.prefix.before) >= 1 and len(system.prefix.behind) >= 4 and system.types == ("per",) and system.added == 4
 
 
 def test_published_settings():
