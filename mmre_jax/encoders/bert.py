@@ -161,7 +161,9 @@ class Bert(nn.Module):
         """The word embeddings [B, L, D] of ids, int [B, L], before anything is added to them."""
         return self.embeddings.words(ids)
 
-    def stage(self, words: jax.Array, mask: jax.Array, *, train: bool, cache: Cache | None = None) -> tuple[tuple[jax.Array, ...], Cache]:
+    def stage(
+        self, words: jax.Array, mask: jax.Array, *, train: bool, cache: Cache | None = None, lengths: Sequence[int] | None = None
+    ) -> tuple[tuple[jax.Array, ...], Cache]:
         """Reads a stage: every place attends to the cached ones and to all of its own.
 
         Args:
@@ -169,6 +171,7 @@ class Bert(nn.Module):
           mask: bool [B, L], False on padding, which nothing attends to.
           train: whether dropout is on; it draws from the "dropout" stream.
           cache: of the stages before. Positions count what is there, behind theirs (`stages.positions_of`).
+          lengths: L as the lengths of several stages that are read in one pass; None: it is one.
 
         Returns:
           layers + 1 arrays [B, L, D] as of `__call__`, and the cache for the next stage.
@@ -181,11 +184,15 @@ class Bert(nn.Module):
             raise ValueError(f"{length} places exceed the text encoder's {self.config.max_length} positions")
         positions = positions_of(mask, cache) + self.config.first_position
         states = [self._sown(self.embeddings(words, jnp.zeros_like(positions), positions, train=train))]
+        seen = mask
+        if lengths is not None:
+            of_place = jnp.repeat(jnp.arange(len(lengths)), jnp.array(lengths), total_repeat_length=mask.shape[1])
+            seen = mask[:, None, None, :] & (of_place[None, :] <= of_place[:, None])[None, None]
         made = []
         for n in range(self.config.layers):
             made.append(self.keys_values(n, states[-1]))
             past = {} if cache is None else {"prefix": cache.layers[n], "prefix_mask": cache.mask}
-            states.append(self.run_layer(n, states[-1], mask, train=train, **past))
+            states.append(self.run_layer(n, states[-1], seen, train=train, **past))
         return tuple(states), extended(cache, made, mask)
 
     def keys_values(self, n: int, x: jax.Array) -> KeysValues:
