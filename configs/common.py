@@ -52,6 +52,11 @@ def small_resnet() -> dict[str, Any]:
     return {"kind": "resnet", **blocks, "side": 64, "crop_side": 64, "resize": "squash"}
 
 
+def small_rcnn() -> dict[str, Any]:
+    """Section vision: the same ResNet under a feature pyramid, whose level of the coarser stage is read, again 8 x 8 cells."""
+    return {**small_resnet(), "kind": "rcnn", "pyramid_width": 64, "level": 1}
+
+
 def minilm(config: ConfigDict, data: str) -> None:
     """A published data set on a CPU: the text encoder as --config.text.weights has it (a 6-layer MiniLM), lengths in its pieces."""
     config.text.update({"kind": "bert", "width": 0, "layers": 0, "heads": 0, "mlp": 0, "positions": 0, "attention_dropout": 0.0})

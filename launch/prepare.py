@@ -60,7 +60,8 @@ def main() -> None:
     folder = pathlib.Path(os.path.abspath(_SOURCE.value)) if _SOURCE.value else manual_dir(_DATASET.value)
     data = section(_DATASET.value, folder, _OBJECTS.value, _NONE.value)
     data.captions = _CAPTIONS.value
-    records = read(data)
+    opened = read(data)
+    records = {split: found for split, (found, _) in opened.items()}
     captions = datasets.caption_counts(data, records)
     plan = picture_plan(data.objects, _PHOTO_SIDE.value, _CROP_SIDE.value, _CROPS.value, _RESIZE.value)
     if _BENCHMARK.value:
@@ -71,7 +72,7 @@ def main() -> None:
         "objects": data.objects,
         "labels": datasets.all_labels(data, records["train"]) if "train" in records else {},
         "published": dict(datasets.find(data).published),
-        "reading": {split: found for split in records if (found := datasets.read_report(data, split))},
+        "reading": {split: counts for split, (_, counts) in opened.items() if counts},
         "sha256": {str(path.relative_to(folder)): sha256(path) for split in records for path in datasets.files(data, split)},
     }
     if captions:
@@ -103,13 +104,13 @@ def section(dataset: str, folder: pathlib.Path, objects: str | None, none_label:
     return data
 
 
-def read(data: ConfigDict) -> dict[str, Sequence[Record]]:
-    """{split: records}, of JSON lines those splits that are there. Raises RecordError and PictureError."""
+def read(data: ConfigDict) -> dict[str, tuple[Sequence[Record], dict[str, int]]]:
+    """{split: (records, what reading them found)}, of JSON lines those splits that are there. Raises RecordError and PictureError."""
     there = [split for split in datasets.SPLITS if datasets.files(data, split)]
     if not there:
         names = ", ".join(sorted(path.name for path in pathlib.Path(data.root).glob("*.jsonl"))) or "none"
         raise RecordError(f"{data.root}: none of train.jsonl, val.jsonl, test.jsonl; JSON lines there are: {names}")
-    return {split: datasets.open_records(data, split) for split in there}
+    return {split: datasets.open_split(data, split) for split in there}
 
 
 def picture_plan(objects: str, photo_side: int, crop_side: int, crops: int, resize: str) -> PicturePlan:

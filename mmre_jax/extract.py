@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from mmre_jax import tasks
@@ -18,14 +15,15 @@ from mmre_jax.data import datasets
 from mmre_jax.data.decode import PictureError
 from mmre_jax.data.pictures import picture_at, sources
 from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span, plain
-from mmre_jax.tasks import relation
+from mmre_jax.tasks import WORDLESS, relation
 from mmre_jax.tasks.task import Found
 from mmre_jax.text_files import check_words
-from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
+from mmre_jax.training.checkpoint import Checkpoints, locate
 from mmre_jax.training.evaluate import Predictor, Split, make_predictor
 from mmre_jax.training.parallel import local_devices
-from mmre_jax.training.setup import Job, restore_job
+from mmre_jax.training.setup import Job, restore_job, shapes
 
+KINDS = {"relation": "relations", "entities": "mentions", "triples": "triples", "objects": "regions"}  # what each task finds
 Where = str | tuple[int, int]
 
 
@@ -34,7 +32,7 @@ class Extraction:
     """What was found in one post.
 
     found: what the checkpoint's task finds, scored. relation: one per pair that was asked for, the most likely label each, the empty
-      relation included. entities: mentions. triples: triples.
+      relation included. entities: mentions. triples: triples. objects: regions.
     notes: what the system could not see although it was trained to.
     masked: of the notes, those of pictures that the record names but that are missing or cannot be read.
     """
@@ -60,9 +58,14 @@ class Extraction:
         """The triples among what was found."""
         return tuple(x for x in self.found if isinstance(x, Triple))
 
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The objects among what was found."""
+        return tuple(x for x in self.found if isinstance(x, Region))
+
     def to_json(self) -> dict[str, Any]:
-        """Plain values: id, text, image, what was found (relations, mentions or triples) with words and spans, notes, and meta where
-        there is one."""
+        """Plain values: id, text, image, what was found (relations, mentions, triples or regions) with words and spans, notes, and meta
+        where there is one."""
         record = self.record
 
         def mention(found: Mention) -> dict[str, Any]:
@@ -72,15 +75,17 @@ class Extraction:
                 **({"type": found.type} if found.type else {}),
             }
 
-        def row(found: Relation | Mention | Triple) -> dict[str, Any]:
+        def row(found: Relation | Mention | Triple | Region) -> dict[str, Any]:
             score = {} if found.score is None else {"score": round(float(found.score), 6)}
             if isinstance(found, Relation):
                 return {"head": mention(found.head), "relation": found.label, "tail": mention(found.tail), **score}
             if isinstance(found, Triple):
                 return {"entity": mention(found.mention), "relation": found.label, "box": [round(float(x), 4) for x in found.box], **score}
+            if isinstance(found, Region):
+                return {"box": [round(float(x), 4) for x in found.box or ()], "label": found.label, **score}
             return {**mention(found), **score}
 
-        kind = {"relation": "relations", "entities": "mentions", "triples": "triples"}[self.task]
+        kind = KINDS[self.task]
         rows = [row(found) for found in self.found]
         meta = {"meta": dict(record.meta)} if record.meta else {}
         return {"id": record.id, "text": " ".join(record.words), "image": record.image, kind: rows, "notes": list(self.notes), **meta}
@@ -98,7 +103,7 @@ class Extractor:
     def extract(
         self,
         *,
-        text: str | Sequence[str],
+        text: str | Sequence[str] = "",
         image: str | os.PathLike[str] | None = None,
         head: Where | None = None,
         tail: Where | None = None,
@@ -110,7 +115,7 @@ class Extractor:
         """What the checkpoint's task finds in a post; for relations, of one pair or of every ordered pair of mentions.
 
         Args:
-          text: a string (split at spaces) or words.
+          text: a string (split at spaces) or words; of no use where the task reads pictures alone.
           image: path of the picture.
           head, tail: (task relation) each a word span (start, end), end-exclusive, or words as they stand in the text.
           mentions: instead of head and tail: all ordered pairs of these are tried.
@@ -125,6 +130,8 @@ class Extractor:
           PictureError: where `strict`, for a picture that is missing or cannot be read.
         """
         words = tuple(text.split() if isinstance(text, str) else text)
+        if not words and self.task not in WORDLESS:
+            raise RecordError(f"give a text: the checkpoint's task is {self.task!r}, which reads words")
         relations: tuple[Relation, ...] = ()
         if self.task != "relation":
             if head is not None or tail is not None or mentions:
@@ -143,7 +150,7 @@ class Extractor:
 
     @property
     def task(self) -> str:
-        """What the checkpoint finds: 'relation', 'entities' or 'triples'."""
+        """What the checkpoint finds: 'relation', 'entities', 'triples' or 'objects'."""
         return str(self.job.config.task.name)
 
     @property
@@ -170,7 +177,7 @@ class Extractor:
         blank = [
             dataclasses.replace(r, relations=tuple(dataclasses.replace(p, label=None) for p in r.relations))
             if pairs
-            else dataclasses.replace(r, relations=(), mentions=(), triples=())
+            else dataclasses.replace(r, relations=(), mentions=(), triples=(), regions=tuple(x for x in r.regions if x.source != "gold"))
             for r in records
         ]
         looked = [self._look(record, strict) for record in blank]
@@ -218,6 +225,8 @@ class Extractor:
     def _cut_off(self, record: Record) -> int:
         """How many words of a record the system does not read, since the sentence has more pieces than it takes; of the worst pair."""
         encoder = self.job.task.encoder
+        if self.task in WORDLESS:
+            return 0
         if self.task == "relation":
             read = [encoder.encode_pair(record.words, pair.head.span, pair.tail.span) for pair in record.relations]
         else:
@@ -263,40 +272,6 @@ def load(path: str | os.PathLike[str], devices: int = 1) -> Extractor:
         variables = checkpoints.restore_variables(step, shapes(job))
     mapped = local_devices(devices)
     return Extractor(job, mapped.replicate(variables), make_predictor(job, mapped), step)
-
-
-def locate(path: str | os.PathLike[str]) -> tuple[pathlib.Path, int]:
-    """(directory of the steps, step) of a run's workdir, or of one step's directory, which may have been copied anywhere.
-
-    Raises:
-      CheckpointError: if there is no checkpoint, or a part of it is lost.
-    """
-    folder = pathlib.Path(path).expanduser().resolve()
-    if folder.name.isdigit() and ((folder / "meta").is_dir() or folder.parent.name == FOLDER) and folder.is_dir():
-        directory, step = folder.parent, int(folder.name)
-    elif (folder / FOLDER).is_dir():
-        with Checkpoints(folder / FOLDER, read_only=True) as checkpoints:
-            found_step = checkpoints.preferred()
-        if found_step is None:
-            raise CheckpointError(f"{folder}: the run has no complete checkpoint yet")
-        directory, step = folder / FOLDER, found_step
-    else:
-        raise CheckpointError(f"{path}: neither a run's workdir nor the directory of a step, named by its number")
-    found = directory / str(step)
-    if lost := [part for part in ("meta", "variables") if not (found / part).is_dir()]:
-        raise CheckpointError(f"{found}: incomplete checkpoint: {' and '.join(lost)} missing")
-    return directory, step
-
-
-def shapes(job: Job) -> Any:
-    """Shapes and dtypes of a system's variables, without allocating them."""
-    example = Record(id="shape", words=("a", "b"), relations=(Relation(Mention(0, 1), Mention(1, 2)),))
-    features: dict[str, Any] = {**job.task.features(example, job.task.length(example)), "index": np.int32(0), "valid": np.bool_(True)}
-    pictures = datasets.open_pictures(job.system.plan)
-    if pictures is not None:
-        features["pictures"], features["present"] = pictures(example)
-    batch = jax.tree.map(lambda x: np.asarray(x)[None], features)
-    return jax.eval_shape(functools.partial(job.system.init, jax.random.key(0)), batch)
 
 
 def find(words: Sequence[str], wanted: Where, name: str) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from mmre_jax.encoders.blocks import ACTIVATIONS
 from mmre_jax.encoders.convolution import NORMS
 from mmre_jax.encoders.from_config import BOTH_WAYS, CAUSAL, KINDS
 from mmre_jax.encoders.vit_config import STYLES
-from mmre_jax.tasks import triples
+from mmre_jax.tasks import objects, triples
 
 PRECISIONS = ("default", "high", "highest")
 SEED = "[0, 4294967295]"  # jax.random.key takes the lowest 32 bits of a number
@@ -76,8 +76,10 @@ TEXT: Section = {  # the text encoder; 0 with text.weights: as the weights have 
 }
 
 VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision.weights: as the weights have it
-    "weights": text("", "directory of transformers, of a ResNeSt, or with torchvision's tensors of a VGG; '': random weights"),
-    "kind": choice("vit", KINDS, "of image encoder"),
+    "weights": text(
+        "", "directory of transformers, of a ResNeSt, of torchvision's tensors of a VGG; rcnn: a detector's state dict or run; '': random"
+    ),
+    "kind": choice("vit", KINDS, "of image encoder; rcnn: a Faster or Mask R-CNN's ResNet and feature pyramid"),
     "dialect": choice("clip", STYLES, "of a vit; follows the weights"),
     "width": whole(768, "[0, inf)", "vit: of the states; divides by the heads"),
     "layers": whole(12, "[0, inf)", "vit: fewer than the weights have: the lowest ones"),
@@ -85,16 +87,20 @@ VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision
     "mlp": whole(3072, "[0, inf)", "vit: width inside the feed-forward blocks"),
     "patch": whole(32, "[0, inf)", "vit: side of a patch, pixels; divides the sides of all pictures"),
     "depths": wholes(
-        (3, 4, 6, 3), "[1, inf)", "resnet, resnest: blocks of each stage; vgg: convolutions; () with weights: as they have it", empty=True
+        (3, 4, 6, 3), "[1, inf)", "convolutional: blocks of each stage; vgg: convolutions; () with weights: as they have it", empty=True
     ),
-    "stem": whole(64, "[0, inf)", "resnet, resnest: channels of the stem; stage i is stem * 2^i wide, of a vgg at most eight stems"),
-    "stem_kernel": whole(0, "[0, inf)", "resnet, resnest: odd; 0: the kind's, 7 (resnest: 3)"),
-    "stem_stride": whole(2, "[1, 2]", "resnet, resnest: of the stem's (first) convolution; follows the weights"),
-    "stem_pool": flag(True, "resnet, resnest: the stem ends in a pooling of stride 2; follows the weights"),
-    "bottleneck": flag(True, "resnet: bottlenecks instead of blocks of two 3x3 convolutions; follows the weights"),
-    "stride_first": flag(False, "resnet: the stride on a bottleneck's first convolution, not on its 3x3; follows the weights"),
-    "norm": choice("frozen", NORMS, "resnet, resnest: frozen is for pretrained weights"),
-    "groups": whole(32, "[1, inf)", "of vision.norm=group; divides the channels"),
+    "stem": whole(64, "[0, inf)", "convolutional: channels of the stem; stage i is stem * 2^i wide, of a vgg at most eight stems"),
+    "stem_kernel": whole(0, "[0, inf)", "resnet, resnest, rcnn: odd; 0: the kind's, 7 (resnest: 3)"),
+    "stem_stride": whole(2, "[1, 2]", "resnet, resnest, rcnn: of the stem's (first) convolution; follows the weights"),
+    "stem_pool": flag(True, "resnet, resnest, rcnn: the stem ends in a pooling of stride 2; follows the weights"),
+    "bottleneck": flag(True, "resnet, rcnn: bottlenecks instead of blocks of two 3x3 convolutions; follows the weights"),
+    "stride_first": flag(False, "resnet, rcnn: the stride on a bottleneck's first convolution, not on its 3x3; follows the weights"),
+    "norm": choice("frozen", NORMS, "resnet, resnest, rcnn: frozen is for pretrained weights"),
+    "groups": whole(32, "[1, inf)", "of vision.norm=group; divides the channels; follows a run's weights"),
+    "norm_eps": number(1e-5, "[0, inf)", "resnet, resnest, rcnn: added to the norms' variances; follows the weights"),
+    "level": whole(2, "[0, inf)", "rcnn: level of the pyramid that QEOT reads: 0 the finest, one a stage, as many as stages the coarsest"),
+    "pyramid_width": whole(256, "[0, inf)", "rcnn: channels of the pyramid"),
+    "pyramid_norm": flag(False, "rcnn: the pyramid's convolutions have norms, as torchvision's version 2; follows the weights"),
     "eps": number(0.0, "[0, inf)", "vit: of the layer normalisations; 0: the dialect's"),
     "activation": choice("", ("", *ACTIVATIONS), "vit: of the feed-forward blocks; '': the dialect's"),
     "side": whole(224, "[0, inf)", "of the photo, pixels"),
@@ -143,7 +149,7 @@ TRAIN: Section = {  # the run
 PARALLEL: Section = {"devices": whole(0, "[0, inf)", "local devices to use; 0: all")}
 
 COMMON: Mapping[str, Section] = {"data": DATA, "text": TEXT, "vision": VISION, "optim": OPTIM, "train": TRAIN, "parallel": PARALLEL}
-TASK: Mapping[str, Section] = {"triples": triples.SETTINGS}  # what section `task` holds beside the name
+TASK: Mapping[str, Section] = {"objects": objects.SETTINGS, "triples": triples.SETTINGS}  # what section `task` holds beside the name
 
 _OF_TASKS = {name for section in TASK.values() for name in section}
 

@@ -32,11 +32,14 @@ FLOORS = (
     ("systems",),
     ("tasks",),
     ("settings",),
+    ("training.formats", "training.state", "training.checkpoint"),
     ("weights",),
     ("training",),
     ("analysis",),
     ("extract", "convert"),
     ("pipelines", "evaluate"),
+    ("cli",),
+    ("__main__",),
 )
 
 

@@ -15,7 +15,8 @@ from mmre_jax.data import datasets
 from mmre_jax.training import loop
 from mmre_jax.training.setup import rehearse
 
-MODULES = {name: importlib.import_module(f"configs.{name}") for name in ("dgf_pt", "hvformer", "ifaformer", "qeot", "rsrnet", "pipeline")}
+NAMES = ("detector", "dgf_pt", "hvformer", "ifaformer", "qeot", "rsrnet", "pipeline")
+MODULES = {name: importlib.import_module(f"configs.{name}") for name in NAMES}
 SECTIONS = [(name, section) for name, section in settings.COMMON.items()]
 SECTIONS += [(f"system.{name}", section) for name, section in systems.SETTINGS.items()]
 SECTIONS += [(f"task.{name}", section) for name, section in settings.TASK.items()]
@@ -68,6 +69,8 @@ def test_every_number_refuses_what_is_no_number(name, section):
         ({"text.dropout": 1.5}, "text.dropout=1.5 is not a number in [0, 1)"),
         ({"text.tokenizer": "bpee"}, "text.tokenizer='bpee' is not one of bpe, word"),
         ({"vision.norm": "layer"}, "vision.norm='layer' is not one of frozen, batch, group"),
+        ({"vision.level": -1}, "vision.level=-1 is not a whole number of at least 0"),
+        ({"vision.norm_eps": -1e-5}, "vision.norm_eps=-1e-05 is not a number of at least 0"),
         ({"vision.stem_stride": 3}, "vision.stem_stride=3 is not a whole number in [1, 2]"),
         ({"train.batch": 0}, "train.batch=0 is not a whole number of at least 1"),
         ({"train.batch": -8}, "train.batch=-8 is not a whole number of at least 1"),
@@ -120,6 +123,10 @@ def test_a_value_out_of_its_range_ends_a_run_before_anything_is_there(tmp_path, 
         (hvformer, {"text.width": 0}, "text.width unset: give sizes, or --config.text.weights=DIR"),
         (hvformer, {"vision.layers": 0}, "vision.layers unset: give sizes, or --config.vision.weights=DIR"),
         (ifaformer, {"vision.layers": 3}, "the streams share keys and values"),
+        (hvformer, {"optim.frozen": ("vison",)}, "optim.frozen names ['vison'], but the parts of this system are ['"),
+        (rsrnet, {"optim.multipliers": {"hed": 2.0}}, "optim.multipliers names ['hed'], but the trained parts are ['"),
+        (qeot, {"optim.frozen": ("project", "select")}, "optim.frozen names ['select'], but the parts of this system are ['decoder"),
+        (qeot, {"vision.kind": "rcnn", "vision.level": 3}, "vision.level=3: a pyramid over the 2 stages of vision.depths=(1, 1)"),
         (qeot, {"vision.groups": 5}, "vision.groups=5 does not divide vision.stem=32"),
         (qeot, {"system.heads": 5}, "system.heads=5 does not divide text.width=64"),
         (rsrnet, {"vision.groups": 5}, "vision.groups=5 does not divide vision.stem=32"),

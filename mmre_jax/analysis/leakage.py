@@ -182,7 +182,7 @@ def audit_dataset(
     records = {split: datasets.open_records(config.data, split, dataset) for split in SPLITS}
     task = new_task(config, records["train"], dataset)
     train, val, test = (list(task.examples(found)) for found in records.values())
-    findings, left_out = annotation.look(config.task.name, task.none, records, limit=overlap), task.left_out(train)
+    findings, left_out = annotation.look(config.task.name, task.none, records, limit=overlap, view=config.data.view), task.left_out(train)
     if config.task.name == "relation":
         return audit(train, val + test, task.none, threshold, findings=findings, left_out=left_out)
     return AuditReport((), threshold, len(train), len(val + test), tuple(findings), dict(left_out))

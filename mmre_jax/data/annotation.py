@@ -1,5 +1,6 @@
-"""What stands in the annotation of a data set that a score would not show: contradictions, mentions that one tag per word cannot tell, an
-empty label that is never used, and test records that stand in training. Counted over records with examples, before anything is learnt.
+"""What stands in the annotation of a data set that a score would not show: contradictions, mentions that one tag per word cannot tell,
+pairs of a mention with itself, an empty label that is never used, and test records that stand in training. Counted over records with
+examples, before anything is learnt.
 """
 
 from __future__ import annotations
@@ -12,14 +13,24 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mmre_jax.data.dataset import RecordSource
+from mmre_jax.data.dataset import RecordSource, objects_of
 from mmre_jax.records import Mention, Record, RecordError
 
 EXAMPLES = 3
 OVERLAP = 0.01  # share of a test split that may stand in training
 EMPTY_NAMES = frozenset("empty na negative nil no none noneoftheabove norel norelation nota nothing null other unrelated".split())
-_ANNOTATED = {"relation": "a pair with a label", "entities": "a mention", "triples": "a triple"}
-_PLACES = {"relation": "pairs_with_two_labels", "entities": "mentions_with_two_types", "triples": "pairs_with_two_labels"}
+_ANNOTATED = {
+    "relation": "a pair with a label",
+    "entities": "a mention",
+    "triples": "a triple",
+    "objects": "a gold region with a box and a label",
+}
+_PLACES = {
+    "relation": "pairs_with_two_labels",
+    "entities": "mentions_with_two_types",
+    "triples": "pairs_with_two_labels",
+    "objects": "boxes_with_two_labels",
+}
 _OVERLAPS = {  # names and sentences by whether examples are pairs
     False: (
         ("in_training_by_text", "records stand in training, by their words"),
@@ -58,7 +69,7 @@ class Finding:
         return f"{self.split}: {self.count:,} of {self.total:,} {self.meaning}{such}"
 
 
-def look(task: str, none: str, splits: Mapping[str, RecordSource], *, limit: float = OVERLAP) -> tuple[Finding, ...]:
+def look(task: str, none: str, splits: Mapping[str, RecordSource], *, limit: float = OVERLAP, view: str = "") -> tuple[Finding, ...]:
     """Looks through the records of a data set as a task sees them.
 
     Args:
@@ -66,6 +77,7 @@ def look(task: str, none: str, splits: Mapping[str, RecordSource], *, limit: flo
       none: the label that says that there is nothing.
       splits: {split: records}; the first is the one that is learnt from.
       limit: share of the test split that may stand in training.
+      view: of triples that the records are (data/views.py), if they are one: a pair of its view 'pairs' has one mention, beside a box.
 
     Returns:
       What there is to be told, and, there or not, how many records of each further split stand in training.
@@ -82,6 +94,7 @@ def look(task: str, none: str, splits: Mapping[str, RecordSource], *, limit: flo
         if task == "entities":
             found += _overlapping(split, those)
         elif task == "relation":
+            found += [] if view == "pairs" else _of_one_mention(split, those)
             found += _emptiness(split, those, none, learnt=split == first)
     if task == "triples":
         found += _empty_looking(first, "triples", Counter(triple.label for record in records[first] for triple in record.triples), none)
@@ -139,6 +152,9 @@ def _places(task: str, record: Record) -> Iterator[tuple[Hashable, str, str]]:
     elif task == "entities":
         for mention in record.mentions:
             yield mention.span, str(mention.type), repr(record.text(mention.span))
+    elif task == "objects":
+        for region in objects_of(record):
+            yield region.box, str(region.label), "one box"
     else:
         for triple in record.triples:
             yield (triple.mention.span, triple.box), triple.label, f"{record.text(triple.mention.span)!r} and one box"
@@ -180,6 +196,16 @@ def _overlapping(split: str, records: Sequence[Record]) -> list[Finding]:
     meaning = "mentions lie in or across a longer one: one tag per word cannot tell them, so they are neither learnt nor found"
     examples = [f"{_names([record])}: {record.text((start, end))!r} ({kind})" for record, (start, end, kind) in lost[:EXAMPLES]]
     return [Finding(split, "overlapping_mentions", len(lost), total, meaning, tuple(examples))]
+
+
+def _of_one_mention(split: str, records: Sequence[Record]) -> list[Finding]:
+    pairs = [(record, pair) for record in records for pair in record.relations if pair.label is not None]
+    same = [(record, pair) for record, pair in pairs if pair.head.span == pair.tail.span]
+    if not same:
+        return []
+    meaning = "pairs have one span as head and tail: the two markers of each stand around the same words, and nothing tells them apart"
+    examples = [f"{_names([record])}: {record.text(pair.head.span)!r} ({pair.label})" for record, pair in same[:EXAMPLES]]
+    return [Finding(split, "pairs_of_one_mention", len(same), len(pairs), meaning, tuple(examples))]
 
 
 def _emptiness(split: str, records: Sequence[Record], none: str, *, learnt: bool) -> list[Finding]:
@@ -248,7 +274,9 @@ def _in_training(task: str, split: str, train: Sequence[Record], records: Sequen
 
 
 def _keys(task: str, record: Record) -> list[Hashable]:
-    """What an example of a record is known by: its words; of relations, an example each, with the two spans."""
+    """What an example of a record is known by: its words; of relations, an example each, with the spans; of objects its picture alone."""
+    if task == "objects":
+        return [()]
     if task != "relation":
         return [record.words]
     return [(record.words, pair.head.span, pair.tail.span) for pair in record.relations if pair.label is not None]

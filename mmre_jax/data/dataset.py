@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -13,9 +13,10 @@ from ml_collections import ConfigDict
 from mmre_jax.data import pictures as pictures_lib
 from mmre_jax.data.pictures import PicturePlan, Reader
 from mmre_jax.data.readers import bio
-from mmre_jax.records import Record, RecordError
+from mmre_jax.records import Record, RecordError, Region
 
-TASKS = ("relation", "entities", "triples")
+TASKS = ("relation", "entities", "triples", "objects")
+BACKGROUND = "background"  # what a detector calls the places without an object
 OBJECTS = ("detected", "none", "grounded")  # the kinds of object crops that there can be, the usual one first
 
 Labels = tuple[tuple[str, ...], str]
@@ -32,6 +33,14 @@ class RecordSource(Protocol):
     def __getitem__(self, index: int, /) -> Record:
         """The record `index`, from 0."""
         ...
+
+
+class Counted(list[Record]):
+    """Records, and what reading them found and left out, counted by reason."""
+
+    def __init__(self, records: Iterable[Record], counts: Mapping[str, int]) -> None:
+        super().__init__(records)
+        self.counts = dict(counts)
 
 
 class PictureSource(Protocol):
@@ -65,6 +74,8 @@ def labels_of_records(data: ConfigDict, task: str, train: Sequence[Record]) -> L
     found = {label for record in train for label in _annotation(record)[task]}
     if task == "entities":
         return entity_labels(sorted(found))
+    if task == "objects":
+        return object_labels(sorted(found))
     names = tuple(sorted(found - {data.none_label}))
     return triple_labels(data, names) if task == "triples" else ((data.none_label, *names), data.none_label)
 
@@ -89,9 +100,10 @@ class DataSet:
     tasks: (data, train) -> the tasks that it is annotated for; if not given, those that its training records are annotated for.
     labels: (data, task, train) -> (labels of one of these tasks in the order of their ids, the empty one). relation: all relations, the
       empty one among them. triples: the relations without the empty one. entities: O, then B-X and I-X of each type. If not given,
-      those of its training records, sorted.
+      those of its training records, sorted. objects: the background, then the classes.
     files: (data, split) -> the annotation files, for checksums; none for a split that there need not be. None where there are no files.
-    report: (data, split) -> what reading a split finds and what it leaves out, counted by reason.
+    report: (data, split) -> what reading a split finds and what it leaves out, counted by reason. Where `read` gives Counted records, it
+      is not asked for what is known already.
     published: {split: records} that its authors count.
     pictures: (data, plan) -> what gives its records' pictures. None where they are files, which a run then looks at before it begins.
     cuts_crops: crops can be cut from its photos at any box, as the view of pairs needs it.
@@ -111,6 +123,18 @@ class DataSet:
     chosen_by: str = ""
 
 
+def object_labels(names: Sequence[str]) -> Labels:
+    """The classes of objects behind the background. Raises RecordError where one is called like it."""
+    if BACKGROUND in names:
+        raise RecordError(f"a region's label is {BACKGROUND!r}, which is what a detector calls the places without an object")
+    return (BACKGROUND, *names), BACKGROUND
+
+
+def objects_of(record: Record) -> tuple[Region, ...]:
+    """The annotated objects of a record's picture: its gold regions with a box and a label."""
+    return tuple(region for region in record.regions if region.source == "gold" and region.box is not None and region.label is not None)
+
+
 def root_of(data: ConfigDict) -> pathlib.Path:
     """The folder that a data set is read from. Raises RecordError where there is none."""
     root = pathlib.Path(data.root).expanduser()
@@ -127,4 +151,5 @@ def _annotation(record: Record) -> dict[str, set[str]]:
         "relation": {relation.label for relation in record.relations if relation.label is not None},
         "entities": {mention.type for mention in record.mentions if mention.type is not None},
         "triples": {triple.label for triple in record.triples},
+        "objects": {str(region.label) for region in objects_of(record)},
     }

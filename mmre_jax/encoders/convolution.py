@@ -25,11 +25,13 @@ class Norm:
         device; 'group': group normalisation, the same in training and out of it.
       groups: of 'group'.
       eps: added to variances.
+      still: whether 'batch' uses its running statistics in training, too, and leaves them as they are.
     """
 
     kind: Literal["frozen", "batch", "group"] = "frozen"
     groups: int = 32
     eps: float = EPS
+    still: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in NORMS:
@@ -57,8 +59,8 @@ def feature_norm(x: jax.Array, norm: Norm, dtype: DTypeLike, name: str, *, train
     To be called inside a compact method: it makes the submodule `name` there.
 
     Args:
-      train: whether 'batch' normalises by this batch and updates the running statistics. Unlike PyTorch's, the running variance follows
-        the variance over N H W values as it is, not its unbiased estimate.
+      train: whether 'batch' normalises by this batch and updates the running statistics, unless it is `still`. Unlike PyTorch's, the
+        running variance follows the variance over N H W values as it is, not its unbiased estimate.
       zero: whether the scale starts at 0, where it is a parameter.
     """
     start = nn.initializers.zeros if zero else nn.initializers.ones
@@ -69,7 +71,13 @@ def feature_norm(x: jax.Array, norm: Norm, dtype: DTypeLike, name: str, *, train
         module = nn.GroupNorm(norm.groups, epsilon=norm.eps, dtype=jnp.float32, scale_init=start, use_fast_variance=False, name=name)
         return module(wide).astype(dtype)
     module = nn.BatchNorm(
-        not train, momentum=MOMENTUM, epsilon=norm.eps, dtype=jnp.float32, scale_init=start, use_fast_variance=False, name=name
+        norm.still or not train,
+        momentum=MOMENTUM,
+        epsilon=norm.eps,
+        dtype=jnp.float32,
+        scale_init=start,
+        use_fast_variance=False,
+        name=name,
     )
     return module(wide).astype(dtype)
 

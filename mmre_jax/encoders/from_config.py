@@ -14,13 +14,14 @@ from mmre_jax.encoders.bert_config import BertConfig
 from mmre_jax.encoders.gpt import KINDS as GPT_KINDS
 from mmre_jax.encoders.gpt import GptConfig
 from mmre_jax.encoders.language import LanguageConfig
+from mmre_jax.encoders.rcnn.pyramid import PyramidConfig
 from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.encoders.vgg import VggConfig
 from mmre_jax.encoders.vit import PHOTO, ImageSequence, ViTConfig
 
 Colour = tuple[float, float, float]
 
-KINDS = ("vit", "resnet", "resnest", "vgg")  # of image encoders
+KINDS = ("vit", "resnet", "resnest", "rcnn", "vgg")  # of image encoders
 BOTH_WAYS = tuple(dict.fromkeys(BERT_KINDS.values()))  # kinds of text encoders that look both ways
 CAUSAL = tuple(dict.fromkeys(GPT_KINDS.values()))  # and of language models, which look back
 TEXT_MODELS = (*BERT_KINDS, *GPT_KINDS)  # transformers' names of all of them
@@ -137,14 +138,17 @@ def vit_config(vision: ConfigDict, plan: PicturePlan, layers: int) -> ViTConfig:
     )
 
 
-def resnet_config(vision: ConfigDict, stages: int | None = None) -> ResNetConfig:
-    """Sizes of a ResNet or ResNeSt of which the first `stages` are built; None: all.
+def resnet_config(vision: ConfigDict, stages: int | None = None, *, frozen: bool = False) -> ResNetConfig:
+    """Sizes of a ResNet, a detector's included, or ResNeSt of which the first `stages` are built; None: all.
+
+    Args:
+      frozen: whether the image encoder is not trained: then the statistics of vision.norm=batch are not, either.
 
     Raises:
       ValueError: for a configuration of another kind of image encoder, of fewer stages, or of sizes that do not fit one another.
     """
-    if vision.kind not in ("resnet", "resnest"):
-        raise ValueError(f"the image encoder is convolutional here: vision.kind=resnet or resnest, found {vision.kind!r}")
+    if vision.kind not in ("resnet", "resnest", "rcnn"):
+        raise ValueError(f"the image encoder is convolutional here: vision.kind=resnet, resnest or rcnn, found {vision.kind!r}")
     depths, split = tuple(vision.depths), vision.kind == "resnest"
     if stages is not None and not 1 <= stages <= len(depths):
         raise ValueError(f"{stages} stages of the image encoder are asked for, vision.depths={depths} has {len(depths)}")
@@ -161,7 +165,33 @@ def resnet_config(vision: ConfigDict, stages: int | None = None) -> ResNetConfig
         split=split,
         norm=vision.norm,
         groups=vision.groups,
+        eps=vision.norm_eps,
+        still=frozen,
     )
+
+
+def pyramid_config(vision: ConfigDict, *, frozen: bool = False) -> PyramidConfig:
+    """Sizes of a detector's ResNet and feature pyramid, of which vision.level is read.
+
+    Args:
+      frozen: see `resnet_config`.
+
+    Raises:
+      ValueError: for a configuration of another kind of image encoder, a level that there is not, or sizes that do not fit one another.
+    """
+    if vision.kind != "rcnn":
+        raise ValueError(f"the image encoder is a detector's here: vision.kind=rcnn, found {vision.kind!r}")
+    backbone, coarsest = resnet_config(vision, frozen=frozen), len(vision.depths)
+    if vision.level > coarsest:
+        raise ValueError(
+            f"vision.level={vision.level}: a pyramid over the {coarsest} stages of vision.depths={tuple(vision.depths)} has the levels 0 "
+            f"to {coarsest}, the coarsest"
+        )
+    if vision.side % backbone.stride:
+        raise ValueError(f"vision.side={vision.side} is not a multiple of {backbone.stride}, the stride of the pyramid's last stage")
+    if vision.pyramid_norm and vision.norm == "group":
+        must_divide("vision.groups", vision.groups, "vision.pyramid_width", vision.pyramid_width)
+    return PyramidConfig(backbone, vision.pyramid_width, vision.pyramid_norm, vision.level)
 
 
 def vgg_config(vision: ConfigDict) -> VggConfig:

@@ -36,6 +36,7 @@ class ResNetConfig:
       norm: of all feature maps: 'frozen', 'batch' or 'group', see `convolution.Norm`.
       groups: of 'group'.
       eps: of the norm.
+      still: whether the statistics of 'batch' stay as they are in training, too: those of an encoder that is not trained.
     """
 
     depths: tuple[int, ...] = (3, 4, 6, 3)
@@ -49,6 +50,7 @@ class ResNetConfig:
     norm: Literal["frozen", "batch", "group"] = "frozen"
     groups: int = 32
     eps: float = EPS
+    still: bool = False
 
     def __post_init__(self) -> None:
         if not self.depths or min(self.depths) < 1:
@@ -64,7 +66,12 @@ class ResNetConfig:
     @property
     def feature_norm(self) -> Norm:
         """The normalisation of all feature maps."""
-        return Norm(self.norm, self.groups, self.eps)
+        return Norm(self.norm, self.groups, self.eps, self.still)
+
+    @property
+    def follows(self) -> bool:
+        """Whether running statistics follow the training batches."""
+        return self.norm == "batch" and not self.still
 
     @property
     def stride(self) -> int:

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmre_jax.declare import Section, choice, require
-from mmre_jax.systems import dgf_pt, hvformer, ifaformer, qeot, rsrnet
+from mmre_jax.systems import dgf_pt, faster_rcnn, hvformer, ifaformer, qeot, rsrnet
 from mmre_jax.systems.system import System
 
 BUILDERS = {
     "dgf_pt": dgf_pt.build,
+    "faster_rcnn": faster_rcnn.build,
     "hvformer": hvformer.build,
     "ifaformer": ifaformer.build,
     "qeot": qeot.build,
@@ -20,6 +21,7 @@ BUILDERS = {
 }
 SETTINGS: dict[str, Section] = {  # of section `system`, beside the name
     "dgf_pt": dgf_pt.SETTINGS,
+    "faster_rcnn": faster_rcnn.SETTINGS,
     "hvformer": hvformer.SETTINGS,
     "ifaformer": ifaformer.SETTINGS,
     "qeot": qeot.SETTINGS,

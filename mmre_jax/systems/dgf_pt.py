@@ -277,7 +277,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     prefix = system.prefix
     net = DgfPtConfig(
         text=text_config(config.text, vocab_size),
-        vision=_vision(config.vision, plan),
+        vision=_vision(config.vision, plan, "vision" in config.optim.frozen),
         relations=len(labels),
         types=len(system.types),
         added=system.added,
@@ -298,12 +298,12 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     return ModuleSystem(DgfPt(net, dtype), objective, plan, batch_norm, given)
 
 
-def _vision(vision: ConfigDict, plan: PicturePlan) -> ViTConfig | ResNetConfig | VggConfig | None:
+def _vision(vision: ConfigDict, plan: PicturePlan, frozen: bool) -> ViTConfig | ResNetConfig | VggConfig | None:
     if not plan:
         return None
     if vision.kind == "vgg":
         return vgg_config(vision)
-    return vit_config(vision, plan, vision.layers) if vision.kind == "vit" else resnet_config(vision)
+    return vit_config(vision, plan, vision.layers) if vision.kind == "vit" else resnet_config(vision, frozen=frozen)
 
 
 def _check(config: ConfigDict) -> None:

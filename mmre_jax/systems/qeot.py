@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -20,7 +20,8 @@ from ml_collections import ConfigDict
 from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.declare import Section, choice, flag, must_divide, number, whole
 from mmre_jax.encoders.bert import Bert, BertConfig
-from mmre_jax.encoders.from_config import bert_config, photo_and_objects, resnet_config, vit_config
+from mmre_jax.encoders.from_config import bert_config, photo_and_objects, pyramid_config, resnet_config, vit_config
+from mmre_jax.encoders.rcnn.pyramid import PyramidConfig, PyramidEncoder
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.encoders.vit import PHOTO, ViT, ViTConfig, patch_mask
 from mmre_jax.fusion.gated_fusion import GatedFusion
@@ -30,6 +31,8 @@ from mmre_jax.fusion.selective_attention import SelectiveAttention
 from mmre_jax.heads.triples import TripleHead, TripleObjective, TripleWeights
 from mmre_jax.matching import MATCHERS
 from mmre_jax.systems.system import ModuleSystem
+
+VisionConfig: TypeAlias = ViTConfig | ResNetConfig | PyramidConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +54,7 @@ class QEOTConfig:
     """
 
     text: BertConfig
-    vision: ViTConfig | ResNetConfig | None
+    vision: VisionConfig | None
     relations: int
     queries: int = 5
     encoder_layers: int = 6
@@ -109,16 +112,21 @@ class QEOT(nn.Module):
         return head(queries, h_text, words, jnp.concatenate(means, axis=-1))
 
     def _see(
-        self, vision: ViTConfig | ResNetConfig, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], train: bool
+        self, vision: VisionConfig, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], train: bool
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """H^Img [B, P, D], the image encoder's last cells row by row, Pos^Img float32 [P, D] (eq. 1), and which cells are, bool [B, P]."""
+        """H^Img [B, P, D], the image encoder's cells row by row, Pos^Img float32 [P, D] (eq. 1), and which cells are, bool [B, P]. They are
+        those of a ViT's or ResNet's last layer, or of one level of a detector's feature pyramid."""
         width = self.config.text.width
-        if isinstance(vision, ResNetConfig):
-            last = ResNet(vision, dtype=self.dtype, name="vision")(pixels[PHOTO][:, 0], train=train)[-1]
-            side, states = last.shape[1], last.reshape(len(last), -1, last.shape[-1])
-        else:
+        if isinstance(vision, ViTConfig):
             hidden = ViT(vision, dtype=self.dtype, name="vision")(pixels, patch_mask(vision, present), train=train)
             side, states = vision.grid(vision.sequences[0]), hidden[-1][:, 1:]
+        else:
+            photo = pixels[PHOTO][:, 0]
+            if isinstance(vision, PyramidConfig):
+                cells = PyramidEncoder(vision, dtype=self.dtype, name="vision")(photo, train=train)[0]
+            else:
+                cells = ResNet(vision, dtype=self.dtype, name="vision")(photo, train=train)[-1]
+            side, states = cells.shape[1], cells.reshape(len(cells), -1, cells.shape[-1])
         image = nn.Dense(width, dtype=self.dtype, name="project")(states)
         return image, jnp.asarray(sine_positions(side, side, width)), jnp.broadcast_to(present[PHOTO], image.shape[:2])
 
@@ -149,7 +157,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     """The system of a resolved configuration.
 
     Args:
-      config: sections system, task, data, text, vision.
+      config: sections system, task, data, text, vision, optim.
       vocab_size: rows of the word table.
       labels: relations, without the empty one.
 
@@ -161,7 +169,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     plan = () if system.modalities == "text" else photo_and_objects(config.vision, "none")
     net = QEOTConfig(
         text=bert_config(config.text, vocab_size),
-        vision=_vision(config.vision, plan),
+        vision=_vision(config.vision, plan, "vision" in config.optim.frozen),
         relations=len(labels),
         queries=system.queries,
         encoder_layers=system.encoder_layers,
@@ -176,14 +184,17 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         encoder_positions=system.encoder_positions,
     )
     objective = TripleObjective(TripleWeights(**system.weights.to_dict()), system.empty_weight, system.matcher)
-    batch_norm = isinstance(net.vision, ResNetConfig) and net.vision.norm == "batch"
+    convolutional = net.vision.backbone if isinstance(net.vision, PyramidConfig) else net.vision
+    batch_norm = isinstance(convolutional, ResNetConfig) and convolutional.follows
     return ModuleSystem(QEOT(net, dtype), objective, plan, batch_norm)
 
 
-def _vision(vision: ConfigDict, plan: PicturePlan) -> ViTConfig | ResNetConfig | None:
+def _vision(vision: ConfigDict, plan: PicturePlan, frozen: bool) -> VisionConfig | None:
     if not plan:
         return None
-    return vit_config(vision, plan, vision.layers) if vision.kind == "vit" else resnet_config(vision)
+    if vision.kind == "vit":
+        return vit_config(vision, plan, vision.layers)
+    return pyramid_config(vision, frozen=frozen) if vision.kind == "rcnn" else resnet_config(vision, frozen=frozen)
 
 
 SETTINGS: Section = {

@@ -1,7 +1,8 @@
 """RSRNeT (PeerJ Computer Science 2024) and HVPNeT (NAACL Findings 2022): visual prefixes for every layer of a text encoder.
 
-The stages of a convolutional image encoder, for the full image and for object crops, are pooled to 2 x 2 cells, mixed by a gate for
-each text layer, and stand before that layer's own keys and values (fusion/visual_prefix.py). The two systems are one, configured:
+The stages of a convolutional image encoder (or the levels of a detector's feature pyramid over them), for the full image and for object
+crops, are pooled to 2 x 2 cells, mixed by a gate for each text layer, and stand before that layer's own keys and values
+(fusion/visual_prefix.py). The two systems are one, configured:
 RSRNeT has a RoBERTa (entities: XLM-R), a ResNeSt-50 and SELU gates; HVPNeT a BERT, a ResNet-50 and leaky ReLU gates.
 """
 
@@ -18,7 +19,8 @@ from ml_collections import ConfigDict
 from mmre_jax.attention import KeysValues
 from mmre_jax.declare import Section, choice, flag, number, whole
 from mmre_jax.encoders.bert import Bert, BertConfig
-from mmre_jax.encoders.from_config import bert_config, photo_and_objects, resnet_config
+from mmre_jax.encoders.from_config import bert_config, photo_and_objects, pyramid_config, resnet_config
+from mmre_jax.encoders.rcnn.pyramid import PyramidConfig, PyramidEncoder
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.fusion.visual_prefix import CELLS, GATES, PrefixConfig, VisualPrefix
 from mmre_jax.heads.choice import POOLS, apply_head, check_task, objective
@@ -37,7 +39,7 @@ class RSRNeTConfig:
     """
 
     text: BertConfig
-    vision: ResNetConfig | None
+    vision: ResNetConfig | PyramidConfig | None
     prefix: PrefixConfig | None
     pictures: tuple[str, ...]
     task: str
@@ -70,11 +72,15 @@ class RSRNeT(nn.Module):
         return apply_head(config.task, config.classes, states, text, **how)
 
     def _see(
-        self, vision: ResNetConfig, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], train: bool
+        self, vision: ResNetConfig | PyramidConfig, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], train: bool
     ) -> tuple[tuple[KeysValues, ...], jax.Array | None]:
         """The prefix of each text layer, and which of its positions may be attended to, bool [B, X] (None: all)."""
         pictures = jnp.concatenate([pixels[name] for name in self.config.pictures], axis=1)  # [B, K, S, S, 3]
-        maps = ResNet(vision, dtype=self.dtype, name="vision")(pictures.reshape(-1, *pictures.shape[2:]), train=train)
+        each = pictures.reshape(-1, *pictures.shape[2:])
+        if isinstance(vision, PyramidConfig):
+            maps = PyramidEncoder(vision, dtype=self.dtype, name="vision")(each, train=train)[: vision.stages]
+        else:
+            maps = ResNet(vision, dtype=self.dtype, name="vision")(each, train=train)
         prefixes = VisualPrefix(self.config.prefix, dtype=self.dtype, name="prefix")(maps, pictures.shape[1])
         if self.config.prefix.flavour == "reference":  # an absent crop is a picture of zeros there, and attended to
             return prefixes, None
@@ -113,15 +119,19 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     if system.modalities == "text":
         return ModuleSystem(RSRNeT(RSRNeTConfig(text, None, None, (), **head), dtype), aim, ())
     plan = photo_and_objects(config.vision, config.data.objects)
-    vision = resnet_config(config.vision)
-    if config.vision.side <= vision.stride:
-        raise ValueError(f"vision.side={config.vision.side} leaves the last of {len(vision.depths)} stages fewer than 2 x 2 cells")
+    stages = resnet_config(config.vision, frozen="vision" in config.optim.frozen)
+    if config.vision.side <= stages.stride:
+        raise ValueError(f"vision.side={config.vision.side} leaves the last of {len(stages.depths)} stages fewer than 2 x 2 cells")
     if system.flavour == "reference":
         shift = CELLS * sum(slot.count for slot in plan) if text.kind == "roberta" else 0  # as transformers counts a prefix
         text = dataclasses.replace(text, position_offset=shift)
     prefix = PrefixConfig(text.layers, text.width, text.heads, system.stages, system.gate, system.flavour, system.hidden)
+    vision: ResNetConfig | PyramidConfig = stages
+    if config.vision.kind == "rcnn":
+        level = len(stages.depths) - 1 if system.stages == "plain" else None  # all levels but the coarsest, which is none of a stage
+        vision = dataclasses.replace(pyramid_config(config.vision, frozen=stages.still), level=level)
     net = RSRNeTConfig(text, vision, prefix, tuple(slot.name for slot in plan), **head)
-    return ModuleSystem(RSRNeT(net, dtype), aim, plan, vision.norm == "batch")
+    return ModuleSystem(RSRNeT(net, dtype), aim, plan, stages.follows)
 
 
 def _check(config: ConfigDict) -> None:
@@ -134,7 +144,7 @@ def _check(config: ConfigDict) -> None:
         raise ValueError(f"system.pool=cls reads a relation from [CLS]; {reason}: set system.pool=markers")
     if system.modalities == "text":
         return
-    if config.vision.kind not in ("resnet", "resnest"):
+    if config.vision.kind not in ("resnet", "resnest", "rcnn"):
         raise ValueError(f"visual prefixes are made of a convolutional encoder's stages: vision.kind={config.vision.kind!r} has none")
     if system.stages == "1t3" and config.text.layers % len(config.vision.depths):
         raise ValueError(
@@ -145,5 +155,7 @@ def _check(config: ConfigDict) -> None:
     if system.flavour == "reference":
         if system.stages != "gates" or len(config.vision.depths) != 4:
             raise ValueError("the reference flavour has gates over the four stages of its image encoder")
+        if config.vision.kind == "rcnn":
+            raise ValueError("the released code has a ResNet or a ResNeSt: set vision.kind, found 'rcnn'")
         if "vision" not in config.optim.frozen:
             raise ValueError("the released code never trains the image encoder: name vision in optim.frozen")

@@ -164,6 +164,39 @@ class Checkpoints:
             return {name: restored[name] for name in wanted}
 
 
+def is_run(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a run's workdir, or one step's directory: something for `locate`."""
+    folder = pathlib.Path(path).expanduser().resolve()
+    return _is_step(folder) or (folder / FOLDER).is_dir()
+
+
+def _is_step(folder: pathlib.Path) -> bool:
+    return folder.name.isdigit() and ((folder / "meta").is_dir() or folder.parent.name == FOLDER) and folder.is_dir()
+
+
+def locate(path: str | os.PathLike[str]) -> tuple[pathlib.Path, int]:
+    """(directory of the steps, step) of a run's workdir, or of one step's directory, which may have been copied anywhere.
+
+    Raises:
+      CheckpointError: if there is no checkpoint, or a part of it is lost.
+    """
+    folder = pathlib.Path(path).expanduser().resolve()
+    if _is_step(folder):
+        directory, step = folder.parent, int(folder.name)
+    elif (folder / FOLDER).is_dir():
+        with Checkpoints(folder / FOLDER, read_only=True) as checkpoints:
+            found_step = checkpoints.preferred()
+        if found_step is None:
+            raise CheckpointError(f"{folder}: the run has no complete checkpoint yet")
+        directory, step = folder / FOLDER, found_step
+    else:
+        raise CheckpointError(f"{path}: neither a run's workdir nor the directory of a step, named by its number")
+    found = directory / str(step)
+    if lost := [part for part in ("meta", "variables") if not (found / part).is_dir()]:
+        raise CheckpointError(f"{found}: incomplete checkpoint: {' and '.join(lost)} missing")
+    return directory, step
+
+
 @contextlib.contextmanager
 def _without_message(start: str) -> Iterator[None]:
     """Keeps one message of Orbax from the log, where a program that only loads a checkpoint would print it."""

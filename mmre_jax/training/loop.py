@@ -80,8 +80,8 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
     # ---- data and system
     saved = last_saved(workdir)
     source = open_source(config.train.init_from) if saved is None and config.train.init_from else None
-    sources = {split: datasets.open_records(config.data, split, dataset) for split in datasets.SPLITS}
-    records = {split: list(map(source.__getitem__, range(len(source)))) for split, source in sources.items()}  # each decoded once
+    opened = {split: datasets.open_split(config.data, split, dataset) for split in datasets.SPLITS}
+    records = {split: list(map(source.__getitem__, range(len(source)))) for split, (source, _) in opened.items()}  # each decoded once
     job = new_job(config, records["train"], dataset, tokenizer=saved.tokenizer if saved else source.tokenizer if source else "")
     config = job.config
     data = identity(config.data, records, job.system.plan, functools.partial(tasks.also_read, job.task))
@@ -94,8 +94,8 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
         name: make_split(job, found, train=name == "train", shuffled=is_shuffled(config.data, name), dataset=dataset)
         for name, found in records.items()
     }
-    findings = annotation.look(config.task.name, job.task.none, records)
-    reading = read_counts(job, splits["train"], records, findings, dataset)
+    findings = annotation.look(config.task.name, job.task.none, records, view=config.data.view)
+    reading = read_counts(job, splits["train"], records, {split: counts for split, (_, counts) in opened.items()}, findings)
     order = Order(splits["train"].lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
     total_steps = order.steps * config.train.epochs
     log_start(job, splits, report, order, devices)
@@ -201,12 +201,11 @@ def read_counts(
     job: Job,
     train: Split,
     records: Mapping[str, Sequence[Record]],
+    read: Mapping[str, Mapping[str, int]],
     findings: Sequence[annotation.Finding],
-    dataset: DataSet | None = None,
 ) -> dict[str, dict[str, int]]:
-    """What reading each split found and left out, where the data set's reader counts that, what is to be told of its annotation and
-    captions, and what training cannot be shown."""
-    read = {split: datasets.read_report(job.config.data, split, dataset) for split in datasets.SPLITS}
+    """What reading each split found and left out (`read`), what is to be told of its annotation and captions, and what training cannot be
+    shown."""
     parts = (read, annotation.counts(findings), datasets.caption_counts(job.config.data, records))
     names = dict.fromkeys(name for part in parts for name in part)
     found = {name: counts for name in names if (counts := {k: n for part in parts for k, n in part.get(name, {}).items()})}

@@ -117,7 +117,7 @@ def depending_on_devices(job: Job) -> list[str]:
         for name, value in config[section].items()
         if name.endswith("dropout") and value and (name != "head_dropout" or config.task.name == "entities")
     ]
-    if job.system.plan and config.vision.kind != "vit" and config.vision.norm == "batch":
+    if job.system.plan and config.vision.kind != "vit" and config.vision.norm == "batch" and "vision" not in config.optim.frozen:
         found.append("vision.norm=batch")
     if config.optim.accumulate > 1:  # the parts of a batch are other records then
         found.append(f"optim.accumulate={config.optim.accumulate}")

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from mmre_jax import settings, systems, tasks
 from mmre_jax.data import datasets
-from mmre_jax.data.dataset import DataSet
+from mmre_jax.data.dataset import BACKGROUND, DataSet
 from mmre_jax.data.pictures import plan_to_json
-from mmre_jax.data.text import TextEncoder, check_vocabulary, load_tokenizer, train_tokenizer
+from mmre_jax.data.text import SPECIALS, TextEncoder, check_vocabulary, load_tokenizer, train_tokenizer
 from mmre_jax.encoders.from_config import CAUSAL
-from mmre_jax.records import Record
+from mmre_jax.records import Mention, Record, Relation
 from mmre_jax.systems.system import System
+from mmre_jax.tasks.objects import check_scorer
 from mmre_jax.tasks.task import Task
 from mmre_jax.training.checkpoint import CheckpointError
 from mmre_jax.training.formats import FormatError, upgrade, writer
+from mmre_jax.training.optim import scales
+from mmre_jax.training.state import split_params
 from mmre_jax.weights import pretrained
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "transformers", "tokenizers", "numpy", "pillow")
@@ -72,31 +77,42 @@ def new_task(config: ConfigDict, train: Sequence[Record], dataset: DataSet | Non
 
 
 def new_tokenizer(config: ConfigDict, train: Sequence[Record], tokenizer: str = "") -> str:
-    """The tokenizer of the weights' directory, else the given one, else one trained on the training split, as JSON."""
+    """The tokenizer of the weights' directory, else the given one, else one trained on the training split, as JSON; without any words for
+    a task that reads none."""
+    if config.task.name in tasks.WORDLESS:
+        return train_tokenizer((), len(SPECIALS), "word")
     if config.text.weights:
         return load_tokenizer(config.text.weights)
     return tokenizer or train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
 
 
 def rehearse(config: ConfigDict) -> None:
-    """Builds the system of a configuration once without data: what settings have to do with each other is known to the code that builds.
+    """Builds the system of a configuration once without data: what settings have to do with each other is known to the code that builds,
+    and which parts there are to its parameters' names.
 
     Of files it reads the descriptions of text.weights and vision.weights alone.
 
     Raises:
-      ValueError: for settings that contradict each other.
+      ValueError: for settings that contradict each other, or that name a part which the system does not have.
       WeightError: as `pretrained.resolve`.
     """
     _check_lengths(config)
+    if config.task.name == "objects":
+        check_scorer()
     if not config.text.weights:
         check_vocabulary(config.text.tokenizer, config.text.vocab_size)
     resolved = _parts_that_are_there(pretrained.resolve(config))
-    labels = {"entities": ("O", "B-X", "I-X")}.get(config.task.name, ("X", "Y"))
-    systems.build(resolved, vocab_size=config.text.vocab_size, labels=labels)
+    labels = {"entities": ("O", "B-X", "I-X"), "objects": (BACKGROUND, "X")}.get(config.task.name, ("X", "Y"))
+    system = systems.build(resolved, vocab_size=config.text.vocab_size, labels=labels)
+    if resolved.optim.frozen or resolved.optim.multipliers:
+        none = "" if config.task.name == "triples" else labels[0]
+        task = make_task(resolved, labels, none, train_tokenizer([("a", "b")], vocab_size=16, kind="word"))
+        trained, _ = split_params(shapes(Job(resolved, task, system))["params"], resolved.optim.frozen)
+        scales(trained, dict(resolved.optim.multipliers), resolved.optim.frozen)
 
 
 def _check_lengths(config: ConfigDict) -> None:
-    if config.text.max_tokens > config.data.buckets[-1]:
+    if config.task.name not in tasks.WORDLESS and config.text.max_tokens > config.data.buckets[-1]:
         raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the largest of data.buckets={config.data.buckets}")
 
 
@@ -165,6 +181,17 @@ def text_encoder(config: ConfigDict, tokenizer: str) -> TextEncoder:
     released, pairs = config.system.flavour == "reference", config.task.name == "relation"
     causal = config.text.kind in CAUSAL
     return TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs, causal=causal)
+
+
+def shapes(job: Job) -> Any:
+    """Shapes and dtypes of a system's variables, without allocating them."""
+    example = Record(id="shape", words=("a", "b"), relations=(Relation(Mention(0, 1), Mention(1, 2)),))
+    features: dict[str, Any] = {**job.task.features(example, job.task.length(example)), "index": np.int32(0), "valid": np.bool_(True)}
+    pictures = datasets.open_pictures(job.system.plan)
+    if pictures is not None:
+        features["pictures"], features["present"] = pictures(example)
+    batch = jax.tree.map(lambda x: np.asarray(x)[None], features)
+    return jax.eval_shape(functools.partial(job.system.init, jax.random.key(0)), batch)
 
 
 def versions() -> dict[str, str]:

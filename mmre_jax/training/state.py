@@ -16,7 +16,7 @@ Params = Mapping[str, Any]
 @flax.struct.dataclass
 class TrainState:
     """step: int32, optimiser steps done.  params: trained.  frozen: never updated, without optimiser state.
-    stats: variable collections other than params (batch statistics).
+    stats: variable collections other than params (batch statistics); those of a frozen part are never updated, either.
     failed: int32, the first step whose loss or gradient was not finite, else -1; from then on nothing is updated any more, so that the
       state that failed is still there when the host looks.
     """

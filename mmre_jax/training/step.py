@@ -39,7 +39,8 @@ def make_train_step(
     """train_step(state, batch, key) -> (state, metrics), to be mapped over `axis`.
 
     Shares of the loss add up over the axis, so their gradients are summed. The dropout key is folded with step, device and part.
-    A step whose loss or gradient is not finite changes nothing but `state.failed`, and neither does any step after it.
+    A step whose loss or gradient is not finite changes nothing but `state.failed`, and neither does any step after it. Of a part that is
+    frozen nothing changes, its batch statistics included.
 
     Args:
       accumulate: the shard is worked through in that many equal parts, one after the other, and their gradients averaged: less memory.
@@ -50,7 +51,7 @@ def make_train_step(
         def loss(params: Any) -> tuple[jax.Array, Any]:
             variables = {**state.variables(params), **stats}
             share, metrics, updates = system.loss(variables, batch, key, axis=axis, train=True)
-            return share, (metrics, updates)
+            return share, (metrics, {name: {**found, **_held(stats[name], state.frozen)} for name, found in updates.items()})
 
         grads, (metrics, updates) = jax.grad(loss, has_aux=True)(state.params)
         return grads, metrics, updates
@@ -86,6 +87,11 @@ def make_train_step(
         return state.replace(step=state.step + 1, failed=failed, **kept), means
 
     return train_step
+
+
+def _held(collection: Mapping[str, Any], frozen: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a collection of variables the parts that are frozen."""
+    return {part: held for part, held in collection.items() if part in frozen}
 
 
 def make_predict_step(system: System) -> Callable[[Mapping[str, Any], Any], dict[str, jax.Array]]:

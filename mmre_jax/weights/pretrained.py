@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan
-from mmre_jax.encoders.from_config import CAUSAL, described_text, resnet_config, text_config, vgg_config, vit_config
+from mmre_jax.encoders.from_config import CAUSAL, described_text, pyramid_config, resnet_config, text_config, vgg_config, vit_config
 from mmre_jax.encoders.gpt import GptConfig
 from mmre_jax.encoders.vit import ViTConfig
-from mmre_jax.weights import bert, gpt, hub, resnest, resnet, vgg, vit
+from mmre_jax.systems.faster_rcnn import rcnn_config
+from mmre_jax.weights import bert, detectors, gpt, hub, resnest, resnet, vgg, vit
 
 T = TypeVar("T")
 TEXT_SIZES = ("width", "layers", "heads", "mlp", "positions", "types", "eps", "activation", "kind", "pad_id")
@@ -31,12 +32,16 @@ FOLLOWING = (
     "stem_pool",
     "bottleneck",
     "stride_first",
+    "norm_eps",
+    "groups",
+    "pyramid_norm",
 )
 NEEDED = ("width", "layers", "heads", "mlp", "positions")  # of text
 VISION_NEEDED = {
     "vit": ("width", "layers", "heads", "mlp", "patch", "side"),
     "resnet": ("depths", "stem", "side"),
     "resnest": ("depths", "stem", "side"),
+    "rcnn": ("depths", "stem", "pyramid_width", "side"),
     "vgg": ("depths", "stem", "side"),
 }
 
@@ -80,6 +85,8 @@ def _vision_sizes(vision: ConfigDict) -> dict[str, Any]:
         style = {"eps": found.style.eps, "activation": found.style.activation, "side": found.sequences[0].side}
         values = dataclasses.asdict(found) | style
         return {name: values[name] for name in VISION_SIZES}
+    if vision.kind == "rcnn":
+        return _detector_sizes(vision)
     if vision.kind == "vgg":
         return _vgg_sizes(vision.weights)
     try:
@@ -90,7 +97,29 @@ def _vision_sizes(vision: ConfigDict) -> dict[str, Any]:
         raise hub.WeightError(
             f"vision.weights={vision.weights} holds a {'ResNeSt' if found.split else 'ResNet'}, vision.kind={vision.kind}"
         )
-    return {name: getattr(found, name) for name in CONVOLUTION_SIZES}
+    return {name: getattr(found, name) for name in CONVOLUTION_SIZES} | {"norm_eps": found.eps}
+
+
+def _detector_sizes(vision: ConfigDict) -> dict[str, Any]:
+    """What a detector says about the sizes of its backbone and pyramid.
+
+    Raises:
+      WeightError: one that cannot be read, whose norms are of another kind, or of which a stage is left out: its levels would be others.
+    """
+    where = f"vision.weights={vision.weights}"
+    try:
+        found = detectors.describe_pyramid(vision.weights)
+    except hub.WeightError as error:
+        raise hub.WeightError(f"{where}: {error}") from error
+    backbone = found.backbone
+    if (backbone.norm == "group") != (vision.norm == "group"):
+        fitting = "group" if backbone.norm == "group" else "frozen or batch"
+        raise hub.WeightError(f"{where} holds a detector whose norms are of kind {backbone.norm}: set vision.norm={fitting}")
+    if vision.depths and tuple(vision.depths) != backbone.depths:
+        raise hub.WeightError(f"vision.depths={tuple(vision.depths)}, but {vision.weights} has {backbone.depths} (() takes them)")
+    sizes = {name: getattr(backbone, name) for name in CONVOLUTION_SIZES} | {"norm_eps": backbone.eps}
+    groups = {"groups": backbone.groups} if backbone.norm == "group" else {}
+    return {**sizes, **groups, "pyramid_width": found.width, "pyramid_norm": found.normed}
 
 
 def _vgg_sizes(directory: str) -> dict[str, Any]:
@@ -131,6 +160,9 @@ def load(config: ConfigDict, plan: PicturePlan, variables: Mapping[str, Any]) ->
     params = variables["params"] = dict(variables["params"])
     if config.text.weights:
         params["text"] = _load_text(config.text, params["text"])
+    if config.vision.weights and config.system.name == detectors.SYSTEM:
+        classes = params["head"]["classes"]["bias"].shape[0]
+        return variables | detectors.load_detector(config.vision.weights, rcnn_config(config, classes), variables)
     if not config.vision.weights or "vision" not in params:
         return variables
     if config.vision.kind == "vit":
@@ -140,10 +172,13 @@ def load(config: ConfigDict, plan: PicturePlan, variables: Mapping[str, Any]) ->
     if config.vision.kind == "vgg":
         params["vision"] = vgg.load_vgg(config.vision.weights, vgg_config(config.vision), params["vision"])
         return variables
-    stages = sum(name.startswith("stage_") for name in params["vision"])
-    read = resnest.load_resnest if config.vision.kind == "resnest" else resnet.load_resnet
     own = {name: tree["vision"] for name, tree in variables.items() if "vision" in tree}
-    filled = read(config.vision.weights, resnet_config(config.vision, stages), own)
+    if config.vision.kind == "rcnn":
+        filled = detectors.load_pyramid(config.vision.weights, pyramid_config(config.vision), own)
+    else:
+        stages = sum(name.startswith("stage_") for name in params["vision"])
+        read = resnest.load_resnest if config.vision.kind == "resnest" else resnet.load_resnet
+        filled = read(config.vision.weights, resnet_config(config.vision, stages), own)
     return variables | {name: {**variables[name], "vision": part} for name, part in filled.items()}
 
 

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from mmre_jax.encoders.rcnn.faster_rcnn import RcnnConfig
+from mmre_jax.encoders.rcnn.pyramid import PyramidConfig
+from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.weights import hub
-from mmre_jax.weights.resnet import describe_tensors, resnet_rules, resnet_unread, unit_rules
+from mmre_jax.weights.resnet import COUNTED, describe_tensors, resnet_rules, resnet_unread, unit_rules
 from mmre_jax.weights.rules import Rule, WeightError, dense_rules, read
 
 _BODY, _PYRAMID, _PROPOSER, _HEAD = "backbone.body.", "backbone.fpn.", "rpn.head.", "roi_heads."
@@ -33,33 +35,61 @@ def rcnn_rules(config: RcnnConfig, part: str = "") -> tuple[Rule, ...]:
     Args:
       part: where the variables are in their collections, 'vision/' for a system's part of that name.
     """
-    stages = range(len(config.backbone.depths))
-    pyramid = {f"{part}pyramid/{kind}_{n}": f"{_PYRAMID}{kind}_blocks.{n}" for n in stages for kind in ("inner", "layer")}
     head = {f"{part}head/conv_{n}": f"{_HEAD}box_head.{n}" for n in range(config.head_convolutions)}
     plain = {f"{_PROPOSER}conv.{n}.0": f"{part}proposer/conv_{n}" for n in range(config.proposal_convolutions)}
     plain |= {f"{_PROPOSER}cls_logits": f"{part}proposer/objectness", f"{_PROPOSER}bbox_pred": f"{part}proposer/offsets"}
-    normed = head | (pyramid if config.pyramid_norm else {})
-    if not config.pyramid_norm:
-        plain |= {f"{source}.0": target for target, source in pyramid.items()}
     dense = {f"{_HEAD}box_predictor.cls_score": "head/classes", f"{_HEAD}box_predictor.bbox_pred": "head/offsets"}
     first = f"{_HEAD}box_head.{config.head_convolutions + 1}" if config.head_convolutions else f"{_HEAD}box_head.fc6"
     if not config.head_convolutions:
         dense[f"{_HEAD}box_head.fc7"] = "head/fc7"
     return (
-        *resnet_rules(config.backbone, "torchvision", _BODY, f"{part}backbone/"),
-        *unit_rules({target: (f"{source}.0", f"{source}.1") for target, source in normed.items()}, config.backbone),
-        *(Rule(f"{source}.weight", f"params/{target}/kernel", "conv") for source, target in plain.items()),
-        *(Rule(f"{source}.bias", f"params/{target}/bias") for source, target in plain.items()),
+        *pyramid_rules(config.pyramid, part),
+        *_convolutions(head, config.backbone),
+        *_convolutions({target: source for source, target in plain.items()}),
         Rule(f"{first}.weight", f"params/{part}head/fc6/kernel", "flat"),
         Rule(f"{first}.bias", f"params/{part}head/fc6/bias"),
         *dense_rules({source: f"params/{part}{target}" for source, target in dense.items()}),
     )
 
 
+def pyramid_rules(config: PyramidConfig, part: str = "") -> tuple[Rule, ...]:
+    """The table for the variables of a detector's backbone and pyramid, of a `PyramidEncoder(config)`.
+
+    Args:
+      part: as of `rcnn_rules`.
+    """
+    needed = {"inner": range(config.read[0], config.stages), "layer": config.read}
+    names = {f"{kind}_{n}": f"{_PYRAMID}{kind}_blocks.{n}" for kind, stages in needed.items() for n in stages}
+    places = {f"{part}pyramid/{target}": source if config.normed else f"{source}.0" for target, source in names.items()}
+    body = resnet_rules(config.backbone, "torchvision", _BODY, f"{part}backbone/")
+    return (*body, *_convolutions(places, config.backbone if config.normed else None))
+
+
+def _convolutions(names: Mapping[str, str], normed: ResNetConfig | None = None) -> tuple[Rule, ...]:
+    """Rules for convolutions {path here: name there}, followed by a norm such as a ResNet of that configuration has, or with a bias."""
+    if normed is not None:
+        return unit_rules({target: (f"{source}.0", f"{source}.1") for target, source in names.items()}, normed)
+    kernels = [Rule(f"{source}.weight", f"params/{target}/kernel", "conv") for target, source in names.items()]
+    return (*kernels, *(Rule(f"{source}.bias", f"params/{target}/bias") for target, source in names.items()))
+
+
+def pyramid_unread(config: PyramidConfig) -> dict[str, str]:
+    """{pattern: reason} for the tensors of a checkpoint that a `PyramidEncoder(config)` does not depend on."""
+    heads = {f"{_HEAD}{kind}_*": f"the {kind} head" for kind in ("box", "mask", "keypoint")}
+    finer = [f"inner_blocks.{n}" for n in range(config.read[0])]
+    others = finer + [f"layer_blocks.{n}" for n in range(config.stages) if n not in config.read]
+    return {
+        f"{_PROPOSER}*": "the proposal network",
+        **heads,
+        **{f"{_PYRAMID}{name}.*": "other levels of the pyramid" for name in others},
+        "*.num_batches_tracked": COUNTED,
+    }
+
+
 def rcnn_unread(config: RcnnConfig) -> dict[str, str]:
     """{pattern: reason} for the tensors of a checkpoint that the detector never reads."""
     heads = {f"{_HEAD}mask_head.*": "the mask head", f"{_HEAD}mask_predictor.*": "the mask head"}
-    counts = {"*.num_batches_tracked": "a count of training steps, of no use with a fixed momentum"}
+    counts = {"*.num_batches_tracked": COUNTED}
     stages = resnet_unread(config.backbone, len(config.backbone.depths), prefix=_BODY)
     return {**counts, **heads, **{name: why for name, why in stages.items() if not name.endswith("num_batches_tracked")}}
 

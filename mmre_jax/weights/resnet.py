@@ -18,6 +18,7 @@ from mmre_jax.weights.rules import Rule, WeightError, read
 
 Names = Literal["torchvision", "transformers"]
 
+COUNTED = "a count of training steps, of no use with a fixed momentum"  # why num_batches_tracked is not read
 # A path '{}/...' is completed with the collection that its tensor is kept in.
 _NORM = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
 
@@ -87,7 +88,7 @@ def resnet_unread(config: ResNetConfig, stages: int, names: Names = "torchvision
     else:
         start, head, classifier = f"{prefix}layer", 1, f"{prefix}fc.*"
     return {
-        f"{prefix}*.num_batches_tracked": "a count of training steps, of no use with a fixed momentum",
+        f"{prefix}*.num_batches_tracked": COUNTED,
         classifier: "the classifier of the pre-training's classes",
         **{f"{start}{stage + head}.*": f"the model has {len(config.depths)} stages" for stage in upper},
     }

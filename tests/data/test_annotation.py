@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmre_jax.data import annotation
+from mmre_jax.data import annotation, views
 from mmre_jax.data.readers import jsonl, scenes
 from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple
 
@@ -89,6 +89,19 @@ def test_triples_and_mentions_contradict_themselves_too():
     assert (found.count, found.total) == (1, 3) and "'holds' and 'wears'" in str(found)
     found = look([tagged("0", (0, 2, "LOC"), (0, 2, "ORG"))], "entities")
     assert found[("train", "mentions_with_two_types")].count == 1 and found[("train", "overlapping_mentions")].count == 1
+
+
+def test_pairs_of_a_mention_with_itself():
+    itself = [
+        dataclasses.replace(pair(f"{i}", "knows"), relations=(Relation(HEAD, HEAD, "knows"), Relation(HEAD, TAIL, "at"))) for i in "12"
+    ]
+    unknown = dataclasses.replace(pair("3", "knows"), relations=(Relation(TAIL, TAIL), Relation(HEAD, TAIL, "at")))
+    train = look([*pairs(6, "a"), *itself, unknown])[("train", "pairs_of_one_mention")]
+    assert (train.count, train.total) == (2, 11)
+    assert str(train).endswith("Such as 1 (f.jsonl:1): 'Ada' (knows); 2 (f.jsonl:2): 'Ada' (knows)")
+    records = views.pairs(scenes.read("triples", "train", 20), "None")
+    assert not [name for _, name in look(records, view="pairs") if name == "pairs_of_one_mention"]
+    assert ("train", "pairs_of_one_mention") in look(records), "nobody said that they are a view"
 
 
 def test_nested_mentions():

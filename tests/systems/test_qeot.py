@@ -16,6 +16,7 @@ from small import assert_gradients, build, inputs, second_record
 
 from configs import qeot as configs
 from mmre_jax import systems
+from mmre_jax.encoders.rcnn import faster_rcnn as rcnn
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELS, QUERIES, TARGETS = ("a", "b", "c"), 4, 3
@@ -27,7 +28,8 @@ def tiny(kind="resnet", **system):
         small = {"width": 16, "layers": 1, "heads": 2, "mlp": 32}
         config.text.update({**small, "positions": 32, "max_tokens": 32})
         config.vision.update({**small, "kind": kind, "dialect": "vit", "patch": 4})
-        config.vision.update({"side": 16, "depths": (1,), "stem": 8, "groups": 2, "stem_pool": True})  # 4 x 4 cells of either kind
+        config.vision.update({"side": 16, "depths": (1,), "stem": 8, "groups": 2, "stem_pool": True})  # 4 x 4 cells of every kind
+        config.vision.update({"level": 0, "pyramid_width": 8})
         config.system.update({"queries": QUERIES, "heads": 2, "mlp": 24, "decoder_layers": 1, "encoder_positions": False, **system})
     return config
 
@@ -61,6 +63,7 @@ VARIANTS = {
     "mlp": {"entity_head": "mlp"},
     "positions at the encoder": {"encoder_positions": True},
     "vit": {"kind": "vit"},
+    "rcnn": {"kind": "rcnn"},
     "text": {"modalities": "text"},
 }
 
@@ -90,7 +93,7 @@ def test_every_parameter_has_a_gradient(name):
 
 
 def test_ablations_leave_nothing_behind():
-    found = {name: set(ready(name)[2]["params"]) for name in VARIANTS if name != "vit"}
+    found = {name: set(ready(name)[2]["params"]) for name in VARIANTS if name not in ("vit", "rcnn")}
     whole = {"text", "vision", "project", "gate_text", "gate_image", "encoder", "decoder", "head"}
     missing = {
         "no encoder": {"encoder"},
@@ -104,7 +107,7 @@ def test_ablations_leave_nothing_behind():
     assert [name for name, parts in found.items() if "slots" in parts] == ["w/o query", "w/o anything"]
 
 
-@pytest.mark.parametrize("name", ["paper", "w/o query", "both", "vit"])
+@pytest.mark.parametrize("name", ["paper", "w/o query", "both", "vit", "rcnn"])
 def test_pixels_of_an_absent_picture_never_change_a_prediction(name):
     _, batch, variables, predict = ready(name)
     present = np.array([[True], [False], [False]])
@@ -199,6 +202,43 @@ def test_bf16_computation_keeps_fp32_parameters():
         np.testing.assert_allclose(found, full[output], atol=0.1)
 
 
+def test_a_detectors_backbone_is_read_at_one_level_in_its_own_colours():
+    """Levels differ in their cells, 16 pixels at stride 2 being 8 a side, and what none of them reads is not there."""
+    cells = {}
+    for level in (0, 1, 2):
+        config = tiny("rcnn")
+        with config.unlocked():
+            config.vision.update({"depths": (1, 1), "stem_pool": False, "level": level})
+        system, batch, variables = make(config)
+        (slot,) = system.plan
+        assert (slot.mean, slot.std) == (rcnn.MEAN, rcnn.STD)
+        assert set(variables["params"]["vision"]) == {"backbone", "pyramid"}
+        seen = jax.eval_shape(lambda v, s=system, b=batch: s.net.apply(v, *s.inputs(b), train=False, mutable=["intermediates"]), variables)
+        cells[level] = seen[1]["intermediates"]["select"]["image_to_text"][0].shape[2]
+    assert cells == {0: 64, 1: 16, 2: 4}
+
+
+def test_a_frozen_image_encoder_normalises_in_training_as_in_prediction():
+    """Of a detector with norms that follow the batches: frozen, neither its statistics change nor what it makes of a picture."""
+    found = {}
+    for frozen in ((), ("vision",)):
+        config = _change(_change(tiny("rcnn"), "vision", norm="batch"), "optim", frozen=frozen)
+        system, batch, variables = make(config)
+        assert system.batch_norm == (not frozen)
+        loss = functools.partial(system.loss, key=jax.random.key(0), axis=None)
+        updates = jax.eval_shape(functools.partial(loss, train=True), variables, batch)[2]
+        assert bool(jax.tree.leaves(updates)) == (not frozen)
+        see = functools.partial(system.net.apply, variables, *system.inputs(batch), capture_intermediates=_vision)
+        look = jax.jit(lambda train, see=see: see(train=train, mutable=["intermediates", "batch_stats"]), static_argnums=0)
+        states = [look(train)[1]["intermediates"]["vision"]["__call__"][0] for train in (True, False)]
+        found[frozen] = np.allclose(*states, atol=1e-4)
+    assert found == {(): False, ("vision",): True}
+
+
+def _vision(module, method):
+    return method == "__call__" and module.name == "vision"
+
+
 def _change(config, section, **values):
     with config.unlocked():
         config[section].update(values)
@@ -218,6 +258,8 @@ def _change(config, section, **values):
         (_change(tiny(), "task", name="relation"), "set task.name=triples"),
         (_change(tiny(), "data", objects="detected"), "set data.objects=none"),
         (_change(tiny(), "vision", resize="cover"), "vision.resize=squash"),
+        (_change(tiny("rcnn"), "vision", level=2), r"vision.level=2: .* 1 stages of vision.depths=\(1,\) has the levels 0 to 1"),
+        (_change(tiny("rcnn"), "vision", side=18), "vision.side=18 is not a multiple of 4"),
     ],
 )
 def test_contradictions_are_refused(config, message):

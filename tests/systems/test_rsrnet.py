@@ -51,6 +51,8 @@ VARIANTS = {
     "entities": {"task": "entities"},
     "entities, text-only": {"task": "entities", "modalities": "text"},
     "ResNeSt": {"kind": "resnest"},
+    "pyramid": {"kind": "rcnn"},
+    "plain pyramid": {"kind": "rcnn", "stages": "plain"},
     "frozen norm": {"norm": "frozen"},
     "trained norm": {"norm": "batch"},
     "reference": {"flavour": "reference", "objects": "grounded", "kind": "resnest"},
@@ -66,7 +68,7 @@ def test_every_trained_parameter_has_a_gradient(name):
     assert_gradients(gradients_of(system, batch, variables), set(config.optim.frozen), cancels=config.system.modalities == "text")
 
 
-@pytest.mark.parametrize("name", ["paper", "plain", "1t3", "entities", "ResNeSt"])
+@pytest.mark.parametrize("name", ["paper", "plain", "1t3", "entities", "ResNeSt", "pyramid"])
 def test_pixels_of_an_absent_picture_never_change_a_prediction(name):
     assert_absent_pixels_are_not_read(*make(tiny(**VARIANTS[name])))
 
@@ -193,6 +195,11 @@ def test_a_trained_norm_updates_its_statistics():
     assert (before != after).mean() > 0.9
 
 
+def test_levels_of_a_pyramid_are_built_as_far_as_they_are_read():
+    built = {name: set(make(tiny(**VARIANTS[name]))[2]["params"]["vision"]["pyramid"]) for name in ("pyramid", "plain pyramid")}
+    assert built["pyramid"] == {"inner_0", "inner_1", "layer_0", "layer_1"} and built["plain pyramid"] == {"inner_1", "layer_1"}
+
+
 def test_bf16_computation_keeps_fp32_parameters():
     config = tiny()
     with config.unlocked():
@@ -221,6 +228,7 @@ def test_bf16_computation_keeps_fp32_parameters():
         ({"vision.crop_side": 16}, "vision.crop_side=16 is not 32"),
         ({"flavour": "reference", "optim.frozen": ()}, "name vision in optim.frozen"),
         ({"flavour": "reference", "vision.depths": (1, 1)}, "over the four stages"),
+        ({"flavour": "reference", "kind": "rcnn"}, "the released code has a ResNet or a ResNeSt: set vision.kind, found 'rcnn'"),
     ],
 )
 def test_contradictions_are_refused(change, message):

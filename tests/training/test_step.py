@@ -110,6 +110,16 @@ def test_frozen_parts_have_no_optimiser_state_and_stay():
     assert sum(x.size for x in jax.tree.leaves(state.opt_state)) == trained
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_batch_statistics_of_a_frozen_part_stay(accumulate):
+    """Whatever the system says of them; those of the other parts follow the batches."""
+    before = SYSTEM.init(jax.random.key(1), BATCH)["batch_stats"]["norm"]
+    for frozen in ((), ("norm",)):
+        state, _ = run(local_devices(2), BATCH, frozen=frozen, accumulate=accumulate)
+        same = [np.array_equal(x, y) for x, y in zip(*map(jax.tree.leaves, (state.stats["batch_stats"]["norm"], before)), strict=True)]
+        assert len(same) == 2 and all(same) == bool(frozen)
+
+
 def test_a_failing_step_changes_nothing_and_is_remembered():
     class Failing(Plain):
         def loss(self, variables, batch, key, *, axis, train):

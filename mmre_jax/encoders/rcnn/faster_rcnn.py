@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from mmre_jax.encoders.convolution import ConvNorm, Norm
+from mmre_jax.encoders.convolution import Norm
 from mmre_jax.encoders.rcnn import regions
+from mmre_jax.encoders.rcnn.pyramid import Pyramid, PyramidConfig, convolve
 from mmre_jax.encoders.rcnn.roi_align import roi_align
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 
@@ -84,8 +85,13 @@ class RcnnConfig:
         return self.strides[-1]
 
     @property
+    def pyramid(self) -> PyramidConfig:
+        """All levels over the backbone."""
+        return PyramidConfig(self.backbone, self.width, self.pyramid_norm)
+
+    @property
     def norm(self) -> Norm:
-        """Of the pyramid and of the head's convolutions, where they have one."""
+        """Of the head's convolutions, where it has some."""
         return self.backbone.feature_norm
 
     def anchors_of(self, canvas: tuple[int, int]) -> list[np.ndarray]:
@@ -129,7 +135,7 @@ class FasterRcnn(nn.Module):
 
     def setup(self) -> None:
         self.backbone = ResNet(self.config.backbone, self.dtype)
-        self.pyramid = Pyramid(self.config, self.dtype)
+        self.pyramid = Pyramid(self.config.pyramid, self.dtype)
         self.proposer = Proposer(self.config, self.dtype)
         self.head = BoxHead(self.config, self.dtype)
 
@@ -160,26 +166,6 @@ class FasterRcnn(nn.Module):
         """What the head says of regions [B, N, 4]: features [B, N, hidden], class logits [B, N, C] and offsets [B, N, C, 4]."""
         cells = roi_align(maps[: len(self.config.strides)], boxes, self.config.strides, self.config.canonical)
         return self.head(cells, train=train)
-
-
-class Pyramid(nn.Module):
-    """A feature pyramid: 1x1 `inner_i` and 3x3 `layer_i` of every stage, coarser levels added to finer ones."""
-
-    config: RcnnConfig
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(self, maps: Sequence[jax.Array], *, train: bool) -> tuple[jax.Array, ...]:
-        """Each stage's [B, h, w, C_i] -> [B, h, w, width], and the last one's every second cell."""
-        norm, levels = self.config.norm if self.config.pyramid_norm else None, []
-        above = None
-        for n in reversed(range(len(maps))):
-            inner = convolve(maps[n], self.config.width, 1, norm, self.dtype, f"inner_{n}", train=train)
-            if above is not None:
-                inner = inner + above.repeat(2, axis=1).repeat(2, axis=2)
-            above = inner
-            levels.append(convolve(inner, self.config.width, 3, norm, self.dtype, f"layer_{n}", train=train))
-        return (*reversed(levels), levels[0][:, ::2, ::2])
 
 
 class Proposer(nn.Module):
@@ -227,16 +213,6 @@ class BoxHead(nn.Module):
         logits = nn.Dense(config.classes, dtype=self.dtype, name="classes")(x).astype(jnp.float32)
         offsets = nn.Dense(4 * config.classes, dtype=self.dtype, name="offsets")(x).astype(jnp.float32)
         return x.reshape(*lead, -1), logits.reshape(*lead, -1), offsets.reshape(*lead, -1, 4)
-
-
-def convolve(x: jax.Array, width: int, kernel: int, norm: Norm | None, dtype: DTypeLike, name: str, *, train: bool) -> jax.Array:
-    """A convolution of stride 1 that keeps the sides, [N, H, W, .] -> [N, H, W, width], with a norm or else a bias.
-
-    To be called inside a compact method: it makes the submodule `name` there.
-    """
-    if norm is not None:
-        return ConvNorm(width, kernel, norm, dtype=dtype, name=name)(x, train=train)
-    return nn.Conv(width, (kernel, kernel), padding=kernel // 2, dtype=dtype, name=name)(x)
 
 
 def propose(config: RcnnConfig, canvas: tuple[int, int], logits: jax.Array, offsets: jax.Array, sizes: jax.Array) -> Proposals:
