@@ -55,11 +55,13 @@ class BertLayer(nn.Module):
         prefix: KeysValues | None = None,
         prefix_mask: jax.Array | None = None,
         prefix_bias: float = 0.0,
+        made: KeysValues | None = None,
     ) -> jax.Array:
-        """x [B, L, D]; mask bool, prefix [B, X, H, d] each, prefix_mask and prefix_bias as in `MultiHeadAttention`."""
+        """x [B, L, D]; mask bool, prefix [B, X, H, d] each, prefix_mask, prefix_bias and made as in `MultiHeadAttention`."""
         config = self.config
         drop = nn.Dropout(config.dropout, deterministic=not train)
-        mixed = drop(self.attention(x, x, mask, train=train, prefix=prefix, prefix_mask=prefix_mask, prefix_bias=prefix_bias))
+        where = {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias, "made": made}
+        mixed = drop(self.attention(x, x, mask, train=train, **where))
         x = layer_norm(x + mixed, config.eps, self.dtype, "attention_norm")
         hidden = drop(FeedForward(config.mlp, config.activation, self.dtype, config.init_std, name="mlp")(x))
         return layer_norm(x + hidden, config.eps, self.dtype, "mlp_norm")
@@ -192,7 +194,7 @@ class Bert(nn.Module):
         for n in range(self.config.layers):
             made.append(self.keys_values(n, states[-1]))
             past = {} if cache is None else {"prefix": cache.layers[n], "prefix_mask": cache.mask}
-            states.append(self.run_layer(n, states[-1], seen, train=train, **past))
+            states.append(self.run_layer(n, states[-1], seen, train=train, made=made[-1], **past))
         return tuple(states), extended(cache, made, mask)
 
     def keys_values(self, n: int, x: jax.Array) -> KeysValues:
@@ -209,9 +211,10 @@ class Bert(nn.Module):
         prefix: KeysValues | None = None,
         prefix_mask: jax.Array | None = None,
         prefix_bias: float = 0.0,
+        made: KeysValues | None = None,
     ) -> jax.Array:
         """Layer n of x [B, L, D], see `BertLayer`: [B, L, D]."""
-        x = self.layer[n](x, mask, train=train, prefix=prefix, prefix_mask=prefix_mask, prefix_bias=prefix_bias)
+        x = self.layer[n](x, mask, train=train, prefix=prefix, prefix_mask=prefix_mask, prefix_bias=prefix_bias, made=made)
         return self._sown(x)
 
     def _positions(self, ids: jax.Array, mask: jax.Array | None) -> jax.Array:
