@@ -30,14 +30,15 @@ from matplotlib.figure import Figure
 
 import mmre_jax
 from launch import console
-from mmre_jax.analysis import fonts, plots, triple_plots
+from mmre_jax.analysis import fonts, object_plots, plots, triple_plots
 from mmre_jax.analysis.query_maps import check_attention, query_maps
 from mmre_jax.analysis.seen import what_was_seen
 from mmre_jax.data import datasets
+from mmre_jax.data.dataset import objects_of
 from mmre_jax.data.readers import jsonl, scenes
-from mmre_jax.extract import Extraction, all_pairs
+from mmre_jax.extract import KINDS, Extraction, all_pairs
 from mmre_jax.progress import track
-from mmre_jax.records import Mention, Record, Relation, Triple
+from mmre_jax.records import Mention, Record, Region, Relation, Triple
 from mmre_jax.training.log import write_json, write_text
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
@@ -75,7 +76,7 @@ def main() -> None:
     drawn = [_draw(extractor, *pair, out / file_name(number, pair[0].id)) for number, pair in numbered]
     for line in itertools.chain.from_iterable(map(as_text, extractions[:5])):
         print(line)
-    kind = {"relation": "relations", "entities": "mentions", "triples": "triples"}[extractor.task]
+    kind = KINDS[extractor.task]
     logger.info("%d records, %d %s: %s", summary["records"], summary["found"], kind, out / "extracted.jsonl")
     if masked := summary["masked"]:
         logger.info("%d of %d records have pictures that were masked, such as %s", masked, summary["records"], summary["examples"][0])
@@ -117,6 +118,8 @@ def as_text(extraction: Extraction, width: int = 120, most: int = 6) -> list[str
             said = f"{record.text(found.head.span)} -> {record.text(found.tail.span)}: {found.label}"
         elif isinstance(found, Triple):
             said = f"{record.text(found.mention.span)}: {found.label} at {', '.join(f'{side:.2f}' for side in found.box)}"
+        elif isinstance(found, Region):
+            said = f"{found.label} at {', '.join(f'{side:.2f}' for side in found.box or ())}"
         else:
             said = f"{record.text(found.span)}: {found.type}"
         lines.append(f"{'' if found.score is None else f'{found.score:.2f}':>8}  {said}")
@@ -156,6 +159,8 @@ def figure_of(extractor: mmre_jax.Extractor, record: Record, extraction: Extract
     if extractor.task == "triples":
         iou = extractor.job.config.task.iou
         return triple_plots.triples_figure(record, extraction.triples, seen.photo, record.triples or None, iou=iou)
+    if extractor.task == "objects":
+        return object_plots.objects_figure(record, extraction.regions, seen.photo, objects_of(record) or None, note=note)
     if extractor.task == "entities":
         return plots.entities(
             record,

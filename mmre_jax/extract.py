@@ -14,7 +14,7 @@ from mmre_jax.data import datasets
 from mmre_jax.data.decode import PictureError
 from mmre_jax.data.pictures import picture_at, sources
 from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span, plain
-from mmre_jax.tasks import relation
+from mmre_jax.tasks import WORDLESS, relation
 from mmre_jax.tasks.task import Found
 from mmre_jax.text_files import check_words
 from mmre_jax.training.checkpoint import Checkpoints, locate
@@ -22,6 +22,7 @@ from mmre_jax.training.evaluate import Predictor, Split, make_predictor
 from mmre_jax.training.parallel import local_devices
 from mmre_jax.training.setup import Job, restore_job, shapes
 
+KINDS = {"relation": "relations", "entities": "mentions", "triples": "triples", "objects": "regions"}  # what each task finds
 Where = str | tuple[int, int]
 
 
@@ -30,7 +31,7 @@ class Extraction:
     """What was found in one post.
 
     found: what the checkpoint's task finds, scored. relation: one per pair that was asked for, the most likely label each, the empty
-      relation included. entities: mentions. triples: triples.
+      relation included. entities: mentions. triples: triples. objects: regions.
     notes: what the system could not see although it was trained to.
     masked: of the notes, those of pictures that the record names but that are missing or cannot be read.
     """
@@ -56,8 +57,13 @@ class Extraction:
         """The triples among what was found."""
         return tuple(x for x in self.found if isinstance(x, Triple))
 
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The objects among what was found."""
+        return tuple(x for x in self.found if isinstance(x, Region))
+
     def to_json(self) -> dict[str, Any]:
-        """Plain values: id, text, image, what was found (relations, mentions or triples) with words and spans, notes, and meta where
+        """Plain values: id, text, image, what was found (relations, mentions, triples or regions) with words and spans, notes, and meta where
         there is one."""
         record = self.record
 
@@ -68,15 +74,17 @@ class Extraction:
                 **({"type": found.type} if found.type else {}),
             }
 
-        def row(found: Relation | Mention | Triple) -> dict[str, Any]:
+        def row(found: Relation | Mention | Triple | Region) -> dict[str, Any]:
             score = {} if found.score is None else {"score": round(float(found.score), 6)}
             if isinstance(found, Relation):
                 return {"head": mention(found.head), "relation": found.label, "tail": mention(found.tail), **score}
             if isinstance(found, Triple):
                 return {"entity": mention(found.mention), "relation": found.label, "box": [round(float(x), 4) for x in found.box], **score}
+            if isinstance(found, Region):
+                return {"box": [round(float(x), 4) for x in found.box or ()], "label": found.label, **score}
             return {**mention(found), **score}
 
-        kind = {"relation": "relations", "entities": "mentions", "triples": "triples"}[self.task]
+        kind = KINDS[self.task]
         rows = [row(found) for found in self.found]
         meta = {"meta": dict(record.meta)} if record.meta else {}
         return {"id": record.id, "text": " ".join(record.words), "image": record.image, kind: rows, "notes": list(self.notes), **meta}
@@ -94,7 +102,7 @@ class Extractor:
     def extract(
         self,
         *,
-        text: str | Sequence[str],
+        text: str | Sequence[str] = "",
         image: str | os.PathLike[str] | None = None,
         head: Where | None = None,
         tail: Where | None = None,
@@ -105,7 +113,7 @@ class Extractor:
         """What the checkpoint's task finds in a post; for relations, of one pair or of every ordered pair of mentions.
 
         Args:
-          text: a string (split at spaces) or words.
+          text: a string (split at spaces) or words; of no use where the task reads pictures alone.
           image: path of the picture.
           head, tail: (task relation) each a word span (start, end), end-exclusive, or words as they stand in the text.
           mentions: instead of head and tail: all ordered pairs of these are tried.
@@ -119,6 +127,8 @@ class Extractor:
           PictureError: where `strict`, for a picture that is missing or cannot be read.
         """
         words = tuple(text.split() if isinstance(text, str) else text)
+        if not words and self.task not in WORDLESS:
+            raise RecordError(f"give a text: the checkpoint's task is {self.task!r}, which reads words")
         relations: tuple[Relation, ...] = ()
         if self.task != "relation":
             if head is not None or tail is not None or mentions:
@@ -136,7 +146,7 @@ class Extractor:
 
     @property
     def task(self) -> str:
-        """What the checkpoint finds: 'relation', 'entities' or 'triples'."""
+        """What the checkpoint finds: 'relation', 'entities', 'triples' or 'objects'."""
         return str(self.job.config.task.name)
 
     @property
@@ -162,7 +172,7 @@ class Extractor:
         blank = [
             dataclasses.replace(r, relations=tuple(dataclasses.replace(p, label=None) for p in r.relations))
             if pairs
-            else dataclasses.replace(r, relations=(), mentions=(), triples=())
+            else dataclasses.replace(r, relations=(), mentions=(), triples=(), regions=tuple(x for x in r.regions if x.source != "gold"))
             for r in records
         ]
         looked = [self._look(record, strict) for record in blank]
@@ -207,6 +217,8 @@ class Extractor:
     def _cut_off(self, record: Record) -> int:
         """How many words of a record the system does not read, since the sentence has more pieces than it takes; of the worst pair."""
         encoder = self.job.task.encoder
+        if self.task in WORDLESS:
+            return 0
         if self.task == "relation":
             read = [encoder.encode_pair(record.words, pair.head.span, pair.tail.span) for pair in record.relations]
         else:

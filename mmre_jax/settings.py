@@ -24,7 +24,7 @@ from mmre_jax.encoders.blocks import ACTIVATIONS
 from mmre_jax.encoders.convolution import NORMS
 from mmre_jax.encoders.from_config import KINDS
 from mmre_jax.encoders.vit_config import STYLES
-from mmre_jax.tasks import triples
+from mmre_jax.tasks import objects, triples
 
 PRECISIONS = ("default", "high", "highest")
 SEED = "[0, 4294967295]"  # jax.random.key takes the lowest 32 bits of a number
@@ -144,7 +144,7 @@ TRAIN: Section = {  # the run
 PARALLEL: Section = {"devices": whole(0, "[0, inf)", "local devices to use; 0: all")}
 
 COMMON: Mapping[str, Section] = {"data": DATA, "text": TEXT, "vision": VISION, "optim": OPTIM, "train": TRAIN, "parallel": PARALLEL}
-TASK: Mapping[str, Section] = {"triples": triples.SETTINGS}  # what section `task` holds beside the name
+TASK: Mapping[str, Section] = {"objects": objects.SETTINGS, "triples": triples.SETTINGS}  # what section `task` holds beside the name
 
 _OF_TASKS = {name for section in TASK.values() for name in section}
 

@@ -15,15 +15,16 @@ from ml_collections import ConfigDict
 
 from mmre_jax import tasks
 from mmre_jax.analysis import plots, report
+from mmre_jax.data.dataset import objects_of
 from mmre_jax.data.text import TextEncoder, train_tokenizer
-from mmre_jax.records import Mention, Record, RecordError, Relation, Triple, as_number, check_box, check_span, plain
+from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple, as_number, check_box, check_span, plain
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.tasks.entities import EntitiesTask
 from mmre_jax.tasks.task import Found, Outputs, Task
 from mmre_jax.text_files import parse_json, read_text
 from mmre_jax.training.log import write_json, write_text
 
-FIELDS = {"relation": "relation", "entities": "mentions", "triples": "triples"}  # of a line of predictions.jsonl, by task
+FIELDS = {"relation": "relation", "entities": "mentions", "triples": "triples", "objects": "regions"}  # of a line of predictions.jsonl, by task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,19 +103,21 @@ class Evaluation:
 
 def row(kind: str, record: Record, found: Found) -> dict[str, Any]:
     """A line of predictions.jsonl: what `read_predictions` reads, and the annotation under 'gold'."""
-    gold: dict[str, Found] = {"relation": record.relations, "entities": record.mentions, "triples": record.triples}
+    gold: dict[str, Found] = {"relation": record.relations, "entities": record.mentions, "triples": record.triples, "objects": objects_of(record)}
     guesses, golds = ([_plain(each) for each in side] for side in (found, gold[kind]))
     if kind == "relation":
         return {"id": record.id, **guesses[0], "gold": golds[0]["relation"]}
     return {"id": record.id, FIELDS[kind]: guesses, "gold": golds}
 
 
-def _plain(found: Relation | Mention | Triple) -> dict[str, Any]:
+def _plain(found: Relation | Mention | Triple | Region) -> dict[str, Any]:
     score = {} if found.score is None else {"score": round(float(found.score), 6)}
     if isinstance(found, Relation):
         return {"relation": found.label, **score}
     if isinstance(found, Triple):
         return {"span": list(found.mention.span), "relation": found.label, "box": list(found.box), **score}
+    if isinstance(found, Region):
+        return {"box": list(found.box or ()), "label": found.label, **score}
     return {"span": list(found.span), "type": found.type, **score}
 
 
@@ -133,6 +136,7 @@ def read_predictions(path: str | os.PathLike[str], kind: str, task: Task, exampl
     relation: {"id": example, "relation": label, "score": optional probability}
     entities: {"id": example, "mentions": [{"span": [start, end], "type": "PER", "score"}]}
     triples: {"id": example, "triples": [{"span": [start, end], "relation": label, "box": [x_min, y_min, x_max, y_max], "score"}]}
+    objects: {"id": example, "regions": [{"box": [x_min, y_min, x_max, y_max], "label": class, "score"}]}
 
     Spans are words, end-exclusive; boxes are divided by the picture's width and height. Other keys are not looked at.
 
@@ -142,7 +146,7 @@ def read_predictions(path: str | os.PathLike[str], kind: str, task: Task, exampl
     """
     lines = read_text(path).split("\n")
     by_id = {record.id: record for record in examples}
-    names = task.types if isinstance(task, EntitiesTask) else task.labels
+    names = task.types if isinstance(task, EntitiesTask) else [label for label in task.labels if label != task.none or kind != "objects"]
     found: dict[str, Found] = {}
     for number, line in enumerate(lines, 1):
         if line.strip():
@@ -175,7 +179,7 @@ def _found(kind: str, value: dict[str, Any], record: Record, names: Sequence[str
     if kind == "relation":
         label = _name(value["relation"], names, f"{where}: field 'relation'")
         return (dataclasses.replace(record.relations[0], label=label, score=_score(value, where)),)
-    field, parse = FIELDS[kind], {"entities": _mention, "triples": _triple}[kind]
+    field, parse = FIELDS[kind], {"entities": _mention, "triples": _triple, "objects": _region}[kind]
     if not isinstance(value[field], list):
         raise RecordError(f"{where}: field '{field}': expected a list, found {value[field]!r:.80}")
     return tuple(parse(item, record, names, f"{where}: {field}[{i}]") for i, item in enumerate(value[field]))
@@ -190,6 +194,13 @@ def _triple(item: Any, record: Record, names: Sequence[str], where: str) -> Trip
     mention = Mention(*_span(item, record, ("span", "relation", "box"), where))
     label = _name(item["relation"], names, f"{where}: field 'relation'")
     return Triple(mention, label, check_box(item["box"], f"{where}: field 'box'"), _score(item, where))
+
+
+def _region(item: Any, record: Record, names: Sequence[str], where: str) -> Region:
+    if not isinstance(item, dict) or not {"box", "label"} <= item.keys():
+        raise RecordError(f"{where}: expected an object with box, label, found {item!r:.80}")
+    label = _name(item["label"], names, f"{where}: field 'label'")
+    return Region(check_box(item["box"], f"{where}: field 'box'"), label=label, score=_score(item, where))
 
 
 def _span(item: Any, record: Record, fields: Sequence[str], where: str) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """What an evaluation says beyond its totals: each class by itself, and slices of the data that systems are known to differ on.
 
 Everything here is a pure function of records and what was found in them; the scores themselves are computed by the task's `metrics`,
-handed in. `kind` is the task's name: 'relation' (records with one relation each), 'entities' or 'triples'.
+handed in. `kind` is the task's name: 'relation' (records with one relation each), 'entities', 'triples' or 'objects'.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mmre_jax.data.dataset import objects_of
 from mmre_jax.records import Mention, Record
 from mmre_jax.tasks import relation
 from mmre_jax.tasks.task import Found, Outputs, at
@@ -22,7 +23,7 @@ Metrics = Callable[..., Mapping[str, Any]]  # of records, of what was found in e
 Slice = Callable[[Record, Found], tuple[Record, Found] | None]
 
 LENGTHS = ((1, 10), (11, 20), (21, 30), (31, None))
-TRIPLES = ((0, 0), (1, 1), (2, 2), (3, 5), (6, None))
+COUNTS = ((0, 0), (1, 1), (2, 2), (3, 5), (6, None))
 
 
 def entity_pair(record: Record) -> tuple[str, str]:
@@ -59,11 +60,14 @@ def confusion_counts(records: Sequence[Record], predicted: Sequence[Found], labe
 
 def per_class(kind: str, scores: Mapping[str, Any]) -> list[Row]:
     """One row a relation (of triples: by the strict measure) or type of entity: its name, precision, recall, f1, support (how often it is
-    gold), in falling order of support.
+    gold), in falling order of support; of objects, AP and AP50 of each class.
 
     Args:
       scores: the task's metrics.
     """
+    if kind == "objects":
+        found = [{"object": label, **row} for label, row in scores["per_label"].items()]
+        return sorted(found, key=lambda row: -row["support"])
     column, classes = ("type", scores["entity"]["per_type"]) if kind == "entities" else ("relation", scores["per_relation"])
     rows = [{column: name, **{key: row[key] for key in ("precision", "recall", "f1", "support")}} for name, row in classes.items()]
     return sorted(rows, key=lambda row: -row["support"])
@@ -83,7 +87,7 @@ def slices(
     """Scores of the whole and of its slices.
 
     All tasks: with and without a picture, and by words in the sentence. relation: by whether training had the entity pair. entities: the
-    mentions, annotated or found, whose text was that of a mention in training, and the others. triples: by how many are annotated.
+    mentions, annotated or found, whose text was that of a mention in training, and the others. triples, objects: by how many are annotated.
 
     Args:
       metrics, headline: the task's.
@@ -124,10 +128,12 @@ def _parts(kind: str, has_picture: Callable[[Record], bool], known: frozenset[An
             ("mention text not seen", _mentions(lambda text: text not in known)),
         ]
     else:
+        unit, annotated = ("object", objects_of) if kind == "objects" else ("triple", lambda record: record.triples)
         parts += [
-            (_range_name(*bounds, "triple"), _where(lambda record, bounds=bounds: _within(len(record.triples), *bounds)))
-            for bounds in TRIPLES
+            (_range_name(*bounds, unit), _where(lambda record, bounds=bounds: _within(len(annotated(record)), *bounds))) for bounds in COUNTS
         ]
+    if kind == "objects":
+        return parts
     lengths = [
         (_range_name(*bounds, "word"), _where(lambda record, bounds=bounds: _within(len(record.words), *bounds))) for bounds in LENGTHS
     ]

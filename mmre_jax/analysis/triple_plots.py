@@ -25,15 +25,16 @@ ROW, SAMPLE, TAG = 15.0, 30.0, 11.0  # of the list: its rows, the line before a 
 
 
 @dataclasses.dataclass(frozen=True)
-class _Entry:
-    """A triple as it is drawn: its place in the list, its text there and in the photo, its colour, and a line for predicted or gold."""
+class Entry:
+    """A box as it is drawn: its place in the list, its text there and in the photo, its colour, and a line for predicted or gold."""
 
     number: int
-    triple: Triple
+    box: Box
     text: str
     label: str
     colour: str
     style: str
+    span: Span | None = None  # of the entity
 
 
 def triples_figure(
@@ -65,7 +66,7 @@ def triples_figure(
             check_box(triple.box, where)
     colours = entity_colours([*predicted, *(gold or ())])
     entries = _entries(record, predicted, gold, iou, colours)
-    numbers = {span: [str(entry.number) for entry in entries if entry.triple.mention.span == span] for span in colours}
+    numbers = {span: [str(entry.number) for entry in entries if entry.span == span] for span in colours}
     captions = {span: fitted(", ".join(each), WIDTH - 2 * EDGE, CAPTION) for span, each in numbers.items()}
     words, layout = annotate.sentence(record.words, captions, [], WIDTH - 2 * EDGE)
     top = EDGE + 18
@@ -73,7 +74,8 @@ def triples_figure(
     pictures = annotate.gallery(frame, photo, [])
     beside = pictures.right + 22
     listed = [fitted(entry.text, WIDTH - EDGE - beside - 17 - SAMPLE, LABEL) for entry in entries]
-    right = max(layout.right + EDGE, beside + _list_width(listed, gold is not None))
+    heading = _heading(len(entries), gold is not None)
+    right = max(layout.right + EDGE, beside + list_width(listed, heading))
     below = max(pictures.bottom, top + ROW * (len(entries) + 1)) + 16
     figure, page = annotate.new_page(right + EDGE, below + annotate.sentence_height(layout) + EDGE)
     write(page, EDGE, EDGE + 4, fitted(record.id, right - EDGE, LABEL), LABEL, FAINT, down="center")
@@ -84,9 +86,9 @@ def triples_figure(
             frame_box(panel, triple.box, colours[triple.mention.span], "--")
         for entry in entries:
             if entry.style == "-":
-                frame_box(panel, entry.triple.box, entry.colour, "-")
-        _draw_labels(panel, pictures.photo[2], pictures.photo[3], entries)
-    _draw_list(page, beside, top, entries, listed, gold is not None)
+                frame_box(panel, entry.box, entry.colour, "-")
+        draw_labels(panel, pictures.photo[2], pictures.photo[3], entries)
+    draw_list(page, beside, top, entries, listed, heading)
     looks = {span: Look(captions[span], annotate.tint(colour), colour, colour) for span, colour in colours.items()}
     annotate.draw_sentence(page, EDGE, below, words, looks, layout, [])
     return figure
@@ -100,7 +102,7 @@ def entity_colours(triples: Sequence[Triple]) -> dict[Span, str]:
 
 def _entries(
     record: Record, predicted: Sequence[Triple], gold: Sequence[Triple] | None, iou: float, colours: dict[Span, str]
-) -> list[_Entry]:
+) -> list[Entry]:
     """The predictions with their marks, then the gold triples that none of them found."""
     matches = strict_matches(gold or (), predicted, iou)
     right, found = {p for _, p in matches}, {g for g, _ in matches}
@@ -114,7 +116,7 @@ def _entries(
             text, style = name + score + mark, "-"
         else:
             text, style = f"{name}  missed", "--"
-        entries.append(_Entry(index + 1, triple, text, name, colours[triple.mention.span], style))
+        entries.append(Entry(index + 1, triple.box, text, name, colours[triple.mention.span], style, triple.mention.span))
     return entries
 
 
@@ -127,12 +129,12 @@ def frame_box(panel: Axes, box: Box, colour: str, style: str) -> None:
     panel.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=width, **dashes))
 
 
-def _draw_labels(panel: Axes, across: float, down: float, entries: Sequence[_Entry]) -> None:
+def draw_labels(panel: Axes, across: float, down: float, entries: Sequence[Entry]) -> None:
     """Number and label at each box where there is room beside the labels before it; the number alone where there is not."""
     wide = annotate.measure(CAPTION)
     taken: list[Place] = []
     for entry in entries:
-        x0, y0, x1, y1 = (side * scale for side, scale in zip(entry.triple.box, (across, down, across, down), strict=True))
+        x0, y0, x1, y1 = (side * scale for side, scale in zip(entry.box, (across, down, across, down), strict=True))
         texts = (f"{entry.number} {entry.label}", str(entry.number))
         found = ((text, place) for text in texts if (place := _free((x0, y0, x1, y1), wide(text) + 5, (across, down), taken)))
         text, place = next(found, (texts[1], (x0, y0, x0 + wide(texts[1]) + 5, y0 + TAG)))
@@ -162,13 +164,15 @@ def _heading(entries: int, annotated: bool) -> str:
     return "no triples" if not entries else "solid: predicted, dashed: gold" if annotated else "predicted"
 
 
-def _list_width(listed: Sequence[str], annotated: bool) -> float:
+def list_width(listed: Sequence[str], heading: str) -> float:
+    """Points that `draw_list` needs from left to right."""
     wide = max(map(annotate.measure(LABEL), listed), default=0.0)
-    return max(17 + SAMPLE + wide, annotate.measure(CAPTION)(_heading(len(listed), annotated)))
+    return max(17 + SAMPLE + wide, annotate.measure(CAPTION)(heading))
 
 
-def _draw_list(page: Axes, left: float, top: float, entries: Sequence[_Entry], listed: Sequence[str], annotated: bool) -> None:
-    write(page, left, top + ROW / 2, _heading(len(entries), annotated), CAPTION, FAINT, down="center")
+def draw_list(page: Axes, left: float, top: float, entries: Sequence[Entry], listed: Sequence[str], heading: str) -> None:
+    """A heading, and below it a row for each entry: number, a sample of its line, text."""
+    write(page, left, top + ROW / 2, heading, CAPTION, FAINT, down="center")
     for row, (entry, text) in enumerate(zip(entries, listed, strict=True), 1):
         y = top + ROW * (row + 0.5)
         write(page, left + 12, y, str(entry.number), LABEL, entry.colour, across="right", down="center_baseline")

@@ -13,14 +13,14 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mmre_jax.data.dataset import RecordSource
+from mmre_jax.data.dataset import RecordSource, objects_of
 from mmre_jax.records import Mention, Record, RecordError
 
 EXAMPLES = 3
 OVERLAP = 0.01  # share of a test split that may stand in training
 EMPTY_NAMES = frozenset("empty na negative nil no none noneoftheabove norel norelation nota nothing null other unrelated".split())
-_ANNOTATED = {"relation": "a pair with a label", "entities": "a mention", "triples": "a triple"}
-_PLACES = {"relation": "pairs_with_two_labels", "entities": "mentions_with_two_types", "triples": "pairs_with_two_labels"}
+_ANNOTATED = {"relation": "a pair with a label", "entities": "a mention", "triples": "a triple", "objects": "a gold region with a box and a label"}
+_PLACES = {"relation": "pairs_with_two_labels", "entities": "mentions_with_two_types", "triples": "pairs_with_two_labels", "objects": "boxes_with_two_labels"}
 _OVERLAPS = {  # names and sentences by whether examples are pairs
     False: (
         ("in_training_by_text", "records stand in training, by their words"),
@@ -142,6 +142,9 @@ def _places(task: str, record: Record) -> Iterator[tuple[Hashable, str, str]]:
     elif task == "entities":
         for mention in record.mentions:
             yield mention.span, str(mention.type), repr(record.text(mention.span))
+    elif task == "objects":
+        for region in objects_of(record):
+            yield region.box, str(region.label), "one box"
     else:
         for triple in record.triples:
             yield (triple.mention.span, triple.box), triple.label, f"{record.text(triple.mention.span)!r} and one box"
@@ -261,7 +264,9 @@ def _in_training(task: str, split: str, train: Sequence[Record], records: Sequen
 
 
 def _keys(task: str, record: Record) -> list[Hashable]:
-    """What an example of a record is known by: its words; of relations, an example each, with the two spans."""
+    """What an example of a record is known by: its words; of relations, an example each, with the two spans; of objects its picture alone."""
+    if task == "objects":
+        return [()]
     if task != "relation":
         return [record.words]
     return [(record.words, pair.head.span, pair.tail.span) for pair in record.relations if pair.label is not None]

@@ -13,9 +13,10 @@ from ml_collections import ConfigDict
 from mmre_jax.data import pictures as pictures_lib
 from mmre_jax.data.pictures import PicturePlan, Reader
 from mmre_jax.data.readers import bio
-from mmre_jax.records import Record, RecordError
+from mmre_jax.records import Record, RecordError, Region
 
-TASKS = ("relation", "entities", "triples")
+TASKS = ("relation", "entities", "triples", "objects")
+BACKGROUND = "background"  # what a detector calls the places without an object
 OBJECTS = ("detected", "none", "grounded")  # the kinds of object crops that there can be, the usual one first
 
 Labels = tuple[tuple[str, ...], str]
@@ -65,6 +66,8 @@ def labels_of_records(data: ConfigDict, task: str, train: Sequence[Record]) -> L
     found = {label for record in train for label in _annotation(record)[task]}
     if task == "entities":
         return entity_labels(sorted(found))
+    if task == "objects":
+        return object_labels(sorted(found))
     names = tuple(sorted(found - {data.none_label}))
     return triple_labels(data, names) if task == "triples" else ((data.none_label, *names), data.none_label)
 
@@ -89,7 +92,7 @@ class DataSet:
     tasks: (data, train) -> the tasks that it is annotated for; if not given, those that its training records are annotated for.
     labels: (data, task, train) -> (labels of one of these tasks in the order of their ids, the empty one). relation: all relations, the
       empty one among them. triples: the relations without the empty one. entities: O, then B-X and I-X of each type. If not given,
-      those of its training records, sorted.
+      those of its training records, sorted. objects: the background, then the classes.
     files: (data, split) -> the annotation files, for checksums; none for a split that there need not be. None where there are no files.
     report: (data, split) -> what reading a split finds and what it leaves out, counted by reason.
     published: {split: records} that its authors count.
@@ -111,6 +114,18 @@ class DataSet:
     chosen_by: str = ""
 
 
+def object_labels(names: Sequence[str]) -> Labels:
+    """The classes of objects behind the background. Raises RecordError where one is called like it."""
+    if BACKGROUND in names:
+        raise RecordError(f"a region's label is {BACKGROUND!r}, which is what a detector calls the places without an object")
+    return (BACKGROUND, *names), BACKGROUND
+
+
+def objects_of(record: Record) -> tuple[Region, ...]:
+    """The annotated objects of a record's picture: its gold regions with a box and a label."""
+    return tuple(region for region in record.regions if region.source == "gold" and region.box is not None and region.label is not None)
+
+
 def root_of(data: ConfigDict) -> pathlib.Path:
     """The folder that a data set is read from. Raises RecordError where there is none."""
     root = pathlib.Path(data.root).expanduser()
@@ -127,4 +142,5 @@ def _annotation(record: Record) -> dict[str, set[str]]:
         "relation": {relation.label for relation in record.relations if relation.label is not None},
         "entities": {mention.type for mention in record.mentions if mention.type is not None},
         "triples": {triple.label for triple in record.triples},
+        "objects": {str(region.label) for region in objects_of(record)},
     }

@@ -8,11 +8,18 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmre_jax.declare import Section, choice, require
-from mmre_jax.systems import hvformer, ifaformer, qeot, rsrnet
+from mmre_jax.systems import faster_rcnn, hvformer, ifaformer, qeot, rsrnet
 from mmre_jax.systems.system import System
 
-BUILDERS = {"hvformer": hvformer.build, "ifaformer": ifaformer.build, "qeot": qeot.build, "rsrnet": rsrnet.build}
+BUILDERS = {
+    "faster_rcnn": faster_rcnn.build,
+    "hvformer": hvformer.build,
+    "ifaformer": ifaformer.build,
+    "qeot": qeot.build,
+    "rsrnet": rsrnet.build,
+}
 SETTINGS: dict[str, Section] = {  # of section `system`, beside the name
+    "faster_rcnn": faster_rcnn.SETTINGS,
     "hvformer": hvformer.SETTINGS,
     "ifaformer": ifaformer.SETTINGS,
     "qeot": qeot.SETTINGS,

@@ -8,10 +8,13 @@ from ml_collections import ConfigDict
 
 from mmre_jax.data.text import TextEncoder
 from mmre_jax.tasks.entities import EntitiesTask, released_tags
+from mmre_jax.tasks.objects import ObjectsTask
 from mmre_jax.tasks.relation import RelationTask
 from mmre_jax.tasks.task import Task
 from mmre_jax.tasks.triple_metrics import BoxWeights
 from mmre_jax.tasks.triples import TriplesTask
+
+WORDLESS = ("objects",)  # tasks that read pictures alone
 
 
 def build(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], none: str) -> Task:
@@ -28,6 +31,8 @@ def build(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], none:
     if name == "entities":
         released = config.system.flavour == "reference"
         return EntitiesTask(encoder, released_tags(labels) if released else tuple(labels), none, released=released)
+    if name == "objects":
+        return ObjectsTask(encoder, tuple(labels), none, max_targets=config.task.max_targets)
     settings = config.task
     return TriplesTask(
         encoder,

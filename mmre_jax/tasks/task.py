@@ -9,9 +9,9 @@ import numpy as np
 
 from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.text import TextEncoder
-from mmre_jax.records import Mention, Record, Relation, Triple
+from mmre_jax.records import Mention, Record, Region, Relation, Triple
 
-Found = tuple[Relation | Mention | Triple, ...]
+Found = tuple[Relation | Mention | Triple | Region, ...]
 Outputs = Mapping[str, np.ndarray]  # what a system predicts of one example, without the batch's axis
 
 

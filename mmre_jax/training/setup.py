@@ -14,11 +14,12 @@ from ml_collections import ConfigDict
 
 from mmre_jax import settings, systems, tasks
 from mmre_jax.data import datasets
-from mmre_jax.data.dataset import DataSet
+from mmre_jax.data.dataset import BACKGROUND, DataSet
 from mmre_jax.data.pictures import plan_to_json
-from mmre_jax.data.text import TextEncoder, load_tokenizer, train_tokenizer
+from mmre_jax.data.text import SPECIALS, TextEncoder, load_tokenizer, train_tokenizer
 from mmre_jax.records import Mention, Record, Relation
 from mmre_jax.systems.system import System
+from mmre_jax.tasks.objects import check_scorer
 from mmre_jax.tasks.task import Task
 from mmre_jax.training.checkpoint import CheckpointError
 from mmre_jax.training.formats import FormatError, upgrade, writer
@@ -73,7 +74,10 @@ def new_task(config: ConfigDict, train: Sequence[Record], dataset: DataSet | Non
 
 
 def new_tokenizer(config: ConfigDict, train: Sequence[Record], tokenizer: str = "") -> str:
-    """The tokenizer of the weights' directory, else the given one, else one trained on the training split, as JSON."""
+    """The tokenizer of the weights' directory, else the given one, else one trained on the training split, as JSON; without any words for
+    a task that reads none."""
+    if config.task.name in tasks.WORDLESS:
+        return train_tokenizer((), len(SPECIALS), "word")
     if config.text.weights:
         return load_tokenizer(config.text.weights)
     return tokenizer or train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
@@ -90,8 +94,10 @@ def rehearse(config: ConfigDict) -> None:
       WeightError: as `pretrained.resolve`.
     """
     _check_lengths(config)
+    if config.task.name == "objects":
+        check_scorer()
     resolved = _parts_that_are_there(pretrained.resolve(config))
-    labels = {"entities": ("O", "B-X", "I-X")}.get(config.task.name, ("X", "Y"))
+    labels = {"entities": ("O", "B-X", "I-X"), "objects": (BACKGROUND, "X")}.get(config.task.name, ("X", "Y"))
     system = systems.build(resolved, vocab_size=config.text.vocab_size, labels=labels)
     if resolved.optim.frozen or resolved.optim.multipliers:
         none = "" if config.task.name == "triples" else labels[0]
@@ -101,7 +107,7 @@ def rehearse(config: ConfigDict) -> None:
 
 
 def _check_lengths(config: ConfigDict) -> None:
-    if config.text.max_tokens > config.data.buckets[-1]:
+    if config.task.name not in tasks.WORDLESS and config.text.max_tokens > config.data.buckets[-1]:
         raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the largest of data.buckets={config.data.buckets}")
 
 

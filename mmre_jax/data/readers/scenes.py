@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from mmre_jax.data.dataset import DataSet, FilePictures, Labels, entity_labels, triple_labels
+from mmre_jax.data.dataset import DataSet, FilePictures, Labels, entity_labels, object_labels, triple_labels
 from mmre_jax.data.readers import jsonl
 from mmre_jax.data.scenes import compose as scenery
 from mmre_jax.data.scenes.draw import render
@@ -130,6 +130,8 @@ def _record(task: str, seed: int, split: str, index: int, side: int) -> Record:
         boxes = [scene.things[place].box for place in scene.places]
         triples = tuple(Triple(*triple) for triple in zip(mentions, scene.labels, boxes, strict=True))
         return dataclasses.replace(record, mentions=mentions, triples=triples)
+    if task == "objects":
+        return dataclasses.replace(record, regions=tuple(Region(thing.box, source="gold", label=thing.kind) for thing in scene.things))
     record = dataclasses.replace(record, regions=tuple(Region(box=thing.box) for thing in scene.things))
     if task == "entities":
         mentions = tuple(Mention(*span, type=label) for span, label in zip(scene.spans, scene.labels, strict=True))
@@ -146,12 +148,15 @@ def _read(data: ConfigDict, split: str) -> list[Record]:
 
 def _tasks(data: ConfigDict, train: Sequence[Record]) -> tuple[str, ...]:
     of = {"relations": ("relation",), "grounded": ("relation",), "entities": ("entities",), "triples": ("triples",)}
+    of["objects"] = ("objects",)
     return of.get(data.scene, ())
 
 
 def _labels(data: ConfigDict, task: str, train: Sequence[Record]) -> Labels:
     if task == "relation":
         return relations(data.scene), scenery.NONE
+    if task == "objects":
+        return object_labels(scenery.KINDS)
     return triple_labels(data, triple_relations()) if task == "triples" else entity_labels(entity_types())
 
 

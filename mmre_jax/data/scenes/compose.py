@@ -16,6 +16,7 @@ triples: one thing in each quadrant; the words name up to four places; the relat
   Words alone: relation 1/6, box unknown. Picture alone: no span.
 grounded: three people of different colours; the words give two names a colour each; the relation is who stands left of whom, or None (a
   fifth) where nobody wears one of the two colours. Words or picture alone: 2*0.4/(1+0.8) = 0.444 by always naming one side.
+objects: one to five things of any kinds anywhere, all of them to be found; the words say nothing of them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from mmre_jax.data.scenes.draw import COLOURS, GLYPHS, Colour, Thing
 from mmre_jax.data.scenes.language import pick
 from mmre_jax.records import Box
 
-TASKS = ("relations", "entities", "triples", "grounded")
+TASKS = ("relations", "entities", "triples", "grounded", "objects")
 KINDS = tuple(GLYPHS)
 NONE = "None"
 
@@ -93,7 +94,7 @@ def stream(task: str, seed: int, split: str, index: int, purpose: int) -> np.ran
 def compose(task: str, seed: int, split: str, index: int) -> Scene:
     """The scene `index` of a split."""
     random = stream(task, seed, split, index, 0)
-    return {"relations": _relations, "entities": _entities, "triples": _triples, "grounded": _grounded}[task](random, split)
+    return {"relations": _relations, "entities": _entities, "triples": _triples, "grounded": _grounded, "objects": _objects}[task](random, split)
 
 
 def _relations(random: np.random.Generator, split: str) -> Scene:
@@ -145,6 +146,11 @@ def _grounded(random: np.random.Generator, split: str) -> Scene:
     words, spans = language.fill(pick(random, language.GROUNDED_FRAMES), [[names[0]], [said[0]], [names[1]], [said[1]]])
     order = language.shuffled(random, things)
     return Scene(tuple(words), tuple(order), (spans[0], spans[2]), (label,))
+
+
+def _objects(random: np.random.Generator, split: str) -> Scene:
+    things = scatter(random, [pick(random, KINDS) for _ in range(pick(random, (1, 2, 3, 4, 5)))])
+    return Scene(("a", "picture"), things, (), tuple(thing.kind for thing in things))
 
 
 def scatter(random: np.random.Generator, kinds: list[str], colours: list[str] | None = None, apart: float = 0.0) -> tuple[Thing, ...]:

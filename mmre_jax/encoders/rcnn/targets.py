@@ -104,35 +104,47 @@ def _any_of(key: jax.Array, candidates: jax.Array, most: int, limit: jax.Array |
 
 
 def proposal_losses(
-    sampling: Sampling, anchors: np.ndarray, logits: jax.Array, offsets: jax.Array, gold: Annotated, key: jax.Array
+    sampling: Sampling,
+    anchors: np.ndarray | jax.Array,
+    logits: jax.Array,
+    offsets: jax.Array,
+    gold: Annotated,
+    key: jax.Array,
+    seen: jax.Array | None = None,
 ) -> dict[str, Loss]:
     """`objectness`, binary cross-entropy, and `proposals`, smooth L1, of the anchors drawn; means over those.
 
     Args:
       anchors: [A, 4].
       logits, offsets: [B, A], [B, A, 4], of `Proposer`.
+      seen: bool [B], the pictures to learn from; None: all.
     """
 
-    def of_picture(logits: jax.Array, offsets: jax.Array, gold: Annotated, key: jax.Array) -> tuple[jax.Array, ...]:
+    def of_picture(logits: jax.Array, offsets: jax.Array, gold: Annotated, key: jax.Array, seen: jax.Array) -> tuple[jax.Array, ...]:
         boxes = jnp.asarray(anchors)
         which = match(boxes, gold.boxes, gold.valid, sampling.anchor_high, sampling.anchor_low, rescue=True)
-        positive, negative = draw(key, which >= 0, which == BELOW, sampling.anchors, sampling.anchor_share)
+        positive, negative = draw(key, (which >= 0) & seen, (which == BELOW) & seen, sampling.anchors, sampling.anchor_share)
         aims = regions.encode(_real(gold)[jnp.maximum(which, 0)], boxes, PROPOSAL_WEIGHTS)
         wrong = jnp.where(positive | negative, jax.nn.softplus(jnp.where(positive, -logits, logits)), 0.0)
         off = jnp.where(positive[:, None], smooth_l1(offsets - aims), 0.0)
         return wrong.sum(), off.sum(), (positive | negative).sum()
 
-    wrong, off, count = jax.vmap(of_picture)(logits, offsets, gold, jax.random.split(key, len(logits)))
+    everyone = jnp.ones(len(logits), bool) if seen is None else seen
+    wrong, off, count = jax.vmap(of_picture)(logits, offsets, gold, jax.random.split(key, len(logits)), everyone)
     total = count.sum().astype(jnp.float32)
     return {"objectness": (wrong.sum(), total), "proposals": (off.sum(), total)}
 
 
-def sample(sampling: Sampling, proposals: Proposals, gold: Annotated, key: jax.Array) -> Sampled:
-    """Of the proposals and the annotated boxes themselves those that the head learns from; no gradient passes."""
+def sample(sampling: Sampling, proposals: Proposals, gold: Annotated, key: jax.Array, seen: jax.Array | None = None) -> Sampled:
+    """Of the proposals and the annotated boxes themselves those that the head learns from; no gradient passes.
 
-    def of_picture(proposals: Proposals, gold: Annotated, key: jax.Array) -> Sampled:
+    Args:
+      seen: bool [B], the pictures to learn from; None: all.
+    """
+
+    def of_picture(proposals: Proposals, gold: Annotated, key: jax.Array, seen: jax.Array) -> Sampled:
         boxes = jnp.concatenate([proposals.boxes, _real(gold)])
-        there = jnp.concatenate([proposals.valid, gold.valid])
+        there = jnp.concatenate([proposals.valid, gold.valid]) & seen
         which = match(boxes, gold.boxes, gold.valid, sampling.proposal, sampling.proposal, rescue=False)
         positive, negative = draw(key, there & (which >= 0), there & (which == BELOW), sampling.proposals, sampling.proposal_share)
         taken, places = jax.lax.top_k((positive | negative).astype(jnp.int32), min(sampling.proposals, len(boxes)))
@@ -141,7 +153,9 @@ def sample(sampling: Sampling, proposals: Proposals, gold: Annotated, key: jax.A
         aims = regions.encode(_real(gold)[index], box, BOX_WEIGHTS)  # of an empty box in a place where nothing is, not a number
         return Sampled(box, labels, jnp.where((labels > 0)[:, None], aims, 0.0), taken > 0)
 
-    return jax.lax.stop_gradient(jax.vmap(of_picture)(proposals, gold, jax.random.split(key, len(proposals.boxes))))
+    keys = jax.random.split(key, len(proposals.boxes))
+    everyone = jnp.ones(len(keys), bool) if seen is None else seen
+    return jax.lax.stop_gradient(jax.vmap(of_picture)(proposals, gold, keys, everyone))
 
 
 def head_losses(sampled: Sampled, logits: jax.Array, offsets: jax.Array) -> dict[str, Loss]:
