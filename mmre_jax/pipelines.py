@@ -46,7 +46,8 @@ class Pipeline:
         for part, view in (("tagger", "mentions"), ("detector", "regions"), ("classifier", "pairs")):
             found, wanted = getattr(self, part).task, views.TASK_OF[view]
             if found != wanted:
-                raise PipelineError(f"{part}: trained for task {found!r}, not {wanted!r} (data.view={view!r})")
+                again = ": one of before there was that task is to be trained again" if (part, found) == ("detector", "triples") else ""
+                raise PipelineError(f"{part}: trained for task {found!r}, not {wanted!r} (data.view={view!r}){again}")
         if (crops := self.classifier.object_sources) != ("detected",):
             seen = f"{' and '.join(crops)} object crops" if crops else "no object crops"
             raise PipelineError(f"classifier: looks at {seen}, not at detected ones, of which it is shown one (data.view='pairs')")

@@ -10,7 +10,20 @@ from matplotlib.figure import Figure
 from mmre_jax.analysis import annotate
 from mmre_jax.analysis.annotate import CAPTION, COLOURS, FAINT, LABEL, fitted, write
 from mmre_jax.analysis.fonts import shown
-from mmre_jax.analysis.triple_plots import EDGE, NO_PHOTO, PHOTO, ROW, SAMPLE, TALLEST, WIDTH, Entry, draw_labels, draw_list, frame_box, list_width
+from mmre_jax.analysis.triple_plots import (
+    EDGE,
+    NO_PHOTO,
+    PHOTO,
+    ROW,
+    SAMPLE,
+    TALLEST,
+    WIDTH,
+    Entry,
+    draw_labels,
+    draw_list,
+    frame_box,
+    list_width,
+)
 from mmre_jax.boxes import pairwise_iou
 from mmre_jax.records import Record, Region, check_box
 

@@ -130,7 +130,8 @@ def _parts(kind: str, has_picture: Callable[[Record], bool], known: frozenset[An
     else:
         unit, annotated = ("object", objects_of) if kind == "objects" else ("triple", lambda record: record.triples)
         parts += [
-            (_range_name(*bounds, unit), _where(lambda record, bounds=bounds: _within(len(annotated(record)), *bounds))) for bounds in COUNTS
+            (_range_name(*bounds, unit), _where(lambda record, bounds=bounds: _within(len(annotated(record)), *bounds)))
+            for bounds in COUNTS
         ]
     if kind == "objects":
         return parts

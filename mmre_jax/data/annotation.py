@@ -19,8 +19,18 @@ from mmre_jax.records import Mention, Record, RecordError
 EXAMPLES = 3
 OVERLAP = 0.01  # share of a test split that may stand in training
 EMPTY_NAMES = frozenset("empty na negative nil no none noneoftheabove norel norelation nota nothing null other unrelated".split())
-_ANNOTATED = {"relation": "a pair with a label", "entities": "a mention", "triples": "a triple", "objects": "a gold region with a box and a label"}
-_PLACES = {"relation": "pairs_with_two_labels", "entities": "mentions_with_two_types", "triples": "pairs_with_two_labels", "objects": "boxes_with_two_labels"}
+_ANNOTATED = {
+    "relation": "a pair with a label",
+    "entities": "a mention",
+    "triples": "a triple",
+    "objects": "a gold region with a box and a label",
+}
+_PLACES = {
+    "relation": "pairs_with_two_labels",
+    "entities": "mentions_with_two_types",
+    "triples": "pairs_with_two_labels",
+    "objects": "boxes_with_two_labels",
+}
 _OVERLAPS = {  # names and sentences by whether examples are pairs
     False: (
         ("in_training_by_text", "records stand in training, by their words"),
