@@ -75,7 +75,7 @@ TEXT: Section = {  # the text encoder; 0 with text.weights: as the weights have 
 }
 
 VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision.weights: as the weights have it
-    "weights": text("", "directory of transformers, or of a ResNeSt; rcnn: a detector's state dict or run; '': random weights"),
+    "weights": text("", "directory of transformers, or of a ResNeSt; rcnn: a detector's state dict or run, or a ResNet; '': random"),
     "kind": choice("vit", KINDS, "of image encoder; rcnn: a Faster or Mask R-CNN's ResNet and feature pyramid"),
     "dialect": choice("clip", STYLES, "of a vit; follows the weights"),
     "width": whole(768, "[0, inf)", "vit: of the states; divides by the heads"),

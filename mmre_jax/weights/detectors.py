@@ -21,10 +21,13 @@ from ml_collections import ConfigDict
 from mmre_jax import settings
 from mmre_jax.encoders.from_config import resnet_config
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig
+from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.training.checkpoint import CheckpointError, Checkpoints, is_run, locate
 from mmre_jax.training.formats import FormatError, upgrade
+from mmre_jax.weights import hub
 from mmre_jax.weights.hub import WeightError
-from mmre_jax.weights.rcnn import describe_rcnn, pyramid_rules, pyramid_unread, read_rcnn
+from mmre_jax.weights.rcnn import BODY, describe_rcnn, pyramid_rules, pyramid_unread, read_rcnn
+from mmre_jax.weights.resnet import load_resnet
 from mmre_jax.weights.rules import excused, read
 
 SYSTEM = "faster_rcnn"  # of the runs that train a detector
@@ -73,6 +76,31 @@ def load_pyramid(path: str | Path, config: PyramidConfig, variables: Mapping[str
     found = len(traverse_util.flatten_dict(filled))
     logger.info("%s: %d tensors read; not read: %s", path, found, ", ".join(f"{why} ({left[why]})" for why in sorted(left)))
     return filled
+
+
+def is_resnet(path: str | Path) -> bool:
+    """Whether a directory holds a ResNet alone, as ImageNet trains it: a start for the backbone of a detector, without a pyramid.
+
+    Raises:
+      WeightError: a directory without readable weights.
+    """
+    if is_run(path) or not Path(path).is_dir():
+        return False
+    return not any(name.startswith(BODY) for name in hub.read_tensors(path))
+
+
+def load_backbone(path: str | Path, config: ResNetConfig, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Variables with their part `backbone` filled from the directory of a ResNet; everything beside it starts fresh, as the log says.
+
+    Raises:
+      WeightError: as `load_resnet`.
+    """
+    own = {kind: tree["backbone"] for kind, tree in variables.items() if "backbone" in tree}
+    filled = load_resnet(path, config, own)
+    logger.info(
+        "%s: a ResNet: what stands on it starts fresh: %s", path, ", ".join(part for part in variables["params"] if part != "backbone")
+    )
+    return {kind: {**tree, **({"backbone": filled[kind]} if kind in filled else {})} for kind, tree in variables.items()}
 
 
 @contextlib.contextmanager
