@@ -8,8 +8,8 @@ Variants:
               --config.data.root, and for a start from COCO --config.vision.weights: torchvision's fasterrcnn_resnet50_fpn as .pth or
               safetensors. The head starts fresh where the classes are others.
 
-Whose numbers in jsonl: sizes, thresholds and what is drawn are torchvision's. Its published weights were trained with SGD at pictures of 800
-to 1333 pixels a side; AdamW at 1e-4, 12 epochs and squares of 640 pixels are ours.
+Whose numbers in jsonl: sizes, thresholds and what is drawn are torchvision's. Its published weights were trained with SGD at pictures of
+800 to 1333 pixels a side; AdamW at 1e-4, 12 epochs and squares of 640 pixels are ours.
 
 Version 2 of torchvision's: --config.system.proposal_convolutions=2 --config.system.head_convolutions=4 --config.vision.pyramid_norm=True.
 

@@ -31,6 +31,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import common, detector, qeot, rsrnet
+from mmre_jax.training.checkpoint import is_run
 
 PARTS = ("tagger", "detector", "classifier")
 VARIANTS = tuple(part + size for size in ("", "_gmner", "_quickstart", "_quickstart_rcnn") for part in PARTS)
@@ -63,7 +64,10 @@ def _tagger(config: ConfigDict) -> ConfigDict:
 
 
 def _detector(config: ConfigDict) -> ConfigDict:
-    """A Faster R-CNN of one class, over the ResNet; what it draws is as much as its own configuration has on these data."""
+    """A Faster R-CNN of one class, over the ResNet; what it draws is as much as its own configuration has on these data. It starts from the
+    weights that QEOT starts from; where they are a detector's run, from all parts of that which fit."""
+    weights = config.vision.weights
+    start = {"vision": {"weights": ""}, "train": {"init_from": weights}} if weights and is_run(weights) else {"vision": {}, "train": {}}
     levels = len(config.vision.depths or (3, 4, 6, 3)) + 1
     anchors = tuple(max(1, round(LARGEST_ANCHOR * config.vision.side / 2**n)) for n in reversed(range(levels)))
     rates = config.optim.multipliers.to_dict()
@@ -72,7 +76,8 @@ def _detector(config: ConfigDict) -> ConfigDict:
         "task": {"name": "objects", "max_targets": 2 * config.task.max_targets},  # of all records that show a photo
         "data": {"view": "regions"},
         "text": common.section("text").to_dict(),  # no word is read
-        "vision": {"kind": "rcnn"} | ({"level": 0} if config.vision.kind == "resnet" else {}),
+        "vision": {"kind": "rcnn", **({"level": 0} if config.vision.kind == "resnet" else {}), **start["vision"]},
+        "train": start["train"],
         "system": {"anchors": anchors},
         "optim": {
             "frozen": ("backbone",) if "vision" in config.optim.frozen else (),

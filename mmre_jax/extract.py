@@ -63,8 +63,8 @@ class Extraction:
         return tuple(x for x in self.found if isinstance(x, Region))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: id, text, image, what was found (relations, mentions, triples or regions) with words and spans, notes, and meta where
-        there is one."""
+        """Plain values: id, text, image, what was found (relations, mentions, triples or regions) with words and spans, notes, and meta
+        where there is one."""
         record = self.record
 
         def mention(found: Mention) -> dict[str, Any]:

@@ -24,12 +24,8 @@ from mmre_jax.tasks.task import Found, Outputs, Task
 from mmre_jax.text_files import parse_json, read_text
 from mmre_jax.training.log import write_json, write_text
 
-FIELDS = {
-    "relation": "relation",
-    "entities": "mentions",
-    "triples": "triples",
-    "objects": "regions",
-}  # of a line of predictions.jsonl, by task
+# Of a line of predictions.jsonl, by task.
+FIELDS = {"relation": "relation", "entities": "mentions", "triples": "triples", "objects": "regions"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,12 +104,8 @@ class Evaluation:
 
 def row(kind: str, record: Record, found: Found) -> dict[str, Any]:
     """A line of predictions.jsonl: what `read_predictions` reads, and the annotation under 'gold'."""
-    gold: dict[str, Found] = {
-        "relation": record.relations,
-        "entities": record.mentions,
-        "triples": record.triples,
-        "objects": objects_of(record),
-    }
+    gold: dict[str, Found] = {"relation": record.relations, "entities": record.mentions, "triples": record.triples}
+    gold["objects"] = objects_of(record)
     guesses, golds = ([_plain(each) for each in side] for side in (found, gold[kind]))
     if kind == "relation":
         return {"id": record.id, **guesses[0], "gold": golds[0]["relation"]}

@@ -274,7 +274,7 @@ def _in_training(task: str, split: str, train: Sequence[Record], records: Sequen
 
 
 def _keys(task: str, record: Record) -> list[Hashable]:
-    """What an example of a record is known by: its words; of relations, an example each, with the two spans; of objects its picture alone."""
+    """What an example of a record is known by: its words; of relations, an example each, with the spans; of objects its picture alone."""
     if task == "objects":
         return [()]
     if task != "relation":

@@ -74,7 +74,7 @@ class FasterRcnnSystem:
         height, width = pixels.shape[1:3]
         scale = jnp.array([width, height, width, height], jnp.float32)
         there = found.valid & self._seen(batch)[:, None]
-        return {"box": found.boxes / scale, "label": found.labels, "score": found.scores, "valid": there}
+        return {"box": found.boxes / scale[None, None], "label": found.labels, "score": found.scores, "valid": there}
 
     def _inputs(self, batch: Batch) -> tuple[jax.Array, jax.Array]:
         """uint8 [B, S, S, 3] and the pictures' sizes, int32 [B, 2]: all of the canvas."""

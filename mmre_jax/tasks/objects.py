@@ -114,9 +114,8 @@ class ObjectsTask:
         for row in np.flatnonzero(prediction["valid"]):
             x0, y0, x1, y1 = (float(side) for side in np.clip(prediction["box"][row].astype(np.float64), 0.0, 1.0))
             if x0 < x1 and y0 < y1:
-                found.append(
-                    Region((x0, y0, x1, y1), label=self.labels[int(prediction["label"][row])], score=float(prediction["score"][row]))
-                )
+                label, score = self.labels[int(prediction["label"][row])], float(prediction["score"][row])
+                found.append(Region((x0, y0, x1, y1), label=label, score=score))
         return tuple(sorted(found, key=lambda region: -(region.score or 0.0)))
 
     def metrics(self, records: Sequence[Record], predicted: Sequence[Found], outputs: Sequence[Outputs] | None = None) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""A trained detector as the image encoder of another system: its ResNet and feature pyramid, without proposals and heads.
+"""A trained detector as the image encoder of another system: its ResNet and feature pyramid, without proposals and heads. Or as the start
+of another detector.
 
 A detector is a state dict of torchvision's Faster or Mask R-CNN (a file, or a directory's tensors: weights/rcnn.py), or a run of system
 faster_rcnn, by its workdir or the directory of one step.
@@ -20,17 +21,19 @@ from ml_collections import ConfigDict
 
 from mmre_jax import settings
 from mmre_jax.encoders.from_config import resnet_config
+from mmre_jax.encoders.rcnn.faster_rcnn import RcnnConfig
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig
 from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.training.checkpoint import CheckpointError, Checkpoints, is_run, locate
 from mmre_jax.training.formats import FormatError, upgrade
 from mmre_jax.weights import hub
 from mmre_jax.weights.hub import WeightError
-from mmre_jax.weights.rcnn import BODY, describe_rcnn, pyramid_rules, pyramid_unread, read_rcnn
+from mmre_jax.weights.rcnn import BODY, describe_rcnn, pyramid_rules, pyramid_unread, rcnn_rules, rcnn_unread, read_rcnn
 from mmre_jax.weights.resnet import load_resnet
 from mmre_jax.weights.rules import excused, read
 
 SYSTEM = "faster_rcnn"  # of the runs that train a detector
+_CLASSES = ("classes", "offsets")  # the layers of the head that have rows for each class
 _PARTS = {"proposer": "the proposal network", "head": "the box head", "pyramid": "other levels of the pyramid"}
 
 logger = logging.getLogger(__name__)
@@ -97,10 +100,33 @@ def load_backbone(path: str | Path, config: ResNetConfig, variables: Mapping[str
     """
     own = {kind: tree["backbone"] for kind, tree in variables.items() if "backbone" in tree}
     filled = load_resnet(path, config, own)
-    logger.info(
-        "%s: a ResNet: what stands on it starts fresh: %s", path, ", ".join(part for part in variables["params"] if part != "backbone")
-    )
+    fresh = ", ".join(sorted(variables["params"].keys() - {"backbone"}))
+    logger.info("%s: a ResNet; what stands on it starts fresh: %s", path, fresh)
     return {kind: {**tree, **({"backbone": filled[kind]} if kind in filled else {})} for kind, tree in variables.items()}
+
+
+def load_detector(path: str | Path, config: RcnnConfig, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Fills the variables of a `FasterRcnn` that is to learn other classes, from a state dict of torchvision: all but the two layers that
+    know the classes, which start fresh, as the log says; or its backbone from a ResNet.
+
+    Raises:
+      WeightError: a file or directory that cannot be read, or that holds no detector that fits; a run, which train.init_from is for.
+    """
+    if is_run(path):
+        raise WeightError(f"vision.weights={path} is a run: a detector starts from one with train.init_from, classes by name")
+    if is_resnet(path):
+        return load_backbone(path, config.backbone, variables)
+    params = {**variables["params"], "head": {name: x for name, x in variables["params"]["head"].items() if name not in _CLASSES}}
+    targets = tuple(f"params/head/{name}/" for name in _CLASSES)
+    rules = tuple(rule for rule in rcnn_rules(config) if not rule.target.startswith(targets))
+    unread = {**rcnn_unread(config), "roi_heads.box_predictor.*": "the layers that know its classes"}
+    tensors = read_rcnn(path)
+    filled = read(rules, tensors, {**variables, "params": params}, unread=unread, source=str(path))
+    fresh = {name: variables["params"]["head"][name] for name in _CLASSES}
+    left = Counter(excused(tensors, unread).values())
+    said = ", ".join(f"{why} ({count} tensors)" for why, count in left.items())
+    logger.info("%s: not read: %s; fresh: %s", path, said, ", ".join(f"head/{name}" for name in fresh))
+    return {**filled, "params": {**filled["params"], "head": {**filled["params"]["head"], **fresh}}}
 
 
 @contextlib.contextmanager

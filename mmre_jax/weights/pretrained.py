@@ -13,6 +13,7 @@ from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.encoders.bert import BertConfig
 from mmre_jax.encoders.from_config import bert_config, pyramid_config, resnet_config, vit_config
 from mmre_jax.encoders.vit import ViTConfig
+from mmre_jax.systems.faster_rcnn import rcnn_config
 from mmre_jax.weights import bert, detectors, hub, resnest, resnet, vit
 
 T = TypeVar("T", BertConfig, ViTConfig)
@@ -148,6 +149,9 @@ def load(config: ConfigDict, plan: PicturePlan, variables: Mapping[str, Any]) ->
     if config.text.weights:
         sizes = bert_config(config.text, params["text"]["embeddings"]["word"].shape[0])
         params["text"] = bert.load_bert(config.text.weights, sizes, params["text"])
+    if config.vision.weights and config.system.name == detectors.SYSTEM:
+        classes = params["head"]["classes"]["bias"].shape[0]
+        return variables | detectors.load_detector(config.vision.weights, rcnn_config(config, classes), variables)
     if not config.vision.weights or "vision" not in params:
         return variables
     if config.vision.kind == "vit":

@@ -94,9 +94,8 @@ def stream(task: str, seed: int, split: str, index: int, purpose: int) -> np.ran
 def compose(task: str, seed: int, split: str, index: int) -> Scene:
     """The scene `index` of a split."""
     random = stream(task, seed, split, index, 0)
-    return {"relations": _relations, "entities": _entities, "triples": _triples, "grounded": _grounded, "objects": _objects}[task](
-        random, split
-    )
+    kinds = {"relations": _relations, "entities": _entities, "triples": _triples, "grounded": _grounded, "objects": _objects}
+    return kinds[task](random, split)
 
 
 def _relations(random: np.random.Generator, split: str) -> Scene:

@@ -13,6 +13,7 @@ import numpy as np
 
 CELLS = 7
 _POINTS = 2  # a side of each cell
+_FEW = 400  # cells of all levels together, below which products with whole maps are faster than picking points from them
 _AT_ONCE = 32  # regions; a region's values around its points are 16 times its cells'
 _LEVEL_SLACK = 1e-6  # torchvision's, against rounding at the border between two levels
 
@@ -43,6 +44,8 @@ def roi_align(maps: Sequence[jax.Array], boxes: jax.Array, strides: Sequence[int
     Returns:
       [B, N, CELLS, CELLS, C].
     """
+    if sum(x.shape[1] * x.shape[2] for x in maps) <= _FEW:
+        return _from_small_maps(maps, boxes, strides, canonical)
     flat = jnp.concatenate([x.reshape(x.shape[0], -1, x.shape[-1]) for x in maps], axis=1)
     sides = np.array([x.shape[1:3] for x in maps], np.int32)
     starts = np.concatenate([[0], np.cumsum(sides.prod(axis=1))[:-1]]).astype(np.int32)
@@ -62,6 +65,29 @@ def roi_align(maps: Sequence[jax.Array], boxes: jax.Array, strides: Sequence[int
         return jax.lax.map(of_region, (boxes, level), batch_size=_AT_ONCE)
 
     return jax.vmap(of_picture)(flat, boxes, level)
+
+
+def _from_small_maps(maps: Sequence[jax.Array], boxes: jax.Array, strides: Sequence[int], canonical: float) -> jax.Array:
+    """`roi_align` as products of every map with what each of its rows and columns has in a cell: no place is picked, or added to."""
+    level = levels_of(boxes, strides, canonical)
+    found = 0.0
+    for at, (x, stride) in enumerate(zip(maps, strides, strict=True)):
+        ends = boxes.astype(jnp.float32) / stride
+        rows, columns = (_matrix(ends[..., axis], ends[..., axis + 2], x.shape[2 - axis]) for axis in (1, 0))
+        rows = jnp.where((level == at)[..., None, None], rows, 0.0)
+        found += jnp.einsum("bnih,bhwc,bnjw->bnijc", rows, x.astype(jnp.float32), columns)
+    return jnp.asarray(found).astype(maps[0].dtype)
+
+
+def _matrix(low: jax.Array, high: jax.Array, side: int) -> jax.Array:
+    """What each place along an axis of `side` places has in the mean of each cell of regions [...]: [..., CELLS, side]."""
+
+    def of_region(low: jax.Array, high: jax.Array) -> jax.Array:
+        places, weights = _taps(low, high, jnp.asarray(side))
+        hits = places.reshape(CELLS, -1, 1) == jnp.arange(side)[None, None, :]
+        return jnp.where(hits, weights[..., None], 0.0).sum(axis=1)
+
+    return jnp.vectorize(of_region, signature="(),()->(c,s)")(low, high)
 
 
 def _taps(low: jax.Array, high: jax.Array, side: jax.Array) -> tuple[jax.Array, jax.Array]:
