@@ -1,1 +1,1 @@
-"""Entry points: python -m launch.train, settings, evaluate, extract, prepare, audit, benchmark."""
+"""Entry points, a file each: python -m launch.train in a checkout, `mmre train` anywhere (mmre_jax/cli.py)."""

@@ -1,4 +1,5 @@
-"""The file that --config names: its variants, and what is wrong with it or with the flags that change its settings, in one line."""
+"""The configuration that --config names: its file, its variants, and what is wrong with it or with the flags that change its settings,
+in one line. A bare word is one that comes with the library, from any folder; all else is a file's path."""
 
 from __future__ import annotations
 
@@ -13,9 +14,16 @@ from typing import Any
 from mmre_jax import settings
 from mmre_jax.declare import Setting, did_you_mean
 
+FOLDER = pathlib.Path(__file__).resolve().parents[1] / "configs"  # beside launch/, in a checkout as in the wheel
+
 
 class ConfigError(ValueError):
     """A configuration's file, or a flag that changes one of its settings, that cannot be used; one line."""
+
+
+def names() -> list[str]:
+    """The configurations that come with the library: the files of configs/ that have a get_config."""
+    return [path.stem for path in sorted(FOLDER.glob("*.py")) if "\ndef get_config(" in path.read_text(encoding="utf-8")]
 
 
 def given(argv: Sequence[str]) -> str | None:
@@ -29,14 +37,29 @@ def given(argv: Sequence[str]) -> str | None:
     return value
 
 
+def located(argv: Sequence[str]) -> list[str]:
+    """A program's arguments with the file of a configuration where --config names one that comes with the library."""
+    found: list[str] = []
+    for i, argument in enumerate(argv):
+        if argument == "--":
+            return [*found, *argv[i:]]
+        flag, equals, value = argument.partition("=")
+        if flag in ("--config", "-config") and equals:
+            argument = f"{flag}={_with_file(value)}"
+        elif found and found[-1] in ("--config", "-config"):
+            argument = _with_file(argument)
+        found.append(argument)
+    return found
+
+
 def load(value: str) -> tuple[types.ModuleType, Any]:
-    """(the module, the configuration) that FILE.py or FILE.py:VARIANT names.
+    """(the module, the configuration) that NAME, NAME:VARIANT, FILE.py or FILE.py:VARIANT names.
 
     Raises:
-      ConfigError: for a file that is not there, that cannot be run or has no get_config, and for an unknown variant.
+      ConfigError: for a name or file that is not there, a file that cannot be run or has no get_config, and for an unknown variant.
     """
     if not value:
-        raise ConfigError("--config is empty: FILE.py:VARIANT")
+        raise ConfigError("--config is empty: NAME:VARIANT or FILE.py:VARIANT")
     path, colon, variant = value.partition(":")
     module = load_module(path)
     try:
@@ -46,12 +69,18 @@ def load(value: str) -> tuple[types.ModuleType, Any]:
 
 
 def load_module(path: str) -> types.ModuleType:
-    """A configuration's file as a module.
+    """A configuration's file as a module, by its path or by the name of one that comes with the library.
 
     Raises:
       ConfigError: as `load`.
     """
     file = pathlib.Path(path)
+    if _is_name(path):
+        if path not in (known := names()):
+            meant = file.with_suffix(".py")
+            near = f"; did you mean {meant}?" if meant.is_file() else did_you_mean(path, known)
+            raise ConfigError(f"--config={path}: there is no such configuration{near}")
+        file = FOLDER / f"{path}.py"
     if not file.is_file():
         raise ConfigError(f"--config={path}: there is no such file{_nearest_file(file)}")
     if file.suffix != ".py":
@@ -109,14 +138,26 @@ def declaration(name: str, config: Any) -> Setting | None:
     return place if isinstance(place, Setting) else None
 
 
+def _is_name(path: str) -> bool:
+    """Whether what stands before the variant is a bare word, neither in a folder nor with an ending."""
+    return re.fullmatch(r"[\w-]+", path) is not None
+
+
+def _with_file(value: str) -> str:
+    path, colon, variant = value.partition(":")
+    return f"{FOLDER / path}.py{colon}{variant}" if _is_name(path) and path in names() else value
+
+
 def _near(wrong: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(wrong, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
 def _nearest_file(file: pathlib.Path) -> str:
-    """The file that was meant, perhaps: with '.py', or of another spelling."""
+    """The file that was meant, perhaps: with '.py', or of another spelling; or the configuration of its name that comes along."""
     if (meant := file.with_name(f"{file.name}.py")).is_file():
         return f"; did you mean {meant}?"
+    if file.stem in names():
+        return f"; did you mean {file.stem}, which comes with the library?"
     there = [str(path) for path in file.parent.glob("*.py") if path.stem not in ("__init__", "common")] if file.parent.is_dir() else []
     return did_you_mean(str(file), there)

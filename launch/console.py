@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import logging
 import os
 import pathlib
@@ -18,7 +19,7 @@ from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
 from launch import config_file
-from mmre_jax import settings
+from mmre_jax import cli, settings
 from mmre_jax.data.decode import PictureError
 from mmre_jax.records import RecordError
 from mmre_jax.training.checkpoint import CheckpointError
@@ -27,8 +28,8 @@ from mmre_jax.weights.hub import WeightError
 
 SETTINGS = "python -m launch.settings [--config=FILE:VARIANT] prints variants, and every setting with its range, default and meaning."
 CONFIG = (
-    "configs/SYSTEM.py:VARIANT, SYSTEM being hvformer, qeot, rsrnet, ifaformer or pipeline: the head of that file lists its variants, and "
-    "launch.settings every setting, each a flag --config.SECTION.NAME=VALUE."
+    f"NAME:VARIANT, NAME being one of {', '.join(config_file.names())}, or FILE.py:VARIANT: the head of that file lists its variants, and "
+    "python -m launch.settings --config=NAME every setting, each a flag --config.SECTION.NAME=VALUE."
 )
 _HELP = {"--help", "-help", "-h", "-?", "--helpshort", "--helpfull"}
 
@@ -82,7 +83,7 @@ def _parse(argv: list[str]) -> list[str]:
         _, config = (None, None) if found is None else config_file.load(found)
         if config is not None:
             config_file.check_overrides(argv[1:], config)
-        rest = flags.FLAGS(argv)
+        rest = flags.FLAGS(argv if found is None else config_file.located(argv))
         _check_places()
         if found:
             settings.check(flags.FLAGS["config"].value)
@@ -100,7 +101,7 @@ def _plainly(error: flags.Error, config: Any) -> str:
         if (setting := config_file.declaration(found[1], config)) is not None:
             return f"{found[1]}={found[2]} is not {setting.range}: {setting.meaning}"
     if found := re.fullmatch(r"flag --(\w+)=None: Flag --\w+ must have a value other than None\.", said):
-        return f"give --{found[1]}: {flags.FLAGS[found[1]].help}"
+        return f"give --{found[1]}: {cli.as_typed(flags.FLAGS[found[1]].help)}"
     return said
 
 
@@ -141,7 +142,9 @@ def _print_help(argv: list[str]) -> NoReturn:
         except config_file.ConfigError as error:
             _end(error)
         lines += [f"Variants of {path}:", *(f"  {name}: {meaning}" for name, meaning in known.items())]
-    app.usage(shorthelp="--helpfull" not in argv, writeto_stdout=True, detailed_error="\n".join(lines))
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        app.usage(shorthelp="--helpfull" not in argv, writeto_stdout=True, detailed_error="\n".join(lines))
+    cli.tell(cli.as_typed(told.getvalue()))
     sys.exit(0)
 
 

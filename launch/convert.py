@@ -1,15 +1,19 @@
-"""Converts the authors' released checkpoints, and converts them back.
+"""Converts the authors' released checkpoints, and converts them back; writes text encoders for transformers.
 
     python -m launch.convert released.pth runs/released --tokenizer=BERT_DIR --labels=DATA/ours_rel2id.json --root=DATA
     python -m launch.evaluate --checkpoint=runs/released --split=test
     python -m launch.convert runs/released back.safetensors --back
+    python -m launch.convert runs/mine my_text_encoder --text
 
 The first takes a state dict of HVPNeT, RSRNeT, IFAformer or HVFormer: safetensors, or with PyTorch installed what torch.save wrote,
 whatever it is called, also inside a trainer's dictionary, and under the names that DataParallel or torch.compile make. It writes a
 checkpoint in the reference flavour, for `mmre_jax.load`, launch.evaluate and launch.extract.
 Every tensor is read, or is named in TARGET/released.json with the reason why the released code never reads it, and kept beside it: the
-last command writes them all, bit for bit, in their own precision. Sizes are read from the tensors; what does not fit is an error that
+third command writes them all, bit for bit, in their own precision. Sizes are read from the tensors; what does not fit is an error that
 lists it.
+
+--text takes any run: its text encoder, tuned or not, becomes a directory that transformers' AutoModel and AutoTokenizer load, the tokens
+that mark a pair among its tokens, and that text.weights takes.
 
 --tokenizer is a directory of transformers: bert-base-uncased; for RSRNeT roberta-base (relations) or xlm-roberta-base (entities).
 --labels is a JSON object {label: id} or list (*.json), or a text file of one label a line. For entities it may be left out if there are
@@ -46,11 +50,17 @@ _MAX_TOKENS = flags.DEFINE_integer(
 )
 _HEADS = flags.DEFINE_integer("heads", 0, "Attention heads, which no tensor shows; 0: of 64 numbers each.", lower_bound=0)
 _BACK = flags.DEFINE_bool("back", False, "Convert a converted checkpoint back into the authors' state dict.")
+_TEXT = flags.DEFINE_bool("text", False, "Write a run's text encoder, with its tokenizer, as a directory of transformers.")
 
 
 def main(source: str, target: str) -> None:
     """Converts and says what was read."""
     logger = console.setup()
+    if _BACK.value and _TEXT.value:
+        raise WeightError("give --back for the authors' state dict or --text for a directory of transformers, not both")
+    if _TEXT.value:
+        convert.save_text(source, target)
+        return
     if _BACK.value:
         convert.export(source, target)
         return
@@ -77,4 +87,4 @@ def main(source: str, target: str) -> None:
 
 
 if __name__ == "__main__":
-    console.run(main, ["the state dict (with --back, the directory)", "what to make of it"])
+    console.run(main, ["the state dict (with --back and --text, the directory of the run)", "what to make of it"])

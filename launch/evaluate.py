@@ -3,8 +3,9 @@
     python -m launch.evaluate --checkpoint=runs/quickstart --split=test
     python -m launch.evaluate --predictions=FILE.jsonl --config=configs/hvformer.py:mnre --config.data.root=DIR --split=test
 
-Prints a table per class (relations, or types of entities) and one of slices of the data, and writes metrics.json, predictions.jsonl and,
-of relations, confusion.png into --out (by default WORKDIR/evaluation/SPLIT; for predictions, a folder beside the file).
+Prints a table per class (relations, or types of entities), of relations one by how often training had them, and one of slices of the
+data, and writes metrics.json, predictions.jsonl and, of relations, confusion.png and training_count.png into --out (by default
+WORKDIR/evaluation/SPLIT; for predictions, a folder beside the file).
 
 Predictions of any other program, a vision-language model's say, are JSON lines, one for each example of the split:
     {"id": example, "relation": label}                                                            (task relation)
@@ -35,6 +36,7 @@ _PREDICTIONS = flags.DEFINE_string("predictions", None, "JSON lines to be scored
 _CONFIG = config_flags.DEFINE_config_file("config", None, "With --predictions: the configuration whose task and data are scored against.")
 _SPLIT = flags.DEFINE_enum("split", "test", SPLITS, "Which split.")
 _ROOT = flags.DEFINE_string("root", None, "The data set's folder, where it is not where it was in training.")
+_CAPTIONS = flags.DEFINE_string("captions", "", "The file of captions, where it is not where it was in training.")
 _SHUFFLE = flags.DEFINE_bool("shuffle_pictures", False, "Show every record with another record's picture.")
 _OUT = flags.DEFINE_string("out", None, "Folder for the results.")
 
@@ -45,8 +47,9 @@ def main() -> None:
         raise app.UsageError("give either --checkpoint or --predictions")
     if (_PREDICTIONS.value is None) != (_CONFIG.value is None):
         raise app.UsageError("--predictions needs --config, whose task and data say what it is scored against; --checkpoint has its own")
-    if _PREDICTIONS.value is not None and _SHUFFLE.value:
-        raise app.UsageError("--shuffle_pictures needs --checkpoint")
+    for flag in (_SHUFFLE, _CAPTIONS):
+        if _PREDICTIONS.value is not None and flag.value:
+            raise app.UsageError(f"--{flag.name} needs --checkpoint")
     logger = console.setup()
     evaluation, out = _of_checkpoint() if _CHECKPOINT.value is not None else _of_predictions()
     print(evaluation.text())
@@ -63,7 +66,8 @@ def _of_checkpoint() -> tuple[Evaluation, pathlib.Path]:
     directory, _ = locate(_CHECKPOINT.value)
     name = _SPLIT.value + ("_shuffled" if _SHUFFLE.value else "")
     out = pathlib.Path(_OUT.value) if _OUT.value else directory.parent / "evaluation" / name
-    return evaluate.checkpoint(_CHECKPOINT.value, _SPLIT.value, root=_ROOT.value or "", shuffle=_SHUFFLE.value), out
+    given = {"root": _ROOT.value or "", "captions": _CAPTIONS.value, "shuffle": _SHUFFLE.value}
+    return evaluate.checkpoint(_CHECKPOINT.value, _SPLIT.value, **given), out
 
 
 def _of_predictions() -> tuple[Evaluation, pathlib.Path]:

@@ -3,6 +3,7 @@
     python -m launch.prepare --dataset=mnre --source=DIR --out=DIR [--objects=detected] [--photo_side=224 --crop_side=128 --crops=3]
     python -m launch.prepare --dataset=twitter2017 --source=DIR --out=DIR --crop_side=224
     python -m launch.prepare --dataset=jsonl --source=DIR --out=DIR       (DIR holds train.jsonl, val.jsonl, test.jsonl, or some of them)
+    python -m launch.prepare --dataset=twitter2015 --source=DIR --out=DIR --captions=FILE.json   ({picture: caption})
     python -m launch.prepare --dataset=mnre --source=DIR --benchmark      (png or raw: which to choose on this machine)
 
 Without --source the data is looked for where TFDS keeps data that is fetched by hand: $TFDS_DATA_DIR/downloads/manual/DATASET, with
@@ -43,6 +44,7 @@ _OBJECTS = flags.DEFINE_enum(
 )
 _NONE = flags.DEFINE_string("none_label", common.section("data").none_label, "JSON lines: the label that says that no relation holds.")
 _ENCODING = flags.DEFINE_enum("encoding", "png", ENCODINGS, "How pixels are stored; both without loss.")
+_CAPTIONS = flags.DEFINE_string("captions", "", "JSON file {picture: caption}; '' keeps the captions that the records have.")
 _PHOTO_SIDE = flags.DEFINE_integer("photo_side", 224, "Side of the photos in pixels; 0 for none.", lower_bound=0)
 _CROP_SIDE = flags.DEFINE_integer("crop_side", 128, "Side of the object crops in pixels.", lower_bound=1)
 _CROPS = flags.DEFINE_integer("crops", 3, "Object crops a record, at most; 0 for none.", lower_bound=0)
@@ -57,7 +59,10 @@ def main() -> None:
     console.setup()
     folder = pathlib.Path(os.path.abspath(_SOURCE.value)) if _SOURCE.value else manual_dir(_DATASET.value)
     data = section(_DATASET.value, folder, _OBJECTS.value, _NONE.value)
-    records = read(data)
+    data.captions = _CAPTIONS.value
+    opened = read(data)
+    records = {split: found for split, (found, _) in opened.items()}
+    captions = datasets.caption_counts(data, records)
     plan = picture_plan(data.objects, _PHOTO_SIDE.value, _CROP_SIDE.value, _CROPS.value, _RESIZE.value)
     if _BENCHMARK.value:
         print(benchmark(records, plan, folder))
@@ -67,9 +72,13 @@ def main() -> None:
         "objects": data.objects,
         "labels": datasets.all_labels(data, records["train"]) if "train" in records else {},
         "published": dict(datasets.find(data).published),
-        "reading": {split: found for split in records if (found := datasets.read_report(data, split))},
+        "reading": {split: counts for split, (_, counts) in opened.items() if counts},
         "sha256": {str(path.relative_to(folder)): sha256(path) for split in records for path in datasets.files(data, split)},
     }
+    if captions:
+        about["captions"] = captions
+    if data.captions:
+        about["sha256"][data.captions] = sha256(pathlib.Path(data.captions).expanduser())
     summary = builders.prepare(records, plan, _OUT.value, encoding=_ENCODING.value, root=folder, about=about)
     print(table(summary))
     print(f"\nprepared: {_OUT.value} (the same as JSON: {pathlib.Path(_OUT.value, 'prepare.json')})")
@@ -95,13 +104,13 @@ def section(dataset: str, folder: pathlib.Path, objects: str | None, none_label:
     return data
 
 
-def read(data: ConfigDict) -> dict[str, Sequence[Record]]:
-    """{split: records}, of JSON lines those splits that are there. Raises RecordError and PictureError."""
+def read(data: ConfigDict) -> dict[str, tuple[Sequence[Record], dict[str, int]]]:
+    """{split: (records, what reading them found)}, of JSON lines those splits that are there. Raises RecordError and PictureError."""
     there = [split for split in datasets.SPLITS if datasets.files(data, split)]
     if not there:
         names = ", ".join(sorted(path.name for path in pathlib.Path(data.root).glob("*.jsonl"))) or "none"
         raise RecordError(f"{data.root}: none of train.jsonl, val.jsonl, test.jsonl; JSON lines there are: {names}")
-    return {split: datasets.open_records(data, split) for split in there}
+    return {split: datasets.open_split(data, split) for split in there}
 
 
 def picture_plan(objects: str, photo_side: int, crop_side: int, crops: int, resize: str) -> PicturePlan:
@@ -134,6 +143,8 @@ def table(summary: Mapping[str, Any]) -> str:
         lines.append(f"{name:<8}{tally['referenced']:>11,}{tally['present']:>9,}{tally['missing']:>9,}{tally['unreadable']:>12,}")
     lines.append(f"{found['records_with_photo']:,} of {found['records']:,} records have their photo")
     lines.append(f"{found['stored']:,} pictures stored, {found['bytes'] / 2**20:,.1f} MiB as {summary['encoding']}")
+    for name, counts in about.get("captions", {}).items():
+        lines.append(f"{name}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
     lines += [f"  {example}" for example in dict.fromkeys(found["photos"]["examples"] + found["crops"]["examples"])]
     lines += ["", "sha256", *(f"  {digest}  {name}" for name, digest in about["sha256"].items())]
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import textwrap
 from typing import Any
 
@@ -28,7 +29,10 @@ _JSON = flags.DEFINE_bool("json", False, "Print JSON.")
 
 def main() -> None:
     """Prints."""
-    found = everything() if _CONFIG.value is None else of_config(flags.FLAGS["config"].config_filename, _CONFIG.value)
+    if _CONFIG.value is None:
+        found = everything()
+    else:  # as it was typed, which flags no longer know of a configuration that comes with the library; not so in a --flagfile
+        found = of_config(config_file.given(sys.argv[1:]) or flags.FLAGS["config"].config_filename, _CONFIG.value)
     print(json.dumps(found, indent=1) if _JSON.value else as_text(found))
 
 
@@ -42,22 +46,23 @@ def everything() -> dict[str, Any]:
 
 
 def of_config(value: str, config: Any) -> dict[str, Any]:
-    """{'config': FILE:VARIANT, 'variants': {name: meaning}, 'sections': {name: rows}} of a configuration.
+    """{'config': FILE:VARIANT, 'file': FILE, 'variants': {name: meaning}, 'sections': {name: rows}} of a configuration.
 
     Args:
       value: of --config.
       config: what it makes, with the changes that other flags made.
     """
-    variants = config_file.variants(config_file.load_module(value.partition(":")[0]))
+    module = config_file.load_module(value.partition(":")[0])
     rows = {name: settings.rows(name, section, config[name]) for name, section in settings.sections(config).items()}
-    return {"config": value, "variants": variants, "sections": {name: [_plain(row) for row in found] for name, found in rows.items()}}
+    sections = {name: [_plain(row) for row in found] for name, found in rows.items()}
+    return {"config": value, "file": module.__file__, "variants": config_file.variants(module), "sections": sections}
 
 
 def as_text(found: dict[str, Any]) -> str:
     """The same for a terminal."""
     lines: list[str] = []
     if "config" in found:
-        lines += [f"variants of {found['config'].partition(':')[0]}", ""]
+        lines += [f"variants of {found['config'].partition(':')[0]} ({found['file']})", ""]
         for name, meaning in found["variants"].items():
             lines += _wrapped(f"  {name:<24}", meaning)
         lines += ["", f"settings of {found['config']}; * differs from the default"]

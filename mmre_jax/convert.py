@@ -3,6 +3,7 @@
     release = open_release("released.pth")  # this and read_labels: weights/state_dicts.py
     convert(release, config, "runs/released", tokenizer="BERT_DIR", labels=read_labels("ours_rel2id.json"))
     export("runs/released", "back.safetensors")
+    save_text("runs/mine", "my_text_encoder")  # the text encoder of any run, as a directory of transformers
 
 A converted checkpoint is a run's workdir, TARGET/checkpoints/0, that everything takes which takes a run. Beside it lie the tensors that
 the released forward pass never reads, as they were (unread.safetensors), and why they are not read (released.json), so that the way back
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import json
 import logging
 import os
@@ -28,6 +30,7 @@ import safetensors.numpy
 from ml_collections import ConfigDict
 
 from mmre_jax.data.text import TextEncoder, load_tokenizer
+from mmre_jax.encoders.from_config import text_config
 from mmre_jax.tasks.entities import SPECIAL_TAGS
 from mmre_jax.text_files import read_json
 from mmre_jax.training import state as state_lib
@@ -36,6 +39,7 @@ from mmre_jax.training.setup import Job, make_job, restore_job, shapes
 from mmre_jax.weights import hub, pretrained, released
 from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.state_dicts import PAD, Release
+from mmre_jax.weights.text_directory import added_names, write_text_directory
 
 UNREAD, ABOUT = "unread.safetensors", "released.json"
 HALF = (np.dtype(np.float16), np.dtype(jnp.bfloat16))
@@ -128,9 +132,7 @@ def export(checkpoint: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
         raise FileExistsError(f"{path} exists already")
     directory, step = locate(checkpoint)
     about = _about(directory.parent)
-    with Checkpoints(directory, read_only=True) as checkpoints:
-        job = restore_job(checkpoints.meta(step))
-        variables = checkpoints.restore_variables(step, shapes(job))
+    job, variables = _restored(directory, step)
     kept = hub.read_file(directory.parent / UNREAD, upcast=False)
     if lost := sorted(set(about["unread"]) ^ set(kept)):
         raise WeightError(f"{directory.parent / UNREAD} and {ABOUT} disagree on {', '.join(lost)}")
@@ -141,6 +143,42 @@ def export(checkpoint: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
     with _whole(path) as file:
         safetensors.numpy.save_file({names.get(name, about.get("prefix", "") + name): x for name, x in tensors.items()}, file)
     logger.info("%d tensors of %s: %s", len(tensors), about["kind"], path)
+
+
+def save_text(checkpoint: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Writes the text encoder of a run, with its tokenizer, as a directory of transformers (weights/text_directory.py).
+
+    Args:
+      checkpoint: the workdir of a run, its folder of checkpoints, or a step in it.
+      target: the directory to make; it must not exist, or be empty. It is there whole or not at all.
+
+    Raises:
+      FileExistsError: a target that is there already.
+      CheckpointError: a checkpoint that is damaged or not there.
+      WeightError: a run without a text encoder, or with one that transformers does not have.
+    """
+    target = pathlib.Path(target)
+    _check_free(target)
+    job, variables = _restored(*locate(checkpoint))
+    params = variables["params"].get("text", {})
+    positions = params.get("embeddings", params).get("position")
+    if positions is None:
+        raise WeightError(f"{checkpoint}: its system has no text encoder by itself: its parts are {', '.join(variables['params'])}")
+    encoder, layers = job.task.encoder, sum(name.startswith("layer_") for name in params)
+    sizes = dataclasses.replace(text_config(job.config.text, encoder.vocab_size), layers=layers, positions=len(positions))
+    with _whole(target) as folder:
+        folder.mkdir(parents=True)
+        write_text_directory(folder, sizes, params, encoder)
+    logger.info("text encoder of %d layers and a tokenizer of %d entries: %s", layers, encoder.vocab_size, target)
+    if encoder.added:
+        logger.info("added behind its vocabulary: %s", " ".join(added_names(encoder)))
+
+
+def _restored(directory: pathlib.Path, step: int) -> tuple[Job, dict[str, Any]]:
+    """The job of a checkpoint and its variables."""
+    with Checkpoints(directory, read_only=True) as checkpoints:
+        job = restore_job(checkpoints.meta(step))
+        return job, checkpoints.restore_variables(step, shapes(job))
 
 
 def _labels(release: Release, task: str, labels: Sequence[str]) -> tuple[str, ...]:

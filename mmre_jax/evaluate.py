@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
+from collections.abc import Mapping
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from mmre_jax import extract
 from mmre_jax.analysis import report
 from mmre_jax.analysis.evaluation import Evaluation, read_predictions, scoring_task
+from mmre_jax.analysis.frequency import training_counts
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.sampling import is_shuffled
-from mmre_jax.training.evaluate import make_split, training_examples
+from mmre_jax.heads.joint import TOLD
+from mmre_jax.tasks import task as task_lib
+from mmre_jax.training.evaluate import Predicted, Split, make_split, training_examples
 from mmre_jax.training.setup import protocol
 
 
 def checkpoint(
-    path: str | os.PathLike[str], split: str, *, root: str = "", shuffle: bool = False, dataset: DataSet | None = None
+    path: str | os.PathLike[str],
+    split: str,
+    *,
+    root: str = "",
+    captions: str = "",
+    shuffle: bool = False,
+    dataset: DataSet | None = None,
 ) -> Evaluation:
     """A trained checkpoint's predictions of a split, on all local devices, scored.
 
@@ -26,6 +38,7 @@ def checkpoint(
       path: a run's workdir (its best step is taken) or the directory of one step.
       split: train (of it what the run was trained on), val or test.
       root: the data set's folder, where it is not where it was in training.
+      captions: the file of captions, where it is not where it was in training.
       shuffle: show every record with another record's picture, whatever data.shuffle_pictures says.
       dataset: a user's own that the checkpoint was trained on, if it is not one of datasets.DATASETS.
 
@@ -36,15 +49,62 @@ def checkpoint(
     extractor = extract.load(path, devices=0)
     job, kind = extractor.job, extractor.task
     data = _data(job.config, root)
+    data.captions = captions or data.captions
     train = training_examples(job, datasets.open_records(data, "train", dataset))
     shuffled = shuffle or is_shuffled(data, split)
-    records = datasets.open_records(data, split, dataset)
-    shown = make_split(job, records, train=split == "train", shuffled=shuffled, data=data, dataset=dataset)
-    predicted = extractor.predictor.predict(extractor.variables, shown, split, keep=True)
+    shown, predicted = _predicted(extractor, data, split, shuffled, dataset)
     seen = frozenset(r.id for r, p in zip(shown.records, predicted, strict=True) if p.seen)
     about = {**protocol(job.config), "pictures": "shuffled" if shuffled else "own", "step": extractor.step}
     found, outputs = [p.found for p in predicted], [p.outputs for p in predicted]
-    return Evaluation(split, kind, job.task, shown.records, found, seen, report.known(kind, train), about, outputs)
+    trained = training_counts(train) if kind == "relation" else {}
+    return Evaluation(split, kind, job.task, shown.records, found, seen, report.known(kind, train), about, outputs, trained)
+
+
+def gates(path: str | os.PathLike[str], split: str, *, root: str = "", captions: str = "", dataset: DataSet | None = None) -> Gates:
+    """What DGF-PT's gates let through with a split's own pictures and with those of other records, and the scores of both.
+
+    Args:
+      as of `checkpoint`.
+
+    Raises:
+      ValueError: for a checkpoint without gates.
+      CheckpointError, RecordError: as `checkpoint`.
+    """
+    extractor = extract.load(path, devices=0)
+    if extractor.job.config.system.name != "dgf_pt" or not extractor.job.config.system.dual_gate or not extractor.job.system.plan:
+        raise ValueError(f"{os.fspath(path)}: a checkpoint of {extractor.job.config.system.name!r} without dual-gated fusion has no gates")
+    data = _data(extractor.job.config, root)
+    data.captions = captions or data.captions
+    rows = []
+    for shuffled in (False, True):
+        shown, predicted = _predicted(extractor, data, split, shuffled, dataset)
+        values = [p.outputs["fusion"] for p in predicted if p.seen]
+        means = np.mean(values, axis=0).tolist() if values else [float("nan")] * len(TOLD)
+        scores = extractor.job.task.metrics(shown.records, [p.found for p in predicted])
+        rows.append({"pictures": len(values), **dict(zip(TOLD, means, strict=True)), "micro.f1": task_lib.at(scores, "micro.f1")})
+    return Gates(split, len(shown.records), *rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gates:
+    """Means over the records of a split that were shown with a picture: of what TOLD names, and the split's micro-F1.
+
+    records: of the split.  own, other: with their own pictures, and with other records'.
+    """
+
+    split: str
+    records: int
+    own: Mapping[str, float]
+    other: Mapping[str, float]
+
+    def table(self) -> str:
+        """As a table of text."""
+        left, columns = f"{self.split}, {self.records:,} records", ("own pictures", "other records' pictures")
+        lines = ["".join([f"{left:<26}", *(f"{column:>26}" for column in columns)])]
+        for name in self.own:
+            shown = (f"{row[name]:,}" if name == "pictures" else f"{row[name]:.4f}" for row in (self.own, self.other))
+            lines.append("".join([f"{name:<26}", *(f"{value:>26}" for value in shown)]))
+        return "\n".join(lines)
 
 
 def predictions(
@@ -73,7 +133,17 @@ def predictions(
     seen = frozenset(
         example.id for example in examples if example.image and datasets.readable(example.image)
     )  # what the other program looked at is not known
-    return Evaluation(split, kind, task, examples, found, seen, report.known(kind, train), about)
+    trained = training_counts(train) if kind == "relation" else {}
+    return Evaluation(split, kind, task, examples, found, seen, report.known(kind, train), about, trained=trained)
+
+
+def _predicted(
+    extractor: extract.Extractor, data: ConfigDict, split: str, shuffled: bool, dataset: DataSet | None
+) -> tuple[Split, list[Predicted]]:
+    """A split's examples, and what a checkpoint predicts of each, outputs included."""
+    records = datasets.open_records(data, split, dataset)
+    shown = make_split(extractor.job, records, train=split == "train", shuffled=shuffled, data=data, dataset=dataset)
+    return shown, extractor.predictor.predict(extractor.variables, shown, split, keep=True)
 
 
 def _data(config: ConfigDict, root: str) -> ConfigDict:

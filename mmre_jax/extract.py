@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mmre_jax import tasks
 from mmre_jax.data import datasets
 from mmre_jax.data.decode import PictureError
 from mmre_jax.data.pictures import picture_at, sources
@@ -108,6 +109,7 @@ class Extractor:
         tail: Where | None = None,
         mentions: Sequence[Where] = (),
         boxes: Sequence[Box] = (),
+        caption: str | None = None,
         strict: bool = True,
     ) -> Extraction:
         """What the checkpoint's task finds in a post; for relations, of one pair or of every ordered pair of mentions.
@@ -117,8 +119,9 @@ class Extractor:
           image: path of the picture.
           head, tail: (task relation) each a word span (start, end), end-exclusive, or words as they stand in the text.
           mentions: instead of head and tail: all ordered pairs of these are tried.
-          boxes: objects in the picture, normalised (x_min, y_min, x_max, y_max), best first, for systems that look at object crops;
-            where they look at crops found in two ways, these serve for both.
+          boxes: objects in the picture, normalised (x_min, y_min, x_max, y_max), best first, for systems that look at objects; where they
+            look at some that are found in two ways, these serve for both.
+          caption: what the picture shows, for systems that read captions.
           strict: whether a picture that is missing or cannot be read is an error; else it is masked and noted.
 
         Raises:
@@ -141,7 +144,8 @@ class Extractor:
             relations = all_pairs([Mention(*find(words, mention, f"mentions[{i}]")) for i, mention in enumerate(mentions)], "mentions")
         checked = [check_box(box, f"boxes[{i}]") for i, box in enumerate(boxes)]
         regions = tuple(Region(box=box, source=source) for source in self.object_sources or ("detected",) for box in checked)
-        record = Record(id="text", words=words, image=None if image is None else os.fspath(image), relations=relations, regions=regions)
+        photo = None if image is None else os.fspath(image)
+        record = Record(id="text", words=words, image=photo, relations=relations, regions=regions, caption=caption)
         return self.extract_records([record], strict=strict)[0]
 
     @property
@@ -151,8 +155,9 @@ class Extractor:
 
     @property
     def object_sources(self) -> tuple[str, ...]:
-        """Which object crops the system looks at: any of 'grounded' and 'detected'."""
-        return tuple(slot.source for slot in self.job.system.plan if slot.source != "photo")
+        """Which objects the system looks at: any of 'grounded' and 'detected'."""
+        crops = tuple(slot.source for slot in self.job.system.plan if slot.source != "photo")
+        return crops or tasks.boxes_of(self.job.task)
 
     def extract_records(self, records: Sequence[Record], progress: str = "", *, strict: bool = False) -> list[Extraction]:
         """Predicts every record: of relations, every pair that it names; annotations are not looked at.
@@ -207,6 +212,9 @@ class Extractor:
                 notes.append("no picture: masked")
             elif not places:
                 notes.append(f"trained with {slot.source} object crops, none given: masked")
+        for source in tasks.boxes_of(self.job.task):
+            if not any(region.source == source and region.box is not None for region in record.regions):
+                notes.append(f"trained with {source} objects, none given: masked")
         if record.image is not None and not self.job.system.plan:
             notes.append("trained on text alone: the picture is not looked at")
         elif record.regions and not self.object_sources:

@@ -17,12 +17,12 @@ from mmre_jax.data.datasets import DATASETS
 from mmre_jax.data.pictures import RESIZES
 from mmre_jax.data.sampling import SHUFFLES
 from mmre_jax.data.scenes.compose import TASKS as SCENES
+from mmre_jax.data.text import LEAST
 from mmre_jax.data.views import TASK_OF
 from mmre_jax.declare import Section, SettingError, choice, factors, flag, names, number, text, whole, wholes
-from mmre_jax.encoders.bert import KINDS as TEXT_KINDS
 from mmre_jax.encoders.blocks import ACTIVATIONS
 from mmre_jax.encoders.convolution import NORMS
-from mmre_jax.encoders.from_config import KINDS
+from mmre_jax.encoders.from_config import BOTH_WAYS, CAUSAL, KINDS
 from mmre_jax.encoders.vit_config import STYLES
 from mmre_jax.tasks import objects, triples
 
@@ -38,6 +38,7 @@ DATA: Section = {  # where records come from and how they become batches
         "object crops beside the photo; grounded ones leak MNRE's labels and are the only ones of twitter",
     ),
     "none_label": text("None", "jsonl, and triples of any set: the label that says that no relation holds"),
+    "captions": text("", "JSON file {picture: caption}, names relative to the data set's folder; '': the records' own captions, if any"),
     "view": choice("", ("", *TASK_OF), "of triples: mentions (entities), regions (triples), pairs (relation), a pipeline's parts"),
     "scene": choice("relations", SCENES, "scenes: relations or grounded (task relation), entities, triples"),
     "counts": wholes((16384, 512, 1024), "[1, inf)", "scenes: records of train, val, test", length=3),
@@ -56,9 +57,9 @@ DATA: Section = {  # where records come from and how they become batches
 
 TEXT: Section = {  # the text encoder; 0 with text.weights: as the weights have it
     "weights": text("", "directory of transformers; '': random weights"),
-    "kind": choice("bert", dict.fromkeys(TEXT_KINDS.values()), "roberta is XLM-R, too; follows the weights"),
+    "kind": choice("bert", (*BOTH_WAYS, *CAUSAL), "roberta is XLM-R, too; gpt2 and gpt (GPT-1) are causal; follows the weights"),
     "pad_id": whole(1, "[0, inf)", "roberta: id of padding, behind which positions start; follows the weights"),
-    "tokenizer": choice("bpe", ("bpe", "word"), "without weights, trained on the training split"),
+    "tokenizer": choice("bpe", tuple(LEAST), "without weights, trained on the training split; byte_bpe keeps capitals, as GPT-2's"),
     "vocab_size": whole(2000, "[1, inf)", "entries of that tokenizer"),
     "max_tokens": whole(80, "[3, inf)", "longest sequence, specials included; what is beyond is cut off"),
     "width": whole(768, "[0, inf)", "of the states; divides by the heads"),
@@ -75,7 +76,9 @@ TEXT: Section = {  # the text encoder; 0 with text.weights: as the weights have 
 }
 
 VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision.weights: as the weights have it
-    "weights": text("", "directory of transformers, or of a ResNeSt; rcnn: a detector's state dict or run, or a ResNet; '': random"),
+    "weights": text(
+        "", "directory of transformers, of a ResNeSt, of torchvision's tensors of a VGG; rcnn: a detector, or a ResNet; '': random"
+    ),
     "kind": choice("vit", KINDS, "of image encoder; rcnn: a Faster or Mask R-CNN's ResNet and feature pyramid"),
     "dialect": choice("clip", STYLES, "of a vit; follows the weights"),
     "width": whole(768, "[0, inf)", "vit: of the states; divides by the heads"),
@@ -83,16 +86,18 @@ VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision
     "heads": whole(12, "[0, inf)", "vit: of attention"),
     "mlp": whole(3072, "[0, inf)", "vit: width inside the feed-forward blocks"),
     "patch": whole(32, "[0, inf)", "vit: side of a patch, pixels; divides the sides of all pictures"),
-    "depths": wholes((3, 4, 6, 3), "[1, inf)", "convolutional: blocks of each stage; () with weights: as they have it", empty=True),
-    "stem": whole(64, "[0, inf)", "convolutional: channels of the stem; the blocks of stage i are stem * 2^i wide"),
-    "stem_kernel": whole(0, "[0, inf)", "convolutional: odd; 0: the kind's, 7 (resnest: 3)"),
-    "stem_stride": whole(2, "[1, 2]", "convolutional: of the stem's (first) convolution; follows the weights"),
-    "stem_pool": flag(True, "convolutional: the stem ends in a pooling of stride 2; follows the weights"),
+    "depths": wholes(
+        (3, 4, 6, 3), "[1, inf)", "convolutional: blocks of each stage; vgg: convolutions; () with weights: as they have it", empty=True
+    ),
+    "stem": whole(64, "[0, inf)", "convolutional: channels of the stem; stage i is stem * 2^i wide, of a vgg at most eight stems"),
+    "stem_kernel": whole(0, "[0, inf)", "resnet, resnest, rcnn: odd; 0: the kind's, 7 (resnest: 3)"),
+    "stem_stride": whole(2, "[1, 2]", "resnet, resnest, rcnn: of the stem's (first) convolution; follows the weights"),
+    "stem_pool": flag(True, "resnet, resnest, rcnn: the stem ends in a pooling of stride 2; follows the weights"),
     "bottleneck": flag(True, "resnet, rcnn: bottlenecks instead of blocks of two 3x3 convolutions; follows the weights"),
     "stride_first": flag(False, "resnet, rcnn: the stride on a bottleneck's first convolution, not on its 3x3; follows the weights"),
-    "norm": choice("frozen", NORMS, "convolutional: frozen is for pretrained weights"),
+    "norm": choice("frozen", NORMS, "resnet, resnest, rcnn: frozen is for pretrained weights"),
     "groups": whole(32, "[1, inf)", "of vision.norm=group; divides the channels; follows a run's weights"),
-    "norm_eps": number(1e-5, "[0, inf)", "convolutional: added to the norms' variances; follows the weights"),
+    "norm_eps": number(1e-5, "[0, inf)", "resnet, resnest, rcnn: added to the norms' variances; follows the weights"),
     "level": whole(2, "[0, inf)", "rcnn: level of the pyramid that QEOT reads: 0 the finest, one a stage, as many as stages the coarsest"),
     "pyramid_width": whole(256, "[0, inf)", "rcnn: channels of the pyramid"),
     "pyramid_norm": flag(False, "rcnn: the pyramid's convolutions have norms, as torchvision's version 2; follows the weights"),
@@ -179,10 +184,32 @@ def check(config: Any) -> None:
         raise SettingError(f"a configuration has the sections system, task, {', '.join(COMMON)}, found {type(config).__name__}")
     lines = []
     for name, section in sections(config).items():
+        if name == "task" and (line := _other_task(config, section)):
+            lines.append(line)
+            continue
         missing = [f"section {name} is missing"]
         lines += declare.problems(name, _spoken_of(name, config[name], section), section) if name in config else missing
     if lines:
         raise SettingError(declare.all_of(lines))
+
+
+def _other_task(config: Any, section: Section) -> str:
+    """What to say where settings of a task are missing because the system does not have that task; '' elsewhere.
+
+    Any configuration may score the predictions of other programs: the task alone is no mistake.
+
+    Args:
+      section: the task's declaration.
+    """
+    if not hasattr(config.get("task"), "get") or not section.keys() - config.task.keys():
+        return ""
+    system, task = (config[name].get("name", "") if name in config else "" for name in ("system", "task"))
+    known = systems.TASKS.get(system) if isinstance(system, str) else None
+    if known is None or task in known:
+        return ""
+    others = [name for name, tasks in systems.TASKS.items() if task in tasks]
+    there = f"; for {task} there is {' or '.join(others)}" if others else ""
+    return f"task.name={task!r}: system {system!r} has the task {' or '.join(known)}{there}"
 
 
 def _spoken_of(name: str, values: Any, section: Section) -> Any:

@@ -38,6 +38,8 @@ FLOORS = (
     ("analysis",),
     ("extract", "convert"),
     ("pipelines", "evaluate"),
+    ("cli",),
+    ("__main__",),
 )
 
 

@@ -9,13 +9,14 @@ import re
 import pytest
 from ml_collections import ConfigDict
 
-from configs import hvformer, ifaformer, qeot, rsrnet
+from configs import dgf_pt, hvformer, ifaformer, qeot, rsrnet
 from mmre_jax import declare, settings, systems
 from mmre_jax.data import datasets
 from mmre_jax.training import loop
 from mmre_jax.training.setup import rehearse
 
-MODULES = {name: importlib.import_module(f"configs.{name}") for name in ("hvformer", "ifaformer", "qeot", "rsrnet", "pipeline")}
+NAMES = ("detector", "dgf_pt", "hvformer", "ifaformer", "qeot", "rsrnet", "pipeline")
+MODULES = {name: importlib.import_module(f"configs.{name}") for name in NAMES}
 SECTIONS = [(name, section) for name, section in settings.COMMON.items()]
 SECTIONS += [(f"system.{name}", section) for name, section in systems.SETTINGS.items()]
 SECTIONS += [(f"task.{name}", section) for name, section in settings.TASK.items()]
@@ -92,7 +93,7 @@ def test_every_number_refuses_what_is_no_number(name, section):
         ({"task.max_targets": 0}, "task.max_targets=0 is not a whole number of at least 1"),
         ({"system.queries": 0}, "system.queries=0 is not a whole number of at least 1"),
         ({"system.weights.giou": -3.5}, "system.weights.giou=-3.5 is not a number of at least 0"),
-        ({"system.name": "qoet"}, "system.name='qoet' is not one of hvformer, ifaformer, qeot, rsrnet"),
+        ({"system.name": "qoet"}, f"system.name='qoet' is not one of {', '.join(systems.BUILDERS)}"),
         ({"parallel.devices": -1}, "parallel.devices=-1 is not a whole number of at least 0"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -107,6 +108,10 @@ def test_a_value_out_of_its_range_ends_a_run_before_anything_is_there(tmp_path, 
 @pytest.mark.parametrize(
     ("module", "changes", "message"),
     [
+        (dgf_pt, {"text.positions": 32}, "the stages read up to 59 places (4 of prefixes, 4 of objects, 16 of image"),
+        (dgf_pt, {"vision.resize": "cover"}, "boxes are parts of the whole photo, which vision.resize=squash alone keeps"),
+        (hvformer, {"text.kind": "gpt2"}, "this system's text encoder looks both ways: text.kind=bert or roberta, found 'gpt2'"),
+        (hvformer, {"vision.kind": "vgg"}, "the experts look at a transformer's levels: vision.kind='vgg' has none"),
         (hvformer, {"vision.patch": 15}, "vision.patch=15 does not divide vision.side=64"),
         (hvformer, {"data.objects": "detected", "vision.crop_side": 40}, "vision.patch=16 does not divide vision.crop_side=40"),
         (hvformer, {"vision.heads": 5}, "vision.heads=5 does not divide vision.width=64"),
@@ -189,3 +194,18 @@ def test_a_checkpoint_of_before_a_setting_is_completed():
         assert old[section].pop(key) == config[section][key] == declare.defaults(settings.sections(config)[section])[key]
     old["system"]["weights"] = {"entity": 1.0}
     assert settings.complete(old) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "said"),
+    [
+        ("hvformer", "triples", "system 'hvformer' has the task relation; for triples there is qeot"),
+        ("rsrnet", "triples", "system 'rsrnet' has the task relation or entities; for triples there is qeot"),
+    ],
+)
+def test_a_task_that_the_system_does_not_have_is_one_line(tmp_path, name, task, said):
+    """And not the settings of that task, which the configuration has no reason to have."""
+    with pytest.raises(ValueError) as error:
+        loop.train(changed(MODULES[name].get_config("quickstart"), **{"task.name": task}), tmp_path / "run")
+    assert str(error.value).startswith(f"task.name={task!r}: {said}") and "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()

@@ -11,10 +11,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from mmre_jax import tasks
-from mmre_jax.analysis import plots, report
+from mmre_jax.analysis import frequency, plots, report
 from mmre_jax.data.dataset import objects_of
 from mmre_jax.data.text import TextEncoder, train_tokenizer
 from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple, as_number, check_box, check_span, plain
@@ -35,6 +36,7 @@ class Evaluation:
     kind: the task's name.  records: the task's examples.  predicted: what was found in each.  seen: ids of the examples of which a picture
     was seen.  known: what the slices compare with training (report.known).  protocol: see training/setup.py.
     outputs: of each example what the system predicted that `predicted` was decoded from; None for predictions of another program.
+    trained: of relations, how often training had each (frequency.training_counts).
     """
 
     split: str
@@ -46,6 +48,7 @@ class Evaluation:
     known: frozenset[Any]
     protocol: Mapping[str, Any]
     outputs: Sequence[Outputs] | None = None
+    trained: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def scores(self) -> dict[str, Any]:
         """The task's metrics."""
@@ -58,6 +61,14 @@ class Evaluation:
     def slices(self) -> list[report.Row]:
         """The first scores on parts of the split (report.slices)."""
         return self._slices
+
+    def by_training_count(self) -> list[report.Row]:
+        """Of relations the scores by how often training had them (frequency.blocks); nothing where that is not known."""
+        return frequency.blocks(self._confusion, self.task.labels, self.task.none, self.trained) if self.trained else []
+
+    @functools.cached_property
+    def _confusion(self) -> np.ndarray:
+        return report.confusion_counts(self.records, self.predicted, self.task.labels)
 
     @functools.cached_property
     def _scores(self) -> dict[str, Any]:
@@ -77,18 +88,22 @@ class Evaluation:
         )
 
     def text(self) -> str:
-        """A table per class and one of slices, for a terminal: of the headline all but precision and recall."""
+        """A table per class, one of relations by training count, and one of slices, for a terminal: of the headline all but precision and
+        recall."""
         classes = report.per_class(self.kind, self.scores())
         numbers = [name for name in self.task.headline if not name.endswith(("precision", "recall"))]
-        parts = [report.table(classes, list(classes[0]))] if classes else []
+        parts = [report.table(rows, list(rows[0])) for rows in (classes, self.by_training_count()) if rows]
         return "\n\n".join([*parts, report.table(self.slices(), ["slice", "count", *numbers])])
 
     def to_json(self) -> dict[str, Any]:
-        """Scores under the split's name, the first of them, slices, protocol."""
-        return {self.split: self.scores(), "headline": self.headline(), "slices": self.slices(), "protocol": dict(self.protocol)}
+        """Scores under the split's name, the first of them, slices, of relations those by training count, protocol."""
+        counted = {"by_training_count": rows} if (rows := self.by_training_count()) else {}
+        scores = {self.split: self.scores(), "headline": self.headline(), "slices": self.slices()}
+        return {**scores, **counted, "protocol": dict(self.protocol)}
 
     def write(self, folder: pathlib.Path) -> list[pathlib.Path]:
-        """Writes metrics.json, predictions.jsonl and, of relations, confusion.png into a folder. Returns what it wrote."""
+        """Writes metrics.json, predictions.jsonl and, of relations, confusion.png and training_count.png into a folder. Returns what it
+        wrote."""
         folder.mkdir(parents=True, exist_ok=True)
         written = [folder / "metrics.json", folder / "predictions.jsonl"]
         write_json(written[0], self.to_json())
@@ -97,8 +112,10 @@ class Evaluation:
         write_text(written[1], "".join(f"{line}\n" for line in lines))
         if self.kind == "relation":
             written.append(folder / "confusion.png")
-            counts = report.confusion_counts(self.records, self.predicted, self.task.labels)
-            plots.save(plots.confusion(counts, self.task.labels), written[2])
+            plots.save(plots.confusion(self._confusion, self.task.labels), written[-1])
+        if self.trained:
+            written.append(folder / "training_count.png")
+            plots.save(frequency.figure(self._confusion, self.task.labels, self.task.none, self.trained), written[-1])
         return written
 
 

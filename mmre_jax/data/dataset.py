@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +33,14 @@ class RecordSource(Protocol):
     def __getitem__(self, index: int, /) -> Record:
         """The record `index`, from 0."""
         ...
+
+
+class Counted(list[Record]):
+    """Records, and what reading them found and left out, counted by reason."""
+
+    def __init__(self, records: Iterable[Record], counts: Mapping[str, int]) -> None:
+        super().__init__(records)
+        self.counts = dict(counts)
 
 
 class PictureSource(Protocol):
@@ -94,7 +102,8 @@ class DataSet:
       empty one among them. triples: the relations without the empty one. entities: O, then B-X and I-X of each type. If not given,
       those of its training records, sorted. objects: the background, then the classes.
     files: (data, split) -> the annotation files, for checksums; none for a split that there need not be. None where there are no files.
-    report: (data, split) -> what reading a split finds and what it leaves out, counted by reason.
+    report: (data, split) -> what reading a split finds and what it leaves out, counted by reason. Where `read` gives Counted records, it
+      is not asked for what is known already.
     published: {split: records} that its authors count.
     pictures: (data, plan) -> what gives its records' pictures. None where they are files, which a run then looks at before it begins.
     cuts_crops: crops can be cut from its photos at any box, as the view of pairs needs it.

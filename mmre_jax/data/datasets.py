@@ -6,15 +6,16 @@ A user's own data set goes in as an argument wherever one is taken; data.name is
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 from PIL import Image
 
-from mmre_jax.data import decode, views
+from mmre_jax.data import captions, decode, views
 from mmre_jax.data.dataset import (
     TASKS,
+    Counted,
     DataSet,
     FilePictures,
     Labels,
@@ -60,7 +61,7 @@ def find(data: ConfigDict, dataset: DataSet | None = None) -> DataSet:
 
 
 def open_records(data: ConfigDict, split: str, dataset: DataSet | None = None) -> RecordSource:
-    """The records of a split, read and checked; under a view (data/views.py), what it makes of them.
+    """The records of a split, read and checked, with captions from data.captions; under a view (data/views.py), what it makes of them.
 
     Args:
       data: section of a configuration.
@@ -71,20 +72,45 @@ def open_records(data: ConfigDict, split: str, dataset: DataSet | None = None) -
       ValueError: for an unknown data set, split or view, or one that the data set cannot be seen through.
       RecordError: for a damaged or missing file, a split without a record, or object crops that the data set does not have.
     """
+    return _opened(data, split, dataset)[0]
+
+
+def open_split(data: ConfigDict, split: str, dataset: DataSet | None = None) -> tuple[RecordSource, dict[str, int]]:
+    """(the records as `open_records` gives them, what `read_report` tells of them), read once where the data set's reader can do that."""
+    records, source = _opened(data, split, dataset)
+    return records, dict(source.counts) if isinstance(source, Counted) else read_report(data, split, dataset)
+
+
+def _opened(data: ConfigDict, split: str, dataset: DataSet | None) -> tuple[RecordSource, RecordSource]:
+    """(the records as they are to be seen, the records as they were read)."""
+    named = captions.read(data.captions) if data.get("captions") else {}  # of which an older configuration says nothing
+    seen, source = _read(data, split, dataset)
+    return captions.add(seen, named) if named else seen, source
+
+
+def caption_counts(data: ConfigDict, records: Mapping[str, Sequence[Record]]) -> dict[str, dict[str, int]]:
+    """What is to be told of captions before a run; see `captions.counts`. Raises RecordError."""
+    file = data.get("captions", "")
+    return captions.counts(records, captions.read(file) if file else {}, file)
+
+
+def _read(data: ConfigDict, split: str, dataset: DataSet | None) -> tuple[RecordSource, RecordSource]:
+    """`_opened` without captions."""
     if split not in SPLITS:
         raise ValueError(f"a split is one of {', '.join(SPLITS)}, found {split!r}")
     found = find(data, dataset)
     name = view_of(data)
     if not name:
         _check_objects(data, found)
-        return _some(data, split, found.read(data, split), found)
+        records = _some(data, split, found.read(data, split), found)
+        return records, records
     views.check(name)
     if name == "pairs" and not found.cuts_crops:
         raise ValueError("data.view='pairs' cuts crops that a prepared data set does not hold: give the data set it was prepared from")
     records = found.read(data, split)
     if "triples" not in (there := found.tasks(data, records)):
         raise ValueError(f"data.view={name!r} shows triples, for which {_called(data, found)} is not annotated; {_has(there)}")
-    return _some(data, split, views.view(name, records, found.labels(data, "triples", records)[1]), found)
+    return _some(data, split, views.view(name, records, found.labels(data, "triples", records)[1]), found), records
 
 
 def view_of(data: ConfigDict) -> str:

@@ -96,10 +96,13 @@ class Fetch:
         indices, lengths = self.order.epoch(step // self.order.steps)
         index = int(indices[step % self.order.steps, self.process * local + place])
         record = self.source[max(index, 0)]
-        features = self.features(record, int(lengths[step % self.order.steps]))
+        shown = self._shown(record, max(index, 0))
+        # What is known of a picture goes with it: regions and caption.
+        seen = dataclasses.replace(record, image=shown.image, regions=shown.regions, caption=shown.caption)
+        features = self.features(seen, int(lengths[step % self.order.steps]))
         features |= {"index": np.int32(index), "valid": np.bool_(index >= 0)}
         if self.pictures is not None:
-            features["pictures"], features["present"] = self.pictures(self._shown(record, max(index, 0)))
+            features["pictures"], features["present"] = self.pictures(shown)
         return features
 
     def _shown(self, record: Record, index: int) -> Record:
@@ -107,7 +110,7 @@ class Fetch:
         if self.picture_of is None:
             return record
         other = int(self.picture_of[index])
-        return dataclasses.replace(record, image=None, regions=()) if other < 0 else self.source[other]
+        return dataclasses.replace(record, image=None, regions=(), caption=None) if other < 0 else self.source[other]
 
 
 def batches(

@@ -8,22 +8,30 @@ import json
 import pathlib
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import tokenizers
-from tokenizers import models, normalizers, pre_tokenizers, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from mmre_jax.data import letter_case
+from mmre_jax.data.markers import MARKERS, Span, nearest, nested_order, released_order
 from mmre_jax.data.tokenizer_files import behind_space, converted
 from mmre_jax.data.torch_pickle import is_lfs_pointer, lfs_message
 from mmre_jax.records import RecordError
 from mmre_jax.text_files import read_text
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-MARKERS = ("<s>", "</s>", "<o>", "</o>")  # head opens, head closes, tail opens, tail closes
+ROLES = {  # the special tokens that an encoder needs, under BERT's names and RoBERTa's
+    "pad": ("[PAD]", "<pad>"),
+    "cls": ("[CLS]", "<s>"),
+    "sep": ("[SEP]", "</s>"),
+    "mask": ("[MASK]", "<mask>"),
+    "unk": ("[UNK]", "<unk>"),
+}
+LEAST = {"bpe": len(SPECIALS), "word": len(SPECIALS), "byte_bpe": len(SPECIALS) + 256}  # entries of each kind of trained tokenizer
+END = "<|endoftext|>"  # GPT-2's only special token, which stands between two texts
 _MARKER = re.compile(r"(</?s>|\s*</?o>\s*)")
-
-Span = tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +51,10 @@ class Encoded:
 class TextEncoder:
     """A tokenizer (as JSON, so that a checkpoint can hold it) plus, where pairs are marked, four marker ids right behind its vocabulary.
 
+    Every sentence begins with [CLS] and ends with [SEP], or what the tokenizer has in their place. GPT's tokenizers have none of their own:
+    GPT-2's <|endoftext|> stands at both ends, is the padding, and would be the unknown piece, which bytes never are. GPT-1 gets rows for a
+    first and a last token, as its authors fine-tuned it (Radford et al. 2018, section 3.3), and for the padding. Both get a [MASK].
+
     The markers are never strings of the tokenizer: a post that contains "<s>" literally cannot forge one, and RoBERTa's own
     `<s>` and `</s>` (BOS and EOS) stay what they are.
 
@@ -50,12 +62,14 @@ class TextEncoder:
     released_markers: encode pairs as the released PyTorch code does, see `_joined`; for converted checkpoints only. There a token which
       the tokenizer already has under a marker's name is the marker, so that RoBERTa's first `<s>` is its BOS.
     markers: whether there are markers at all; False for tasks that mark no pair, whose word table then has no rows for them.
+    causal: whether it is for a GPT: special tokens that the tokenizer lacks have rows behind the markers'. Else their lack is an error.
     """
 
     tokenizer_json: str
     max_tokens: int = 80
     released_markers: bool = False
     markers: bool = True
+    causal: bool = False
 
     @functools.cached_property
     def tokenizer(self) -> tokenizers.Tokenizer:
@@ -77,39 +91,46 @@ class TextEncoder:
         tokenizer.no_truncation()
         return tokenizer
 
-    @functools.cached_property
+    @property
     def vocab_size(self) -> int:
-        """Rows a word table needs: the tokenizer's ids and those of the markers behind them."""
-        return max(self._base, *(marker + 1 for marker in self.marker_ids)) if self.markers else self._base
+        """Rows a word table needs: the tokenizer's ids and those of the added tokens behind them."""
+        return self._base + len(self.added)
+
+    @functools.cached_property
+    def added(self) -> tuple[str, ...]:
+        """The names of the rows behind the tokenizer's, in their order: of the markers, and of special tokens that it lacks."""
+        own = [name for name in MARKERS if self.released_markers and self.tokenizer.token_to_id(name) is not None]
+        markers = [name for name in MARKERS if name not in own] if self.markers else []
+        return (*markers, *(names[0] for role, names in ROLES.items() if self.causal and self._own_id(role) is None))
 
     @functools.cached_property
     def marker_ids(self) -> tuple[int, ...]:
         """Ids of MARKERS, in their order. Raises ValueError if there are to be none."""
         if not self.markers:
             raise ValueError("this encoder marks no pairs: it was made with markers=False")
-        own = [self.tokenizer.token_to_id(name) if self.released_markers else None for name in MARKERS]
-        behind = iter(range(self._base, self._base + len(MARKERS)))
-        return tuple(next(behind) if found is None else found for found in own)
+        ids = (self._base + self.added.index(name) if name in self.added else self.tokenizer.token_to_id(name) for name in MARKERS)
+        return tuple(ids)
 
     @functools.cached_property
     def _base(self) -> int:
         return max(self.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
+    def _own_id(self, role: str) -> int | None:
+        """The tokenizer's id for a role of ROLES."""
+        own, theirs = ROLES[role]
+        # Before RoBERTa's names: a directory written with its markers (weights/text_directory.py) has <s> and </s> beside END.
+        names = (own, END, theirs) if self.causal and role != "mask" else (own, theirs)
+        return next((i for i in map(self.tokenizer.token_to_id, names) if i is not None), None)
+
     @functools.cached_property
     def special_ids(self) -> dict[str, int]:
-        """Ids of pad, cls, sep, mask and unk under BERT's names or RoBERTa's."""
+        """Ids of pad, cls, sep, mask and unk."""
         found = {}
-        for role, names in {
-            "pad": ("[PAD]", "<pad>"),
-            "cls": ("[CLS]", "<s>"),
-            "sep": ("[SEP]", "</s>"),
-            "mask": ("[MASK]", "<mask>"),
-            "unk": ("[UNK]", "<unk>"),
-        }.items():
-            ids = [i for i in map(self.tokenizer.token_to_id, names) if i is not None]
-            if not ids:
+        for role, names in ROLES.items():
+            own = self._own_id(role)
+            if own is None and not self.causal:
                 raise ValueError(f"the tokenizer has none of {names}, needed as its {role} token")
-            found[role] = ids[0]
+            found[role] = self._base + self.added.index(names[0]) if own is None else own
         return found
 
     def pieces(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
@@ -147,7 +168,7 @@ class TextEncoder:
         if room < 2:
             raise RecordError(f"max_tokens={self.max_tokens} leaves no room for text beside [CLS], [SEP] and four markers")
         if len(ids) > room:
-            kept = _nearest(owners, head, tail, room)
+            kept = nearest(owners, head, tail, room)
             ids, owners = [ids[i] for i in kept], [owners[i] for i in kept]
         order = released_order(head, tail) if self.released_markers else nested_order(head, tail)
         out_ids: list[int] = []
@@ -203,48 +224,17 @@ class TextEncoder:
         return Encoded(ids=np.array([special["cls"], *ids, special["sep"]], np.int32), words=np.array([-1, *owners, -1], np.int32))
 
 
-def nested_order(head: Span, tail: Span) -> list[tuple[int, int]]:
-    """(marker, word boundary) in the order of insertion, properly nested wherever the spans can be.
-
-    At one boundary an entity that ends closes before another opens; of two that open together the longer comes first (the head, if
-    equal), and of two that close together the one that opened last goes first.
-    """
-    spans = {0: head, 1: tail}
-    opened = sorted(spans, key=lambda i: (spans[i][0], -spans[i][1], i))
-    closes = [(spans[i][1], 0, -opened.index(i), 2 * i + 1) for i in spans]
-    opens = [(spans[i][0], 1, opened.index(i), 2 * i) for i in spans]
-    return [(marker, boundary) for boundary, _, _, marker in sorted(closes + opens)]
-
-
-def released_order(head: Span, tail: Span) -> list[tuple[int, int]]:
-    """(marker, word boundary) as the released code inserts them: in marker order at every boundary, nested or not."""
-    return sorted(enumerate((*head, *tail)), key=lambda item: (item[1], item[0]))
-
-
-def _nearest(owners: Sequence[int], head: Span, tail: Span, room: int) -> list[int]:
-    """Indices of the `room` pieces nearest to the two entities, in sentence order; the entities' own first pieces come first of all."""
-
-    def priority(index: int) -> tuple[int, int]:
-        word = owners[index]
-        inside = [word - start for start, end in (head, tail) if start <= word < end]
-        if inside:
-            return 0, min(inside)
-        return 1, min(start - word if word < start else word - end + 1 for start, end in (head, tail))
-
-    return sorted(sorted(range(len(owners)), key=lambda i: (*priority(i), i))[:room])
-
-
 def load_tokenizer(directory: str | pathlib.Path) -> str:
     """The tokenizer of a transformers directory, as the JSON of the tokenizers library.
 
-    Records have words, not text, and those of a byte-level BPE (RoBERTa) or a SentencePiece model (XLM-R) must be encoded as in running
+    Records have words, not text, and those of a byte-level BPE (RoBERTa, GPT-2) or a SentencePiece model (XLM-R) are encoded as in running
     text, each behind its space: whatever the directory says of the first word, the result adds a space to every word that it is given.
     Whether a BERT's words are lower-cased, tokenizer.json says, or do_lower_case in tokenizer_config.json; where neither is there, the
     vocabulary does by having capitals or none, and a log line says what it was. Another one says where the files contradict each other.
 
     Args:
-      directory: with tokenizer.json; or with vocab.txt (BERT), vocab.json and merges.txt (RoBERTa) or sentencepiece.bpe.model (XLM-R),
-        and config.json or tokenizer_config.json beside it.
+      directory: with tokenizer.json; or with vocab.txt (BERT), vocab.json and merges.txt (RoBERTa, GPT-2, GPT-1) or
+        sentencepiece.bpe.model (XLM-R), and config.json or tokenizer_config.json beside it.
 
     Raises:
       FileNotFoundError: if the directory lacks one of these files.
@@ -266,24 +256,36 @@ def load_tokenizer(directory: str | pathlib.Path) -> str:
 
 
 def train_tokenizer(sentences: Iterable[Sequence[str]], vocab_size: int, kind: str = "bpe") -> str:
-    """A lower-casing tokenizer trained on tokenised sentences (the training split's), as JSON; the same for the same sentences.
+    """A tokenizer trained on tokenised sentences (the training split's), as JSON; the same for the same sentences.
 
     Args:
       vocab_size: entries, specials included.
       kind: 'bpe': a word that training never had falls into pieces, down to single characters of the training alphabet.
+        'byte_bpe': into bytes at last, so that none is unknown, and words keep their capitals: GPT-2's (Radford et al. 2019, section 2.2).
         'word': the most frequent words; all others are one and the same unknown word, so that rare names cannot be learnt by heart.
+        All but byte_bpe lower-case.
 
     Raises:
-      ValueError: for another kind.
+      ValueError: for another kind, or a vocabulary that is too small for it.
     """
-    settings = {"vocab_size": vocab_size, "special_tokens": list(SPECIALS), "show_progress": False}
-    if kind == "bpe":  # not WordPiece: its trainer numbers the pieces inside words in the order of a hash table, another one each time
-        tokenizer, trainer = tokenizers.Tokenizer(models.BPE(unk_token="[UNK]")), trainers.BpeTrainer(**settings)
-    elif kind == "word":
-        tokenizer, trainer = tokenizers.Tokenizer(models.WordLevel(unk_token="[UNK]")), trainers.WordLevelTrainer(**settings)
-    else:
-        raise ValueError(f"text.tokenizer is bpe or word, found {kind!r}")
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    check_vocabulary(kind, vocab_size)
+    settings: dict[str, Any] = {"vocab_size": vocab_size, "special_tokens": list(SPECIALS), "show_progress": False}
+    if kind == "byte_bpe":
+        tokenizer = tokenizers.Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=True), decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), **settings)
+    else:  # not WordPiece: its trainer numbers the pieces inside words in the order of a hash table, another one each time
+        whole = kind == "word"
+        tokenizer = tokenizers.Tokenizer((models.WordLevel if whole else models.BPE)(unk_token="[UNK]"))
+        tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+        trainer = (trainers.WordLevelTrainer if whole else trainers.BpeTrainer)(**settings)
     tokenizer.train_from_iterator((" ".join(words) for words in sentences), trainer)
     return tokenizer.to_str()
+
+
+def check_vocabulary(kind: str, vocab_size: int) -> None:
+    """Raises ValueError for a kind of tokenizer that cannot be trained, or a vocabulary that is too small for it."""
+    if kind not in LEAST:
+        raise ValueError(f"text.tokenizer is one of {', '.join(LEAST)}, found {kind!r}")
+    if vocab_size < LEAST[kind]:
+        raise ValueError(f"text.vocab_size={vocab_size} is too small for text.tokenizer={kind}: it has at least {LEAST[kind]} entries")

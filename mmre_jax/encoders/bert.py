@@ -8,9 +8,7 @@ Shape letters: B batch, L tokens, X prefix places, H heads, d head width, D widt
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -18,98 +16,11 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from mmre_jax.attention import Implementation, KeysValues, MultiHeadAttention
-from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, check_activation, float32_norm, layer_norm, renamed
+from mmre_jax.encoders.bert_config import KINDS, BertConfig
+from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, float32_norm, layer_norm
 from mmre_jax.encoders.stages import Cache, extended, positions_of
 
-# transformers' model types, and what their encoders are here.
-KINDS: dict[str, Literal["bert", "roberta"]] = {"bert": "bert", "roberta": "roberta", "xlm-roberta": "roberta"}
-
-
-@dataclasses.dataclass(frozen=True)
-class BertConfig:
-    """Sizes of a BERT; the defaults are BERT-base's, uncased.
-
-    Attributes:
-      vocab_size: rows of the word table, added marker tokens included.
-      width: D.
-      layers: number of layers.
-      heads: attention heads a layer.
-      mlp: width inside the feed-forward blocks.
-      positions: rows of the position table; see `max_length`.
-      types: rows of the token-type table.
-      eps: of the layer normalisations.
-      activation: of the feed-forward blocks.
-      dropout: rate after the embeddings and after both halves of each layer.
-      attention_dropout: rate on the attention weights.
-      init_std: standard deviation of initial tables and kernels, 0 for kernels by fan-in.
-      kind: 'bert' numbers the positions of a sequence from 0 on, padding or not. 'roberta' (RoBERTa, XLM-R) gives each padding
-        token the position `pad_id` and counts the others from the one behind it.
-      pad_id: for 'roberta' alone, the padding token's id.
-      position_offset: added to the positions of all tokens but RoBERTa's padding.
-    """
-
-    vocab_size: int = 30522
-    width: int = 768
-    layers: int = 12
-    heads: int = 12
-    mlp: int = 3072
-    positions: int = 512
-    types: int = 2
-    eps: float = 1e-12
-    activation: str = "gelu"
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    init_std: float = 0.02
-    kind: Literal["bert", "roberta"] = "bert"
-    pad_id: int = 1
-    position_offset: int = 0
-
-    def __post_init__(self) -> None:
-        check_activation(self.activation)
-        if self.kind not in KINDS.values():
-            raise ValueError(f"unknown kind of text encoder {self.kind!r}; known are bert, roberta")
-        if self.width % self.heads:
-            raise ValueError(f"BERT's width {self.width} does not divide into {self.heads} heads")
-
-    @property
-    def max_length(self) -> int:
-        """Tokens of the longest sequence that the position table has rows for."""
-        return self.positions - self.first_position
-
-    @property
-    def first_position(self) -> int:
-        """The position of a sequence's first token."""
-        return self.position_offset + (self.pad_id + 1 if self.kind == "roberta" else 0)
-
-    @classmethod
-    def from_transformers(cls, config: Mapping[str, Any]) -> BertConfig:
-        """The configuration that a transformers config.json, read as a dict, describes: of a BERT, a RoBERTa or an XLM-R.
-
-        Raises:
-          ValueError: another model type, other than absolute positions, or a missing key; it is named.
-        """
-        found = config.get("model_type")
-        if found not in KINDS:
-            raise ValueError(f"this is the configuration of a {found!r} model, expected model_type {', '.join(map(repr, KINDS))}")
-        if config.get("position_embedding_type", "absolute") != "absolute":
-            raise ValueError(f"position_embedding_type {config['position_embedding_type']!r} is not supported, only 'absolute'")
-        names = {
-            "vocab_size": "vocab_size",
-            "width": "hidden_size",
-            "layers": "num_hidden_layers",
-            "heads": "num_attention_heads",
-            "mlp": "intermediate_size",
-            "positions": "max_position_embeddings",
-            "types": "type_vocab_size",
-            "eps": "layer_norm_eps",
-            "activation": "hidden_act",
-            "dropout": "hidden_dropout_prob",
-            "attention_dropout": "attention_probs_dropout_prob",
-            "init_std": "initializer_range",
-        }
-        if KINDS[found] == "roberta":
-            names["pad_id"] = "pad_token_id"
-        return cls(kind=KINDS[found], **renamed(config, names, found))
+__all__ = ["KINDS", "Bert", "BertConfig", "BertEmbeddings", "BertLayer"]
 
 
 class BertLayer(nn.Module):

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan, Slot
 from mmre_jax.declare import must_divide
-from mmre_jax.encoders.bert import BertConfig
+from mmre_jax.encoders.bert_config import KINDS as BERT_KINDS
+from mmre_jax.encoders.bert_config import BertConfig
+from mmre_jax.encoders.gpt import KINDS as GPT_KINDS
+from mmre_jax.encoders.gpt import GptConfig
+from mmre_jax.encoders.language import LanguageConfig
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig
 from mmre_jax.encoders.resnet import ResNetConfig
+from mmre_jax.encoders.vgg import VggConfig
 from mmre_jax.encoders.vit import PHOTO, ImageSequence, ViTConfig
 
 Colour = tuple[float, float, float]
 
-KINDS = ("vit", "resnet", "resnest", "rcnn")  # of image encoders
+KINDS = ("vit", "resnet", "resnest", "rcnn", "vgg")  # of image encoders
+BOTH_WAYS = tuple(dict.fromkeys(BERT_KINDS.values()))  # kinds of text encoders that look both ways
+CAUSAL = tuple(dict.fromkeys(GPT_KINDS.values()))  # and of language models, which look back
+TEXT_MODELS = (*BERT_KINDS, *GPT_KINDS)  # transformers' names of all of them
 
 # (mean, std) per channel that published weights expect: those of each ViT dialect, and the convolutional encoders'.
 COLOURS: dict[str, tuple[Colour, Colour]] = {
@@ -23,12 +34,60 @@ COLOURS: dict[str, tuple[Colour, Colour]] = {
 }
 
 
-def bert_config(text: ConfigDict, vocab_size: int) -> BertConfig:
-    """Kind and sizes of a text encoder whose word table has `vocab_size` rows, the added markers included.
+def text_config(text: ConfigDict, vocab_size: int) -> LanguageConfig:
+    """Kind and sizes of a text encoder of any kind; see `bert_config`, `gpt_config`."""
+    return (gpt_config if text.kind in CAUSAL else bert_config)(text, vocab_size)
+
+
+def described_text(found: Mapping[str, Any]) -> LanguageConfig:
+    """The text encoder that a transformers config.json, read as a dict, describes.
 
     Raises:
-      ValueError: for sizes that do not fit one another.
+      ValueError: as of the two classes, and for another model type, naming all that there are.
     """
+    model = found.get("model_type")
+    if model not in TEXT_MODELS:
+        raise ValueError(f"this is the configuration of a {model!r} model, expected model_type {', '.join(map(repr, TEXT_MODELS))}")
+    return (GptConfig if model in GPT_KINDS else BertConfig).from_transformers(found)
+
+
+def gpt_config(text: ConfigDict, vocab_size: int) -> GptConfig:
+    """Kind and sizes of a causal language model whose word table has `vocab_size` rows, the added tokens included.
+
+    Raises:
+      ValueError: for a configuration of another kind of text encoder, or of sizes that do not fit one another.
+    """
+    if text.kind not in CAUSAL:
+        raise ValueError(f"this system's text encoder is a causal language model: text.kind={' or '.join(CAUSAL)}, {_found(text)}")
+    must_divide("text.heads", text.heads, "text.width", text.width)
+    return GptConfig(
+        kind=text.kind,
+        vocab_size=vocab_size,
+        width=text.width,
+        layers=text.layers,
+        heads=text.heads,
+        mlp=text.mlp,
+        positions=text.positions,
+        eps=text.eps,
+        activation=text.activation,
+        dropout=text.dropout,
+        attention_dropout=text.attention_dropout,
+        init_std=text.init_std,
+    )
+
+
+def _found(text: ConfigDict) -> str:
+    return f"found {text.kind!r}" + (f", which is what text.weights={text.weights} holds" if text.weights else "")
+
+
+def bert_config(text: ConfigDict, vocab_size: int) -> BertConfig:
+    """Kind and sizes of a text encoder that looks both ways, whose word table has `vocab_size` rows, the added tokens included.
+
+    Raises:
+      ValueError: for a configuration of another kind of text encoder, or of sizes that do not fit one another.
+    """
+    if text.kind not in BOTH_WAYS:
+        raise ValueError(f"this system's text encoder looks both ways: text.kind={' or '.join(BOTH_WAYS)}, {_found(text)}")
     must_divide("text.heads", text.heads, "text.width", text.width)
     return BertConfig(
         vocab_size=vocab_size,
@@ -133,6 +192,17 @@ def pyramid_config(vision: ConfigDict, *, frozen: bool = False) -> PyramidConfig
     if vision.pyramid_norm and vision.norm == "group":
         must_divide("vision.groups", vision.groups, "vision.pyramid_width", vision.pyramid_width)
     return PyramidConfig(backbone, vision.pyramid_width, vision.pyramid_norm, vision.level)
+
+
+def vgg_config(vision: ConfigDict) -> VggConfig:
+    """Sizes of a VGG's convolutions: stage i has vision.depths[i] of them, vision.stem * 2^i wide and at most eight times vision.stem.
+
+    Raises:
+      ValueError: for a configuration of another kind of image encoder.
+    """
+    if vision.kind != "vgg":
+        raise ValueError(f"the image encoder is a VGG here: vision.kind=vgg, found {vision.kind!r}")
+    return VggConfig(tuple((vision.stem * min(2**i, 8),) * depth for i, depth in enumerate(vision.depths)))
 
 
 def photo_and_objects(vision: ConfigDict, objects: str) -> PicturePlan:

@@ -19,9 +19,9 @@ from mmre_jax.attention import Implementation, KeysValues, MultiHeadAttention
 from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, check_activation, float32_norm, layer_norm, renamed
 from mmre_jax.encoders.stages import Cache, extended, positions_of
 
-Kind = Literal["gpt2", "gpt1"]
+Kind = Literal["gpt2", "gpt"]
 # transformers' model types, and what they are here.
-KINDS: dict[str, Kind] = {"gpt2": "gpt2", "openai-gpt": "gpt1"}
+KINDS: dict[str, Kind] = {"gpt2": "gpt2", "openai-gpt": "gpt"}
 # What transformers' GPT-1 calls its activations: its 'gelu' is the tanh approximation.
 _GPT1_ACTIVATIONS = {"gelu": "gelu_new"}
 # Switches of transformers' GPT-2 that change what is computed, with the only value that is supported.
@@ -33,7 +33,7 @@ class GptConfig:
     """Sizes of a GPT; the defaults are those of GPT-2 small (124 M parameters).
 
     Attributes:
-      kind: 'gpt2' normalises before each half of a layer and once behind the last one, 'gpt1' after each half.
+      kind: 'gpt2' normalises before each half of a layer and once behind the last one, 'gpt' (GPT-1) after each half.
       vocab_size: rows of the word table, added marker tokens included.
       width: D.
       layers: number of layers.
@@ -63,9 +63,14 @@ class GptConfig:
     def __post_init__(self) -> None:
         check_activation(self.activation)
         if self.kind not in KINDS.values():
-            raise ValueError(f"unknown kind of GPT {self.kind!r}; known are gpt2, gpt1")
+            raise ValueError(f"unknown kind of GPT {self.kind!r}; known are gpt2, gpt")
         if self.width % self.heads:
             raise ValueError(f"GPT's width {self.width} does not divide into {self.heads} heads")
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest sequence that the position table has rows for."""
+        return self.positions
 
     @classmethod
     def from_transformers(cls, config: Mapping[str, Any]) -> GptConfig:
@@ -78,25 +83,48 @@ class GptConfig:
         if found not in KINDS:
             raise ValueError(f"this is the configuration of a {found!r} model, expected model_type {', '.join(map(repr, KINDS))}")
         kind = KINDS[found]
-        names = {
-            "vocab_size": "vocab_size",
-            "width": "n_embd",
-            "layers": "n_layer",
-            "heads": "n_head",
-            "positions": "n_positions",
-            "eps": "layer_norm_epsilon",
-            "activation": "activation_function" if kind == "gpt2" else "afn",
-            "dropout": "resid_pdrop",
-            "attention_dropout": "attn_pdrop",
-            "init_std": "initializer_range",
-        }
-        values = renamed(config, names, found)
+        values = renamed(config, _names(kind), found)
         for switch, value in _SWITCHES.items():
             if kind == "gpt2" and config.get(switch, value) is not value:
                 raise ValueError(f"{switch}={config[switch]} is not supported, only {value}")
-        if kind == "gpt1":
+        if kind == "gpt":
             values["activation"] = _GPT1_ACTIVATIONS.get(values["activation"], values["activation"])
         return cls(kind=kind, mlp=config.get("n_inner") or 4 * values["width"], **values)
+
+    def to_transformers(self) -> dict[str, Any]:
+        """The inverse of `from_transformers`.
+
+        Raises:
+          ValueError: for a GPT-1 that transformers does not have: its feed-forward blocks are four times as wide as its states, and of our
+            activations it knows two.
+        """
+        names = _names(self.kind)
+        values = {theirs: getattr(self, ours) for ours, theirs in names.items()}
+        if self.kind == "gpt2":
+            return {"model_type": "gpt2", "n_inner": self.mlp, "embd_pdrop": self.dropout, **values}
+        if self.mlp != 4 * self.width:
+            raise ValueError(f"transformers' GPT-1 has feed-forward blocks of width {4 * self.width}, here they are {self.mlp} wide")
+        activations = {ours: theirs for theirs, ours in _GPT1_ACTIVATIONS.items()} | {"relu": "relu"}
+        if self.activation not in activations:
+            raise ValueError(f"transformers' GPT-1 has the activations {' and '.join(activations)}, here it is {self.activation}")
+        values[names["activation"]] = activations[self.activation]
+        return {"model_type": "openai-gpt", "embd_pdrop": self.dropout, **values}
+
+
+def _names(kind: Kind) -> dict[str, str]:
+    """{our name: its name in transformers' configuration} of what both have."""
+    return {
+        "vocab_size": "vocab_size",
+        "width": "n_embd",
+        "layers": "n_layer",
+        "heads": "n_head",
+        "positions": "n_positions",
+        "eps": "layer_norm_epsilon",
+        "activation": "activation_function" if kind == "gpt2" else "afn",
+        "dropout": "resid_pdrop",
+        "attention_dropout": "attn_pdrop",
+        "init_std": "initializer_range",
+    }
 
 
 class GptLayer(nn.Module):

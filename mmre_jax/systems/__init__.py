@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmre_jax.declare import Section, choice, require
-from mmre_jax.systems import faster_rcnn, hvformer, ifaformer, qeot, rsrnet
+from mmre_jax.systems import dgf_pt, faster_rcnn, hvformer, ifaformer, qeot, rsrnet
 from mmre_jax.systems.system import System
 
 BUILDERS = {
+    "dgf_pt": dgf_pt.build,
     "faster_rcnn": faster_rcnn.build,
     "hvformer": hvformer.build,
     "ifaformer": ifaformer.build,
@@ -19,11 +20,19 @@ BUILDERS = {
     "rsrnet": rsrnet.build,
 }
 SETTINGS: dict[str, Section] = {  # of section `system`, beside the name
+    "dgf_pt": dgf_pt.SETTINGS,
     "faster_rcnn": faster_rcnn.SETTINGS,
     "hvformer": hvformer.SETTINGS,
     "ifaformer": ifaformer.SETTINGS,
     "qeot": qeot.SETTINGS,
     "rsrnet": rsrnet.SETTINGS,
+}
+TASKS: dict[str, tuple[str, ...]] = {  # of each system that is not for all
+    "dgf_pt": ("relation",),
+    "hvformer": ("relation",),
+    "ifaformer": ("relation", "entities"),
+    "qeot": ("triples",),
+    "rsrnet": ("relation", "entities"),
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 

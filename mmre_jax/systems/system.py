@@ -47,6 +47,7 @@ class Objective(Protocol):
 class ModuleSystem:
     """A linen module called as net(text, pixels, present, train=...) under an objective.
 
+    given: what the module takes of the batch beside `text`, by name; it stands among the text's entries.
     batch_norm: whether the net's statistics follow the training batches; where they do not, nothing but the optimiser changes a variable.
     """
 
@@ -54,11 +55,13 @@ class ModuleSystem:
     objective: Objective
     plan: PicturePlan
     batch_norm: bool = False
+    given: tuple[str, ...] = ()
 
     def inputs(self, batch: Batch) -> tuple[Any, ...]:
         """The module's positional arguments: text (ids, mask, ...), normalised pixels and presence per slot."""
         pixels = {slot.name: normalise(batch["pictures"][slot.name], batch["present"][slot.name], slot) for slot in self.plan}
-        return batch["text"], pixels, {slot.name: batch["present"][slot.name] for slot in self.plan}
+        given = {**batch["text"], **{name: batch[name] for name in self.given}}
+        return given, pixels, {slot.name: batch["present"][slot.name] for slot in self.plan}
 
     def init(self, key: jax.Array, batch: Batch) -> Variables:
         """Initial variables; of the batch only shapes matter."""

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
+from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.text import TextEncoder
+from mmre_jax.records import Box, Record
+from mmre_jax.tasks import prompted
 from mmre_jax.tasks.entities import EntitiesTask, released_tags
 from mmre_jax.tasks.objects import ObjectsTask
 from mmre_jax.tasks.relation import RelationTask
@@ -25,7 +28,7 @@ def build(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], none:
     """
     name = config.task.name
     if name == "relation":
-        return RelationTask(encoder, tuple(labels), none, blank_words=config.data.blank_words)
+        return RelationTask(encoder, tuple(labels), none, config.data.blank_words, _prompted(config))
     if config.data.blank_words:
         raise ValueError(f"data.blank_words is a control of task 'relation': words are what task {name!r} is to find")
     if name == "entities":
@@ -45,3 +48,32 @@ def build(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], none:
         queries=config.system.queries,
         weights=BoxWeights(config.system.weights.l1, config.system.weights.giou),
     )
+
+
+def settled(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], records: RecordSource) -> ConfigDict:
+    """The configuration with what its system has to know of tokenizer, labels and training records written out."""
+    return prompted.settled(config, encoder, labels, records) if config.system.name == "dgf_pt" else config
+
+
+def _prompted(config: ConfigDict) -> prompted.Prompted | None:
+    system, sees = config.system, config.system.modalities == "both"
+    if system.name != "dgf_pt":
+        return None
+    return prompted.Prompted(
+        types=tuple(system.types),
+        source=config.data.objects,
+        objects=system.objects if sees and config.data.objects != "none" else 0,
+        caption_tokens=system.caption_tokens if sees else 0,
+    )
+
+
+def boxes_of(task: Task) -> tuple[str, ...]:
+    """The kind of regions at whose boxes objects are read, if a task's system reads any so: ('detected',) or ('grounded',)."""
+    asked = task.prompted if isinstance(task, RelationTask) else None
+    return (asked.source,) if asked is not None and asked.objects else ()
+
+
+def also_read(task: Task, record: Record) -> list[Box]:
+    """What a task's system reads of a record that neither its words and annotation nor its pictures show: the boxes of its objects."""
+    asked = task.prompted if isinstance(task, RelationTask) else None
+    return [] if asked is None else [region.box for region in asked.best(record) if region.box is not None]

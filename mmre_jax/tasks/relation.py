@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mmre_jax.data.dataset import RecordSource
-from mmre_jax.data.text import Encoded, TextEncoder
+from mmre_jax.data.text import Encoded, Span, TextEncoder
 from mmre_jax.records import Record, RecordError, Relation
+from mmre_jax.tasks.prompted import Prompted
 from mmre_jax.tasks.task import Found, Outputs, precision_recall_f1
 
 LEFT_OUT = ("sentences_cut", "words_cut_off", "entities_cut")
@@ -23,12 +24,14 @@ class RelationTask:
 
     labels: all relations in the order of the classifier's outputs.  none: the label that says that no relation holds.
     blank_words: the image-only control: every word is a mask token and the markers stand at fixed places.
+    prompted: what the system asks of a record beside its sentence, if anything.
     """
 
     encoder: TextEncoder
     labels: tuple[str, ...]
     none: str
     blank_words: bool = False
+    prompted: Prompted | None = None
 
     headline: ClassVar[tuple[str, ...]] = ("micro.f1", "micro.precision", "micro.recall", "accuracy")
 
@@ -56,13 +59,16 @@ class RelationTask:
 
     def encode(self, record: Record) -> Encoded:
         """The marked sentence of an example."""
-        relation = record.relations[0]
-        if self.blank_words:
-            return self._blank()
-        return self.encoder.encode_pair(record.words, relation.head.span, relation.tail.span)
+        spans = self._spans(record)
+        return self._blank(*spans) if self.blank_words else self.encoder.encode_pair(record.words, *spans)
 
-    def _blank(self) -> Encoded:
-        marked = self.encoder.encode_pair(("x", "x"), (0, 1), (1, 2))
+    def _spans(self, record: Record) -> tuple[Span, Span]:
+        """Head and tail in the words that are read."""
+        relation = record.relations[0]
+        return ((0, 1), (1, 2)) if self.blank_words else (relation.head.span, relation.tail.span)
+
+    def _blank(self, head: Span, tail: Span) -> Encoded:
+        marked = self.encoder.encode_pair(("x", "x"), head, tail)
         return dataclasses.replace(marked, ids=np.where(marked.words >= 0, np.int32(self.encoder.special_ids["mask"]), marked.ids))
 
     def length(self, record: Record) -> int:
@@ -71,7 +77,7 @@ class RelationTask:
 
     def features(self, record: Record, length: int) -> dict[str, Any]:
         """Model inputs of one example, padded to `length` tokens: text.ids int32 [L], text.mask bool [L], text.markers int32 [2], label
-        int32.
+        int32; and what `prompted` adds.
 
         An example without a label (to be predicted) gets label 0.
 
@@ -82,7 +88,9 @@ class RelationTask:
         ids = np.full(length, self.encoder.special_ids["pad"], np.int32)
         ids[: len(encoded.ids)] = encoded.ids
         label = record.relations[0].label
+        more = {} if self.prompted is None else self.prompted.features(record, encoded, self._spans(record), self.encoder, length)
         return {
+            **more,
             "text": {"ids": ids, "mask": np.arange(length) < len(encoded.ids), "markers": np.array(encoded.markers, np.int32)},
             "label": np.int32(0 if label is None else self.label_id(label, record)),
         }
@@ -119,7 +127,8 @@ class RelationTask:
 
         Returns:
           sentences_cut: examples of which some piece is cut off.  words_cut_off: words with no piece left.  entities_cut: heads and tails
-          with a piece cut off. Nothing where the words are blanked out on purpose.
+          with a piece cut off. Nothing of these where the words are blanked out on purpose.  regions_without_box: of a system that reads
+          objects at their boxes, where there are any.
         """
         total = Counter[str](dict.fromkeys(() if self.blank_words else LEFT_OUT, 0))
         for record in map(records.__getitem__, range(0 if self.blank_words else len(records))):
@@ -129,6 +138,8 @@ class RelationTask:
                 total["words_cut_off"] += sum(not read[word] for word in lost)
                 spans = [side.span for side in (record.relations[0].head, record.relations[0].tail)]
                 total["entities_cut"] += sum(not lost.isdisjoint(range(*span)) for span in spans)
+        if self.prompted is not None and (lost := sum(map(self.prompted.unusable, map(records.__getitem__, range(len(records)))))):
+            total["regions_without_box"] = lost
         return dict(total)
 
     def stratum(self, record: Record) -> str:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -23,18 +23,21 @@ SHORT = 4  # bytes that are kept of each record's checksum, to count the records
 Identity = dict[str, dict[str, Any]]
 
 
-def identity(data: ConfigDict, records: Mapping[str, RecordSource], plan: PicturePlan) -> Identity:
+def identity(
+    data: ConfigDict, records: Mapping[str, RecordSource], plan: PicturePlan, also: Callable[[Record], Any] = lambda record: None
+) -> Identity:
     """{split: {count, checksum, records}}, plain JSON values.
 
-    A record's checksum is over its words, its annotation with spans and labels, and the pictures that the plan has slots for: their names
-    relative to data.root, their boxes, their sizes in bytes (None where there is no such file). Ids and scores are left out. Of a
-    prepared data set it is its own copies of the pictures that count, not the files they were made of. `records` holds the first bytes of
-    all records' checksums.
+    A record's checksum is over its words, its annotation with spans and labels, its caption if it has one, and the pictures that the plan
+    has slots for: their names relative to data.root, their boxes, their sizes in bytes (None where there is no such file). Ids and scores
+    are left out. Of a prepared data set it is its own copies of the pictures that count, not the files they were made of. `records` holds
+    the first bytes of all records' checksums.
 
     Args:
       data: section of a configuration.
       records: by split.
       plan: the pictures that are looked at.
+      also: what else is read of a record, as plain JSON values; nothing where it is empty.
     """
     prepared = Contents.of(pathlib.Path(data.root).expanduser()) if data.name == "prepared" else None
     root = data.root if prepared is None else prepared.root
@@ -45,7 +48,7 @@ def identity(data: ConfigDict, records: Mapping[str, RecordSource], plan: Pictur
 
     def checksum(record: Record) -> bytes:
         places = {slot.name: [[(name(p.file), size(p.file), _numbers(p.box)) for p in ps] for ps in sources(record, slot)] for slot in plan}
-        text = json.dumps([record.words, _annotation(record), places], separators=(",", ":"))
+        text = json.dumps([record.words, _annotation(record), places, *filter(None, [record.caption, also(record)])], separators=(",", ":"))
         return hashlib.blake2b(text.encode("ascii"), digest_size=16).digest()
 
     found: Identity = {}
@@ -77,7 +80,7 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any], records: Reco
         shared = f"of the first {min(before['count'], now['count']):,}, {len(other):,} differ{where}"
         return f"{before['count']:,} records in the checkpoint, {now['count']:,} here; {shared}"
     if other:
-        return f"{len(other):,} of {now['count']:,} records differ in words, labels, spans or pictures{where}"
+        return f"{len(other):,} of {now['count']:,} records differ in words, labels, spans, captions or pictures{where}"
     return "the records are the same, the prepared pictures differ"
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import tokenizers
 
 from mmre_jax import systems
-from mmre_jax.data.text import MARKERS, TextEncoder
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.setup import Job, restore_job
 
@@ -140,12 +139,9 @@ def _part(flat: Mapping[Path, Any], part: str) -> dict[Path, Any]:
 
 
 def _names(job: Job) -> Names:
-    """The names along the axes that go by something; those of words are ids of the tokenizer, and markers."""
+    """The names along the axes that go by something; those of words are ids of the tokenizer, and added tokens."""
     encoder = job.task.encoder
-    base = TextEncoder(encoder.tokenizer_json, markers=False).vocab_size
-    words: list[Any] = list(range(encoder.vocab_size))
-    if encoder.markers:
-        words[base:] = [MARKERS[encoder.marker_ids.index(i)] for i in words[base:]]
+    words: list[Any] = [*range(encoder.vocab_size - len(encoder.added)), *encoder.added]
     return {LABELS: job.task.labels, WORDS: words}
 
 

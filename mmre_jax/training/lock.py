@@ -26,6 +26,8 @@ class WorkdirInUse(OSError):
 def locked(workdir: pathlib.Path) -> Iterator[None]:
     """Holds WORKDIR/.lock, in the run's first process; the kernel lets go of it when that process ends, however it ends.
 
+    A child that the process forks lets go of it at once: the lock goes with the open file, and a child that outlived the run would keep it.
+
     Raises:
       WorkdirInUse: where another run holds it, naming that run's process.
     """
@@ -48,4 +50,5 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
+        os.register_at_fork(after_in_child=file.close)  # for good; it does nothing to a file that is closed already
         yield

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmre_jax import settings
+from mmre_jax import settings, tasks
 from mmre_jax.data import annotation, datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.decode import PictureError
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.picture_report import PictureReport, check
 from mmre_jax.data.sampling import is_shuffled
+from mmre_jax.records import Record
 from mmre_jax.tasks import task as task_lib
+from mmre_jax.training import parameters
 from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.evaluate import Split, make_split
@@ -77,10 +80,11 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
     # ---- data and system
     saved = last_saved(workdir)
     source = open_source(config.train.init_from) if saved is None and config.train.init_from else None
-    records = {split: datasets.open_records(config.data, split, dataset) for split in datasets.SPLITS}
+    opened = {split: datasets.open_split(config.data, split, dataset) for split in datasets.SPLITS}
+    records = {split: list(map(source.__getitem__, range(len(source)))) for split, (source, _) in opened.items()}  # each decoded once
     job = new_job(config, records["train"], dataset, tokenizer=saved.tokenizer if saved else source.tokenizer if source else "")
     config = job.config
-    data = identity(config.data, records, job.system.plan)
+    data = identity(config.data, records, job.system.plan, functools.partial(tasks.also_read, job.task))
     if saved is not None:
         check_same(saved, job, data, records, workdir)
     elif source is not None:
@@ -91,7 +95,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
         for name, found in records.items()
     }
     findings = annotation.look(config.task.name, job.task.none, records, view=config.data.view)
-    reading = read_counts(job, splits["train"], findings, dataset)
+    reading = read_counts(job, splits["train"], records, {split: counts for split, (_, counts) in opened.items()}, findings)
     order = Order(splits["train"].lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
     total_steps = order.steps * config.train.epochs
     log_start(job, splits, report, order, devices)
@@ -108,6 +112,8 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
 
     with Checkpoints(workdir / FOLDER) as checkpoints, MetricLog(workdir) as log:
         state = starting_state(job, splits["train"], total_steps, checkpoints, saved, source)
+        sizes = parameters.count(state, config.optim)
+        logger.info("%s", parameters.told(sizes))
         start = 0 if saved is None else saved.step
         log.truncate(start)
         meta = {**job.meta(), "data": data, "devices": devices.count}
@@ -134,7 +140,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
             "reading": reading,
             "warnings": warnings,
             "pictures": None if report is None else report.to_json(),
-            "parameters": sum(x.size for x in jax.tree.leaves(variables)),
+            "parameters": sizes,
             "speed": run.speed(),
             "minutes": (time.perf_counter() - began) / 60,  # since it was last started
             "versions": versions(),
@@ -192,13 +198,17 @@ def state_of(job: Job, variables: Any, total_steps: int) -> TrainState:
 
 
 def read_counts(
-    job: Job, train: Split, findings: Sequence[annotation.Finding], dataset: DataSet | None = None
+    job: Job,
+    train: Split,
+    records: Mapping[str, Sequence[Record]],
+    read: Mapping[str, Mapping[str, int]],
+    findings: Sequence[annotation.Finding],
 ) -> dict[str, dict[str, int]]:
-    """What reading each split found and left out, where the data set's reader counts that, what is to be told of its annotation, and what
-    training cannot be shown."""
-    told = annotation.counts(findings)
-    found = {split: {**datasets.read_report(job.config.data, split, dataset), **told.get(split, {})} for split in datasets.SPLITS}
-    found = {split: counts for split, counts in found.items() if counts}
+    """What reading each split found and left out (`read`), what is to be told of its annotation and captions, and what training cannot be
+    shown."""
+    parts = (read, annotation.counts(findings), datasets.caption_counts(job.config.data, records))
+    names = dict.fromkeys(name for part in parts for name in part)
+    found = {name: counts for name in names if (counts := {k: n for part in parts for k, n in part.get(name, {}).items()})}
     if left := job.task.left_out(train.records):
         found["not learnt from"] = left
     return found

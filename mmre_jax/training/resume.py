@@ -25,6 +25,7 @@ FREE = (
     "train.init_from",
     "train.init_parts",
     "data.root",
+    "data.captions",
     "data.workers",
     "data.threads",
     "data.require_images",

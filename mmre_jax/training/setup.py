@@ -16,7 +16,8 @@ from mmre_jax import settings, systems, tasks
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import BACKGROUND, DataSet
 from mmre_jax.data.pictures import plan_to_json
-from mmre_jax.data.text import SPECIALS, TextEncoder, load_tokenizer, train_tokenizer
+from mmre_jax.data.text import SPECIALS, TextEncoder, check_vocabulary, load_tokenizer, train_tokenizer
+from mmre_jax.encoders.from_config import CAUSAL
 from mmre_jax.records import Mention, Record, Relation
 from mmre_jax.systems.system import System
 from mmre_jax.tasks.objects import check_scorer
@@ -64,13 +65,15 @@ def new_job(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None
     """
     config = _parts_that_are_there(pretrained.resolve(config))
     labels, none = datasets.labels(config.data, config.task.name, train, dataset)
-    return make_job(config, labels, none, new_tokenizer(config, train, tokenizer))
+    tokenizer = new_tokenizer(config, train, tokenizer)
+    return make_job(tasks.settled(config, text_encoder(config, tokenizer), labels, train), labels, none, tokenizer)
 
 
 def new_task(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None = None) -> Task:
     """The task of a configuration with the tokenizer that a run has, but no system: to look at data as training sees them."""
     labels, none = datasets.labels(config.data, config.task.name, train, dataset)
-    return make_task(config, labels, none, new_tokenizer(config, train))
+    tokenizer = new_tokenizer(config, train)
+    return make_task(tasks.settled(config, text_encoder(config, tokenizer), labels, train), labels, none, tokenizer)
 
 
 def new_tokenizer(config: ConfigDict, train: Sequence[Record], tokenizer: str = "") -> str:
@@ -96,6 +99,8 @@ def rehearse(config: ConfigDict) -> None:
     _check_lengths(config)
     if config.task.name == "objects":
         check_scorer()
+    if not config.text.weights:
+        check_vocabulary(config.text.tokenizer, config.text.vocab_size)
     resolved = _parts_that_are_there(pretrained.resolve(config))
     labels = {"entities": ("O", "B-X", "I-X"), "objects": (BACKGROUND, "X")}.get(config.task.name, ("X", "Y"))
     system = systems.build(resolved, vocab_size=config.text.vocab_size, labels=labels)
@@ -168,8 +173,14 @@ def make_job(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: st
 
 def make_task(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: str) -> Task:
     """The task of a configuration, of its labels with the empty one among them, and of a tokenizer's JSON."""
+    return tasks.build(config, text_encoder(config, tokenizer), labels, none)
+
+
+def text_encoder(config: ConfigDict, tokenizer: str) -> TextEncoder:
+    """What encodes a configuration's words, with a tokenizer as JSON."""
     released, pairs = config.system.flavour == "reference", config.task.name == "relation"
-    return tasks.build(config, TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs), labels, none)
+    causal = config.text.kind in CAUSAL
+    return TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs, causal=causal)
 
 
 def shapes(job: Job) -> Any:

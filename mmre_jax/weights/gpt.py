@@ -19,7 +19,7 @@ from mmre_jax.weights.rules import Rule, WeightError, norm_rules, read, upper_la
 PREFIX = "transformer."  # in checkpoints with a head
 _CONSTANTS = (".attn.bias", ".attn.masked_bias", "position_ids")  # the causal mask and its like, in older checkpoints
 _PARTS = ("query", "key", "value")
-_TABLES = {"gpt2": ("wte", "wpe"), "gpt1": ("tokens_embed", "positions_embed")}
+_TABLES = {"gpt2": ("wte", "wpe"), "gpt": ("tokens_embed", "positions_embed")}
 
 
 def gpt_rules(kind: Kind, prefix: str = "") -> tuple[Rule, ...]:

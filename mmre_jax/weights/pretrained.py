@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan
-from mmre_jax.encoders.bert import BertConfig
-from mmre_jax.encoders.from_config import bert_config, pyramid_config, resnet_config, vit_config
+from mmre_jax.encoders.from_config import CAUSAL, described_text, pyramid_config, resnet_config, text_config, vgg_config, vit_config
+from mmre_jax.encoders.gpt import GptConfig
 from mmre_jax.encoders.vit import ViTConfig
 from mmre_jax.systems.faster_rcnn import rcnn_config
-from mmre_jax.weights import bert, detectors, hub, resnest, resnet, vit
+from mmre_jax.weights import bert, detectors, gpt, hub, resnest, resnet, vgg, vit
 
-T = TypeVar("T", BertConfig, ViTConfig)
+T = TypeVar("T")
 TEXT_SIZES = ("width", "layers", "heads", "mlp", "positions", "types", "eps", "activation", "kind", "pad_id")
 VISION_SIZES = ("width", "layers", "heads", "mlp", "patch", "side", "eps", "activation", "dialect")
 CONVOLUTION_SIZES = ("depths", "stem", "stem_kernel", "stem_stride", "stem_pool", "bottleneck", "stride_first")
@@ -42,6 +42,7 @@ VISION_NEEDED = {
     "resnet": ("depths", "stem", "side"),
     "resnest": ("depths", "stem", "side"),
     "rcnn": ("depths", "stem", "pyramid_width", "side"),
+    "vgg": ("depths", "stem", "side"),
 }
 
 
@@ -57,22 +58,22 @@ def resolve(config: ConfigDict) -> ConfigDict:
     """
     config = ConfigDict(copy.deepcopy(config.to_dict()))
     if config.text.weights:
-        found = dataclasses.asdict(_described(BertConfig, "text", config.text.weights))
-        _fill("text", config.text, {name: found[name] for name in TEXT_SIZES})
+        found = dataclasses.asdict(_described(described_text, "text", config.text.weights))
+        _fill("text", config.text, {name: found[name] for name in TEXT_SIZES if name in found})
     if config.vision.weights:
         _fill("vision", config.vision, _vision_sizes(config.vision))
     for section, names in {"text": NEEDED, "vision": VISION_NEEDED[config.vision.kind]}.items():
         if unset := [name for name in names if not config[section][name]]:
             raise ValueError(f"{', '.join(f'{section}.{name}' for name in unset)} unset: give sizes, or --config.{section}.weights=DIR")
-    longest = bert_config(config.text, config.text.vocab_size).max_length
+    longest = text_config(config.text, config.text.vocab_size).max_length
     if config.text.max_tokens > longest:
         raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the text encoder's {longest} positions")
     return config.lock()
 
 
-def _described(kind: type[T], section: str, directory: str) -> T:
+def _described(describe: Callable[[Mapping[str, Any]], T], section: str, directory: str) -> T:
     try:
-        return kind.from_transformers(hub.read_config(directory))
+        return describe(hub.read_config(directory))
     except ValueError as error:  # a WeightError is one
         raise hub.WeightError(f"{section}.weights={directory}: {error}") from error
 
@@ -80,12 +81,14 @@ def _described(kind: type[T], section: str, directory: str) -> T:
 def _vision_sizes(vision: ConfigDict) -> dict[str, Any]:
     """What the directory of an image encoder says about its sizes."""
     if vision.kind == "vit":
-        found = _described(ViTConfig, "vision", vision.weights)
+        found = _described(ViTConfig.from_transformers, "vision", vision.weights)
         style = {"eps": found.style.eps, "activation": found.style.activation, "side": found.sequences[0].side}
         values = dataclasses.asdict(found) | style
         return {name: values[name] for name in VISION_SIZES}
     if vision.kind == "rcnn":
         return _detector_sizes(vision)
+    if vision.kind == "vgg":
+        return _vgg_sizes(vision.weights)
     try:
         found = resnet.describe(vision.weights)
     except hub.WeightError as error:
@@ -123,6 +126,19 @@ def _detector_sizes(vision: ConfigDict) -> dict[str, Any]:
     return {**sizes, **groups, **pyramid}
 
 
+def _vgg_sizes(directory: str) -> dict[str, Any]:
+    """Depths and stem of a directory's VGG.
+
+    Raises:
+      WeightError: unreadable files, tensors of no VGG, or one that is not as wide as `vgg_config` makes it.
+    """
+    found = vgg.describe_vgg(hub.read_tensors(directory), source=f"vision.weights={directory}")
+    sizes = {"depths": tuple(map(len, found.stages)), "stem": found.stages[0][0]}
+    if found.stages != vgg_config(ConfigDict({"kind": "vgg", **sizes})).stages:
+        raise hub.WeightError(f"vision.weights={directory} holds a VGG whose stages are {found.stages} wide, which is not built here")
+    return sizes
+
+
 def _fill(section: str, config: ConfigDict, found: Mapping[str, Any]) -> None:
     for name, value in found.items():
         given = config[name]
@@ -147,8 +163,7 @@ def load(config: ConfigDict, plan: PicturePlan, variables: Mapping[str, Any]) ->
     variables = dict(variables)
     params = variables["params"] = dict(variables["params"])
     if config.text.weights:
-        sizes = bert_config(config.text, params["text"]["embeddings"]["word"].shape[0])
-        params["text"] = bert.load_bert(config.text.weights, sizes, params["text"])
+        params["text"] = _load_text(config.text, params["text"])
     if config.vision.weights and config.system.name == detectors.SYSTEM:
         classes = params["head"]["classes"]["bias"].shape[0]
         return variables | detectors.load_detector(config.vision.weights, rcnn_config(config, classes), variables)
@@ -157,6 +172,9 @@ def load(config: ConfigDict, plan: PicturePlan, variables: Mapping[str, Any]) ->
     if config.vision.kind == "vit":
         layers = sum(name.startswith("layer_") for name in params["vision"])
         params["vision"] = vit.load_vit(config.vision.weights, vit_config(config.vision, plan, layers), params["vision"])
+        return variables
+    if config.vision.kind == "vgg":
+        params["vision"] = vgg.load_vgg(config.vision.weights, vgg_config(config.vision), params["vision"])
         return variables
     own = {name: tree["vision"] for name, tree in variables.items() if "vision" in tree}
     if config.vision.kind == "rcnn" and detectors.is_resnet(config.vision.weights):
@@ -168,3 +186,11 @@ def load(config: ConfigDict, plan: PicturePlan, variables: Mapping[str, Any]) ->
         read = resnest.load_resnest if config.vision.kind == "resnest" else resnet.load_resnet
         filled = read(config.vision.weights, resnet_config(config.vision, stages), own)
     return variables | {name: {**variables[name], "vision": part} for name, part in filled.items()}
+
+
+def _load_text(text: ConfigDict, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a text encoder, filled from the directory that section `text` names."""
+    causal = text.kind in CAUSAL
+    words = params["word"] if causal else params["embeddings"]["word"]
+    sizes = text_config(text, words.shape[0])
+    return gpt.load_gpt(text.weights, sizes, params) if isinstance(sizes, GptConfig) else bert.load_bert(text.weights, sizes, params)

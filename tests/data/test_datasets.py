@@ -223,6 +223,19 @@ def test_prepared_is_the_same_as_direct(folder, tmp_path):
                     np.testing.assert_array_equal(a[name], b[name])
 
 
+@pytest.mark.parametrize("name", ["twitter2015", "gmner", "more", "jsonl"])
+def test_a_split_is_read_once_with_its_report(published, folder, name):
+    root = {"more": published / "more", "jsonl": folder}.get(name, published)
+    data = section(name=name, root=str(root), objects="grounded" if name == "twitter2015" else "none")
+
+    def never(data, split):
+        raise AssertionError("read a second time")
+
+    known = dataclasses.replace(datasets.DATASETS[name], report=None if name == "jsonl" else never)
+    records, counts = datasets.open_split(data, "train", known)
+    assert records == datasets.open_records(data, "train") and counts == datasets.read_report(data, "train")
+
+
 @pytest.mark.parametrize("name", ["twitter2015", "gmner", "more"])
 def test_prepared_sets_keep_records_and_labels_of_every_task(published, tmp_path, name):
     root = published / "more" if name == "more" else published

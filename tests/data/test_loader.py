@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmre_jax.data.loader import Order, batches
-from mmre_jax.records import Record
+from mmre_jax.records import Record, Region
 
 BUCKETS = (8, 16)
 
@@ -87,6 +87,23 @@ def test_pictures_of_other_records_and_none():
         found |= dict(zip(batch["index"].tolist(), batch["pictures"]["photo"][:, 0].tolist(), strict=True))
     assert found.pop(-1)
     assert found == {i: 255 if i == 4 else picture_of[i] for i in range(23)}
+
+
+def test_what_is_known_of_a_picture_goes_with_it():
+    """Regions and caption are those of the picture that is shown, words those of the record."""
+    known = {str(i): Region((0.0, 0.0, (i + 1) / 23, 1.0)) for i in range(23)}
+    records = [dataclasses.replace(r, image=r.id, regions=(known[r.id],), caption=f"picture {r.id}") for r in RECORDS]
+    picture_of = np.roll(np.arange(23), 1)
+    picture_of[4] = -1
+
+    def seen(record, length):
+        of = [] if record.image is None else [int(record.image)]
+        assert record.regions == tuple(known[str(i)] for i in of)
+        assert record.caption == (f"picture {of[0]}" if of else None)
+        return {"text": np.int32(record.id), "picture": np.int32(of[0] if of else -1)}
+
+    for batch in batches(order_of(23, 4, train=False), records, seen, None, picture_of=picture_of):
+        np.testing.assert_array_equal(batch["picture"][batch["valid"]], picture_of[batch["text"][batch["valid"]]])
 
 
 def test_what_cannot_be_ordered_is_refused():

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers, trainers
 
-from mmre_jax.data.text import MARKERS, TextEncoder, load_tokenizer, nested_order, train_tokenizer
+from mmre_jax.data.markers import MARKERS
+from mmre_jax.data.text import TextEncoder, load_tokenizer, train_tokenizer
 from mmre_jax.records import RecordError
 
 SENTENCES = [("anna", "lives", "in", "oslo"), ("the", "harbour", "of", "oslo", "was", "built", "by", "anna")]
@@ -75,17 +76,6 @@ def test_no_marker_is_ever_dropped(head, tail, room, released):
     assert opens.min() < closes.max()
     kept = encoded.words[encoded.words >= 0]
     assert (np.diff(kept) >= 0).all()
-
-
-@given(head=spans, tail=spans)
-def test_nested_order_closes_what_was_opened_last_unless_the_spans_cross(head, tail):
-    crossing = head[0] < tail[0] < head[1] < tail[1] or tail[0] < head[0] < tail[1] < head[1]
-    stack = []
-    for marker, _ in nested_order(head, tail):
-        if marker % 2 == 0:
-            stack.append(marker)
-        elif not crossing:
-            assert stack.pop() == marker - 1
 
 
 def test_special_tokens_in_a_post_are_text():

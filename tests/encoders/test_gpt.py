@@ -14,7 +14,7 @@ from mmre_jax.weights.gpt import load_gpt
 from mmre_jax.weights.hub import read_config
 
 SIZES = {"vocab_size": 40, "width": 32, "layers": 2, "heads": 4, "mlp": 128, "positions": 14}
-CONFIGS = {"gpt2": GptConfig(**SIZES), "openai-gpt": GptConfig(**SIZES, kind="gpt1")}
+CONFIGS = {"gpt2": GptConfig(**SIZES), "openai-gpt": GptConfig(**SIZES, kind="gpt")}
 # Whole, padded behind, padded before, and with a hole, as no tokenizer makes one.
 MASK = np.array([[1] * 9, [1] * 5 + [0] * 4, [0, 0] + [1] * 7, [1, 1, 0, 1, 1, 0, 1, 0, 0]], bool)
 IDS = np.random.default_rng(0).integers(0, 40, MASK.shape).astype(np.int32)

@@ -1,4 +1,4 @@
-"""What is mistyped ends in one line and exit code 2, before anything is read or written; help says where settings are told."""
+"""What is mistyped ends in one line and exit code 2, before anything is read or written; help names the variants of a file."""
 
 import pathlib
 import sys
@@ -19,11 +19,20 @@ MISTYPED = [
     (["train", "--config=configs/hvformer:quickstart", RUN], ["hvformer: there is no such file; did you mean configs/hvformer.py?"]),
     (["train", "--config=configs/hvforner.py", RUN], ["there is no such file; did you mean configs/hvformer.py?"]),
     (["train", "--config=nowhere/x.py", RUN], ["--config=nowhere/x.py: there is no such file"]),
+    (["train", "--config=nowhere/qeot.py", RUN], ["there is no such file; did you mean qeot, which comes with the library?"]),
+    (["train", "--config=hvforner:quickstart", RUN], ["--config=hvforner: there is no such configuration; did you mean hvformer?"]),
+    (["mmre", "audit", "--config", "common"], ["--config=common: there is no such configuration"]),
+    (["mmre", "train", "--config=qeot:quick", RUN], ["unknown variant 'quick'", "; did you mean quickstart?"]),
     (["train", "--config=configs/hvformer.py:", RUN], ["--config=configs/hvformer.py:: unknown variant ''"]),
     (["train", "--config=README.md", RUN], ["--config=README.md: a configuration is a Python file"]),
     (["train", "--config=configs/common.py", RUN], ["--config=configs/common.py: the file has no function get_config"]),
     (["train", "--config=", RUN], ["--config is empty"]),
-    (["train", RUN], ["give --config"]),
+    (["train", RUN], ["give --config", "python -m launch.settings"]),
+    (["mmre", "train", RUN], ["give --config", "mmre settings"]),
+    # ---- commands of mmre
+    (["mmre", "trian"], ["mmre trian: there is no such command; did you mean train?"]),
+    (["mmre", "console"], ["mmre console: there is no such command"]),
+    (["mmre", "--config=qeot", "train"], ["mmre --config=qeot: a command comes first: mmre COMMAND --FLAG=VALUE"]),
     (["sweep", "--config=configs/qeot.py:quick", RUN, "--vary=optim.lr=1"], ["'quick'", "quickstart, gmner, more"]),
     (["settings", "--config=configs/x.py"], ["--config=configs/x.py: there is no such file"]),
     # ---- sections, settings and their values
@@ -77,12 +86,11 @@ MISTYPED = [
 ]  # fmt: skip
 
 
-LAUNCHERS = [*dict.fromkeys(command[0] for command, _ in MISTYPED)]
 PLATFORMS = ("cuda", "nonsense")
 COMMANDS = {
     **{("mistyped", n): command for n, (command, _) in enumerate(MISTYPED)},
     "two": ["train", CONFIG, RUN, "--config.train.seed=-1", "--config.train.batch=0"],
-    **{(name, "help"): [name, "--help"] for name in LAUNCHERS},
+    ("train", "help"): ["train", "--help"],
     "variants": ["train", "--help", "--config=configs/qeot.py"],
     "no variants": ["train", "--help", "--config=x.py"],
     **{(name, place): [name, CONFIG, *[RUN][: name == "train"]] for name in ("train", "benchmark") for place in PLATFORMS},
@@ -117,13 +125,6 @@ def test_two_wrong_settings_are_told_at_once(ended):
 def test_a_backend_that_is_not_there(ended, platform):
     for name in ("train", "benchmark"):
         assert message(ended[0][name, platform]).startswith(f"JAX_PLATFORMS={platform}: JAX finds no such devices here")
-
-
-@pytest.mark.parametrize("name", LAUNCHERS)
-def test_help_of_every_launcher_says_where_settings_are_told(ended, name):
-    found = ended[0][name, "help"]
-    assert found.code == 0 and not found.err
-    assert "python -m launch.settings [--config=FILE:VARIANT]" in found.out and f"launch.{name} " in found.out
 
 
 def test_help_names_the_variants_of_the_file_that_is_given(ended):

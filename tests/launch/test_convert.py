@@ -56,6 +56,10 @@ def test_there_and_back(folder):
     assert metrics["test"]["count"] == 2 and metrics["protocol"]["step"] == 0
 
     assert run("convert", target, back, "--back").returncode == 0
+    assert run("convert", target, folder / "encoder", "--text").returncode == 0
+    assert json.loads((folder / "encoder" / "config.json").read_text())["model_type"] == "bert"
+    both = run("convert", target, back, "--back", "--text")
+    assert both.returncode and "give --back for the authors' state dict or --text" in both.stderr
     before, after = load_file(state), load_file(back)
     assert before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
 

@@ -37,12 +37,15 @@ def posts(tmp_path):
 
 
 def test_json_lines(posts, tmp_path):
-    result = run("--dataset=jsonl", f"--source={posts}", f"--out={tmp_path / 'out'}", "--photo_side=16", "--crop_side=8")
+    (captions := tmp_path / "captions.json").write_text('{"a.png": "two women", "lost.png": "none"}')
+    sides = ("--photo_side=16", "--crop_side=8")
+    result = run("--dataset=jsonl", f"--source={posts}", f"--out={tmp_path / 'out'}", *sides, f"--captions={captions}")
     assert result.returncode == 0, result.stderr
+    assert "train: 2 without_caption" in result.stdout and "captions: 2 in_the_file, 1 of_unknown_pictures" in result.stdout
     summary = json.loads((tmp_path / "out" / "prepare.json").read_text())
     assert {split: counts["records"] for split, counts in summary["splits"].items()} == {"train": 3, "test": 1}
     assert summary["about"]["labels"] == {"relation": {"labels": ["None", "knows"], "none": "None"}}
-    assert set(summary["about"]["sha256"]) == {"train.jsonl", "test.jsonl"}
+    assert set(summary["about"]["sha256"]) == {"train.jsonl", "test.jsonl", str(captions)}
     for name in ("photos", "crops"):
         assert {key: summary["pictures"][name][key] for key in ("referenced", "present", "missing", "unreadable")} == {
             "referenced": 3,

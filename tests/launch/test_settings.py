@@ -44,7 +44,7 @@ def test_every_setting_is_printed_with_range_default_and_meaning(printed):
 def test_a_configuration_marks_what_differs(printed):
     text, listed = printed[2], json.loads(printed[3])
     config = qeot.get_config("quickstart")
-    assert listed["config"] == "configs/qeot.py:quickstart"
+    assert listed["config"] == "configs/qeot.py:quickstart" and pathlib.Path(listed["file"]).name == "qeot.py"
     assert tuple(listed["variants"]) == qeot.VARIANTS and all(listed["variants"].values())
     rows = {row["name"]: row for found in listed["sections"].values() for row in found}
     assert rows["optim.lr"] | {"value": 0.5, "differs": True} == rows["optim.lr"], "with what flags changed"

@@ -1,5 +1,5 @@
-"""Runs launchers as `python -m launch.X ARGUMENTS` does, many in a few seconds: what they import is imported once, then each command has a
-process forked from there."""
+"""Runs launchers as `python -m launch.X ARGUMENTS` or `mmre X ARGUMENTS` does, many in a few seconds: what they import is imported once,
+then each command has a process forked from there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ SERVER = """
 import json, os, runpy, signal, sys, tempfile, warnings
 import mmre_jax, mmre_jax.convert, mmre_jax.pipelines, mmre_jax.training.loop, mmre_jax.analysis.plots, mmre_jax.analysis.speed
 import mmre_jax.analysis.evaluation, mmre_jax.analysis.query_maps, ml_collections.config_flags
-from launch import console
 
 results = []
 for module, arguments, environment in json.load(sys.stdin):
@@ -61,13 +60,25 @@ class Ended(NamedTuple):
     err: str
 
 
-def run_all(commands: Sequence[Sequence[object]], environments: Sequence[Mapping[str, str]] | None = None) -> list[Ended]:
-    """The ends of commands, each the launcher's name (train) and its arguments, with what is added to the environment of each."""
+def run_all(
+    commands: Sequence[Sequence[object]],
+    environments: Sequence[Mapping[str, str]] | None = None,
+    python: str | os.PathLike[str] = sys.executable,
+    folder: pathlib.Path = ROOT,
+    environment: Mapping[str, str] = os.environ,
+) -> list[Ended]:
+    """The ends of commands, each the launcher's name (train) and its arguments, or `mmre` and its own.
+
+    Args:
+      environments: what is added to the environment of each.
+      python, folder, environment: which Python runs them, where, and the environment of all.
+    """
     added = [{}] * len(commands) if environments is None else environments
-    asked = [(f"launch.{name}", list(map(str, rest)), dict(more)) for (name, *rest), more in zip(commands, added, strict=True)]
-    script = [sys.executable, "-c", SERVER]
+    modules = ["mmre_jax" if name == "mmre" else f"launch.{name}" for name, *_ in commands]
+    asked = [(module, list(map(str, rest)), dict(more)) for module, (_, *rest), more in zip(modules, commands, added, strict=True)]
+    script = [python, "-c", SERVER]
     done = subprocess.run(
-        script, input=json.dumps(asked), cwd=ROOT, capture_output=True, text=True, env=os.environ, timeout=300, check=False
+        script, input=json.dumps(asked), cwd=folder, capture_output=True, text=True, env=environment, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     return [Ended(*found) for found in json.loads(done.stdout)]

@@ -83,7 +83,7 @@ CHANGES = {
 def test_what_a_run_is_shown_makes_a_difference(found, tmp_path, case):
     other = [found[0], CHANGES[case](found[1]), found[2]]
     (line,) = differences(of(found, tmp_path / "a"), of(other, tmp_path / "a"), {"train": other})
-    assert line == "train: 1 of 3 records differ in words, labels, spans or pictures, the first being number 1 (post1)"
+    assert line == "train: 1 of 3 records differ in words, labels, spans, captions or pictures, the first being number 1 (post1)"
 
 
 def test_pictures_that_are_lost_or_others_make_a_difference_where_they_are_looked_at(found, tmp_path):

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -32,6 +33,36 @@ def test_a_workdir_has_one_run_and_a_crash_gives_it_free(tmp_path):
         pass
     with locked(tmp_path):
         pass
+
+
+FORK = """
+import os, pathlib, sys, time
+from mmre_jax.training.lock import locked
+with locked(pathlib.Path(sys.argv[1])):
+    if not os.fork():
+        print(os.getpid(), flush=True)
+        time.sleep(60)
+        os._exit(0)
+    sys.stdin.readline()
+    os._exit(1)
+"""
+
+
+def test_a_child_of_a_run_does_not_outlive_it_with_the_lock(tmp_path):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen([sys.executable, "-c", FORK, str(tmp_path)], **pipes) as other:
+        child = int(other.stdout.readline())
+        try:
+            with pytest.raises(WorkdirInUse), locked(tmp_path):
+                pass
+            other.stdin.write("die\n")
+            other.stdin.flush()
+            assert other.wait() == 1
+            os.kill(child, 0)  # it is there
+            with locked(tmp_path):
+                pass
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, caplog):

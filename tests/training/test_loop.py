@@ -1,5 +1,6 @@
 """Runs of the real loop: to the end, stopped and resumed, from another checkpoint, failing, refused."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from toy import ToyNet, ToySystem
 
 from configs import hvformer
 from mmre_jax import systems
+from mmre_jax.data.readers import jsonl
 from mmre_jax.records import Mention, Record, Relation
 from mmre_jax.training import loop
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
@@ -181,9 +183,27 @@ def test_required_pictures_are_checked_before_training(tmp_path):
         loop.train(config(**changes), tmp_path / "run")
 
 
-def test_json_lines_train_without_being_prepared(tmp_path, caplog):
+class Asked:
+    """Records that count how often each is asked for, as a source does that decodes them."""
+
+    def __init__(self, records):
+        self.records, self.times = records, [0] * len(records)
+
+    def __len__(self):
+        return len(self.records)
+
+    def __getitem__(self, index):
+        record = self.records[index]
+        self.times[index] += 1
+        return record
+
+
+def test_json_lines_train_without_being_prepared_and_each_record_is_read_once(tmp_path, caplog):
     write_jsonl(tmp_path, tmp_path / "missing.png")
-    metrics = loop.train(config(**{"data.name": "jsonl", "data.root": str(tmp_path), "train.epochs": 1}), tmp_path / "run")
+    asked = {}
+    own = dataclasses.replace(jsonl.JSONL, read=lambda data, split: asked.setdefault(split, Asked(jsonl.JSONL.read(data, split))))
+    metrics = loop.train(config(**{"data.name": "jsonl", "data.root": str(tmp_path), "train.epochs": 1}), tmp_path / "run", own)
+    assert {split: set(source.times) for split, source in asked.items()} == {"train": {1}, "val": {1}, "test": {1}}
     assert metrics["counts"] == {"train": 24, "val": 6, "test": 6}
     assert metrics["pictures"]["photos"]["missing"] == 1
     told = {"in_training_by_text_and_pair": 6, "in_training_by_text_pair_and_picture": 6}

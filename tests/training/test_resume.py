@@ -85,11 +85,15 @@ OTHER = {
     "moved": ({"train": records(16)[::-1]}, "train: 14 of 16 records differ"),
     "another word": (
         {"train": [dataclasses.replace(r, words=("eve", *r.words[1:])) if r.id == "post7" else r for r in records(16)]},
-        r"train: 1 of 16 records differ in words, labels, spans or pictures, the first being number 7 \(post7\)",
+        r"train: 1 of 16 records differ in words, labels, spans, captions or pictures, the first being number 7 \(post7\)",
     ),
     "another span": (
         {"test": [dataclasses.replace(r, relations=(dataclasses.replace(r.relations[0], tail=Mention(1, 3)),)) for r in records(4)]},
         "test: 4 of 4 records differ",
+    ),
+    "a caption": (
+        {"val": [dataclasses.replace(r, caption="two women") if r.id == "post1" else r for r in records(4)]},
+        r"val: 1 of 4 records differ .*\(post1\)",
     ),
     "two splits": (
         {"val": records(5), "test": records(4, 1)},

@@ -16,7 +16,7 @@ from mmre_jax.weights.hub import WeightError
 
 CONFIGS = {
     "gpt2": GptConfig(vocab_size=40, width=16, layers=2, heads=2, mlp=24, positions=12),
-    "openai-gpt": GptConfig(kind="gpt1", vocab_size=40, width=16, layers=2, heads=2, mlp=64, positions=12),
+    "openai-gpt": GptConfig(kind="gpt", vocab_size=40, width=16, layers=2, heads=2, mlp=64, positions=12),
 }
 
 
@@ -67,7 +67,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     config = CONFIGS["gpt2"]
     for change, message in (
         ({"heads": 4}, "heads is 2 in the checkpoint, 4 in the model"),
-        ({"kind": "gpt1"}, "kind is gpt2 in the checkpoint"),
+        ({"kind": "gpt"}, "kind is gpt2 in the checkpoint"),
         ({"positions": 9}, r"wpe.weight \[12, 16\]"),
     ):
         other = dataclasses.replace(config, **change)

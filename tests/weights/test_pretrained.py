@@ -1,24 +1,31 @@
 """Encoders named by a configuration: sizes are taken from their directories, tensors from their files."""
 
+import dataclasses
 import json
 
 import jax
 import numpy as np
 import pytest
 from flax import traverse_util
+from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
 from configs import hvformer
 from mmre_jax.encoders.bert import Bert
-from mmre_jax.encoders.from_config import bert_config, photo_and_objects, resnet_config, vit_config
+from mmre_jax.encoders.from_config import bert_config, gpt_config, photo_and_objects, resnet_config, text_config, vgg_config, vit_config
+from mmre_jax.encoders.gpt import Gpt, GptConfig
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
+from mmre_jax.encoders.vgg import Vgg, VggConfig
 from mmre_jax.encoders.vit import ViT
+from mmre_jax.training import setup
 from mmre_jax.weights import pretrained
 from mmre_jax.weights.bert import bert_rules
+from mmre_jax.weights.gpt import write_gpt
 from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.resnest import resnest_rules
 from mmre_jax.weights.resnet import resnet_rules
 from mmre_jax.weights.rules import write
+from mmre_jax.weights.vgg import vgg_rules
 from mmre_jax.weights.vit import vit_rules
 
 BERT = {
@@ -49,6 +56,7 @@ VIT = {
     "attention_probs_dropout_prob": 0.0,
     "qkv_bias": True,
 }
+GPT = {"vocab_size": 30, "width": 8, "layers": 3, "heads": 2, "mlp": 12, "positions": 40, "eps": 1e-6, "init_std": 0.0}
 ZEROS = {name: 0 for name in ("width", "layers", "heads", "mlp")}
 
 
@@ -116,14 +124,56 @@ def test_a_size_that_contradicts_the_weights_is_refused(given, key, value, has):
         pretrained.resolve(given(**{key: value}))
 
 
+GPTS = {"gpt2": GptConfig(**GPT), "openai-gpt": GptConfig(**{**GPT, "mlp": 32}, kind="gpt")}
+
+
+@pytest.mark.parametrize("name", GPTS)
+def test_a_gpt_directory_gives_kind_and_sizes_and_fits_no_encoder_that_looks_both_ways(given, name):
+    described = GPTS[name]
+    config = given(text=described.to_transformers() | {"model_type": name})
+    found = pretrained.resolve(config)
+    assert gpt_config(found.text, 30) == text_config(found.text, 30) == dataclasses.replace(described, dropout=0.0, attention_dropout=0.0)
+    said = rf"looks both ways: text.kind=bert or roberta, found '{described.kind}', which is what text.weights=.*bert holds"
+    with pytest.raises(ValueError, match=said):
+        setup.rehearse(config)
+    longer = config.copy_and_resolve_references().unlock()
+    longer.text.max_tokens = 41
+    with pytest.raises(ValueError, match=r"text\.max_tokens=41 exceeds the text encoder's 40 positions"):
+        pretrained.resolve(longer)
+
+
+@pytest.mark.parametrize("name", GPTS)
+def test_a_gpt_is_loaded_from_its_directory(given, name):
+    config = pretrained.resolve(given(text=GPTS[name].to_transformers()))
+    words = np.zeros((1, 3, GPTS[name].width), np.float32)
+    published, own = (filled(Gpt(gpt_config(config.text, size)), seed, words) for size, seed in ((30, 0), (34, 1)))
+    save_file(write_gpt(published, GPTS[name].kind), f"{config.text.weights}/model.safetensors")
+    found = pretrained.load(config, (), {"params": {"text": own}})["params"]["text"]
+    expected = {**published, "word": np.concatenate([published["word"], own["word"][30:]])}
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_a_causal_kind_is_refused_before_any_data_are_read():
+    config = hvformer.get_config("quickstart").unlock()
+    config.text.kind = "gpt2"
+    with pytest.raises(ValueError, match=r"looks both ways: text.kind=bert or roberta, found 'gpt2'$"):
+        setup.rehearse(config.lock())
+    config = hvformer.get_config("quickstart").unlock()
+    with pytest.raises(ValueError, match=r"is a causal language model: text.kind=gpt2 or gpt, found 'bert'$"):
+        gpt_config(config.text, 30)
+    config.text.update({"tokenizer": "byte_bpe", "vocab_size": 80})
+    with pytest.raises(ValueError, match="text.vocab_size=80 is too small for text.tokenizer=byte_bpe"):
+        setup.rehearse(config.lock())
+
+
 def test_fewer_layers_are_allowed(given):
     found = pretrained.resolve(given(**{"text.layers": 2, "vision.layers": 1}))
     assert (found.text.layers, found.vision.layers) == (2, 1)
 
 
 def test_other_kinds_and_missing_directories_are_named(given, tmp_path):
-    with pytest.raises(WeightError, match=r"text\.weights=.*bert: this is the configuration of a 'gpt2' model"):
-        pretrained.resolve(given(text={**BERT, "model_type": "gpt2"}))
+    with pytest.raises(WeightError, match=r"text\.weights=.*bert: this is the configuration of a 't5' model, expected .*'openai-gpt'"):
+        pretrained.resolve(given(text={**BERT, "model_type": "t5"}))
     config = hvformer.get_config("quickstart").unlock()
     config.vision.weights = str(tmp_path / "nowhere")
     with pytest.raises(WeightError, match="nowhere is not a directory"):
@@ -279,3 +329,31 @@ def test_an_encoder_of_another_kind_is_never_built(convolution):
         resnet_config(config.vision, 3)
     with pytest.raises(ValueError, match="is convolutional here"):
         resnet_config(hvformer.get_config("quickstart").vision)
+
+
+def test_sizes_and_tensors_of_a_vgg(tmp_path, given):
+    """As torchvision has them: depths and the first width are read off the shapes, and fc7 is left alone."""
+    sizes = VggConfig(((4,), (8, 8), (16,)))
+    shapes = jax.eval_shape(lambda: Vgg(sizes).init(jax.random.key(0), np.zeros((1, 16, 16, 3), np.float32), train=False))["params"]
+    params = jax.tree.map(lambda leaf: np.random.default_rng(3).normal(size=leaf.shape).astype(np.float32), shapes)
+    tensors = {**write(vgg_rules(sizes), params), "classifier.0.weight": np.zeros((2, 2), np.float32)}
+    folder = tmp_path / "vgg"
+    folder.mkdir()
+    save_file(tensors, folder / "model.safetensors")
+    changes = {"vision.kind": "vgg", "vision.depths": (), "vision.stem": 0, "vision.side": 16, "vision.weights": str(folder)}
+    plain = given(**changes)
+    config = pretrained.resolve(plain)
+    assert (config.vision.depths, config.vision.stem) == ((1, 2, 1), 4) and vgg_config(config.vision) == sizes
+    blank = jax.tree.map(np.zeros_like, params)
+    with config.unlocked():
+        config.text.weights = ""  # of the image encoder alone
+    found = pretrained.load(config, (), {"params": {"vision": blank}})["params"]["vision"]
+    jax.tree.map(np.testing.assert_array_equal, found, params)
+
+    for changed, message in (({"vision.depths": (1, 1)}, "vision.depths="), ({"vision.stem": 8}, "vision.stem=8, but .* has 4")):
+        wrong = ConfigDict(plain.to_dict())
+        wrong.update_from_flattened_dict(changed)
+        with pytest.raises(WeightError, match=message):
+            wrong = pretrained.resolve(wrong).copy_and_resolve_references().unlock()
+            wrong.text.weights = ""
+            pretrained.load(wrong, (), {"params": {"vision": blank}})

@@ -26,7 +26,7 @@ from xml.etree import ElementTree
 
 from ml_collections import ConfigDict
 
-from mmre_jax.data.dataset import DataSet, Labels, entity_labels, root_of, triple_labels
+from mmre_jax.data.dataset import Counted, DataSet, Labels, entity_labels, root_of, triple_labels
 from mmre_jax.data.pictures import inside
 from mmre_jax.data.readers import bio
 from mmre_jax.data.readers.published import check, counts, missing
@@ -45,7 +45,7 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 NamedBox = tuple[str, Box]
 
 
-def read(root: str | os.PathLike[str], split: str) -> list[Record]:
+def read(root: str | os.PathLike[str], split: str) -> Counted:
     """Reads one split.
 
     Args:
@@ -61,7 +61,7 @@ def read(root: str | os.PathLike[str], split: str) -> list[Record]:
       RecordError: a file is missing or damaged, too large, or not what it should be.
       PictureError: a picture's name leads out of `root`.
     """
-    return _read(root, split)[0]
+    return Counted(*_read(root, split))
 
 
 def report(root: str | os.PathLike[str], split: str) -> dict[str, int]:

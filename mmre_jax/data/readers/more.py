@@ -21,7 +21,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from mmre_jax.data.dataset import DataSet, root_of, triple_labels
+from mmre_jax.data.dataset import Counted, DataSet, root_of, triple_labels
 from mmre_jax.data.pictures import inside
 from mmre_jax.data.readers.published import (
     check,
@@ -43,7 +43,7 @@ _LAYOUT = "txt/train.txt, txt/valid.txt, txt/test.txt, rel2id.json and img_org/"
 _FAR = 2.0  # a normalised box may stick out of the picture, but not by more than the picture
 
 
-def read(root: str | os.PathLike[str], split: str, *, published: bool = False, merge_val: bool = False) -> list[Record]:
+def read(root: str | os.PathLike[str], split: str, *, published: bool = False, merge_val: bool = False) -> Counted:
     """Reads one split, grouped into MORTE's samples.
 
     Args:
@@ -61,7 +61,7 @@ def read(root: str | os.PathLike[str], split: str, *, published: bool = False, m
       RecordError: a file is missing or damaged, a line is broken, a span is out of range, a relation unknown, or a box not normalised.
       PictureError: a picture's name leads out of `root`.
     """
-    return _read(root, split, published, merge_val)[0]
+    return Counted(*_read(root, split, published, merge_val))
 
 
 def report(root: str | os.PathLike[str], split: str, *, published: bool = False, merge_val: bool = False) -> dict[str, int]:

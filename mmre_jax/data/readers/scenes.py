@@ -141,6 +141,8 @@ def _record(task: str, seed: int, split: str, index: int, side: int) -> Record:
 
 
 def _read(data: ConfigDict, split: str) -> list[Record]:
+    if data.root:
+        raise RecordError(f"data.root={data.root}: scenes is made, not read: name what is there with data.name, or leave data.root out")
     if not (count := data.counts[SPLITS.index(split)]):
         raise RecordError(f"data.counts={tuple(data.counts)}: split {split!r} has no records")
     return read(data.scene, split, count)

@@ -19,7 +19,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from mmre_jax.data.dataset import DataSet, entity_labels, root_of
+from mmre_jax.data.dataset import Counted, DataSet, entity_labels, root_of
 from mmre_jax.data.pictures import inside
 from mmre_jax.data.readers import bio, crops
 from mmre_jax.data.readers.published import check, missing, torch_table
@@ -33,7 +33,7 @@ _NAMES = {**{kind: kind for kind in TYPES}, "OTHER": "MISC"}
 _TEXT = {"train": "train.txt", "val": "valid.txt", "test": "test.txt"}
 
 
-def read(root: str | os.PathLike[str], split: str, *, year: int = 2015, objects: str = "none") -> list[Record]:
+def read(root: str | os.PathLike[str], split: str, *, year: int = 2015, objects: str = "none") -> Counted:
     """Reads one split.
 
     Args:
@@ -51,7 +51,7 @@ def read(root: str | os.PathLike[str], split: str, *, year: int = 2015, objects:
       RecordError: a file is missing or damaged, or a line is broken.
       PictureError: a picture's name leads out of `root`.
     """
-    return _read(root, split, year, objects)[0]
+    return Counted(*_read(root, split, year, objects))
 
 
 def report(root: str | os.PathLike[str], split: str, *, year: int = 2015, objects: str = "none") -> dict[str, int]:

@@ -90,6 +90,24 @@ def _matrix(low: jax.Array, high: jax.Array, side: int) -> jax.Array:
     return jnp.vectorize(of_region, signature="(),()->(c,s)")(low, high)
 
 
+def roi_mean(x: jax.Array, boxes: jax.Array, stride: float) -> jax.Array:
+    """The mean of a region's RoIAlign over its cells, from one map: `roi_align` and `mean`, without the cells between.
+
+    Args:
+      x: [B, h, w, C].
+      boxes: [B, N, 4], pixels of the picture; where nothing is, any finite box.
+      stride: pixels a cell of the map.
+
+    Returns:
+      [B, N, C].
+    """
+    height, width = x.shape[1:3]
+    ends = boxes.astype(jnp.float32) / stride
+    rows = _matrix(ends[..., 1], ends[..., 3], height).mean(axis=-2).astype(x.dtype)
+    columns = _matrix(ends[..., 0], ends[..., 2], width).mean(axis=-2).astype(x.dtype)
+    return jnp.einsum("bhwc,bnh,bnw->bnc", x, rows, columns)
+
+
 def _taps(low: jax.Array, high: jax.Array, side: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Along one axis, the values that the points of each cell lie between, and their weights in the cell's mean.
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from configs import common
+from mmre_jax.data import datasets
 from mmre_jax.data.readers import jsonl, scenes
 from mmre_jax.data.scenes import compose, language
 from mmre_jax.data.scenes.draw import GLYPHS, Thing, render
@@ -260,3 +262,11 @@ def test_a_wrong_key_is_named(key):
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         scenes.read(*arguments)
+
+
+def test_a_folder_is_no_place_to_read_scenes_from(tmp_path):
+    """A forgotten data.name would otherwise train on made records, and nothing would say so."""
+    data = common.section("data")
+    data.update({"root": str(tmp_path), "counts": (2, 2, 2)})
+    with pytest.raises(RecordError, match=r"data.root=.*: scenes is made, not read: name what is there with data.name"):
+        datasets.open_records(data, "train")

@@ -10,7 +10,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 import torchvision_here
 
-from mmre_jax.encoders.rcnn.roi_align import levels_of, roi_align
+from mmre_jax.encoders.rcnn.roi_align import levels_of, roi_align, roi_mean
 
 STRIDES, CANVAS = (4, 8, 16), (64, 96)
 RANDOM = np.random.default_rng(0)
@@ -52,3 +52,16 @@ def test_levels_by_hand() -> None:
     sides = np.array([1.0, 111.9, 112.1, 223.9, 224.1, 447.0, 4480.0], np.float32)
     boxes = jnp.asarray(np.stack([np.zeros(7), np.zeros(7), sides, sides], axis=1), jnp.float32)
     np.testing.assert_array_equal(levels_of(boxes, (4, 8, 16, 32), 224.0), [0, 0, 1, 1, 2, 2, 3])
+
+
+def test_the_mean_is_the_mean_of_all_cells() -> None:
+    """From one map, whatever its stride, and so are its gradients."""
+    maps, boxes = jnp.asarray(MAPS[1]), jnp.asarray(BOXES)
+
+    def total(maps: jax.Array, mean: bool) -> tuple[jax.Array, jax.Array]:
+        found = roi_mean(maps, boxes, 8.0) if mean else roi_align([maps], boxes, (8,), 224.0).mean(axis=(2, 3))
+        return jnp.cos(found).sum(), found
+
+    (slope, found), (other, expected) = (jax.jit(jax.grad(total, has_aux=True), static_argnums=1)(maps, mean) for mean in (True, False))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(slope, other, atol=1e-4)

@@ -1,0 +1,90 @@
+"""A run of DGF-PT from its configuration to the table of its gates, and what its checkpoint reads of a post."""
+
+import dataclasses
+import functools
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mmre_jax
+from configs import dgf_pt
+from mmre_jax import evaluate, tasks
+from mmre_jax.data.readers import scenes
+from mmre_jax.training import loop
+from mmre_jax.training.identity import identity
+
+OWN = "trained with detected objects, none given: masked"
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """Five steps on 160 scenes, with captions, the language model frozen."""
+    folder = tmp_path_factory.mktemp("scenes")
+    for split, count in (("train", 160), ("val", 8), ("test", 8)):
+        scenes.export(folder, "relations", split, count, side=32)
+        lines = [json.loads(line) for line in (folder / f"{split}.jsonl").read_text().splitlines()]
+        captions = [{"caption": f"picture number {i}"} if i % 2 else {} for i in range(count)]
+        text = "".join(json.dumps({**line, **caption}) + "\n" for line, caption in zip(lines, captions, strict=True))
+        (folder / f"{split}.jsonl").write_text(text)
+    config = dgf_pt.get_config("quickstart").unlock()
+    config.text.update({"width": 16, "layers": 1, "heads": 2, "mlp": 32})
+    config.vision.update({"side": 32, "stem": 8, "groups": 2, "depths": (1,)})
+    config.system.update({"objects": 2, "cells": 2, "caption_tokens": 6})
+    config.data.update({"name": "jsonl", "root": str(folder), "buckets": (32,)})
+    config.optim.frozen = ("text",)
+    config.train.update({"epochs": 1, "batch": 32, "eval_batch": 8, "compilation_cache": ""})
+    run = tmp_path_factory.mktemp("run")
+    loop.train(config.lock(), run)
+    return run
+
+
+def test_the_prefixes_are_trained_beside_a_frozen_model(workdir):
+    extractor = mmre_jax.load(workdir)
+    config, params = extractor.job.config, extractor.variables["params"]
+    assert config.optim.frozen == ("text",) and config.system.types == ("per",) and len(config.system.prefix.behind) == 4
+    for name in ("prefix_objects", "prefix_entities"):
+        assert np.abs(params[name]["offset"]).max() > 0, "the checkpoint keeps what was trained"
+    assert np.abs(params["added"]).max() > 0
+
+
+def test_gates_with_right_and_with_other_pictures(workdir):
+    found = evaluate.gates(workdir, "test")
+    assert found.records == 8 and found.own["pictures"] == found.other["pictures"] == 8
+    assert all(0 < found.own[name] < 1 for name in ("|gamma|", "|beta|", "max alpha"))
+    assert found.own != found.other
+    lines = found.table().splitlines()
+    assert len(lines) == 8 and len(set(map(len, lines))) == 1
+    assert "own pictures" in lines[0] and "other records' pictures" in lines[0]
+
+
+def test_a_post_is_read_with_its_objects_and_its_caption(workdir, tmp_path):
+    extractor, path = mmre_jax.load(workdir), tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8)).save(path)
+    post = {"text": "Ada meets Grace today", "image": path, "head": "Ada", "tail": "Grace"}
+    plain = extractor.extract(**post)
+    assert extractor.object_sources == ("detected",) and OWN in plain.notes
+    boxed = extractor.extract(**post, boxes=[(0.1, 0.1, 0.6, 0.9)])
+    said = extractor.extract(**post, boxes=[(0.1, 0.1, 0.6, 0.9)], caption="picture number")
+    assert not boxed.notes and not said.notes
+    assert len({x.found[0].score for x in (plain, boxed, said)}) == 3
+
+
+def test_without_gates_there_is_nothing_to_print(trained):
+    with pytest.raises(ValueError, match="a checkpoint of 'hvformer' without dual-gated fusion has no gates"):
+        evaluate.gates(trained, "test")
+
+
+def test_what_is_read_of_a_record_is_its_identity(workdir):
+    """Another box is other data, where boxes are read."""
+    extractor = mmre_jax.load(workdir)
+    record = scenes.read("relations", "test", 1)[0]
+    moved = dataclasses.replace(record, regions=record.regions[1:])
+
+    def sums(*records, also):
+        return identity(extractor.job.config.data, {"train": list(records)}, (), also)["train"]["checksum"]
+
+    read = functools.partial(tasks.also_read, extractor.job.task)
+    assert sums(record, also=read) != sums(moved, also=read)
+    assert sums(record, also=lambda r: None) == sums(moved, also=lambda r: None)
