@@ -103,5 +103,6 @@ def _changed(config: ConfigDict, system: ConfigDict, changes: dict[str, dict[str
     found = ConfigDict({**copy.deepcopy(config.to_dict()), "system": copy.deepcopy(system.to_dict())})
     found.task = common.base(system.name, changes["task"]["name"]).task
     for section, values in changes.items():
-        found[section].update(values)
+        for name, value in values.items():  # whole: `update` would leave what a dictionary had before
+            found[section][name] = value
     return found.lock()

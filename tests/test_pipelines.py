@@ -160,3 +160,26 @@ def test_the_parts_of_a_configuration_are_systems_of_its_encoders_and_data(varia
     assert all(found.depths == config.vision.depths for found in backbones)
     assert all(found.data.root == "where it is" and found.optim.to_dict() == config.optim.to_dict() for found in parts.values())
     assert all(parts[part].text.to_dict() == config.text.to_dict() for part in ("tagger", "classifier"))
+
+
+def test_a_detector_starts_from_a_run_by_its_parts_and_the_classifier_from_its_backbone(tmp_path):
+    config = qeot.get_config("quickstart_rcnn").unlock()
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    config.vision.weights = str(tmp_path / "run")
+    config.optim.update({"frozen": ("vision",), "multipliers": {"vision": 0.1}})
+    parts = pipeline.components(config.lock())
+    detector = parts["detector"]
+    assert (detector.vision.weights, detector.train.init_from) == ("", config.vision.weights)
+    assert detector.optim.frozen == ("backbone",) and detector.optim.multipliers.to_dict() == {"backbone": 0.1}
+    assert parts["classifier"].vision.weights == config.vision.weights and not parts["classifier"].train.init_from
+    with config.unlocked():
+        config.vision.weights = "detector.pth"
+    detector = pipeline.components(config)["detector"]
+    assert (detector.vision.weights, detector.train.init_from) == ("detector.pth", "")
+
+
+def test_a_pipeline_over_a_transformer_is_refused():
+    config = qeot.get_config("more").unlock()
+    config.vision.kind = "vit"
+    with pytest.raises(ValueError, match="stands on a ResNet: vision.kind=resnet or rcnn, found 'vit'"):
+        pipeline.components(config)

@@ -44,12 +44,12 @@ def configuration(weights, **vision):
     return config.lock()
 
 
-def loaded(config):
-    """(the resolved configuration, the image encoder's variables as they are loaded into zeros)."""
+def loaded(config, whole=False):
+    """(the resolved configuration, the image encoder's variables as they are loaded into zeros); `whole`: of all levels, not of one."""
     config = pretrained.resolve(config)
-    made = jax.eval_shape(
-        lambda: PyramidEncoder(pyramid_config(config.vision)).init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32), train=False)
-    )
+    sizes = pyramid_config(config.vision)
+    net = PyramidEncoder(dataclasses.replace(sizes, level=None) if whole else sizes)
+    made = jax.eval_shape(lambda: net.init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32), train=False))
     own = {kind: {"vision": jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), tree)} for kind, tree in made.items()}
     found = pretrained.load(config, (), own)
     return config, {kind: tree["vision"] for kind, tree in found.items()}
@@ -92,6 +92,16 @@ def test_sizes_and_tensors_are_those_of_the_state_dict(published, level, caplog)
     assert len(told) == 1 and "the box head (" in told[0] and "the proposal network (" in told[0]
     assert ("the mask head (2)" in told[0]) == masked
     assert "other levels of the pyramid" in told[0]
+
+
+def test_all_levels_are_read_where_all_are_built(published, caplog):
+    """As visual prefixes are made of them."""
+    path, _, variables, _ = published
+    with caplog.at_level(logging.INFO, "mmre_jax"):
+        _, found = loaded(configuration(path), whole=True)
+    assert_same(found, variables)
+    assert set(found["params"]["pyramid"]) == {f"{kind}_{n}" for kind in ("inner", "layer") for n in range(3)}
+    assert "other levels" not in caplog.messages[-1]
 
 
 @pytest.mark.parametrize("norm", ["frozen", "batch"])
