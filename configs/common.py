@@ -15,7 +15,7 @@ def base(system: str, task: str = "relation") -> ConfigDict:
 
     Args:
       system: a name of mmre_jax.systems.
-      task: relation | entities | triples.
+      task: relation | entities | triples | objects.
     """
     names = {"system": {"name": system}, "task": {"name": task}}
     config = ConfigDict({name: declare.defaults(declared) | names.get(name, {}) for name, declared in settings.sections(names).items()})
@@ -29,7 +29,7 @@ def section(name: str) -> ConfigDict:
 
 
 def scenes_task(config: ConfigDict, task: str) -> None:
-    """The embedded data set, at the size of a quickstart, for 'relation', 'entities' or 'triples'."""
+    """The embedded data set, at the size of a quickstart, for 'relation', 'entities', 'triples' or 'objects'."""
     config.task.name = task
     scene = "relations" if task == "relation" else task
     config.data.update({"name": "scenes", "scene": scene, "objects": "none", "buckets": (16, 32), "counts": (12288, 512, 1024)})

@@ -37,7 +37,7 @@ def get_config(variant: str = "jsonl") -> ConfigDict:
 
 def _quickstart(config: ConfigDict) -> None:
     common.scenes_task(config, "objects")
-    config.data.counts = (8192, 256, 1024)
+    config.data.counts = (4096, 256, 1024)
     config.vision.update(common.small_rcnn())
     # Anchors as large as the things, 15 to 26 of 64 pixels; few regions, for there are few things.
     config.system.update({"anchors": (8, 16, 24), "hidden": 128, "canonical": 48.0, "before_nms": 64, "after_nms": 48, "detections": 16})

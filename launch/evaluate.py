@@ -3,15 +3,17 @@
     python -m launch.evaluate --checkpoint=runs/quickstart --split=test
     python -m launch.evaluate --predictions=FILE.jsonl --config=configs/hvformer.py:mnre --config.data.root=DIR --split=test
 
-Prints a table per class (relations, or types of entities), of relations one by how often training had them, and one of slices of the
-data, and writes metrics.json, predictions.jsonl and, of relations, confusion.png and training_count.png into --out (by default
-WORKDIR/evaluation/SPLIT; for predictions, a folder beside the file).
+Prints a table per class (relations, types of entities, or classes of objects), of relations one by how often training had them, and one of
+slices of the data, and writes metrics.json, predictions.jsonl and, of relations, confusion.png and training_count.png into --out (by
+default WORKDIR/evaluation/SPLIT; for predictions, a folder beside the file).
 
 Predictions of any other program, a vision-language model's say, are JSON lines, one for each example of the split:
     {"id": example, "relation": label}                                                            (task relation)
     {"id": example, "mentions": [{"span": [start, end], "type": "PER"}]}                          (task entities)
     {"id": example, "triples": [{"span": [start, end], "relation": label, "box": [x0, y0, x1, y1]}]}   (task triples)
-with spans in words, end-exclusive, boxes divided by the picture's size, and, where there is one, a "score" beside each relation or type.
+    {"id": example, "regions": [{"box": [x0, y0, x1, y1], "label": class}]}                       (task objects)
+with spans in words, end-exclusive, boxes divided by the picture's size, and, where there is one, a "score" beside each
+relation, type or class; average precision ranks boxes by it.
 The task is the configuration's; the predictions.jsonl of a checkpoint shows the ids. Relation and entity accuracy of triples are those of
 all of a checkpoint's queries, and, in a file, those of the triples that it holds: gold triples left without one count as wrong in both.
 """

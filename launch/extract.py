@@ -1,4 +1,4 @@
-"""Extracts relations, mentions or triples from posts with a trained checkpoint, to JSON lines and to a picture per record.
+"""Extracts relations, mentions, triples or objects from posts with a trained checkpoint, to JSON lines and to a picture per record.
 
     python -m launch.extract --checkpoint=runs/quickstart --input=posts.jsonl --out=extracted
     python -m launch.extract --checkpoint=runs/quickstart --scenes=4 --out=extracted

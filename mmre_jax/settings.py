@@ -40,7 +40,7 @@ DATA: Section = {  # where records come from and how they become batches
     "none_label": text("None", "jsonl, and triples of any set: the label that says that no relation holds"),
     "captions": text("", "JSON file {picture: caption}, names relative to the data set's folder; '': the records' own captions, if any"),
     "view": choice("", ("", *TASK_OF), "of triples: mentions (entities), regions (triples), pairs (relation), a pipeline's parts"),
-    "scene": choice("relations", SCENES, "scenes: relations or grounded (task relation), entities, triples"),
+    "scene": choice("relations", SCENES, "scenes: relations or grounded (task relation), entities, triples, objects"),
     "counts": wholes((16384, 512, 1024), "[1, inf)", "scenes: records of train, val, test", length=3),
     "published": flag(False, "more: facts 'none' are triples with that relation, as in the published figures"),
     "merge_val": flag(False, "more: train on the validation split too, as MORTE does; val then selects on what was trained on"),

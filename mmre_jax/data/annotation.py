@@ -31,6 +31,13 @@ _PLACES = {
     "triples": "pairs_with_two_labels",
     "objects": "boxes_with_two_labels",
 }
+_TWICE = {
+    "relation": "pairs have two labels or more",
+    "entities": "mentions have two types or more",
+    "triples": "pairs of a mention and a box have two relations or more",
+    "objects": "boxes have two labels or more",
+}
+_SAME = {"relation": "words and picture", "entities": "words and picture", "triples": "words and picture", "objects": "picture"}
 _OVERLAPS = {  # names and sentences by whether examples are pairs
     False: (
         ("in_training_by_text", "records stand in training, by their words"),
@@ -166,7 +173,7 @@ def _contradictions(task: str, split: str, records: Sequence[Record]) -> list[Fi
     said: dict[Hashable, str] = {}
     within: set[Hashable] = set()
     for record in records:
-        shown = (record.words, record.image, tuple((region.box, region.file) for region in record.regions))
+        shown = _shown(task, record)
         own: dict[Hashable, set[str]] = {}
         for place, label, words in _places(task, record):
             labels.setdefault((shown, place), {}).setdefault(label, record)
@@ -176,16 +183,20 @@ def _contradictions(task: str, split: str, records: Sequence[Record]) -> list[Fi
     two = [key for key, found in labels.items() if len(found) > 1]
     if not two:
         return []
-    what = {"relation": "pairs have two labels or more", "entities": "mentions have two types or more"}.get(
-        task, "pairs of a mention and a box have two relations or more"
-    )
     inside = sum(key in within for key in two)
     meaning = (
-        f"{what} ({inside:,} within one record, {len(two) - inside:,} across records of the same words and picture): they contradict each "
-        "other, and no prediction fits both"
+        f"{_TWICE[task]} ({inside:,} within one record, {len(two) - inside:,} across records of the same {_SAME[task]}): "
+        "they contradict each other, and no prediction fits both"
     )
     examples = [f"{_names(labels[key].values())}: {said[key]}: {' and '.join(map(repr, labels[key]))}" for key in two[:EXAMPLES]]
     return [Finding(split, _PLACES[task], len(two), len(labels), meaning, tuple(examples))]
+
+
+def _shown(task: str, record: Record) -> Hashable:
+    """What of a record a system of the task sees: records that have it in common cannot be told apart."""
+    if task == "objects":
+        return record.image or record.id
+    return record.words, record.image, tuple((region.box, region.file) for region in record.regions)
 
 
 def _overlapping(split: str, records: Sequence[Record]) -> list[Finding]:

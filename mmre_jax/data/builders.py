@@ -24,6 +24,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from mmre_jax.data import pictures
+from mmre_jax.data.dataset import objects_of
 from mmre_jax.data.decode import PictureError, read_picture
 from mmre_jax.data.picture_report import PictureReport, tally
 from mmre_jax.data.pictures import PicturePlan, Reader, Slot, Source
@@ -107,7 +108,7 @@ def prepare(
 
     Returns:
       What stands in prepare.json: format, root, encoding, plan, splits (records, words, counts of relations, of typed
-      mentions, of triples), pictures (stored, bytes, and the counts of missing and unreadable ones), about.
+      mentions, of triples, of objects where there are any), pictures (stored, bytes, and the counts of missing and unreadable ones), about.
 
     Raises:
       PreparedError: `out` holds something, a split is empty, the encoding is unknown, root or a split's name is no such thing, or a record
@@ -164,7 +165,8 @@ def _counts(records: Sequence[Record]) -> dict[str, Any]:
     labels = collections.Counter(relation.label for record in records for relation in record.relations if relation.label is not None)
     types = collections.Counter(mention.type for record in records for mention in record.mentions if mention.type is not None)
     triples = collections.Counter(triple.label for record in records for triple in record.triples)
-    found = {"relations": labels, "mentions": types, "triples": triples}
+    objects = collections.Counter(region.label for record in records for region in objects_of(record))
+    found = {"relations": labels, "mentions": types, "triples": triples} | ({"objects": objects} if objects else {})
     words = sum(len(record.words) for record in records)
     return {"records": len(records), "words": words, **{name: dict(counter.most_common()) for name, counter in found.items()}}
 

@@ -16,6 +16,7 @@ from mmre_jax.data.readers import bio
 from mmre_jax.records import Record, RecordError, Region
 
 TASKS = ("relation", "entities", "triples", "objects")
+OBJECT_REGIONS = "regions with the source 'gold', a box and a label"  # for messages
 BACKGROUND = "background"  # what a detector calls the places without an object
 OBJECTS = ("detected", "none", "grounded")  # the kinds of object crops that there can be, the usual one first
 

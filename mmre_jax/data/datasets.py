@@ -14,6 +14,7 @@ from PIL import Image
 
 from mmre_jax.data import captions, decode, views
 from mmre_jax.data.dataset import (
+    OBJECT_REGIONS,
     TASKS,
     Counted,
     DataSet,
@@ -147,12 +148,13 @@ def labels(data: ConfigDict, task: str, train: Sequence[Record], dataset: DataSe
 
     relation: all relations, the empty one (first, unless a table of ids says otherwise) included. triples: the relations of triples
     without the empty one, which is `data.none_label`, or '' where that is itself a relation. entities: O, then B-X and I-X of each
-    entity type. Of JSON lines they are those of the training split, sorted; of a prepared data set those it was prepared with, else
-    those of its training split. Under a view: of mentions one type, of regions one class, of pairs the relations of triples.
+    entity type. objects: the background, then the classes. Of JSON lines they are those of the training split, sorted; of a prepared data
+    set those it was prepared with, else those of its training split. Under a view: of mentions one type, of regions one class, of pairs
+    the relations of triples.
 
     Args:
       data: section of a configuration.
-      task: 'relation', 'entities' or 'triples'.
+      task: 'relation', 'entities', 'triples' or 'objects'.
       train: the records of the training split.
       dataset: a user's own, if it is not one of DATASETS.
 
@@ -165,7 +167,8 @@ def labels(data: ConfigDict, task: str, train: Sequence[Record], dataset: DataSe
     if view_of(data):
         return _labels_of_view(data, found, task, train)
     if task not in (there := found.tasks(data, train)):
-        raise ValueError(f"{_called(data, found)} is not annotated for task.name={task!r}; {_has(there)}")
+        hint = f"; objects are {OBJECT_REGIONS}" if task == "objects" else ""
+        raise ValueError(f"{_called(data, found)} is not annotated for task.name={task!r}; {_has(there)}{hint}")
     return found.labels(data, task, train)
 
 

@@ -29,6 +29,7 @@ SETTINGS: dict[str, Section] = {  # of section `system`, beside the name
 }
 TASKS: dict[str, tuple[str, ...]] = {  # of each system that is not for all
     "dgf_pt": ("relation",),
+    "faster_rcnn": ("objects",),
     "hvformer": ("relation",),
     "ifaformer": ("relation", "entities"),
     "qeot": ("triples",),

@@ -68,13 +68,13 @@ class FasterRcnnSystem:
         return share, {"loss": (everything, records), **parts}, updates
 
     def predict(self, variables: Variables, batch: Batch) -> dict[str, jax.Array]:
-        """box float32 [B, D, 4], normalised xyxy, label int32 [B, D], from 1 on, score float32 [B, D] and valid bool [B, D], best first."""
+        """box float32 [B, D, 4], normalised xyxy, label int32 [B, D], from 1 on, score float32 [B, D] and found bool [B, D], best first."""
         pixels, sizes = self._inputs(batch)
         found = self.net.apply(variables, pixels, sizes, train=False)
         height, width = pixels.shape[1:3]
         scale = jnp.array([width, height, width, height], jnp.float32)
         there = found.valid & self._seen(batch)[:, None]
-        return {"box": found.boxes / scale[None, None], "label": found.labels, "score": found.scores, "valid": there}
+        return {"box": found.boxes / scale[None, None], "label": found.labels, "score": found.scores, "found": there}
 
     def _inputs(self, batch: Batch) -> tuple[jax.Array, jax.Array]:
         """uint8 [B, S, S, 3] and the pictures' sizes, int32 [B, 2]: all of the canvas."""

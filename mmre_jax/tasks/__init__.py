@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from mmre_jax.data.dataset import RecordSource
+from mmre_jax.data.dataset import RecordSource, objects_of
 from mmre_jax.data.text import TextEncoder
-from mmre_jax.records import Box, Record
+from mmre_jax.records import Record
 from mmre_jax.tasks import prompted
 from mmre_jax.tasks.entities import EntitiesTask, released_tags
 from mmre_jax.tasks.objects import ObjectsTask
@@ -73,7 +74,10 @@ def boxes_of(task: Task) -> tuple[str, ...]:
     return (asked.source,) if asked is not None and asked.objects else ()
 
 
-def also_read(task: Task, record: Record) -> list[Box]:
-    """What a task's system reads of a record that neither its words and annotation nor its pictures show: the boxes of its objects."""
+def also_read(task: Task, record: Record) -> list[Any]:
+    """What a task's system reads of a record that neither its words, with what is annotated of them, nor its pictures show, as plain JSON
+    values: the boxes of its objects, with their labels where they are the annotation."""
+    if isinstance(task, ObjectsTask):
+        return [[region.box, region.label] for region in objects_of(record)]
     asked = task.prompted if isinstance(task, RelationTask) else None
     return [] if asked is None else [region.box for region in asked.best(record) if region.box is not None]

@@ -107,11 +107,11 @@ class ObjectsTask:
         """The objects that were detected, best first.
 
         Args:
-          prediction: box float [D, 4], normalised xyxy, label int [D], score float [D], valid bool [D].
+          prediction: box float [D, 4], normalised xyxy, label int [D], score float [D], found bool [D].
         """
         del record
         found = []
-        for row in np.flatnonzero(prediction["valid"]):
+        for row in np.flatnonzero(prediction["found"]):
             x0, y0, x1, y1 = (float(side) for side in np.clip(prediction["box"][row].astype(np.float64), 0.0, 1.0))
             if x0 < x1 and y0 < y1:
                 label, score = self.labels[int(prediction["label"][row])], float(prediction["score"][row])

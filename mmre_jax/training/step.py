@@ -95,12 +95,19 @@ def _held(collection: Mapping[str, Any], frozen: Mapping[str, Any]) -> dict[str,
 
 
 def make_predict_step(system: System) -> Callable[[Mapping[str, Any], Any], dict[str, jax.Array]]:
-    """predict_step(variables, batch) -> the system's predictions with `index`, `valid` and `seen` (any picture at all), bool [B]."""
+    """predict_step(variables, batch) -> the system's predictions with `index`, `valid` and `seen` (any picture at all), bool [B].
+
+    Raises:
+      ValueError: while it is traced, for a system whose predictions have one of these names.
+    """
 
     def predict_step(variables: Mapping[str, Any], batch: Any) -> dict[str, jax.Array]:
         seen = jnp.zeros_like(batch["valid"])
         for slot in system.plan:
             seen |= batch["present"][slot.name].any(axis=1)
-        return {**system.predict(variables, batch), "index": batch["index"], "valid": batch["valid"], "seen": seen}
+        own, told = system.predict(variables, batch), {"index": batch["index"], "valid": batch["valid"], "seen": seen}
+        if taken := own.keys() & told.keys():
+            raise ValueError(f"a system's predictions are called otherwise than {', '.join(sorted(taken))}, which the record's own are")
+        return {**own, **told}
 
     return predict_step

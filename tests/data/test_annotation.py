@@ -91,6 +91,15 @@ def test_triples_and_mentions_contradict_themselves_too():
     assert found[("train", "mentions_with_two_types")].count == 1 and found[("train", "overlapping_mentions")].count == 1
 
 
+def test_boxes_contradict_themselves_too():
+    ball, car = (Region(BOX, source="gold", label=label) for label in ("ball", "car"))
+    records = [Record("0", ("Ada",), image="a.png", regions=(ball, car)), Record("1", ("Bo",), image="b.png", regions=(ball,))]
+    found = look([*records, Record("2", ("Cy",), image="b.png", regions=(car,))], "objects")[("train", "boxes_with_two_labels")]
+    assert (found.count, found.total) == (2, 2) and "boxes have two labels or more (1 within one record, 1 across" in str(found)
+    others = [dataclasses.replace(record, image=None) for record in records[1:]]
+    assert ("train", "boxes_with_two_labels") not in look([*others, Record("2", ("Bo",), regions=(car,))], "objects")
+
+
 def test_pairs_of_a_mention_with_itself():
     itself = [
         dataclasses.replace(pair(f"{i}", "knows"), relations=(Relation(HEAD, HEAD, "knows"), Relation(HEAD, TAIL, "at"))) for i in "12"

@@ -99,6 +99,8 @@ def test_it_has_what_it_says():
         datasets.open_records(config(**{"data.objects": "detected"}).data, "train", TOY)
     with pytest.raises(ValueError, match="data.name='toy' is not annotated for task.name='triples'; it is annotated for relation"):
         datasets.labels(config().data, "triples", [], TOY)
+    with pytest.raises(ValueError, match="for relation; objects are regions with the source 'gold', a box and a label"):
+        datasets.labels(config().data, "objects", [], TOY)
     with pytest.raises(ValueError, match="data.view='regions' shows triples, for which data.name='toy' is not annotated"):
         datasets.open_records(config(**{"data.view": "regions"}).data, "train", TOY)
     with pytest.raises(ValueError, match="data.name='toy' is not read from annotation files"):

@@ -90,11 +90,11 @@ def test_a_picture_that_is_not_there_teaches_nothing_and_shows_nothing() -> None
     first, shown = run(variables, {**batch, "present": present})
     second, _ = run(variables, {**batch, "present": present, "pictures": {"photo": other}, "targets": moved})
     assert float(first) == pytest.approx(float(second), rel=1e-6)
-    assert not shown["valid"][1].any() and shown["valid"][0].any()
-    box = np.asarray(shown["box"])[np.asarray(shown["valid"])]
+    assert not shown["found"][1].any() and shown["found"][0].any()
+    box = np.asarray(shown["box"])[np.asarray(shown["found"])]
     assert (box >= 0).all() and (box <= 1).all() and box.max() > 0.1, "parts of the picture"
-    assert set(np.unique(shown["label"][shown["valid"]])) <= {1, 2}
-    scores = np.where(shown["valid"], shown["score"], 0.0)
+    assert set(np.unique(shown["label"][shown["found"]])) <= {1, 2}
+    scores = np.where(shown["found"], shown["score"], 0.0)
     assert (np.diff(scores, axis=1) <= 0).all(), "best first"
 
 

@@ -62,7 +62,7 @@ def test_decoding_keeps_what_is_valid_inside_the_picture_best_first() -> None:
         "box": np.array([[0.1, 0.1, 0.5, 0.5], [-0.2, 0.3, 1.4, 0.6], [0.4, 0.4, 0.4, 0.9], [0.0, 0.0, 1.0, 1.0]], np.float32),
         "label": np.array([1, 2, 1, 1]),
         "score": np.array([0.3, 0.9, 0.8, 0.7], np.float32),
-        "valid": np.array([True, True, True, False]),
+        "found": np.array([True, True, True, False]),
     }
     found = TASK.decode(outputs, RECORD)
     assert [(region.label, region.source) for region in found] == [("car", "detected"), ("ball", "detected")]

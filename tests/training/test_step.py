@@ -197,3 +197,15 @@ def test_a_precision_is_that_of_every_product_in_training_and_prediction(name):
     ):
         found = products(program.jaxpr)
         assert found and set(found) == {expected}
+
+
+def test_a_prediction_cannot_take_the_name_of_what_the_record_says():
+    """The record's own value would take its place without a word."""
+
+    class Clashing(ToySystem):
+        def predict(self, variables, batch):
+            return {**super().predict(variables, batch), "valid": jnp.ones((8, 3), bool)}
+
+    system = Clashing(ToyNet(3))
+    with pytest.raises(ValueError, match="predictions are called otherwise than valid"):
+        jax.eval_shape(make_predict_step(system), system.init(jax.random.key(0), BATCH), BATCH)

@@ -1,4 +1,4 @@
-"""JSON lines: the format for data of one's own. One record a line; every key but the words is optional.
+"""JSON lines: the format for data of one's own. One record a line; every key but the words (or an image) is optional.
 
     {"id": "post-17", "text": "Ada meets Grace in Paris", "image": "photos/17.jpg",
      "mentions": [[0, 1], {"start": 4, "end": 5, "type": "LOC"}],
@@ -7,11 +7,12 @@
      "regions": [{"box": [0.1, 0.2, 0.4, 0.9], "label": "person", "score": 0.98}, {"file": "crops/17_0.png", "source": "grounded"}],
      "caption": "two women at a table", "meta": {"tweet": 17, "author": "a42"}}
 
-(on one line in the file.) The words are "text", split at white space, or "words", a list. Spans are [start, end) in words: a pair,
-or a dictionary with "type" and "score" where there are such. Boxes are [x_min, y_min, x_max, y_max], divided by the picture's
-width and height. A relation without a label is a pair to be predicted. Files are relative to the folder of the JSON lines, or to
-the root given. The source of a region is "detected" (the default), "grounded" or "gold". Ids default to the file's name and line.
-What stands under "meta" is kept with the record, whatever its keys; no other key is allowed. A key with the value null is a key left out.
+(on one line in the file.) The words are "text", split at white space, or "words", a list; an image alone, which a detector can learn from,
+has neither. Spans are [start, end) in words: a pair, or a dictionary with "type" and "score" where there are such. Boxes are [x_min, y_min,
+x_max, y_max], divided by the picture's width and height. A relation without a label is a pair to be predicted. Files are relative to the
+folder of the JSON lines, or to the root given. The source of a region is "detected" (the default), "grounded" or "gold"; gold regions with
+a box and a label are the objects that a detector learns. Ids default to the file's name and line. What stands under "meta" is kept with
+the record, whatever its keys; no other key is allowed. A key with the value null is a key left out.
 """
 
 from __future__ import annotations
@@ -65,11 +66,12 @@ def read(path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = 
 def parse(line: str, root: str | os.PathLike[str], *, where: str, default_id: str) -> Record:
     """One line as a record. `where` names it in messages and becomes its origin. Raises RecordError."""
     value = _keys(parse_json(line, where), _KEYS, where, "; what else is known of a record goes under 'meta'")
-    if ("text" in value) == ("words" in value):
-        raise RecordError(f"{where}: a record has either 'text' or 'words'")
+    said = [key for key in ("text", "words") if key in value]
+    if len(said) > 1 or not said and "image" not in value:
+        raise RecordError(f"{where}: a record has either 'text' or 'words', or is an 'image' alone")
     words = _string(value, "text", where).split() if "text" in value else _list(value, "words", where, _word)
-    if not words:
-        raise RecordError(f"{where}: a record has at least one word")
+    if said and not words:
+        raise RecordError(f"{where}: a record has at least one word, or none of 'text' and 'words' and an 'image'")
     n = len(words)
     return Record(
         id=_optional(value, "id", where) or default_id,

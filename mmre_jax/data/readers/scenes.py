@@ -45,7 +45,7 @@ def read(task: str, split: str, count: int, seed: int = 0, side: int = 64) -> li
     """The first `count` records of a split.
 
     Args:
-      task: 'relations', 'entities', 'triples' or 'grounded'.
+      task: 'relations', 'entities', 'triples', 'grounded' or 'objects'.
       split: 'train', 'val' or 'test'.
       count: how many; the generator never runs out, and a larger count begins with the same records.
       seed: another seed is another data set.
@@ -54,6 +54,7 @@ def read(task: str, split: str, count: int, seed: int = 0, side: int = 64) -> li
     Returns:
       Records whose `image` is a key for `draw`. Boxes of everything in the picture, without labels and in no telling order, are the
       regions of `relations`, `entities` and `grounded`; in `triples`, where boxes are what is asked for, there are none.
+      In `objects` they are gold regions, labelled with the kind of the thing.
 
     Raises:
       ValueError: for a task or split that does not exist, or a number out of range.

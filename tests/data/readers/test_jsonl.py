@@ -64,6 +64,14 @@ def test_round_trip(tmp_path_factory, data):
         assert without_origin(jsonl.read(folder / "a.jsonl", root=root)) == wanted
 
 
+def test_a_picture_alone_is_a_record(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"image": "a.png", "regions": [{"box": [0, 0, 1, 0.5], "source": "gold", "label": "car"}]}\n')
+    (record,) = jsonl.read(tmp_path / "a.jsonl")
+    assert record.words == () and record.image == str(tmp_path / "a.png") and record.regions[0].label == "car"
+    jsonl.write([record], tmp_path / "b.jsonl")
+    assert without_origin(jsonl.read(tmp_path / "b.jsonl")) == without_origin([record])
+
+
 def example():
     """The example in the module's documentation."""
     text = jsonl.__doc__

@@ -270,3 +270,22 @@ def test_a_folder_is_no_place_to_read_scenes_from(tmp_path):
     data.update({"root": str(tmp_path), "counts": (2, 2, 2)})
     with pytest.raises(RecordError, match=r"data.root=.*: scenes is made, not read: name what is there with data.name"):
         datasets.open_records(data, "train")
+
+
+def test_everything_in_a_picture_of_objects_is_annotated_and_nothing_is_detected():
+    records = scenes.read("objects", "train", 60)
+    for record, scene in zip(records, composed("objects", "train", 60), strict=True):
+        assert [(region.box, region.label, region.source) for region in record.regions] == [
+            (thing.box, thing.kind, "gold") for thing in scene.things
+        ]
+        assert 1 <= len(record.regions) <= 5 and not record.relations + record.mentions + record.triples
+    assert {region.label for record in records for region in record.regions} == set(compose.KINDS)
+    data = common.section("data")
+    data.scene = "objects"
+    assert datasets.labels(data, "objects", records) == (("background", *compose.KINDS), "background")
+    assert not any(
+        region.source == "gold"
+        for task in ("relations", "entities", "grounded")
+        for r in scenes.read(task, "train", 5)
+        for region in r.regions
+    )
