@@ -77,7 +77,7 @@ TEXT: Section = {  # the text encoder; 0 with text.weights: as the weights have 
 
 VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision.weights: as the weights have it
     "weights": text(
-        "", "directory of transformers, of a ResNeSt, of torchvision's tensors of a VGG; rcnn: a detector's state dict or run; '': random"
+        "", "directory of transformers, of a ResNeSt, of torchvision's tensors of a VGG; rcnn: a detector, or a ResNet; '': random"
     ),
     "kind": choice("vit", KINDS, "of image encoder; rcnn: a Faster or Mask R-CNN's ResNet and feature pyramid"),
     "dialect": choice("clip", STYLES, "of a vit; follows the weights"),
