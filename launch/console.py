@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
@@ -21,6 +22,7 @@ from launch import config_file
 from mmre_jax import settings
 from mmre_jax.data.decode import PictureError
 from mmre_jax.records import RecordError
+from mmre_jax.training import processes
 from mmre_jax.training.checkpoint import CheckpointError
 from mmre_jax.training.loop import Interrupted, NonFiniteError
 from mmre_jax.weights.hub import WeightError
@@ -30,18 +32,24 @@ CONFIG = (
     "configs/SYSTEM.py:VARIANT, SYSTEM being hvformer, qeot, rsrnet, ifaformer or pipeline: the head of that file lists its variants, and "
     "launch.settings every setting, each a flag --config.SECTION.NAME=VALUE."
 )
+_DISTRIBUTED = flags.DEFINE_string(
+    "distributed", "off", f"{processes.FORM}: where this process stands among those of one run; auto: as JAX detects it (launch/README.md)."
+)
 _HELP = {"--help", "-help", "-h", "-?", "--helpshort", "--helpfull"}
 
 
 def setup() -> logging.Logger:
-    """The library's messages on stderr, not Orbax's: it warns of every read-only use, and prints with a traceback what it raises later."""
+    """The library's messages on stderr, not Orbax's: it warns of every read-only use, and prints with a traceback what it raises later.
+
+    Of several processes the first tells all, the others what they warn of.
+    """
     absl_logging.set_verbosity(absl_logging.FATAL)
     logger = logging.getLogger("mmre_jax")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger.handlers = [handler]
     logger.propagate = False
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if processes.is_first() else logging.WARNING)
     return logger
 
 
@@ -64,7 +72,8 @@ def run(main: Callable[..., None], arguments: Sequence[str] = ()) -> None:
 
     def call(argv: list[str]) -> None:
         found = argv[1:]
-        with user_errors():
+        with _alone_in_errors(), user_errors():
+            processes.start(_DISTRIBUTED.value)
             if len(found) != len(arguments):
                 wanted = f"give {' and '.join(arguments)}" if arguments else "unexpected arguments"
                 raise app.UsageError(f"{wanted}: {' '.join(found) or 'found nothing'}")
@@ -167,6 +176,35 @@ def user_errors() -> Iterator[None]:
         if not _raised_in(error).startswith("mmre_jax."):
             raise
         _end(error)
+
+
+@contextlib.contextmanager
+def _alone_in_errors() -> Iterator[None]:
+    """Of several processes one that fails ends at once: at an orderly end it would wait for the others, which wait for it. They notice.
+
+    A run that was stopped has stopped in all of them, and is not meant.
+    """
+    try:
+        yield
+    except SystemExit as end:
+        if processes.is_alone() or end.code in (None, 0, 3):
+            raise
+        code = end.code if isinstance(end.code, int) else 1
+    except Exception as error:
+        if processes.is_alone():
+            raise
+        if processes.is_loss(error):
+            print(f"error: another process of this run is gone: {' '.join(str(error).split())[:200]}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        code = 1
+    else:
+        return
+    if processes.is_first():
+        time.sleep(1.0)  # the others end with it, mostly of the same error, which they are to say before
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _raised_in(error: Exception) -> str:
