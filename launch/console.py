@@ -60,7 +60,7 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     return config.lock()
 
 
-def run(main: Callable[..., None], arguments: Sequence[str] = ()) -> None:
+def run(main: Callable[..., None], arguments: Sequence[str] = (), *, together: bool = False) -> None:
     """Parses the flags and calls `main` with the arguments beside them. A user's mistake ends with one message and exit code 2.
 
     Before `main` is called, the flags are known to name what there is: --config a file, a variant, settings and values that they can have
@@ -68,18 +68,45 @@ def run(main: Callable[..., None], arguments: Sequence[str] = ()) -> None:
 
     Args:
       arguments: what they are called; none are taken if there are none.
+      together: whether several processes share the work, as in training. Else the first does it, on its own devices, and the others end.
     """
 
     def call(argv: list[str]) -> None:
         found = argv[1:]
         with _alone_in_errors(), user_errors():
-            processes.start(_DISTRIBUTED.value)
+            if not together and not _does_it_alone():
+                return
+            if together:
+                processes.start(_DISTRIBUTED.value)
             if len(found) != len(arguments):
                 wanted = f"give {' and '.join(arguments)}" if arguments else "unexpected arguments"
                 raise app.UsageError(f"{wanted}: {' '.join(found) or 'found nothing'}")
-            main(*found)
+            with _first_speaks():
+                main(*found)
 
     app.run(call, flags_parser=_parse)
+
+
+def _does_it_alone() -> bool:
+    """Whether this process does a work that is not shared.
+
+    Raises:
+      ProcessError: where nobody said which of several processes it is.
+    """
+    place = processes.read_place(_DISTRIBUTED.value)
+    if place is None and _DISTRIBUTED.value != "off":
+        raise processes.ProcessError("--distributed=auto: this program runs in one process: start it once, without --distributed")
+    return place is None or place.index == 0
+
+
+@contextlib.contextmanager
+def _first_speaks() -> Iterator[None]:
+    """Of several processes the first prints, since all of them would print the same."""
+    if processes.is_first():
+        yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def _parse(argv: list[str]) -> list[str]:

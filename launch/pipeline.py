@@ -25,7 +25,7 @@ from mmre_jax import extract, pipelines
 from mmre_jax.analysis.evaluation import Evaluation, scoring_task
 from mmre_jax.data import datasets
 from mmre_jax.tasks import task as task_lib
-from mmre_jax.training import loop
+from mmre_jax.training import loop, processes
 from mmre_jax.training.setup import protocol
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/qeot.py:VARIANT, whose task and data the parts are trained for.")
@@ -50,7 +50,7 @@ def main() -> None:
         logger.info("---- %s", part)
         loop.train(settings, runs[part])
     evaluation = _score(config, runs, _SPLIT.value)
-    written = evaluation.write(workdir)
+    written = evaluation.write(workdir) if processes.is_first() else []
     print(evaluation.text())
     logger.info("%s: %s", evaluation.split, task_lib.as_line(evaluation.headline()))
     logger.info("written: %s", ", ".join(map(str, written)))
@@ -73,4 +73,4 @@ def _score(config: ConfigDict, runs: Mapping[str, pathlib.Path], split: str) -> 
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    console.run(main)
+    console.run(main, together=True)

@@ -21,6 +21,7 @@ from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.picture_report import PictureReport, check
 from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.tasks import task as task_lib
+from mmre_jax.training import processes
 from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.evaluate import Split, make_split
@@ -32,7 +33,7 @@ from mmre_jax.training.optim import make_optimizer
 from mmre_jax.training.parallel import Devices, local_devices
 from mmre_jax.training.resume import Saved, check_same, last_saved, tell_devices
 from mmre_jax.training.run import Interrupted, NonFiniteError, Run
-from mmre_jax.training.setup import Job, new_job, protocol, rehearse, versions
+from mmre_jax.training.setup import Job, new_job, new_tokenizer, protocol, rehearse, versions
 from mmre_jax.training.state import TrainState
 from mmre_jax.weights import pretrained
 
@@ -64,9 +65,9 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
       PictureError: with data.require_images, before training, if a picture is missing or unreadable.
     """
     devices = check_settings(config, workdir)
-    workdir = prepare_workdir(workdir)
-    with locked(workdir):
-        return _train(config, workdir, devices, dataset)
+    folder = processes.decided(lambda: prepare_workdir(workdir))
+    with locked(folder):
+        return _train(config, folder, devices, dataset)
 
 
 def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset: DataSet | None) -> dict[str, Any]:
@@ -78,14 +79,17 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
     saved = last_saved(workdir)
     source = open_source(config.train.init_from) if saved is None and config.train.init_from else None
     records = {split: datasets.open_records(config.data, split, dataset) for split in datasets.SPLITS}
-    job = new_job(config, records["train"], dataset, tokenizer=saved.tokenizer if saved else source.tokenizer if source else "")
+    tokenizer = saved.tokenizer if saved else source.tokenizer if source else ""
+    if not tokenizer and not config.text.weights:
+        tokenizer = processes.decided(lambda: new_tokenizer(config, records["train"]))
+    job = new_job(config, records["train"], dataset, tokenizer=tokenizer)
     config = job.config
     data = identity(config.data, records, job.system.plan)
     if saved is not None:
         check_same(saved, job, data, records, workdir)
     elif source is not None:
         check_tokenizer(source, job)
-    report = check_pictures(job, records, dataset)
+    report = processes.decided(lambda: check_pictures(job, records, dataset))
     splits = {
         name: make_split(job, found, train=name == "train", shuffled=is_shuffled(config.data, name), dataset=dataset)
         for name, found in records.items()
@@ -101,7 +105,8 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
         logger.warning("warning: %s", warning)
 
     if saved is not None:
-        if saved.step == total_steps and (finished := read_json(workdir / "metrics.json")) is not None:
+        finished = processes.decided(lambda: read_json(workdir / "metrics.json")) if saved.step == total_steps else None
+        if finished is not None:
             logger.info("%s is finished: see its metrics.json", workdir)
             return finished
         tell_devices(saved, job, devices.count)
@@ -117,7 +122,8 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
         run.fit(devices.replicate(state), start)
 
         # ---- the best checkpoint on test
-        best = checkpoints.best()
+        found = checkpoints.best()
+        best = processes.decided(lambda: found)
         variables = checkpoints.restore_variables(best, jax.eval_shape(state.variables))
         replicated = devices.replicate(variables)
         test = run.predictor.score(replicated, splits["test"], "test")

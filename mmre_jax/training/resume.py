@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmre_jax.data.dataset import RecordSource
-from mmre_jax.training import identity
+from mmre_jax.training import identity, processes
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, differences
 from mmre_jax.training.setup import Job, read_meta, restore_job
 
@@ -48,16 +48,17 @@ class Saved:
 
 
 def last_saved(workdir: pathlib.Path) -> Saved | None:
-    """What a run in this workdir goes on from; None where there is nothing.
+    """What a run in this workdir goes on from, as its first process finds it; None where there is nothing.
 
     Raises:
       CheckpointError: for one that is damaged, or of an unknown format.
     """
-    if not (workdir / FOLDER).is_dir():
+    if not processes.decided((workdir / FOLDER).is_dir):
         return None
     with Checkpoints(workdir / FOLDER, read_only=True) as checkpoints:
-        step = checkpoints.latest()
-        return None if step is None else Saved(step, read_meta(checkpoints.meta(step)))
+        latest = checkpoints.latest()
+        step = processes.decided(lambda: latest)
+        return None if step is None else Saved(step, read_meta(processes.together(lambda: checkpoints.meta(step))))
 
 
 def check_same(saved: Saved, job: Job, data: identity.Identity, records: Mapping[str, RecordSource], workdir: pathlib.Path) -> None:

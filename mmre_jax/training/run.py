@@ -15,6 +15,7 @@ import numpy as np
 from mmre_jax.data.loader import Batch, Order, batches
 from mmre_jax.progress import Progress
 from mmre_jax.tasks import task as task_lib
+from mmre_jax.training import processes
 from mmre_jax.training.checkpoint import Checkpoints
 from mmre_jax.training.evaluate import Predictor, Split, make_predictor
 from mmre_jax.training.log import MetricLog
@@ -86,11 +87,11 @@ class Run:
     def fit(self, state: TrainState, start: int) -> None:
         """Steps [start, total_steps)."""
         config = self.job.config
-        self.history = {row["step"]: row["val"] for row in self.log.rows() if "val" in row}
+        self.history = processes.decided(lambda: {row["step"]: row["val"] for row in self.log.rows() if "val" in row})
         step_fn, key = mapped_step(self.job, self.devices, state.params, self.total_steps)
         stream = self.devices.prefetch(train_stream(self.job, self.order, self.splits["train"], start, self.total_steps))
         rates = schedule(config.optim, self.total_steps)
-        note = ""
+        note, stop_asked = "", processes.AnyFlag()
         with StopSignal() as stop, Progress("train", self.total_steps, start=start, unit="step") as progress:
             for step in range(start, self.total_steps):
                 began = time.perf_counter()
@@ -108,7 +109,7 @@ class Run:
                     self.log.write(done, {"train": {k: float(v) for k, v in means.items()}, "lr": float(rates(step))})
                 progress.advance(note)
                 self._save(state, done)
-                if stop.asked or done == config.train.max_steps:
+                if stop_asked.ask(stop.asked) or done == config.train.max_steps:
                     self._save(state, done, force=True)
                     self.checkpoints.wait()
                     raise Interrupted(f"stopped after step {done} of {self.total_steps}; the same command goes on from there")
