@@ -73,6 +73,7 @@ def run(main: Callable[..., None], arguments: Sequence[str] = (), *, together: b
 
     def call(argv: list[str]) -> None:
         found = argv[1:]
+        absl_logging.set_verbosity(absl_logging.FATAL)  # JAX tells how it finds the other processes
         with _alone_in_errors(), user_errors():
             if not together and not _does_it_alone():
                 return

@@ -137,7 +137,16 @@ TRAIN: Section = {  # the run
     "compilation_cache": text("~/.cache/mmre_jax/xla", "folder of compiled programs; '': none"),
 }
 
-PARALLEL: Section = {"devices": whole(0, "[0, inf)", "local devices to use; 0: all")}
+MESH: Section = {  # the devices of parallel.mapping=mesh
+    "data": whole(0, "[0, inf)", "groups of devices that hold all parameters between them; 0: as many as there are devices for"),
+    "fsdp": whole(1, "[1, inf)", "devices of such a group, over which parameters and optimiser state are split"),
+}
+
+PARALLEL: Section = {  # the devices
+    "devices": whole(0, "[0, inf)", "devices of each process to use; 0: all"),
+    "mapping": choice("pmap", ("pmap", "mesh"), "pmap: all parameters on every device; mesh: split over parallel.mesh"),
+    "mesh": MESH,
+}
 
 COMMON: Mapping[str, Section] = {"data": DATA, "text": TEXT, "vision": VISION, "optim": OPTIM, "train": TRAIN, "parallel": PARALLEL}
 TASK: Mapping[str, Section] = {"triples": triples.SETTINGS}  # what section `task` holds beside the name

@@ -87,7 +87,11 @@ class Checkpoints:
         return None if found is None else _score(found)
 
     def save(self, step: int, state: TrainState, meta: Mapping[str, Any], score: float | None = None) -> None:
-        """Saves a host copy of the state under `step`, with its dev score if it was evaluated. A step already saved is kept as it is."""
+        """Saves the state under `step`, with its dev score if it was evaluated. A step already saved is kept as it is.
+
+        Args:
+          state: on the host, or as arrays that lie in parts on the devices of all processes, each of which writes its own.
+        """
         if step in self._manager.all_steps():
             return
         with self._saving():
@@ -119,10 +123,10 @@ class Checkpoints:
             return dict(self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
 
     def restore(self, step: int, state: TrainState) -> TrainState:
-        """The state of a step, on the host.
+        """The state of a step, on the host, or where the shapes say.
 
         Args:
-          state: a state of the same structure and shapes, as arrays or shapes.
+          state: a state of the same structure and shapes, as arrays or shapes; what has a sharding is read into it.
 
         Raises:
           CheckpointError: if the checkpoint's arrays do not fit.
@@ -155,7 +159,7 @@ class Checkpoints:
         return self.restore_variables(step, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(saved.tree)))
 
     def _restore(self, step: int, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        targets = {name: jax.tree.map(lambda x: np.empty(x.shape, x.dtype), tree) for name, tree in wanted.items()}
+        targets = {name: jax.tree.map(_target, tree) for name, tree in wanted.items()}
         with _damage(self.directory / str(step)):
             saved = self._manager.item_metadata(step)
             for name, tree in wanted.items():
@@ -194,6 +198,11 @@ def _reason(error: Exception) -> str:
     """Why a save failed, on one line: what the system says, where a library below passes its error's number on."""
     number = re.search(r"os_error_code='(\d+)'", str(error))
     return os.strerror(int(number[1])) if number else " ".join(str(error).split())[:300]
+
+
+def _target(x: Any) -> Any:
+    """What Orbax reads an array into: the devices that shapes name, else one on the host."""
+    return x if isinstance(x, jax.ShapeDtypeStruct) and x.sharding is not None else np.empty(x.shape, x.dtype)
 
 
 def _score(metrics: Mapping[str, float]) -> float:

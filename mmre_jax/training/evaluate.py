@@ -20,6 +20,7 @@ from mmre_jax.progress import track
 from mmre_jax.records import Record
 from mmre_jax.tasks.task import Found, Outputs
 from mmre_jax.training import processes
+from mmre_jax.training.mesh import MeshDevices
 from mmre_jax.training.parallel import Devices
 from mmre_jax.training.setup import Job
 from mmre_jax.training.step import make_predict_step, precise
@@ -95,14 +96,14 @@ class Predictor:
     """A compiled prediction step: one compilation serves all evaluations of a run."""
 
     job: Job
-    devices: Devices
+    devices: Devices | MeshDevices
     step: Callable[[Any, Any], dict[str, jax.Array]]
 
     def predict(self, variables: Any, split: Split, progress: str = "", *, keep: bool = False, decode: bool = True) -> list[Predicted]:
         """What the task decodes for every record of a split, in the split's order.
 
         Args:
-          variables: replicated over the devices.
+          variables: on the devices, as `replicate` puts them.
           progress: name under which progress is shown; it is not where empty.
           keep: whether to keep the outputs, which the task's metrics want; they can be far larger than what is decoded from them.
           decode: False in a process that only lends its devices to the others; nothing is returned.
@@ -142,6 +143,7 @@ class Predictor:
         )
 
 
-def make_predictor(job: Job, devices: Devices) -> Predictor:
+def make_predictor(job: Job, devices: Devices | MeshDevices) -> Predictor:
     """A predictor on these devices."""
-    return Predictor(job, devices, devices.map(precise(make_predict_step(job.system), job.config.train.precision)))
+    step = precise(make_predict_step(job.system), job.config.train.precision)
+    return Predictor(job, devices, devices.map(step, takes=("variables", "records"), gives="records"))

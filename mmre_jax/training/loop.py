@@ -29,8 +29,9 @@ from mmre_jax.training.identity import identity
 from mmre_jax.training.initialise import Source, check_tokenizer, initialise, open_source
 from mmre_jax.training.lock import locked
 from mmre_jax.training.log import MetricLog, read_json, write_json
+from mmre_jax.training.mesh import MeshDevices
 from mmre_jax.training.optim import make_optimizer
-from mmre_jax.training.parallel import Devices, local_devices
+from mmre_jax.training.parallel import Devices, open_devices
 from mmre_jax.training.resume import Saved, check_same, last_saved, tell_devices
 from mmre_jax.training.run import Interrupted, NonFiniteError, Run
 from mmre_jax.training.setup import Job, new_job, new_tokenizer, protocol, rehearse, versions
@@ -70,7 +71,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         return _train(config, folder, devices, dataset)
 
 
-def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset: DataSet | None) -> dict[str, Any]:
+def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices | MeshDevices, dataset: DataSet | None) -> dict[str, Any]:
     """`train` in a workdir that no other run is in."""
     began = time.perf_counter()
     enable_compilation_cache(config.train.compilation_cache)
@@ -112,7 +113,8 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
         tell_devices(saved, job, devices.count)
 
     with Checkpoints(workdir / FOLDER) as checkpoints, MetricLog(workdir) as log:
-        state = starting_state(job, splits["train"], total_steps, checkpoints, saved, source)
+        state = starting_state(job, splits["train"], total_steps, checkpoints, saved, source, devices)
+        shapes = devices.abstract(jax.eval_shape(state.variables))
         start = 0 if saved is None else saved.step
         log.truncate(start)
         meta = {**job.meta(), "data": data, "devices": devices.count}
@@ -124,7 +126,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
         # ---- the best checkpoint on test
         found = checkpoints.best()
         best = processes.decided(lambda: found)
-        variables = checkpoints.restore_variables(best, jax.eval_shape(state.variables))
+        variables = checkpoints.restore_variables(best, shapes)
         replicated = devices.replicate(variables)
         test = run.predictor.score(replicated, splits["test"], "test")
         scores = task_lib.headline(job.task, test)
@@ -151,7 +153,13 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
 
 
 def starting_state(
-    job: Job, train: Split, total_steps: int, checkpoints: Checkpoints, saved: Saved | None, source: Source | None
+    job: Job,
+    train: Split,
+    total_steps: int,
+    checkpoints: Checkpoints,
+    saved: Saved | None,
+    source: Source | None,
+    devices: Devices | MeshDevices,
 ) -> TrainState:
     """The state that a run begins with: that of its last checkpoint, else one of another run's parameters, else a random one.
 
@@ -160,7 +168,7 @@ def starting_state(
     """
     if saved is not None:
         state = jax.eval_shape(lambda variables: state_of(job, variables, total_steps), variable_shapes(job, train))
-        restored = checkpoints.restore(saved.step, state)
+        restored = checkpoints.restore(saved.step, devices.abstract(state))
         logger.info("resumed from step %d of %s", saved.step, checkpoints.directory)
         return restored
     if source is not None:
@@ -210,7 +218,7 @@ def read_counts(
     return found
 
 
-def check_settings(config: ConfigDict, workdir: str | os.PathLike[str] | None = None) -> Devices:
+def check_settings(config: ConfigDict, workdir: str | os.PathLike[str] | None = None) -> Devices | MeshDevices:
     """Refuses settings that no run can have, before any data are read. Returns the devices that the run is to use.
 
     Args:
@@ -227,7 +235,7 @@ def check_settings(config: ConfigDict, workdir: str | os.PathLike[str] | None = 
     if config.train.init_parts and not config.train.init_from:
         raise ValueError("train.init_parts names the parts to take from a checkpoint: say with train.init_from from which")
     rehearse(config)
-    devices = local_devices(config.parallel.devices)
+    devices = open_devices(config.parallel)
     if config.train.batch % (devices.count * config.optim.accumulate):
         raise ValueError(
             f"train.batch={config.train.batch} does not divide over {devices.count} device(s), "
@@ -286,7 +294,7 @@ def check_pictures(job: Job, records: dict[str, Any], dataset: DataSet | None = 
     return report
 
 
-def log_start(job: Job, splits: dict[str, Split], report: PictureReport | None, order: Order, devices: Devices) -> None:
+def log_start(job: Job, splits: dict[str, Split], report: PictureReport | None, order: Order, devices: Devices | MeshDevices) -> None:
     """What one wants to know before waiting for a run."""
     counts = ", ".join(f"{len(split.records):,} {name}" for name, split in splits.items())
     logger.info("%s on %s (%s), objects=%s", job.config.system.name, job.config.data.name, counts, job.config.data.objects)

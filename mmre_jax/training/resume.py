@@ -29,6 +29,9 @@ FREE = (
     "data.threads",
     "data.require_images",
     "parallel.devices",
+    "parallel.mapping",
+    "parallel.mesh.data",
+    "parallel.mesh.fsdp",
     "text.weights",
     "vision.weights",
 )

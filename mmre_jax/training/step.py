@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from mmre_jax.systems.system import System
+from mmre_jax.training.parallel import Layout, Replicated
 from mmre_jax.training.state import TrainState
 
 Metrics = Mapping[str, jax.Array]
@@ -34,7 +35,7 @@ def precise(fn: Callable[..., Any], precision: str) -> Callable[..., Any]:
 
 
 def make_train_step(
-    system: System, tx: optax.GradientTransformation, *, axis: str, accumulate: int = 1
+    system: System, tx: optax.GradientTransformation, *, axis: Any, accumulate: int = 1, layout: Layout | None = None
 ) -> Callable[[TrainState, Any, jax.Array], tuple[TrainState, Metrics]]:
     """train_step(state, batch, key) -> (state, metrics), to be mapped over `axis`.
 
@@ -42,17 +43,21 @@ def make_train_step(
     A step whose loss or gradient is not finite changes nothing but `state.failed`, and neither does any step after it.
 
     Args:
+      axis: the mapped axis, or the axes of a mesh.
+      layout: how the parameters lie on the devices; whole on each if None. `tx` is to take norms as it does.
       accumulate: the shard is worked through in that many equal parts, one after the other, and their gradients averaged: less memory.
         Each part's loss is normalised over that part of the global batch.
     """
 
+    layout = Replicated(axis) if layout is None else layout
+
     def gradients(state: TrainState, stats: Any, batch: Any, key: jax.Array) -> tuple[Any, Any, Any]:
         def loss(params: Any) -> tuple[jax.Array, Any]:
-            variables = {**state.variables(params), **stats}
+            variables = {**layout.gather(state.variables(params)), **stats}
             share, metrics, updates = system.loss(variables, batch, key, axis=axis, train=True)
             return share, (metrics, updates)
 
-        grads, (metrics, updates) = jax.grad(loss, has_aux=True)(state.params)
+        grads, (metrics, updates) = jax.grad(layout.regathering(loss), has_aux=True)(state.params)
         return grads, metrics, updates
 
     def accumulated(state: TrainState, batch: Any, key: jax.Array) -> tuple[Any, Any, Any]:
@@ -72,9 +77,9 @@ def make_train_step(
     def train_step(state: TrainState, batch: Any, key: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(axis))
         grads, metrics, stats = accumulated(state, batch, key)
-        grads, metrics = jax.lax.psum((grads, metrics), axis)
+        grads, metrics = layout.sum(grads), jax.lax.psum(metrics, axis)
         means = {name: total / jnp.maximum(count, 1.0) for name, (total, count) in metrics.items()}
-        means["gradient_norm"] = optax.tree.norm(grads)
+        means["gradient_norm"] = layout.norm(grads)
         fine = jnp.isfinite(means["loss"]) & jnp.isfinite(means["gradient_norm"]) & (state.failed < 0)
 
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
