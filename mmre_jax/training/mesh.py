@@ -190,12 +190,13 @@ class MeshDevices:
         return jax.make_array_from_callback(host.shape, sharding, lambda part: host[part])
 
 
-def mesh_devices(limit: int = 0, data: int = 0, fsdp: int = 1) -> MeshDevices:
+def mesh_devices(limit: int = 0, data: int = 0, fsdp: int = 1, *, least: int = LEAST) -> MeshDevices:
     """The first `limit` devices of each process, or all of them for 0, as a mesh.
 
     Args:
       data: how many groups of devices hold all parameters between them; 0: as many as there are devices for.
       fsdp: devices of such a group.
+      least: elements of the smallest array that is split.
 
     Raises:
       ValueError: if there are fewer devices, or another number than the mesh has places.
@@ -209,4 +210,4 @@ def mesh_devices(limit: int = 0, data: int = 0, fsdp: int = 1) -> MeshDevices:
     groups = data or len(found) // fsdp
     if groups * fsdp != len(found):
         raise ValueError(f"parallel.mesh: data={data or 'as many as fit'} times fsdp={fsdp} are not the {len(found)} devices there are")
-    return MeshDevices(Mesh(np.array(found).reshape(groups, fsdp), AXES))
+    return MeshDevices(Mesh(np.array(found).reshape(groups, fsdp), AXES), least)
