@@ -92,11 +92,11 @@ def _does_it_alone() -> bool:
     """Whether this process does a work that is not shared.
 
     Raises:
-      ProcessError: where nobody said which of several processes it is.
+      app.UsageError: where nobody said which of several processes it is.
     """
     place = processes.read_place(_DISTRIBUTED.value)
     if place is None and _DISTRIBUTED.value != "off":
-        raise processes.ProcessError("--distributed=auto: this program runs in one process: start it once, without --distributed")
+        raise app.UsageError("--distributed=auto: this program runs in one process: start it once, without --distributed")
     return place is None or place.index == 0
 
 

@@ -83,6 +83,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error("what is to run stands behind --, such as: -- -m launch.train --config=... --workdir=...")
     if command[0] == "-m" and len(command) == 1:
         parser.error("-m names no module")
+    if any(argument.lstrip("-").split("=")[0] == "distributed" for argument in command):
+        parser.error("--distributed is said by launch.local, to each process its own: leave it out")
     return found
 
 

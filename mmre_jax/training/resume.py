@@ -15,12 +15,13 @@ from mmre_jax.training.setup import Job, read_meta, restore_job
 
 logger = logging.getLogger(__name__)
 
-# Settings that may differ between a run and its continuation: they change no number that was or will be computed.
+# Settings that may differ between a run and its continuation: they change no number that was or will be computed, but for rounding.
 FREE = (
     "train.max_steps",
     "train.log_every",
     "train.save_every",
     "train.compilation_cache",
+    "train.remat",
     "train.eval_batch",
     "train.init_from",
     "train.init_parts",

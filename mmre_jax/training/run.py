@@ -45,7 +45,7 @@ def mapped_step(job: Job, devices: Devices | MeshDevices, state: TrainState, tot
     """
     config, layout = job.config, devices.layout(state.variables())
     tx = make_optimizer(config.optim, state.params, total_steps, layout.norm)
-    step = make_train_step(job.system, tx, axis=layout.axis, accumulate=config.optim.accumulate, layout=layout)
+    step = make_train_step(job.system, tx, axis=layout.axis, accumulate=config.optim.accumulate, layout=layout, remat=config.train.remat)
     step = precise(step, config.train.precision)
     key = devices.replicate(jax.random.key_data(jax.random.key(config.train.seed + 1)))
     mapped = devices.map(

@@ -16,6 +16,8 @@ from mmre_jax.training.state import TrainState
 
 Metrics = Mapping[str, jax.Array]
 
+KEPT = {"dot_general", "conv_general_dilated", "psum", "pmax", "pure_callback"}  # names of primitives
+
 
 def precise(fn: Callable[..., Any], precision: str) -> Callable[..., Any]:
     """`fn`, traced with matrix products and convolutions of one of settings.PRECISIONS.
@@ -34,8 +36,14 @@ def precise(fn: Callable[..., Any], precision: str) -> Callable[..., Any]:
     return traced
 
 
+def with_products_alone(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """`loss`, of whose forward pass nothing is kept for the backward one but what is dear to compute again: matrix products, convolutions,
+    sums over devices, and what the host has computed."""
+    return jax.checkpoint(loss, policy=lambda primitive, *_, **__: primitive.name in KEPT)
+
+
 def make_train_step(
-    system: System, tx: optax.GradientTransformation, *, axis: Any, accumulate: int = 1, layout: Layout | None = None
+    system: System, tx: optax.GradientTransformation, *, axis: Any, accumulate: int = 1, layout: Layout | None = None, remat: str = "none"
 ) -> Callable[[TrainState, Any, jax.Array], tuple[TrainState, Metrics]]:
     """train_step(state, batch, key) -> (state, metrics), to be mapped over `axis`.
 
@@ -45,11 +53,13 @@ def make_train_step(
     Args:
       axis: the mapped axis, or the axes of a mesh.
       layout: how the parameters lie on the devices; whole on each if None. `tx` is to take norms as it does.
+      remat: one of settings.REMATS, what the backward pass computes again instead of keeping it.
       accumulate: the shard is worked through in that many equal parts, one after the other, and their gradients averaged: less memory.
         Each part's loss is normalised over that part of the global batch.
     """
 
     layout = Replicated(axis) if layout is None else layout
+    remembering = {"none": layout.regathering, "dots": with_products_alone}[remat]
 
     def gradients(state: TrainState, stats: Any, batch: Any, key: jax.Array) -> tuple[Any, Any, Any]:
         def loss(params: Any) -> tuple[jax.Array, Any]:
@@ -57,7 +67,7 @@ def make_train_step(
             share, metrics, updates = system.loss(variables, batch, key, axis=axis, train=True)
             return share, (metrics, updates)
 
-        grads, (metrics, updates) = jax.grad(layout.regathering(loss), has_aux=True)(state.params)
+        grads, (metrics, updates) = jax.grad(remembering(loss), has_aux=True)(state.params)
         return grads, metrics, updates
 
     def accumulated(state: TrainState, batch: Any, key: jax.Array) -> tuple[Any, Any, Any]:

@@ -56,6 +56,7 @@ def test_the_place_stands_behind_the_programs_name():
         (["--devices=two", "--", "x.py"], "'two' is not a whole number"),
         (["--process=2", "-m", "launch.train"], "unrecognized arguments: -m launch.train"),
         (["--", "-m"], "-m names no module"),
+        (["--", "-m", "launch.train", "--distributed=off"], "--distributed is said by launch.local"),
     ],
 )
 def test_what_is_mistyped_is_told(arguments, said, capsys):
@@ -127,3 +128,9 @@ def test_the_status_of_the_whole():
     assert local.first_failure([3, 0, None]) == 3
     assert local.first_failure([3, -6, 2, -9]) == 2
     assert local.first_failure([0, 3, -9]) == -9
+
+
+def test_a_work_that_is_not_shared_is_done_by_the_first_alone():
+    result = subprocess.run([*COMMAND, "--", "-m", "launch.settings"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "train.batch" in result.stdout and all(line.startswith("[0] ") for line in result.stdout.splitlines())

@@ -9,6 +9,7 @@ import sys
 
 import flax.serialization
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -147,3 +148,34 @@ def test_a_mesh_that_there_are_no_devices_for_is_refused(tmp_path):
             loop.train(config(**{**MESH, **changes}), tmp_path)
     with pytest.raises(ValueError, match="7 records does not divide over 2"):
         mesh_devices(2).shard({"x": np.zeros((7, 2))})
+
+
+def count(jaxpr, name):
+    """Equations of a primitive in a program and in those inside it."""
+    found = 0
+    for equation in jaxpr.eqns:
+        found += equation.primitive.name == name
+        for value in jax.tree.leaves(equation.params, is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")):
+            inner = getattr(value, "jaxpr", value)
+            found += count(inner, name) if hasattr(inner, "eqns") else 0
+    return found
+
+
+def test_the_backward_pass_gathers_again_what_it_needs():
+    devices = mesh_devices(2, 1, 2, least=8)
+    params = {"a": {"kernel": np.ones((4, 8), np.float32)}, "b": {"kernel": np.ones((8, 4), np.float32), "bias": np.ones(4, np.float32)}}
+
+    layout = devices.layout({"params": params})
+    assert layout.axes == {"a": {"kernel": 1}, "b": {"kernel": 0, "bias": WHOLE}}
+
+    def gradient(variables, x):
+        def loss(params):
+            whole = layout.gather({"params": params})["params"]
+            return jnp.sum(jnp.tanh(x @ whole["a"]["kernel"]) @ whole["b"]["kernel"] + whole["b"]["bias"][None])
+
+        return {"params": jax.grad(layout.regathering(loss))(variables["params"])}
+
+    mapped = devices.map(gradient, takes=("state", "records"), gives="state")
+    program = jax.make_jaxpr(mapped)({"params": params}, np.ones((2, 4), np.float32))
+    assert count(program.jaxpr, "all_gather") == 3, "both kernels once, and the second, which the gradient passes, once more"
+    assert count(program.jaxpr, "reduce_scatter") == 2
