@@ -129,6 +129,14 @@ def arrays_of_resumed(tmp_path, other):
     return flax.serialization.to_state_dict(seen[0].variables()), {name: state[name] for name in ("step", "failed", "opt_state")}
 
 
+def test_a_state_that_failed_on_a_mesh_is_saved_for_inspection(tmp_path):
+    with pytest.raises(loop.NonFiniteError, match=r"step \d: the loss or its gradient is not finite"):
+        loop.train(config(**MESH, **{"optim.lr": 1e30, "optim.clip": 0.0, "optim.warmup": 0.0}), tmp_path)
+    with Checkpoints(tmp_path / "non_finite", read_only=True) as checkpoints:
+        variables = checkpoints.read_variables(checkpoints.latest())
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
+
+
 def test_the_longest_axis_that_divides_is_split():
     devices = mesh_devices(2, 1, 2, least=4)
     axes = devices.layout({"params": {"a": {"x": np.zeros((3, 4, 6)), "y": np.zeros((3, 5)), "z": np.zeros(2), "s": np.zeros(())}}}).axes
