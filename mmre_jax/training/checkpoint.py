@@ -30,14 +30,18 @@ class CheckpointError(ValueError):
     """A checkpoint that is missing, incomplete, or of another configuration."""
 
 
+class DamagedCheckpoint(CheckpointError):
+    """Files of a checkpoint that are cut short or missing."""
+
+
 class Checkpoints:
-    """The checkpoints of one run: the latest and the best by dev score are kept. A context manager; saves in the background.
+    """The checkpoints of one run: the last two and the best by dev score are kept. A context manager; saves in the background.
 
     Args:
       directory: holds a folder per step; a run's is WORKDIR/checkpoints.
 
-    Reading damaged files raises CheckpointError, whatever the method. So does a save that fails, on a full disk for one: by the next
-    `save`, by `wait`, or at the end of the context; what was saved before stays as it is.
+    Reading damaged files raises DamagedCheckpoint, whatever the method. A save that fails, on a full disk for one, raises CheckpointError:
+    by the next `save`, by `wait`, or at the end of the context; what was saved before stays as it is.
     """
 
     def __init__(self, directory: str | pathlib.Path, *, read_only: bool = False) -> None:
@@ -45,7 +49,7 @@ class Checkpoints:
         policies = ocp.checkpoint_managers
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy(
-                [policies.LatestN(1), policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)]
+                [policies.LatestN(2), policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)]
             ),
             best_fn=_score,  # without it Orbax stores no metrics for the policy to read
             create=not read_only,
@@ -67,9 +71,18 @@ class Checkpoints:
         with self._saving():
             self._manager.close()
 
+    def steps(self) -> list[int]:
+        """The complete steps, the last one first."""
+        return sorted(self._manager.all_steps(), reverse=True)
+
     def latest(self) -> int | None:
         """The last complete step, or None."""
-        return max(self._manager.all_steps(), default=None)
+        return next(iter(self.steps()), None)
+
+    def forget(self, step: int) -> None:
+        """Removes a step."""
+        with self._saving():
+            self._manager.delete(step)
 
     def best(self) -> int | None:
         """The step with the highest dev score (the latest of equals), or None where no step was scored."""
@@ -191,7 +204,7 @@ def _damage(where: pathlib.Path) -> Iterator[None]:
     except CheckpointError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise CheckpointError(f"{where}: the checkpoint is damaged or incomplete ({type(error).__name__}: {str(error)[:300]})") from error
+        raise DamagedCheckpoint(f"{where}: the checkpoint is damaged or incomplete ({type(error).__name__}: {str(error)[:300]})") from error
 
 
 def _reason(error: Exception) -> str:
@@ -225,6 +238,8 @@ def _compare(where: str, wanted: Any, saved: Any) -> None:
         return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
     want, have = shapes(wanted), shapes(getattr(saved, "tree", saved))
+    if not have:
+        raise DamagedCheckpoint(f"{where}: the checkpoint is damaged or incomplete (it names no array)")
     problems = [f"{k}: not in the checkpoint" for k in want.keys() - have.keys()]
     problems += [f"{k}: not in this configuration" for k in have.keys() - want.keys()]
     problems += [f"{k}: {have[k]} in the checkpoint, {want[k]} here" for k in want.keys() & have.keys() if want[k] != have[k]]

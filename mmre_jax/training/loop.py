@@ -21,7 +21,7 @@ from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.picture_report import PictureReport, check
 from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.tasks import task as task_lib
-from mmre_jax.training import processes
+from mmre_jax.training import processes, resume
 from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.evaluate import Split, make_split
@@ -115,7 +115,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices | MeshDev
     with Checkpoints(workdir / FOLDER) as checkpoints, MetricLog(workdir) as log:
         state = starting_state(job, splits["train"], total_steps, checkpoints, saved, source, devices)
         shapes = devices.abstract(jax.eval_shape(state.variables))
-        start = 0 if saved is None else saved.step
+        start = int(np.asarray(state.step))
         log.truncate(start)
         meta = {**job.meta(), "data": data, "devices": devices.count}
         run = Run(job, devices, order, splits, checkpoints, log, total_steps, meta)
@@ -164,13 +164,11 @@ def starting_state(
     """The state that a run begins with: that of its last checkpoint, else one of another run's parameters, else a random one.
 
     Raises:
-      CheckpointError: as `Checkpoints.restore` and `initialise`.
+      CheckpointError: as `resume.restore` and `initialise`.
     """
     if saved is not None:
         state = jax.eval_shape(lambda variables: state_of(job, variables, total_steps), variable_shapes(job, train))
-        restored = checkpoints.restore(saved.step, devices.abstract(state))
-        logger.info("resumed from step %d of %s", saved.step, checkpoints.directory)
-        return restored
+        return resume.restore(checkpoints, saved, devices.abstract(state))
     if source is not None:
         batch, parts = example(job, train), job.config.train.init_parts
         return state_of(job, initialise(source, job, initial_variables(job, train), batch, parts), total_steps)
