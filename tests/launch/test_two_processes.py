@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -148,3 +149,45 @@ def test_a_mistake_ends_both_processes_with_the_same_line(tmp_path):
     result = train(tmp_path, tmp_path / "run", 2, **{"train.batch": 7})
     assert result.returncode == 2 and "error: train.batch=7 does not divide over 4 device(s)" in result.stderr, result.stderr
     assert "Traceback" not in result.stderr
+
+
+def assert_equal_runs(run, whole):
+    """Two finished runs of the same numbers, bit by bit."""
+    assert metrics(run) == metrics(whole)
+    step = metrics(whole)["steps"]
+    for x, y in zip(*(jax.tree.leaves(arrays(workdir, step)) for workdir in (run, whole)), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.slow
+def test_runs_that_are_killed_at_random_moments_end_as_if_they_had_never_been(tmp_path):
+    """KILLS (20) times, at moments drawn from SEED (0): one process, or both at once. What is left is loadable each time; a run that comes
+    to its end is compared, and another one begun."""
+    rng = np.random.default_rng(int(os.environ.get("SEED", "0")))
+    changes, run, whole = {"train.epochs": 60, "train.save_every": 2, "train.log_every": 10}, tmp_path / "run", tmp_path / "whole"
+    began = time.monotonic()
+    assert train(tmp_path, whole, 2, **changes).returncode == 0
+    longest = time.monotonic() - began
+    reached: list[int | None] = []
+    typed = command(tmp_path, run, 2, **changes)
+    while len(reached) < int(os.environ.get("KILLS", "20")):
+        with subprocess.Popen(typed, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as launcher:
+            time.sleep(rng.uniform(0.3, 0.9) * longest)
+            children = processes_of(launcher) if launcher.poll() is None else []
+            for child in children if rng.random() < 0.3 or not children else [children[rng.integers(len(children))]]:
+                os.kill(child, signal.SIGKILL)
+            said = launcher.communicate(timeout=120)[1]
+        assert launcher.returncode not in (2, 3), said
+        if launcher.returncode == 0:
+            assert_equal_runs(run, whole)
+            shutil.rmtree(run)
+            continue
+        reached.append(None)
+        if (run / FOLDER).is_dir():
+            with Checkpoints(run / FOLDER, read_only=True) as checkpoints:
+                reached[-1] = checkpoints.latest()
+                assert all(checkpoints.read_variables(step) for step in checkpoints.steps())
+    print(f"steps of the last checkpoints after each kill: {reached}")
+    result = train(tmp_path, run, 2, **changes)
+    assert result.returncode == 0, result.stderr
+    assert_equal_runs(run, whole)
