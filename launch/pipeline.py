@@ -27,7 +27,7 @@ from mmre_jax import pipelines
 from mmre_jax.analysis.evaluation import Evaluation, scoring_task
 from mmre_jax.data import datasets
 from mmre_jax.tasks import task as task_lib
-from mmre_jax.training import loop
+from mmre_jax.training import loop, processes
 from mmre_jax.training.checkpoint import locate
 from mmre_jax.training.setup import protocol
 
@@ -54,7 +54,7 @@ def main() -> None:
         logger.info("---- %s", part)
         loop.train(settings, runs[part])
     evaluation = _score(config, runs, _SPLIT.value)
-    written = evaluation.write(workdir)
+    written = evaluation.write(workdir) if processes.is_first() else []
     print(evaluation.text())
     logger.info("%s: %s", evaluation.split, task_lib.as_line(evaluation.headline()))
     logger.info("written: %s", ", ".join(map(str, written)))
@@ -79,4 +79,4 @@ def _score(config: ConfigDict, runs: Mapping[str, pathlib.Path], split: str) -> 
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    console.run(main)
+    console.run(main, together=True)
