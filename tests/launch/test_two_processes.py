@@ -86,7 +86,7 @@ def metrics(workdir):
 MESH = {"parallel.mapping": "mesh", "parallel.mesh.fsdp": 4}
 
 
-@pytest.mark.parametrize("changes", [{}, MESH], ids=["pmap", "mesh"])
+@pytest.mark.parametrize("changes", [{}, pytest.param(MESH, marks=pytest.mark.slow)], ids=["pmap", "mesh"])
 def test_two_processes_train_what_one_does(alone, tmp_path, changes):
     result = train(tmp_path, tmp_path / "run", 2, **changes)
     assert result.returncode == 0, result.stderr
@@ -128,6 +128,7 @@ def test_a_signal_to_one_process_stops_both_with_a_checkpoint(tmp_path, rank):
     assert not list((tmp_path / "run" / FOLDER).glob("*tmp*"))
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_run_with_a_message_and_it_can_be_resumed(tmp_path):
     launcher, children = started(tmp_path, **{"train.save_every": 5, "train.max_steps": 6000})
     with launcher:
@@ -145,6 +146,7 @@ def test_a_process_that_is_killed_ends_the_run_with_a_message_and_it_can_be_resu
     assert result.returncode == 3 and f"resumed from step {step}" in result.stderr, result.stderr
 
 
+@pytest.mark.slow
 def test_a_mistake_ends_both_processes_with_the_same_line(tmp_path):
     result = train(tmp_path, tmp_path / "run", 2, **{"train.batch": 7})
     assert result.returncode == 2 and "error: train.batch=7 does not divide over 4 device(s)" in result.stderr, result.stderr

@@ -54,6 +54,7 @@ def test_a_toy_has_the_same_gradients_however_it_is_mapped(name):
     assert_same(on_devices(4, name, first, *mappings), mappings)
 
 
+@pytest.mark.slow
 def test_a_system_with_the_callback_matcher_has_the_same_gradients_on_a_mesh():
     assert_same(on_devices(4, "qeot", "pmap:1", "mesh:2x2"), ["mesh:2x2"])
 
