@@ -5,6 +5,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?= -n 2
 QUICKSTART := runs/quickstart
+WHEEL := build/wheel
 EXAMPLES ?= 1000
 SEED ?= $(shell $(PYTHON) -c 'import secrets; print(secrets.randbelow(2**32))')
 
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test fuzz test-slow parity lint clean
+.PHONY: help quickstart test fuzz test-slow parity wheel lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +21,7 @@ help:
 	@echo "make test         run the tests (make test-slow: those left out, marked slow)"
 	@echo "make fuzz         run the property tests on other examples, EXAMPLES=1000 each; SEED=N repeats a run"
 	@echo "make parity       compare converted releases of the full size with their second implementations (minutes, 7 GB of memory)"
+	@echo "make wheel        build the wheel, install it in an environment of its own, and run the quickstart there"
 	@echo "make lint         run ruff"
 	@echo "make clean        remove the virtual environment, caches and $(QUICKSTART)"
 
@@ -39,6 +41,15 @@ test-slow: $(VENV)/.dev $(VENV)/torchvision
 
 parity: $(VENV)/.dev $(VENV)/torchvision
 	XLA_FLAGS="--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true" $(BIN)/python -m pytest -n 0 -m slow tests/systems/test_released_parity.py tests/systems/test_hvformer_reference.py tests/encoders/rcnn tests/encoders/test_vgg.py
+
+wheel:
+	rm -rf $(WHEEL) && mkdir -p $(WHEEL)
+	$(PYTHON) -m venv $(WHEEL)/env
+	$(WHEEL)/env/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir=$(WHEEL) .
+	$(WHEEL)/env/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(WHEEL)/*.whl
+	cd $(WHEEL) && env/bin/mmre train --config=hvformer:quickstart --workdir=run
+	cd $(WHEEL) && env/bin/mmre evaluate --checkpoint=run --split=test
+	cd $(WHEEL) && env/bin/mmre extract --checkpoint=run --scenes=4 --out=extracted
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
