@@ -128,13 +128,18 @@ class Detector:
                     found[index] = self._detected(jax.tree.map(lambda x, row=row: x[row], answer), sizes[row])
         return [one for one in found if one is not None]
 
-    def fingerprint(self) -> str:
-        """Names all that the boxes depend on: parameters, thresholds, labels, and the sizes of pictures."""
-        total = hashlib.blake2b(repr((self.net.config, self.labels, self.canvases)).encode(), digest_size=16)
+    def about(self) -> dict[str, Any]:
+        """All that the boxes depend on, plain JSON values: the parameters' checksum, thresholds, labels, and the sizes of pictures."""
+        sizes = dataclasses.replace(self.net.config, score=0.0, detections=0)
+        total = hashlib.blake2b(repr(sizes).encode(), digest_size=16)
         for where, leaf in sorted(traverse_util.flatten_dict(self.variables, sep="/").items()):
             total.update(where.encode())
             total.update(np.ascontiguousarray(leaf).tobytes())
-        return total.hexdigest()
+        sides = self.canvases if isinstance(self.canvases, int) else [self.canvases.short, self.canvases.long, *self.canvases.lengths]
+        config = self.net.config
+        labels = hashlib.blake2b("\n".join(self.labels).encode(), digest_size=8).hexdigest()
+        given = {"min_score": config.score, "top": config.detections, "batch": self.batch}
+        return {"weights": total.hexdigest(), "labels": labels, "sides": sides, **given}
 
     @functools.cached_property
     def _programs(self) -> dict[bool, Callable[..., Any]]:

@@ -37,7 +37,7 @@ FLOORS = (
     ("training",),
     ("analysis",),
     ("extract", "convert", "detection"),
-    ("pipelines", "evaluate", "detection_files"),
+    ("pipelines", "evaluate", "detection_inputs", "detection_files"),
 )
 
 
