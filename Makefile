@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test fuzz test-slow parity wheel lint clean
+.PHONY: help quickstart test fuzz test-slow parity benchmark-detector wheel lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make test         run the tests (make test-slow: those left out, marked slow)"
 	@echo "make fuzz         run the property tests on other examples, EXAMPLES=1000 each; SEED=N repeats a run"
 	@echo "make parity       compare converted releases of the full size with their second implementations (minutes, 7 GB of memory)"
+	@echo "make benchmark-detector   Faster R-CNN against torchvision's on this machine, in turns (minutes)"
 	@echo "make wheel        build the wheel, install it in an environment of its own, and run the quickstart there"
 	@echo "make lint         run ruff"
 	@echo "make clean        remove the virtual environment, caches and $(QUICKSTART)"
@@ -41,6 +42,15 @@ test-slow: $(VENV)/.dev $(VENV)/torchvision
 
 parity: $(VENV)/.dev $(VENV)/torchvision
 	XLA_FLAGS="--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true" $(BIN)/python -m pytest -n 0 -m slow tests/systems/test_released_parity.py tests/systems/test_hvformer_reference.py tests/encoders/rcnn tests/encoders/test_vgg.py
+
+# torchvision with its compiled operators, which the tests' PyTorch has none for.
+.venv-torchvision/.made:
+	$(PYTHON) -m venv .venv-torchvision
+	.venv-torchvision/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 numpy safetensors
+	@touch $@
+
+benchmark-detector: $(VENV)/.run .venv-torchvision/.made
+	$(BIN)/python -m launch.benchmark_detector --torchvision=.venv-torchvision/bin/python
 
 wheel:
 	rm -rf $(WHEEL) && mkdir -p $(WHEEL)

@@ -36,8 +36,8 @@ FLOORS = (
     ("weights",),
     ("training",),
     ("analysis",),
-    ("extract", "convert"),
-    ("pipelines", "evaluate"),
+    ("extract", "convert", "detection"),
+    ("pipelines", "evaluate", "detection_inputs", "detection_files"),
     ("cli",),
     ("__main__",),
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -82,6 +83,37 @@ def feature_norm(x: jax.Array, norm: Norm, dtype: DTypeLike, name: str, *, train
     return module(wide).astype(dtype)
 
 
+def pointwise(
+    lhs: jax.Array,
+    rhs: jax.Array,
+    window_strides: Sequence[int],
+    padding: Any,
+    lhs_dilation: Any = None,
+    rhs_dilation: Any = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    precision: Any = None,
+) -> jax.Array:
+    """`jax.lax.conv_general_dilated` for a 1x1 kernel without padding, groups or dilation, as one product of matrices: on a CPU XLA
+    computes that up to three times as fast.
+
+    Args:
+      lhs: [N, H, W, C].
+      rhs: [1, 1, C, width].
+
+    Returns:
+      [N, ceil(H / stride), ceil(W / stride), width].
+
+    Raises:
+      ValueError: for another kernel, or groups.
+    """
+    del padding, lhs_dilation, rhs_dilation, dimension_numbers  # without an effect on single values
+    if rhs.shape[:2] != (1, 1) or feature_group_count != 1:
+        raise ValueError(f"a 1x1 kernel and one group, found {list(rhs.shape[:2])} and {feature_group_count}")
+    rows, columns = window_strides
+    return jnp.matmul(lhs[:, ::rows, ::columns], rhs[0, 0], precision=precision)
+
+
 class ConvNorm(nn.Module):
     """A convolution `conv` padded by kernel // 2 on each side, then `norm`: [N, H, W, C] -> [N, H', W', width].
 
@@ -117,6 +149,7 @@ class ConvNorm(nn.Module):
             use_bias=self.bias,
             dtype=self.dtype,
             kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+            conv_general_dilated=pointwise if self.kernel == 1 and self.groups == 1 else None,
             name="conv",
         )
         return feature_norm(convolve(x), self.norm, self.dtype, "norm", train=train, zero=self.zero)

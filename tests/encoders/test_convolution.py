@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmre_jax.encoders.convolution import EPS, ConvNorm, FrozenBatchNorm, Norm, halving_pool, max_pool, smooth_pool
+from mmre_jax.encoders.convolution import EPS, ConvNorm, FrozenBatchNorm, Norm, halving_pool, max_pool, pointwise, smooth_pool
 
 
 def maps(*shape: int, seed: int = 0) -> np.ndarray:
@@ -72,3 +72,13 @@ def test_group_norm_keeps_pictures_apart() -> None:
 def test_unknown_norms_are_named() -> None:
     with pytest.raises(ValueError, match="unknown norm 'layer'; known are frozen, batch, group"):
         Norm("layer")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_product_is_the_1x1_convolution(stride):
+    random = np.random.default_rng(0)
+    x, kernel = (jnp.asarray(random.normal(size=shape), jnp.float32) for shape in ((2, 5, 6, 3), (1, 1, 3, 4)))
+    expected = jax.lax.conv_general_dilated(x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    np.testing.assert_allclose(pointwise(x, kernel, (stride, stride), "VALID"), expected, atol=1e-5)
+    with pytest.raises(ValueError, match=r"found \[3, 3\] and 1"):
+        pointwise(x, jnp.zeros((3, 3, 3, 4)), (1, 1), "SAME")

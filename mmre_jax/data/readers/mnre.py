@@ -3,7 +3,8 @@
     ROOT/txt/ours_{train,val,test}.txt                     one Python dictionary a line: token, h, t, img_id, relation
     ROOT/ours_rel2id.json                                  {relation: id}
     ROOT/img_org/{train,val,test}/                         photos
-    ROOT/boxes/{train,dev,test}_detect_box_dict.pth        {STEM_crop_K.jpg: (cx, cy, w, h, area)} of the photo STEM.jpg
+    ROOT/boxes/{train,dev,test}_detect_box_dict.pth        {STEM_crop_K.jpg: (cx, cy, w, h, area)} of the photo STEM.jpg; or .json, which
+                                                           launch.detect writes and which goes before all others (detections.py)
     ROOT/img_detect/{train,val,test}/{split}_img2crop.pth  the same objects as files (crops.py); used where it is there
     ROOT/txt/mre_{train,dev,test}_dict.pth                 {line index: [crop file, ...]}, found by text queries
     ROOT/img_vg/{train,val,test}/crops/                    those crop files
@@ -23,14 +24,14 @@ import dataclasses
 import logging
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mmre_jax.data.dataset import OBJECTS, DataSet, root_of
 from mmre_jax.data.pictures import inside
-from mmre_jax.data.readers import crops
+from mmre_jax.data.readers import crops, detections
 from mmre_jax.data.readers.published import check, field, mention, relation_of, relation_table, rows, tokens, torch_table
-from mmre_jax.records import SPLITS, Box, Record, RecordError, Region, Relation, as_number, clip_box
+from mmre_jax.records import SPLITS, Box, Record, RecordError, Region, Relation
 
 VERSIONS = (1, 2)
 COUNTS = {1: {"train": 7824, "val": 975, "test": 1282}, 2: {"train": 12247, "val": 1624, "test": 1614}}
@@ -41,6 +42,7 @@ _TEXT = {
     2: ("ours_{split}.txt", "mnre_{split}.txt", "mnre_{split} .txt", "{split}.txt"),  # the blank is in the published name of val
 }
 _IDS = {1: ("mnre_rel2id.json", "rel2id.json"), 2: ("ours_rel2id.json", "rel2id.json")}
+logger = logging.getLogger(__name__)
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
 
 
@@ -50,8 +52,9 @@ def read(root: str | os.PathLike[str], split: str, *, objects: str = "none", ver
     Args:
       root: the folder described above.
       split: train, val or test.
-      objects: which object crops become the records' regions: 'none', 'detected' (of an image-only detector: the published files in
-        their published order, else boxes by their number K) or 'grounded' (the published crops, in their published order, before the
+      objects: which object crops become the records' regions: 'none', 'detected' (of an image-only detector: boxes of one's own detector,
+        else the published files in their published order, else boxes by their number K) or 'grounded' (the published crops, in their
+        published order, before the
         detected ones where there are such: the released systems look at both; the grounded ones leak the label). A region's `source`
         says which it is.
       version: 2 or 1.
@@ -113,27 +116,16 @@ def files(root: str | os.PathLike[str], split: str, *, objects: str = "none", ve
 
 
 def read_boxes(path: str | os.PathLike[str]) -> tuple[dict[str, Box], int]:
-    """Reads {crop file: (cx, cy, w, h, area)}.
+    """Reads {crop file: (cx, cy, w, h, area)}, and what else detections.py describes.
 
     Returns:
       {crop file: normalised xyxy box, clipped to the picture}, and how many boxes were dropped as empty after clipping.
 
     Raises:
-      RecordError: the file is damaged, or an entry is not a name with four or five numbers.
+      RecordError: the file is damaged, or an entry is not a name with a box.
     """
-    boxes, dropped = {}, 0
-    for name, value in torch_table(path).items():
-        where = f"{os.fspath(path)}: {name!r:.200}"
-        numbers = [as_number(x) for x in value] if isinstance(value, (tuple, list)) and len(value) in (4, 5) else [None]
-        if not isinstance(name, str) or None in numbers:
-            raise RecordError(f"{where}: expected a name with (cx, cy, w, h, area), found {value!r:.200}")
-        cx, cy, w, h = (x for x in numbers[:4] if x is not None)
-        box, _ = clip_box((cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
-        if box is None:
-            dropped += 1
-        else:
-            boxes[name] = box
-    return boxes, dropped
+    regions, dropped = detections.read(path)
+    return {name: region.box for name, region in regions.items() if region.box is not None}, dropped
 
 
 def _record(root: str | os.PathLike[str], split: str, index: int, where: str, line: Any, known: frozenset[str], version: int) -> Record:
@@ -159,45 +151,38 @@ def _with_detected(root: str | os.PathLike[str], split: str, records: list[Recor
             raise _missing(pathlib.Path(root), [str(file.relative_to(root)) for file in files], f"detected objects of split {split!r}")
         crops.warn_of_lists(files, split)
         return records
-    boxes = _boxes(files[1]) if files[1].is_file() else {}
-    if files[0].is_file():
-        found = crops.detected(root, files[0], records, boxes)
+    own = files[1].suffix == ".json"
+    regions = _regions(files[1]) if files[1].is_file() else {}
+    if own and (others := [str(file) for file in (files[0], files[1].with_suffix(".pth")) if file.is_file()]):
+        logger.info("%s: read instead of %s", files[1], " and ".join(others))
+    if files[0].is_file() and not own:
+        found = crops.detected(root, files[0], records, {name: region.box for name, region in regions.items() if region.box is not None})
     else:
-        by_stem = _by_photo(files[1], boxes)
-        found = [by_stem.get(pathlib.Path(record.image or "").stem, ()) for record in records]
+        found = detections.by_photo(files[1], regions, records)
     return [dataclasses.replace(record, regions=regions) for record, regions in zip(records, found, strict=True)]
-
-
-def _by_photo(file: pathlib.Path, boxes: Mapping[str, Box]) -> dict[str, tuple[Region, ...]]:
-    """{a photo's name without its suffix: its boxes by their number}."""
-    by_stem: dict[str, list[tuple[int, Box]]] = {}
-    for name, box in boxes.items():
-        stem, found, number = os.path.splitext(name)[0].rpartition("_crop_")
-        if not found or not number.isdecimal():
-            raise RecordError(f"{file}: {name!r:.200} is not STEM_crop_NUMBER.jpg")
-        by_stem.setdefault(stem, []).append((int(number), box))
-    return {stem: tuple(Region(box, source="detected") for _, box in sorted(found)) for stem, found in by_stem.items()}
 
 
 def _with_grounded(root: str | os.PathLike[str], split: str, records: list[Record]) -> list[Record]:
     file = _dict_file(root, split, "grounded")
-    boxes = _boxes(_grounded_boxes(root, split)) if _grounded_boxes(root, split).is_file() else {}
+    boxes = _regions(_grounded_boxes(root, split)) if _grounded_boxes(root, split).is_file() else {}
     lists = torch_table(file)
     found = []
     for index, record in enumerate(records):
         names = crops.names(lists.get(index, lists.get(str(index))), file, f"line {index}", record.origin)
         paths = [inside(root, f"img_vg/{split}/crops/{name}", f"{file}, line {index}") for name in names]
-        grounded = tuple(Region(boxes.get(name), path, "grounded") for name, path in zip(names, paths, strict=True))
+        grounded = tuple(
+            Region(boxes[name].box if name in boxes else None, path, "grounded") for name, path in zip(names, paths, strict=True)
+        )
         found.append(dataclasses.replace(record, regions=grounded + record.regions))
     crops.warn_of_folders(file, [region for record in found for region in record.regions if region.source == "grounded"])
     return found
 
 
-def _boxes(path: pathlib.Path) -> dict[str, Box]:
-    boxes, dropped = read_boxes(path)
+def _regions(path: pathlib.Path) -> dict[str, Region]:
+    regions, dropped = detections.read(path)
     if dropped:
-        logging.getLogger(__name__).warning("%s: %d of %d boxes are empty and were left out", path, dropped, dropped + len(boxes))
-    return boxes
+        logger.warning("%s: %d of %d boxes are empty and were left out", path, dropped, dropped + len(regions))
+    return regions
 
 
 def _text_file(root: str | os.PathLike[str], split: str, version: int) -> pathlib.Path:
@@ -209,8 +194,13 @@ def _text_file(root: str | os.PathLike[str], split: str, version: int) -> pathli
 
 
 def _dict_path(root: str | os.PathLike[str], split: str, objects: str) -> pathlib.Path:
-    folder, name = ("boxes", "{}_detect_box_dict.pth") if objects == "detected" else ("txt", "mre_{}_dict.pth")
-    return pathlib.Path(root, folder, name.format(_IN_DICTS[split]))
+    name = _IN_DICTS[split]
+    return detections.path_of(root, name) if objects == "detected" else pathlib.Path(root, "txt", f"mre_{name}_dict.pth")
+
+
+def boxes_path(root: str | os.PathLike[str], split: str) -> pathlib.Path:
+    """Where the objects of a split that one's own detector found are, or would be, see detections.py."""
+    return detections.json_path(root, _IN_DICTS[split])
 
 
 def _crop_list(root: str | os.PathLike[str], split: str) -> pathlib.Path:

@@ -41,6 +41,12 @@ class Canvases:
                 f"for pictures of {self.short} to {self.long} pixels a side"
             )
 
+    @classmethod
+    def of(cls, short: int, long: int, divisor: int = 32) -> Canvases:
+        """Those for pictures of these sides: square, 3:4 and as long as a picture can be."""
+        sides = (short, min(long, short * 4 // 3), long)
+        return cls(short, long, tuple(sorted({-(-side // divisor) * divisor for side in sides})), divisor)
+
     def size(self, width: int, height: int) -> tuple[int, int]:
         """(height, width) that a picture is scaled to, at least one pixel each."""
         scale = min(self.short / min(width, height), self.long / max(width, height))

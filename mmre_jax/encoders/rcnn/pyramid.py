@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mmre_jax.encoders.convolution import ConvNorm, Norm
+from mmre_jax.encoders.convolution import ConvNorm, Norm, pointwise
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 
 
@@ -109,4 +109,5 @@ def convolve(x: jax.Array, width: int, kernel: int, norm: Norm | None, dtype: DT
     """
     if norm is not None:
         return ConvNorm(width, kernel, norm, dtype=dtype, name=name)(x, train=train)
-    return nn.Conv(width, (kernel, kernel), padding=kernel // 2, dtype=dtype, name=name)(x)
+    product = pointwise if kernel == 1 else None
+    return nn.Conv(width, (kernel, kernel), padding=kernel // 2, dtype=dtype, conv_general_dilated=product, name=name)(x)

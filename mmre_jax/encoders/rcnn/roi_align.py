@@ -14,7 +14,6 @@ import numpy as np
 CELLS = 7
 _POINTS = 2  # a side of each cell
 _FEW = 400  # cells of all levels together, below which products with whole maps are faster than picking points from them
-_AT_ONCE = 32  # regions; a region's values around its points are 16 times its cells'
 _LEVEL_SLACK = 1e-6  # torchvision's, against rounding at the border between two levels
 
 
@@ -49,22 +48,34 @@ def roi_align(maps: Sequence[jax.Array], boxes: jax.Array, strides: Sequence[int
     flat = jnp.concatenate([x.reshape(x.shape[0], -1, x.shape[-1]) for x in maps], axis=1)
     sides = np.array([x.shape[1:3] for x in maps], np.int32)
     starts = np.concatenate([[0], np.cumsum(sides.prod(axis=1))[:-1]]).astype(np.int32)
-    level = levels_of(boxes, strides, canonical)
     scale = jnp.asarray(1.0 / np.asarray(strides), jnp.float32)
 
-    def of_picture(values: jax.Array, boxes: jax.Array, level: jax.Array) -> jax.Array:
-        def of_region(region: tuple[jax.Array, jax.Array]) -> jax.Array:
-            box, at = region
-            height, width = jnp.asarray(sides)[at]
-            rows, of_rows = _taps(box[1] * scale[at], box[3] * scale[at], height)
-            columns, of_columns = _taps(box[0] * scale[at], box[2] * scale[at], width)
-            places = jnp.asarray(starts)[at] + rows[:, None] * width + columns[None, :]
-            around = values[places].astype(jnp.float32).reshape(CELLS, -1, CELLS, 2 * _POINTS, values.shape[-1])
-            return jnp.einsum("iajbc,ia,jb->ijc", around, of_rows, of_columns).astype(values.dtype)
+    def of_region(box: jax.Array, at: jax.Array) -> tuple[jax.Array, ...]:
+        height, width = jnp.asarray(sides)[at]
+        rows, of_rows = _taps(box[1] * scale[at], box[3] * scale[at], height)
+        columns, of_columns = _taps(box[0] * scale[at], box[2] * scale[at], width)
+        return (jnp.asarray(starts)[at] + rows * width).reshape(CELLS, -1), of_rows, columns.reshape(CELLS, -1), of_columns
 
-        return jax.lax.map(of_region, (boxes, level), batch_size=_AT_ONCE)
+    # Computed once, and not again for every channel that is read by them.
+    taps = jax.lax.optimization_barrier(jax.vmap(jax.vmap(of_region))(boxes, levels_of(boxes, strides, canonical)))
+    return jax.vmap(_from_places)(flat, *taps)
 
-    return jax.vmap(of_picture)(flat, boxes, level)
+
+def _from_places(values: jax.Array, rows: jax.Array, of_rows: jax.Array, columns: jax.Array, of_columns: jax.Array) -> jax.Array:
+    """The regions of a picture, [N, CELLS, CELLS, C], one tap of each cell after the other: summed in one pass, with nothing
+    in between as large as all that is read.
+
+    Args:
+      values: [places, C].
+      rows, columns: int32 [N, CELLS, taps]; their sums are places.
+      of_rows, of_columns: float32 of the same shapes, weights.
+    """
+    found = jnp.zeros((len(rows), CELLS, CELLS, values.shape[-1]), jnp.float32)
+    for a in range(rows.shape[-1]):
+        for b in range(columns.shape[-1]):
+            read = values.at[rows[:, :, None, a] + columns[:, None, :, b]].get(mode="promise_in_bounds")
+            found += (of_rows[:, :, None, a] * of_columns[:, None, :, b])[..., None] * read.astype(jnp.float32)
+    return found.astype(values.dtype)
 
 
 def _from_small_maps(maps: Sequence[jax.Array], boxes: jax.Array, strides: Sequence[int], canonical: float) -> jax.Array:

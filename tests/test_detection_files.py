@@ -1,0 +1,170 @@
+"""From an input to files that the readers take: JSON lines, MNRE's layout, folders of pictures; stopped and gone on with; refusals."""
+
+import json
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import small_detector
+import small_mnre
+
+from mmre_jax import detection, detection_files
+from mmre_jax.data.decode import PictureError
+from mmre_jax.data.readers import jsonl, mnre
+from mmre_jax.detection_files import detect_all
+from mmre_jax.detection_inputs import look_at
+from mmre_jax.records import RecordError
+
+LINES = (
+    '{"id": "a", "text": "Ada meets Grace", "image": "photos/0.png", "meta": {"n": 1.50}}\r\n'
+    "\n"
+    '{"id":"b","text":"no picture"}\n'
+    '{"text":"gone", "image" :"photos/gone.png"}\n'
+    '{"text":"two \\u00e9", "regions": [{"box":[0, 0, 1, 1.0],"source":"gold","label":"x"},{"box":[0,0,0.5,1]}], "image": "photos/1.png"}\n'
+    '{"text":"again", "image": "photos/0.png"}'
+)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return small_detector.save(tmp_path_factory.mktemp("detector") / "small.safetensors")
+
+
+@pytest.fixture(scope="module")
+def detector(weights):
+    return detection.load(weights, top=3, **small_detector.SIDES)
+
+
+@pytest.fixture
+def posts(tmp_path, monkeypatch):
+    """Posts with a damaged picture among them and one that is not there; shards of one picture."""
+    monkeypatch.setattr(detection_files, "SHARD", 1)
+    for n in range(2):
+        small_detector.picture(tmp_path / "in" / "photos" / f"{n}.png", n)
+    path = tmp_path / "in" / "posts.jsonl"
+    path.write_bytes(LINES.encode())
+    return path
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_json_lines_are_the_same_but_for_regions(detector, posts, tmp_path):
+    summary = detect_all(detector, look_at(posts), tmp_path / "out", features=True)
+    assert (summary["pictures"], summary["rejected"], summary["boxes"]) == (3, 1, 6)
+    before, after = (folder.read_bytes().decode() for folder in (posts, tmp_path / "out" / "posts.jsonl"))
+    for old, new in zip(before.split("\n"), after.split("\n"), strict=True):
+        if "regions" not in old:
+            assert new.startswith(old.rstrip("}\r")) and (new == old or new.endswith(old[old.rindex("}") :]))
+    assert after.split("\n")[1:4] == before.split("\n")[1:4]
+    records = jsonl.read(tmp_path / "out" / "posts.jsonl")
+    found = {n: detector.detect([posts.parent / "photos" / f"{n}.png"], features=True)[0] for n in range(2)}
+    assert records[0].regions == records[4].regions == found[0].regions
+    assert records[3].regions[0].source == "gold" and records[3].regions[1:] == found[1].regions
+    assert pathlib.Path(records[0].image).samefile(posts.parent / "photos" / "0.png")
+    features = [load_file(path) for path in sorted((tmp_path / "out" / "detect" / "features").iterdir())]
+    np.testing.assert_array_equal(features[0]["photos/0.png"], found[0].features)
+    assert [list(x) for x in features] == [["photos/0.png"], [], ["photos/1.png"]]
+    (reject,) = (tmp_path / "out" / "detect" / "rejects.jsonl").read_text().splitlines()
+    assert json.loads(reject)["image"] == "photos/gone.png" and "no such file" in json.loads(reject)["reason"]
+
+
+@pytest.mark.parametrize("killed_in", ["look", "features", "part", "finish"])
+def test_what_was_stopped_ends_as_if_it_had_not_been(detector, posts, tmp_path, monkeypatch, killed_in):
+    given = look_at(posts)
+    detect_all(detector, given, tmp_path / "whole", features=True)
+
+    class Killed(BaseException):
+        pass
+
+    looked = []
+
+    def look(self, placed, *, features):
+        looked.extend(placed)
+        if killed_in == "look" and len(looked) == 2:
+            raise Killed
+        return original(self, placed, features=features)
+
+    def fail(*_, **__):
+        raise Killed
+
+    original = detection.Detector.look
+    with monkeypatch.context() as patch:
+        patch.setattr(detection.Detector, "look", look)
+        if killed_in == "features":
+            patch.setattr(detection_files.safetensors.numpy, "save", fail)
+        elif killed_in == "part":
+            patch.setattr(detection_files, "write_text", fail)
+        elif killed_in == "finish":
+            patch.setattr(detection_files, "_finish", fail)
+        with pytest.raises(Killed):
+            detect_all(detector, given, tmp_path / "out", features=True)
+    before = len(list((tmp_path / "out" / "detect" / "parts").iterdir()))
+    monkeypatch.setattr(detection.Detector, "look", lambda self, x, *, features: looked.append(x) or original(self, x, features=features))
+    looked.clear()
+    detect_all(detector, given, tmp_path / "out", features=True)
+    assert len(looked) == 3 - before and tree(tmp_path / "out") == tree(tmp_path / "whole")
+    looked.clear()
+    detect_all(detector, given, tmp_path / "out", features=True)
+    assert not looked and tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_a_folder_of_pictures(detector, tmp_path):
+    for n, name in enumerate(("b.png", "deep/a.PNG")):
+        small_detector.picture(tmp_path / "in" / name, n)
+    (tmp_path / "in" / "broken.jpg").write_bytes(b"\xff\xd8no")
+    (tmp_path / "in" / "notes.txt").write_text("no picture")
+    (tmp_path / "secret.png").write_bytes((tmp_path / "in" / "b.png").read_bytes())
+    (tmp_path / "in" / "link.png").symlink_to(tmp_path / "secret.png")
+    summary = detect_all(detector, look_at(tmp_path / "in"), tmp_path / "out")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "regions.jsonl").read_text().splitlines()]
+    assert [row["image"] for row in rows] == ["b.png", "deep/a.PNG"] and all(row["regions"] for row in rows)
+    rejects = [json.loads(line) for line in (tmp_path / "out" / "detect" / "rejects.jsonl").read_text().splitlines()]
+    assert [row["image"] for row in rejects] == ["broken.jpg", "link.png"] and "symbolic link" in rejects[1]["reason"]
+    assert (summary["pictures"], summary["rejected"]) == (4, 2)
+    with pytest.raises(PictureError, match="broken.jpg"):
+        detect_all(detector, look_at(tmp_path / "in"), tmp_path / "strict", strict=True)
+    assert not (tmp_path / "strict" / "regions.jsonl").exists()
+
+
+def test_mnres_layout_comes_back_through_its_reader(detector, tmp_path):
+    small_mnre.write(tmp_path, "val", 4)
+    for n in range(3):
+        small_detector.picture(tmp_path / "img_org" / "val" / f"val_{n}.jpg", n)
+    detect_all(detector, look_at(tmp_path), tmp_path)
+    records = mnre.read(tmp_path, "val", objects="detected")
+    there = [record for record in records if pathlib.Path(record.image).is_file()]
+    assert 0 < len(there) < len(records)
+    for record in records:
+        assert record.regions == (detector.detect([record.image])[0].regions if record in there else ())
+
+
+def test_places_that_are_taken_are_told(detector, weights, posts, tmp_path):
+    given, out = look_at(posts), tmp_path / "out"
+    detect_all(detector, given, out)
+    with pytest.raises(RecordError, match=r"objects found with other settings \(min_score 0.05, now 0.3\): give another --out"):
+        detect_all(detection.load(weights, top=3, score=0.3, **small_detector.SIDES), given, out)
+    with pytest.raises(RecordError, match="features False, now True"):
+        detect_all(detector, given, out, features=True)
+    with pytest.raises(RecordError, match="posts.jsonl is what is read"):
+        detect_all(detector, given, posts.parent)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "posts.jsonl").write_text("mine")
+    with pytest.raises(RecordError, match="posts.jsonl is there already, and not from here"):
+        detect_all(detector, given, tmp_path / "other")
+    assert (tmp_path / "other" / "posts.jsonl").read_text() == "mine"
+
+
+def test_inputs_that_are_none_are_told(tmp_path):
+    with pytest.raises(RecordError, match="gone: no such file or folder"):
+        look_at(tmp_path / "gone")
+    with pytest.raises(RecordError, match="no pictures .*, no train.jsonl, val.jsonl or test.jsonl, and not MNRE's layout"):
+        look_at(tmp_path)
+    (tmp_path / "train.jsonl").write_text('{"text": "a", "image": "../b.png"}\n')
+    with pytest.raises(RecordError, match="train.jsonl:1, field 'image'"):
+        look_at(tmp_path)
