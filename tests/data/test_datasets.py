@@ -150,7 +150,7 @@ def test_scenes_has_labels_for_its_own_task():
         ({"name": "more"}, "entities", "it is annotated for triples"),
         ({"scene": "grounded"}, "triples", "data.name='scenes' .data.scene='grounded'. is not .* it is annotated for relation"),
         ({"name": "jsonl"}, "entities", "data.name='jsonl' is not .* it is annotated for relation, triples"),
-        ({}, "captions", "task.name is one of relation, entities, triples, found 'captions'"),
+        ({}, "captions", "task.name is one of relation, entities, triples, objects, found 'captions'"),
     ],
 )
 def test_a_task_without_annotation_is_named(changes, task, message):
