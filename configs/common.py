@@ -47,14 +47,15 @@ def small_vit() -> dict[str, Any]:
 
 
 def small_resnet() -> dict[str, Any]:
-    """Section vision: a ResNet of two stages with group normalisation, which learns from random weights: 64 pixels become 8 x 8 cells."""
-    blocks = {"depths": (1, 1), "stem": 32, "stem_kernel": 3, "bottleneck": False, "norm": "group", "groups": 8}
+    """Section vision: a ResNet of two stages with group normalisation, which learns from random weights: 64 pixels become 8 x 8 cells. A
+    pyramid over it, of a detector, has 64 channels."""
+    blocks = {"depths": (1, 1), "stem": 32, "stem_kernel": 3, "bottleneck": False, "norm": "group", "groups": 8, "pyramid_width": 64}
     return {"kind": "resnet", **blocks, "side": 64, "crop_side": 64, "resize": "squash"}
 
 
 def small_rcnn() -> dict[str, Any]:
     """Section vision: the same ResNet under a feature pyramid, whose level of the coarser stage is read, again 8 x 8 cells."""
-    return {**small_resnet(), "kind": "rcnn", "pyramid_width": 64, "level": 1}
+    return {**small_resnet(), "kind": "rcnn", "level": 1}
 
 
 def minilm(config: ConfigDict, data: str) -> None:

@@ -62,7 +62,7 @@ def _quickstart(config: ConfigDict) -> None:
     common.scenes_task(config, "relation")
     config.data.objects = "detected"
     config.system.update({"objects": 4, "cells": 4, "caption_tokens": 0, "dropout": 0.1})
-    config.text.update({**common.small_text(), "positions": 64})
+    config.text.update({**common.small_text(), "positions": 80})
     _gpt2(config)
     config.vision.update(common.small_resnet())
     config.optim.lr = 1e-3
@@ -81,6 +81,7 @@ def _mnre(config: ConfigDict) -> None:
 def _minilm(config: ConfigDict) -> None:
     common.minilm(config, "mnre")
     _small(config)
+    config.train.epochs = 3
 
 
 def _gpt2_small(config: ConfigDict) -> None:
@@ -94,6 +95,7 @@ def _gpt2_small(config: ConfigDict) -> None:
 
 
 def _small(config: ConfigDict) -> None:
-    """What a CPU can do beside a small language model: few objects and blocks, one map from a photo of 128 pixels."""
-    config.system.update({"objects": 4, "cells": 3, "caption_tokens": 0, "dropout": 0.1})
+    """What a CPU can do beside a small language model: few objects and blocks, a photo of 128 pixels; each length takes long to compile."""
+    config.data.buckets = (32, 48, 80)
+    config.system.update({"objects": 3, "cells": 2, "caption_tokens": 0, "dropout": 0.1})
     config.vision.update({**common.small_resnet(), "depths": (1, 1, 1), "side": 128})

@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
@@ -22,6 +23,7 @@ from launch import config_file
 from mmre_jax import cli, settings
 from mmre_jax.data.decode import PictureError
 from mmre_jax.records import RecordError
+from mmre_jax.training import processes
 from mmre_jax.training.checkpoint import CheckpointError
 from mmre_jax.training.loop import Interrupted, NonFiniteError
 from mmre_jax.weights.hub import WeightError
@@ -31,18 +33,24 @@ CONFIG = (
     f"NAME:VARIANT, NAME being one of {', '.join(config_file.names())}, or FILE.py:VARIANT: the head of that file lists its variants, and "
     "python -m launch.settings --config=NAME every setting, each a flag --config.SECTION.NAME=VALUE."
 )
+_DISTRIBUTED = flags.DEFINE_string(
+    "distributed", "off", f"{processes.FORM}: where this process stands among those of one run; auto: as JAX detects it (launch/README.md)."
+)
 _HELP = {"--help", "-help", "-h", "-?", "--helpshort", "--helpfull"}
 
 
 def setup() -> logging.Logger:
-    """The library's messages on stderr, not Orbax's: it warns of every read-only use, and prints with a traceback what it raises later."""
+    """The library's messages on stderr, not Orbax's: it warns of every read-only use, and prints with a traceback what it raises later.
+
+    Of several processes the first tells all, the others what they warn of.
+    """
     absl_logging.set_verbosity(absl_logging.FATAL)
     logger = logging.getLogger("mmre_jax")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger.handlers = [handler]
     logger.propagate = False
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if processes.is_first() else logging.WARNING)
     return logger
 
 
@@ -53,7 +61,7 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     return config.lock()
 
 
-def run(main: Callable[..., None], arguments: Sequence[str] = ()) -> None:
+def run(main: Callable[..., None], arguments: Sequence[str] = (), *, together: bool = False) -> None:
     """Parses the flags and calls `main` with the arguments beside them. A user's mistake ends with one message and exit code 2.
 
     Before `main` is called, the flags are known to name what there is: --config a file, a variant, settings and values that they can have
@@ -61,17 +69,46 @@ def run(main: Callable[..., None], arguments: Sequence[str] = ()) -> None:
 
     Args:
       arguments: what they are called; none are taken if there are none.
+      together: whether several processes share the work, as in training. Else the first does it, on its own devices, and the others end.
     """
 
     def call(argv: list[str]) -> None:
         found = argv[1:]
-        with user_errors():
+        absl_logging.set_verbosity(absl_logging.FATAL)  # JAX tells how it finds the other processes
+        with _alone_in_errors(), user_errors():
+            if not together and not _does_it_alone():
+                return
+            if together:
+                processes.start(_DISTRIBUTED.value)
             if len(found) != len(arguments):
                 wanted = f"give {' and '.join(arguments)}" if arguments else "unexpected arguments"
                 raise app.UsageError(f"{wanted}: {' '.join(found) or 'found nothing'}")
-            main(*found)
+            with _first_speaks():
+                main(*found)
 
     app.run(call, flags_parser=_parse)
+
+
+def _does_it_alone() -> bool:
+    """Whether this process does a work that is not shared.
+
+    Raises:
+      app.UsageError: where nobody said which of several processes it is.
+    """
+    place = processes.read_place(_DISTRIBUTED.value)
+    if place is None and _DISTRIBUTED.value != "off":
+        raise app.UsageError("--distributed=auto: this program runs in one process: start it once, without --distributed")
+    return place is None or place.index == 0
+
+
+@contextlib.contextmanager
+def _first_speaks() -> Iterator[None]:
+    """Of several processes the first prints, since all of them would print the same."""
+    if processes.is_first():
+        yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -170,6 +207,35 @@ def user_errors() -> Iterator[None]:
         if not _raised_in(error).startswith("mmre_jax."):
             raise
         _end(error)
+
+
+@contextlib.contextmanager
+def _alone_in_errors() -> Iterator[None]:
+    """Of several processes one that fails ends at once: at an orderly end it would wait for the others, which wait for it. They notice.
+
+    A run that was stopped has stopped in all of them, and is not meant.
+    """
+    try:
+        yield
+    except SystemExit as end:
+        if processes.is_alone() or end.code in (None, 0, 3):
+            raise
+        code = end.code if isinstance(end.code, int) else 1
+    except Exception as error:
+        if processes.is_alone():
+            raise
+        if processes.is_loss(error):
+            print(f"error: another process of this run is gone: {' '.join(str(error).split())[:200]}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        code = 1
+    else:
+        return
+    if processes.is_first():
+        time.sleep(1.0)  # the others end with it, mostly of the same error, which they are to say before
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _raised_in(error: Exception) -> str:

@@ -69,4 +69,4 @@ def _shuffled(workdir: pathlib.Path) -> dict[str, float]:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    console.run(main)
+    console.run(main, together=True)

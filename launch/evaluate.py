@@ -26,11 +26,12 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from launch import console
-from mmre_jax import evaluate, extract
+from mmre_jax import evaluate
 from mmre_jax.analysis import fonts
 from mmre_jax.analysis.evaluation import Evaluation
 from mmre_jax.records import SPLITS
 from mmre_jax.tasks import task as task_lib
+from mmre_jax.training.checkpoint import locate
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
 _PREDICTIONS = flags.DEFINE_string("predictions", None, "JSON lines to be scored instead of a checkpoint; see above.")
@@ -64,7 +65,7 @@ def main() -> None:
 
 
 def _of_checkpoint() -> tuple[Evaluation, pathlib.Path]:
-    directory, _ = extract.locate(_CHECKPOINT.value)
+    directory, _ = locate(_CHECKPOINT.value)
     name = _SPLIT.value + ("_shuffled" if _SHUFFLE.value else "")
     out = pathlib.Path(_OUT.value) if _OUT.value else directory.parent / "evaluation" / name
     given = {"root": _ROOT.value or "", "captions": _CAPTIONS.value, "shuffle": _SHUFFLE.value}

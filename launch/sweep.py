@@ -87,4 +87,4 @@ def _fits(value: Any, present: Any) -> bool:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir", "vary"])
-    console.run(main)
+    console.run(main, together=True)

@@ -47,4 +47,4 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    console.run(main)
+    console.run(main, together=True)

@@ -124,6 +124,7 @@ class MultiHeadAttention(nn.Module):
         prefix: KeysValues | None = None,
         prefix_mask: jax.Array | None = None,
         prefix_bias: float = 0.0,
+        made: KeysValues | None = None,
     ) -> jax.Array:
         """Attends from x to [prefix; context].
 
@@ -135,6 +136,7 @@ class MultiHeadAttention(nn.Module):
           prefix: extra keys and values, [B, Lx, H, d] each, that stand before the context's own.
           prefix_mask: the same as `mask` for the prefix, [B, Lx] or [., ., ., Lx].
           prefix_bias: added to the scaled scores of the prefix's keys.
+          made: what `keys_values` makes of the context, where it has been asked: XLA would make them once, but not their gradients.
 
         Returns:
           [B, Lq, D] in `dtype`.
@@ -143,7 +145,7 @@ class MultiHeadAttention(nn.Module):
           ValueError: a prefix mask or bias without a prefix, or shapes that do not fit.
         """
         q = self._split(self.query(x))
-        k, v = self.keys_values(context)
+        k, v = self.keys_values(context) if made is None else made
         bias = None
         if prefix is None and (prefix_mask is not None or prefix_bias):
             raise ValueError("prefix_mask or prefix_bias is given without a prefix")

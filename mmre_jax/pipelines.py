@@ -1,4 +1,4 @@
-"""Trained extractors one behind the other: what QEOT's joint extraction is compared with (section 4.1.2, Pipeline-R50 and -R101).
+"""Trained extractors one behind the other: what QEOT's joint extraction is compared with (section 4.1.2, Pipeline-R50, -R101, -RCNN).
 
 A tagger finds mentions in the words, a detector finds regions in the picture, and a classifier says of each mention with each region
 which relation holds, if any. They were trained apart, on views of one data set (data/views.py), and none learns from another's errors.
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from mmre_jax import extract
 from mmre_jax.data import views
 from mmre_jax.extract import Extraction, Extractor
-from mmre_jax.records import Mention, Record, Relation, Triple
+from mmre_jax.records import Mention, Record, Region, Relation, Triple
 from mmre_jax.tasks.triples import merge
 
 
@@ -27,8 +27,9 @@ class Pipeline:
     """Three extractors that together do task `triples`.
 
     tagger: mentions, of whatever types.
-    detector: regions, as triples of views.OBJECT.
+    detector: regions, of whatever classes.
     classifier: the relation of a mention to the one region shown as object crop.
+    least: lowest score of a region that is looked at; a detector's own limit leaves many that are hardly believed.
     merge_iou: triples of one span and relation whose boxes overlap by this much are one.
 
     Raises:
@@ -38,15 +39,15 @@ class Pipeline:
     tagger: Extractor
     detector: Extractor
     classifier: Extractor
+    least: float = 0.5
     merge_iou: float = 0.7
 
     def __post_init__(self) -> None:
         for part, view in (("tagger", "mentions"), ("detector", "regions"), ("classifier", "pairs")):
             found, wanted = getattr(self, part).task, views.TASK_OF[view]
             if found != wanted:
-                raise PipelineError(f"{part}: trained for task {found!r}, not {wanted!r} (data.view={view!r})")
-        if (found := tuple(self.detector.job.task.labels)) != (views.OBJECT,):
-            raise PipelineError(f"detector: tells {', '.join(found)} apart, not {views.OBJECT!r} from nothing (data.view='regions')")
+                again = ": one of before there was that task is to be trained again" if (part, found) == ("detector", "triples") else ""
+                raise PipelineError(f"{part}: trained for task {found!r}, not {wanted!r} (data.view={view!r}){again}")
         if (crops := self.classifier.object_sources) != ("detected",):
             seen = f"{' and '.join(crops)} object crops" if crops else "no object crops"
             raise PipelineError(f"classifier: looks at {seen}, not at detected ones, of which it is shown one (data.view='pairs')")
@@ -81,7 +82,8 @@ class Pipeline:
         candidates = [
             (index, region, views.beside(record, region.box, tuple(views.pair(mention) for mention in found.mentions)))
             for index, (record, found) in enumerate(zip(records, tagged, strict=True))
-            for region in (detected[index].triples if found.mentions else ())
+            for region in (detected[index].regions if found.mentions else ())
+            if region.box is not None and (region.score is None or region.score >= self.least)
         ]
         classified = self.classifier.extract_records([shown for _, _, shown in candidates], names[2], strict=strict) if candidates else []
         triples: list[list[Triple]] = [[] for _ in records]
@@ -93,7 +95,8 @@ class Pipeline:
         ]
 
 
-def _triple(relation: Relation, region: Triple) -> Triple:
+def _triple(relation: Relation, region: Region) -> Triple:
+    assert region.box is not None, "a region without a box is no candidate"
     mention = relation.head
     score = math.prod(1.0 if part is None else part for part in (mention.score, region.score, relation.score))
     return Triple(Mention(mention.start, mention.end, score=mention.score), str(relation.label), region.box, score)
@@ -104,13 +107,14 @@ def load(
     detector: str | os.PathLike[str],
     classifier: str | os.PathLike[str],
     *,
+    least: float = 0.5,
     merge_iou: float = 0.7,
     devices: int = 1,
 ) -> Pipeline:
-    """A pipeline of three trained runs (see extract.load).
+    """A pipeline of three trained runs (see extract.load and Pipeline).
 
     Raises:
       CheckpointError: if one has no checkpoint.
       PipelineError: if they do not fit together.
     """
-    return Pipeline(*(extract.load(path, devices) for path in (tagger, detector, classifier)), merge_iou=merge_iou)
+    return Pipeline(*(extract.load(path, devices) for path in (tagger, detector, classifier)), least=least, merge_iou=merge_iou)

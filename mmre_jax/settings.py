@@ -27,6 +27,7 @@ from mmre_jax.encoders.vit_config import STYLES
 from mmre_jax.tasks import objects, triples
 
 PRECISIONS = ("default", "high", "highest")
+REMATS = ("none", "dots")
 SEED = "[0, 4294967295]"  # jax.random.key takes the lowest 32 bits of a number
 
 DATA: Section = {  # where records come from and how they become batches
@@ -77,7 +78,7 @@ TEXT: Section = {  # the text encoder; 0 with text.weights: as the weights have 
 
 VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision.weights: as the weights have it
     "weights": text(
-        "", "directory of transformers, of a ResNeSt, of torchvision's tensors of a VGG; rcnn: a detector's state dict or run; '': random"
+        "", "directory of transformers, of a ResNeSt, of torchvision's tensors of a VGG; rcnn: a detector, or a ResNet; '': random"
     ),
     "kind": choice("vit", KINDS, "of image encoder; rcnn: a Faster or Mask R-CNN's ResNet and feature pyramid"),
     "dialect": choice("clip", STYLES, "of a vit; follows the weights"),
@@ -140,13 +141,23 @@ TRAIN: Section = {  # the run
     "init_parts": names((), "the parts to take from it, such as ('text', 'head'); (): all that fit, the others start fresh"),
     "dtype": choice("float32", systems.DTYPES, "of computation; parameters stay float32"),
     "precision": choice("default", PRECISIONS, "of products on GPU and TPU: TF32 or bf16 by default, float32 with highest"),
+    "remat": choice("none", REMATS, "what the backward pass computes again to save memory: nothing, or (dots) all but products"),
     "log_every": whole(50, "[1, inf)", "steps between lines of the log"),
     "save_every": whole(0, "[0, inf)", "steps between checkpoints beside those at each epoch's end; 0: none"),
     "max_steps": whole(0, "[0, inf)", "stop early, as if interrupted, with a checkpoint; 0: never"),
     "compilation_cache": text("~/.cache/mmre_jax/xla", "folder of compiled programs; '': none"),
 }
 
-PARALLEL: Section = {"devices": whole(0, "[0, inf)", "local devices to use; 0: all")}
+MESH: Section = {  # the devices of parallel.mapping=mesh
+    "data": whole(0, "[0, inf)", "groups of devices that hold all parameters between them; 0: as many as there are devices for"),
+    "fsdp": whole(1, "[1, inf)", "devices of such a group, over which parameters and optimiser state are split"),
+}
+
+PARALLEL: Section = {  # the devices
+    "devices": whole(0, "[0, inf)", "devices of each process to use; 0: all"),
+    "mapping": choice("pmap", ("pmap", "mesh"), "pmap: all parameters on every device; mesh: split over parallel.mesh"),
+    "mesh": MESH,
+}
 
 COMMON: Mapping[str, Section] = {"data": DATA, "text": TEXT, "vision": VISION, "optim": OPTIM, "train": TRAIN, "parallel": PARALLEL}
 TASK: Mapping[str, Section] = {"objects": objects.SETTINGS, "triples": triples.SETTINGS}  # what section `task` holds beside the name

@@ -12,7 +12,7 @@ from mmre_jax.data.readers import scenes
 from mmre_jax.data.text import TextEncoder, train_tokenizer
 from mmre_jax.extract import Extraction
 from mmre_jax.pipelines import Pipeline, PipelineError
-from mmre_jax.records import Mention, Record, Relation, Triple
+from mmre_jax.records import Mention, Record, Region, Relation, Triple
 from mmre_jax.tasks.triples import TriplesTask
 from mmre_jax.weights import pretrained
 
@@ -39,7 +39,7 @@ def parts(tags, objects, relation):
     """The three parts, by functions (record) -> mentions, (record) -> [(box, score)], (record id, span, box) -> (label, score)."""
 
     def boxes(record):
-        return tuple(Triple(Mention(0, 1), views.OBJECT, *each) for each in objects(record))
+        return tuple(Region(box, source="detected", label="thing", score=score) for box, score in objects(record))
 
     def relations(record):
         answers = [relation(record.id, pair.head.span, record.regions[0].box) for pair in record.relations]
@@ -47,7 +47,7 @@ def parts(tags, objects, relation):
 
     return (
         Part("entities", ("O", "B-PER", "I-PER"), tags),
-        Part("triples", (views.OBJECT,), boxes),
+        Part("objects", ("background", "thing"), boxes),
         Part("relation", LABELS, relations, ("detected",)),
     )
 
@@ -83,9 +83,18 @@ def test_each_part_is_shown_its_own_and_no_annotation():
     [found] = Pipeline(*made).extract_records([POST])
     assert found.triples == ()
     detector, classifier = made[1:]
-    assert detector.shown == [Record("post", (views.OBJECT,), image="a.jpg")]
+    assert detector.shown == [Record("post", (), image="a.jpg")]
     assert [record.regions[0].box for record in classifier.shown] == [LEFT, RIGHT]
     assert all(record.relations == (Relation(ADA, ADA), Relation(BOB, BOB)) and not record.triples for record in classifier.shown)
+
+
+def test_regions_of_a_low_score_are_not_looked_at():
+    made = parts(lambda record: (ADA,), lambda record: [(LEFT, 0.3), (RIGHT, 0.75)], lambda *pair: ("ball", 1.0))
+    assert [[triple.box for triple in Pipeline(*made, least=least).extract_records([POST])[0].triples] for least in (0.5, 0.3, 0.8)] == [
+        [RIGHT],
+        [RIGHT, LEFT],
+        [],
+    ]
 
 
 def test_boxes_of_one_object_make_one_triple():
@@ -109,9 +118,9 @@ def test_nothing_is_asked_where_there_is_no_pair(tags, objects):
     ("place", "part", "message"),
     [
         (0, Part("relation", LABELS, None), "tagger: trained for task 'relation', not 'entities' .data.view='mentions'."),
-        (1, Part("entities", ("O",), None), "detector: trained for task 'entities', not 'triples'"),
+        (1, Part("entities", ("O",), None), r"detector: trained for task 'entities', not 'objects' \(data.view='regions'\)$"),
         (2, Part("triples", ("object",), None), "classifier: trained for task 'triples', not 'relation'"),
-        (1, Part("triples", ("ball", "kite"), None), "detector: tells ball, kite apart, not 'object' from nothing"),
+        (1, Part("triples", ("object",), None), "detector: trained for task 'triples', not 'objects' .*is to be trained again"),
         (2, Part("relation", LABELS, None), "classifier: looks at no object crops, not at detected ones"),
         (2, Part("relation", LABELS, None, ("grounded", "detected")), "looks at grounded and detected object crops"),
     ],
@@ -130,7 +139,7 @@ def test_relations_that_are_not_the_data_sets_are_named():
         pipeline.check_labels(["owns", *(label for label in LABELS[1:] if label != "kite")])
 
 
-@pytest.mark.parametrize("variant", ["quickstart", "more"])
+@pytest.mark.parametrize("variant", ["quickstart", "quickstart_rcnn", "more"])
 def test_the_parts_of_a_configuration_are_systems_of_its_encoders_and_data(variant):
     config = qeot.get_config(variant).unlock()
     config.data.root = "where it is"
@@ -138,14 +147,39 @@ def test_the_parts_of_a_configuration_are_systems_of_its_encoders_and_data(varia
     parts = {part: pretrained.resolve(found) for part, found in pipeline.components(config.lock()).items()}
     assert {part: (found.task.name, found.data.view) for part, found in parts.items()} == {
         "tagger": ("entities", "mentions"),
-        "detector": ("triples", "regions"),
+        "detector": ("objects", "regions"),
         "classifier": ("relation", "pairs"),
     }
-    names = {"tagger": ("O", "B-ENTITY", "I-ENTITY"), "detector": ("object",), "classifier": LABELS}
+    names = {"tagger": ("O", "B-ENTITY", "I-ENTITY"), "detector": ("background", "object"), "classifier": LABELS}
     built = {part: systems.build(found, vocab_size=50, labels=names[part]) for part, found in parts.items()}
     seen = {part: [(slot.source, slot.count, slot.side) for slot in system.plan] for part, system in built.items()}
     photo = ("photo", 1, config.vision.side)
     assert seen == {"tagger": [], "detector": [photo], "classifier": [photo, ("detected", 1, config.vision.side)]}
-    assert all(built[part].net.config.vision.depths == config.vision.depths for part in ("detector", "classifier"))
+    seen_by = built["classifier"].net.config.vision
+    backbones = (built["detector"].net.config.backbone, seen_by if config.vision.kind == "resnet" else seen_by.backbone)
+    assert all(found.depths == config.vision.depths for found in backbones)
     assert all(found.data.root == "where it is" and found.optim.to_dict() == config.optim.to_dict() for found in parts.values())
     assert all(parts[part].text.to_dict() == config.text.to_dict() for part in ("tagger", "classifier"))
+
+
+def test_a_detector_starts_from_a_run_by_its_parts_and_the_classifier_from_its_backbone(tmp_path):
+    config = qeot.get_config("quickstart_rcnn").unlock()
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    config.vision.weights = str(tmp_path / "run")
+    config.optim.update({"frozen": ("vision",), "multipliers": {"vision": 0.1}})
+    parts = pipeline.components(config.lock())
+    detector = parts["detector"]
+    assert (detector.vision.weights, detector.train.init_from) == ("", config.vision.weights)
+    assert detector.optim.frozen == ("backbone",) and detector.optim.multipliers.to_dict() == {"backbone": 0.1}
+    assert parts["classifier"].vision.weights == config.vision.weights and not parts["classifier"].train.init_from
+    with config.unlocked():
+        config.vision.weights = "detector.pth"
+    detector = pipeline.components(config)["detector"]
+    assert (detector.vision.weights, detector.train.init_from) == ("detector.pth", "")
+
+
+def test_a_pipeline_over_a_transformer_is_refused():
+    config = qeot.get_config("more").unlock()
+    config.vision.kind = "vit"
+    with pytest.raises(ValueError, match="stands on a ResNet: vision.kind=resnet or rcnn, found 'vit'"):
+        pipeline.components(config)

@@ -201,6 +201,7 @@ def test_a_checkpoint_of_before_a_setting_is_completed():
     [
         ("hvformer", "triples", "system 'hvformer' has the task relation; for triples there is qeot"),
         ("rsrnet", "triples", "system 'rsrnet' has the task relation or entities; for triples there is qeot"),
+        ("hvformer", "objects", "system 'hvformer' has the task relation; for objects there is faster_rcnn"),
     ],
 )
 def test_a_task_that_the_system_does_not_have_is_one_line(tmp_path, name, task, said):

@@ -67,8 +67,10 @@ def step_share(config: ConfigDict, steps: int = 20) -> dict[str, Any]:
       ratio: times, how many times longer a step takes with optax than with scipy, with low and high.
 
     Raises:
-      ValueError: if the system does not match.
+      ValueError: if the system does not match, or parallel.mapping is not pmap.
     """
+    if config.parallel.mapping != "pmap":
+        raise ValueError(f"parallel.mapping={config.parallel.mapping}: matchings are timed with pmap")
     if "matcher" not in config.system:
         raise ValueError(f"{config.system.name} does not match anything: it has no system.matcher")
     setup = Setup.of(config, steps)

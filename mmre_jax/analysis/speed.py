@@ -19,7 +19,8 @@ from mmre_jax.data.loader import Order
 from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.training import loop
 from mmre_jax.training.evaluate import Split, make_split
-from mmre_jax.training.parallel import Devices, local_devices
+from mmre_jax.training.mesh import MeshDevices
+from mmre_jax.training.parallel import Devices, open_devices
 from mmre_jax.training.run import mapped_step, train_stream
 from mmre_jax.training.setup import Job, new_job, protocol, versions
 from mmre_jax.training.state import TrainState
@@ -43,7 +44,7 @@ class Setup:
     """What a run sets up before its first step, and the padded lengths int [steps] of the epochs that are looked at."""
 
     job: Job
-    devices: Devices
+    devices: Devices | MeshDevices
     split: Split
     order: Order
     lengths: np.ndarray
@@ -57,7 +58,7 @@ class Setup:
         split = make_split(job, records, train=True, shuffled=is_shuffled(config.data, "train"))
         order = Order(split.lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
         lengths = np.concatenate([order.epoch(epoch)[1] for epoch in range(-(-steps // order.steps))])
-        return cls(job, local_devices(config.parallel.devices), split, order, lengths)
+        return cls(job, open_devices(config.parallel), split, order, lengths)
 
     def stream(self, first: int, last: int) -> Iterator[Any]:
         """The batches of steps [first, last), on the host."""
@@ -77,7 +78,7 @@ class Trainer:
         task = setup.job.task
         system = systems.build(config, vocab_size=task.encoder.vocab_size, labels=task.labels)
         job = dataclasses.replace(setup.job, config=config, system=system)
-        mapped, self._key = mapped_step(job, devices, start.params, setup.order.steps * config.train.epochs)
+        mapped, self._key = mapped_step(job, devices, start, setup.order.steps * config.train.epochs)
         self.dtype = dtype
         self.state = devices.replicate(start)
         self.programs = {

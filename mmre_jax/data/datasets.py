@@ -24,6 +24,7 @@ from mmre_jax.data.dataset import (
     RecordSource,
     entity_labels,
     labels_of_records,
+    object_labels,
 )
 from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.data.readers import gmner, jsonl, mnre, more, scenes, twitter
@@ -148,8 +149,8 @@ def labels(data: ConfigDict, task: str, train: Sequence[Record], dataset: DataSe
     relation: all relations, the empty one (first, unless a table of ids says otherwise) included. triples: the relations of triples
     without the empty one, which is `data.none_label`, or '' where that is itself a relation. entities: O, then B-X and I-X of each
     entity type. objects: the background, then the classes. Of JSON lines they are those of the training split, sorted; of a prepared data
-    set those it was prepared with, else those of its training split. Under a view: of mentions and regions one type and one relation, of
-    pairs the relations of triples.
+    set those it was prepared with, else those of its training split. Under a view: of mentions one type, of regions one class, of pairs
+    the relations of triples.
 
     Args:
       data: section of a configuration.
@@ -246,7 +247,7 @@ def _labels_of_view(data: ConfigDict, dataset: DataSet, task: str, train: Sequen
     if name == "mentions":
         return entity_labels((views.ENTITY,))
     if name == "regions":
-        return (views.OBJECT,), data.none_label
+        return object_labels((views.OBJECT,))
     names, none = dataset.labels(data, "triples", train)
     if not names:  # they are those of the training records, whose triples are seen as relations here
         return labels_of_records(data, "relation", train)

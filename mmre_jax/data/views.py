@@ -10,11 +10,11 @@ import dataclasses
 from collections.abc import Sequence
 
 from mmre_jax.data.dataset import RecordSource
-from mmre_jax.records import Box, Mention, Record, Region, Relation, Triple
+from mmre_jax.records import Box, Mention, Record, Region, Relation
 
-TASK_OF = {"mentions": "entities", "regions": "triples", "pairs": "relation"}  # of each view
+TASK_OF = {"mentions": "entities", "regions": "objects", "pairs": "relation"}  # of each view
 ENTITY = "ENTITY"  # the type of every mention
-OBJECT = "object"  # the relation of every region, and the one word said of every photo
+OBJECT = "object"  # the class of every region
 
 
 def view(name: str, records: RecordSource, none: str) -> list[Record]:
@@ -49,7 +49,7 @@ def mentions(records: Sequence[Record]) -> list[Record]:
 
 
 def regions(records: Sequence[Record]) -> list[Record]:
-    """Task triples: a `photo` for each picture, with the boxes of all triples of all records that show it.
+    """Task objects: a `photo` for each picture, with the boxes of all triples of all records that show it as its annotated objects.
 
     Photos of which no triple is known are there too: nothing is to be found in them. Records without a photo are not.
     """
@@ -60,7 +60,7 @@ def regions(records: Sequence[Record]) -> list[Record]:
             shown.setdefault(record.image, photo(record))
             boxes.setdefault(record.image, {}).update(dict.fromkeys(boxes_of(record)))
     return [
-        dataclasses.replace(record, triples=tuple(Triple(Mention(0, 1), OBJECT, box) for box in boxes[image]))
+        dataclasses.replace(record, regions=tuple(Region(box, source="gold", label=OBJECT) for box in boxes[image]))
         for image, record in shown.items()
     ]
 
@@ -79,7 +79,7 @@ def pairs(records: Sequence[Record], none: str) -> list[Record]:
 
 def photo(record: Record) -> Record:
     """The picture of a record, of whose sentence nothing is known: what a detector of regions looks at."""
-    return Record(id=record.id, words=(OBJECT,), image=record.image, origin=record.origin)
+    return Record(id=record.id, words=(), image=record.image, origin=record.origin)
 
 
 def beside(record: Record, box: Box, relations: tuple[Relation, ...]) -> Record:

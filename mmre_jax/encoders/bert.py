@@ -55,11 +55,13 @@ class BertLayer(nn.Module):
         prefix: KeysValues | None = None,
         prefix_mask: jax.Array | None = None,
         prefix_bias: float = 0.0,
+        made: KeysValues | None = None,
     ) -> jax.Array:
-        """x [B, L, D]; mask bool, prefix [B, X, H, d] each, prefix_mask and prefix_bias as in `MultiHeadAttention`."""
+        """x [B, L, D]; mask bool, prefix [B, X, H, d] each, prefix_mask, prefix_bias and made as in `MultiHeadAttention`."""
         config = self.config
         drop = nn.Dropout(config.dropout, deterministic=not train)
-        mixed = drop(self.attention(x, x, mask, train=train, prefix=prefix, prefix_mask=prefix_mask, prefix_bias=prefix_bias))
+        where = {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias, "made": made}
+        mixed = drop(self.attention(x, x, mask, train=train, **where))
         x = layer_norm(x + mixed, config.eps, self.dtype, "attention_norm")
         hidden = drop(FeedForward(config.mlp, config.activation, self.dtype, config.init_std, name="mlp")(x))
         return layer_norm(x + hidden, config.eps, self.dtype, "mlp_norm")
@@ -161,7 +163,9 @@ class Bert(nn.Module):
         """The word embeddings [B, L, D] of ids, int [B, L], before anything is added to them."""
         return self.embeddings.words(ids)
 
-    def stage(self, words: jax.Array, mask: jax.Array, *, train: bool, cache: Cache | None = None) -> tuple[tuple[jax.Array, ...], Cache]:
+    def stage(
+        self, words: jax.Array, mask: jax.Array, *, train: bool, cache: Cache | None = None, lengths: Sequence[int] | None = None
+    ) -> tuple[tuple[jax.Array, ...], Cache]:
         """Reads a stage: every place attends to the cached ones and to all of its own.
 
         Args:
@@ -169,6 +173,7 @@ class Bert(nn.Module):
           mask: bool [B, L], False on padding, which nothing attends to.
           train: whether dropout is on; it draws from the "dropout" stream.
           cache: of the stages before. Positions count what is there, behind theirs (`stages.positions_of`).
+          lengths: L as the lengths of several stages that are read in one pass; None: it is one.
 
         Returns:
           layers + 1 arrays [B, L, D] as of `__call__`, and the cache for the next stage.
@@ -181,11 +186,15 @@ class Bert(nn.Module):
             raise ValueError(f"{length} places exceed the text encoder's {self.config.max_length} positions")
         positions = positions_of(mask, cache) + self.config.first_position
         states = [self._sown(self.embeddings(words, jnp.zeros_like(positions), positions, train=train))]
+        seen = mask
+        if lengths is not None:
+            of_place = jnp.repeat(jnp.arange(len(lengths)), jnp.array(lengths), total_repeat_length=mask.shape[1])
+            seen = mask[:, None, None, :] & (of_place[None, :] <= of_place[:, None])[None, None]
         made = []
         for n in range(self.config.layers):
             made.append(self.keys_values(n, states[-1]))
             past = {} if cache is None else {"prefix": cache.layers[n], "prefix_mask": cache.mask}
-            states.append(self.run_layer(n, states[-1], mask, train=train, **past))
+            states.append(self.run_layer(n, states[-1], seen, train=train, made=made[-1], **past))
         return tuple(states), extended(cache, made, mask)
 
     def keys_values(self, n: int, x: jax.Array) -> KeysValues:
@@ -202,9 +211,10 @@ class Bert(nn.Module):
         prefix: KeysValues | None = None,
         prefix_mask: jax.Array | None = None,
         prefix_bias: float = 0.0,
+        made: KeysValues | None = None,
     ) -> jax.Array:
         """Layer n of x [B, L, D], see `BertLayer`: [B, L, D]."""
-        x = self.layer[n](x, mask, train=train, prefix=prefix, prefix_mask=prefix_mask, prefix_bias=prefix_bias)
+        x = self.layer[n](x, mask, train=train, prefix=prefix, prefix_mask=prefix_mask, prefix_bias=prefix_bias, made=made)
         return self._sown(x)
 
     def _positions(self, ids: jax.Array, mask: jax.Array | None) -> jax.Array:

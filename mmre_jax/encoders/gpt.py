@@ -153,7 +153,8 @@ class GptLayer(nn.Module):
         masks = {"mask": mask[..., cached:], "prefix_mask": mask[..., :cached] if cached else None}
 
         def attend(y: jax.Array) -> tuple[jax.Array, KeysValues]:
-            return drop(attention(y, y, train=train, prefix=past, **masks)), attention.keys_values(y)
+            own = attention.keys_values(y)
+            return drop(attention(y, y, train=train, prefix=past, made=own, **masks)), own
 
         if config.kind == "gpt2":
             mixed, own = attend(layer_norm(x, config.eps, self.dtype, "attention_norm"))

@@ -5,7 +5,11 @@ Shape letters: B batch, L places of a stage, D width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 
 from mmre_jax.encoders.bert import Bert, BertConfig
@@ -38,3 +42,15 @@ def read_stage(model: LanguageModel, words: jax.Array, mask: jax.Array, cache: C
     read = model if isinstance(model, Gpt) else model.stage
     states, cache = read(words, mask, train=train, cache=cache)
     return states[-1], cache
+
+
+def read_stages(model: LanguageModel, stages: Sequence[tuple[jax.Array, jax.Array]], *, train: bool) -> tuple[list[jax.Array], Cache]:
+    """The states of several stages, (words, mask) each as of `read_stage`, and the cache for the next one: the same as one stage after the
+    other, in one pass."""
+    words, mask = (jnp.concatenate(both, axis=1) for both in zip(*stages, strict=True))
+    lengths = [own.shape[1] for _, own in stages]
+    if isinstance(model, Gpt):
+        states, cache = model(words, mask, train=train)
+    else:
+        states, cache = model.stage(words, mask, train=train, lengths=lengths)
+    return jnp.split(states[-1], np.cumsum(lengths)[:-1], axis=1), cache

@@ -32,6 +32,21 @@ class Cache:
         return self.mask.sum(axis=1, keepdims=True, dtype=jnp.int32)
 
 
+def with_room(cache: Cache, places: int) -> Cache:
+    """The cache with places behind it that hold nothing yet; see `put`."""
+    padded = jax.tree.map(lambda x: jnp.pad(x, ((0, 0), (0, places)) + ((0, 0),) * (x.ndim - 2)), (cache.layers, cache.mask))
+    return Cache(*padded)
+
+
+def put(cache: Cache, longer: Cache, place: jax.Array) -> Cache:
+    """The cache with the last place of a longer one at `place`, int: what a step of generation leaves behind, in the same shapes."""
+
+    def at(x: jax.Array, own: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_update_slice_in_dim(x, own[:, -1:].astype(x.dtype), place, axis=1)
+
+    return Cache(*jax.tree.map(at, (cache.layers, cache.mask), (longer.layers, longer.mask)))
+
+
 def positions_of(mask: jax.Array, cache: Cache | None) -> jax.Array:
     """int32 [B, L]: positions counted over what is there, behind the cached stages, so that no padding moves what follows it.
 

@@ -9,6 +9,8 @@ Shape letters: B batch, L tokens, T types, R relations, D width.
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -16,44 +18,55 @@ from jax.typing import DTypeLike
 
 from mmre_jax.encoders.blocks import TABLE_STD
 from mmre_jax.encoders.language import LanguageModel, read_stage
-from mmre_jax.encoders.stages import Cache
+from mmre_jax.encoders.stages import Cache, put, with_room
+
+STEPS = 3  # type of e1, type of e2, relation
 
 
 class GenerativeDecoder(nn.Module):
     """Eq. 9. Parameters: `start` [D], what the first step reads, and with types `embedding` [T, D] and the dense `type`, which both type
-    steps share. Without types the relation step is the only one."""
+    steps share. Without types the relation step is the only one.
 
+    model: that read the stages; it belongs to whoever made it.
+    """
+
+    model: LanguageModel
     types: int
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, model: LanguageModel, cache: Cache, *, train: bool) -> tuple[jax.Array, jax.Array | None]:
+    def __call__(self, cache: Cache, *, train: bool) -> tuple[jax.Array, jax.Array | None]:
         """Continues what the stages read.
 
         Returns:
           r, the state of the relation step [B, D], and logits of the types of e1 and e2, float32 [B, 2, T], None without types.
         """
-        width, batch = model.config.width, len(cache.mask)
-        init = nn.initializers.normal(TABLE_STD)
+        width, batch, init = self.model.config.width, len(cache.mask), nn.initializers.normal(TABLE_STD)
         start = self.param("start", init, (width,))
-        spoken = jnp.broadcast_to(start[None], (batch, width))
-        said = []
-        if self.types:
-            table = self.param("embedding", init, (self.types, width))
-            classify = nn.Dense(self.types, dtype=self.dtype, name="type")
-            for _ in range(2):
-                state, cache = _step(model, spoken, cache, self.dtype, train)
-                said.append(classify(state).astype(jnp.float32))
-                spoken = jax.nn.softmax(said[-1], axis=-1) @ table
-        relation, _ = _step(model, spoken, cache, self.dtype, train)
-        return relation, jnp.stack(said, axis=1) if said else None
+        spoken = jnp.broadcast_to(start[None], (batch, width)).astype(jnp.float32)
+        if not self.types:
+            return self._read(spoken, cache, train)[0], None
+        table = self.param("embedding", init, (self.types, width))
 
+        def step(self: GenerativeDecoder, carry: tuple[jax.Array, Cache], place: jax.Array) -> Any:
+            spoken, cache = carry
+            state, longer = self._read(spoken, cache, train)
+            said = nn.Dense(self.types, dtype=self.dtype, name="type")(state).astype(jnp.float32)
+            return (jax.nn.softmax(said, axis=-1) @ table, put(cache, longer, place)), (state, said)
 
-def _step(model: LanguageModel, spoken: jax.Array, cache: Cache, dtype: DTypeLike, train: bool) -> tuple[jax.Array, Cache]:
-    """One place [B, D] behind the cached ones: its state [B, D]."""
-    words = spoken.astype(dtype)[:, None]
-    state, cache = read_stage(model, words, jnp.ones((len(spoken), 1), bool), cache, train=train)
-    return state[:, 0], cache
+        # One program for the three steps; what types the last one would say is not looked at.
+        steps = nn.scan(
+            step, variable_broadcast="params", variable_axes={"intermediates": 0}, split_rngs={"params": False, "dropout": True}
+        )
+        places = cache.mask.shape[1] + jnp.arange(STEPS)
+        _, (states, said) = steps(self, (spoken, with_room(cache, STEPS)), places)
+        return states[-1], said[:2].swapaxes(0, 1)
+
+    def _read(self, spoken: jax.Array, cache: Cache, train: bool) -> tuple[jax.Array, Cache]:
+        """One place [B, D] behind the cached ones: its state [B, D], and the cache with it."""
+        words, there = spoken.astype(self.dtype)[:, None], jnp.ones((len(spoken), 1), bool)
+        state, longer = read_stage(self.model, words, there, cache, train=train)
+        return state[:, 0], longer
 
 
 class RelationClassifier(nn.Module):

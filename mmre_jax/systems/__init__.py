@@ -27,7 +27,7 @@ SETTINGS: dict[str, Section] = {  # of section `system`, beside the name
     "qeot": qeot.SETTINGS,
     "rsrnet": rsrnet.SETTINGS,
 }
-TASKS: dict[str, tuple[str, ...]] = {  # of each system that is not for all
+TASKS: dict[str, tuple[str, ...]] = {  # of each system of the library
     "dgf_pt": ("relation",),
     "faster_rcnn": ("objects",),
     "hvformer": ("relation",),

@@ -31,7 +31,7 @@ from ml_collections import ConfigDict
 from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.declare import Section, SettingError, choice, flag, names, number, text, whole, wholes
 from mmre_jax.encoders.from_config import photo_and_objects, resnet_config, text_config, vgg_config, vit_config
-from mmre_jax.encoders.language import LanguageConfig, LanguageModel, language_model, read_stage
+from mmre_jax.encoders.language import LanguageConfig, LanguageModel, language_model, read_stage, read_stages
 from mmre_jax.encoders.rcnn.roi_align import roi_mean
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.encoders.stages import Cache
@@ -40,11 +40,10 @@ from mmre_jax.encoders.vit import PHOTO, ViT, ViTConfig, patch_mask
 from mmre_jax.fusion.dual_gate import GATES, DualGate, add_caption
 from mmre_jax.fusion.prefixes import SLOT, Prefix, entity_means, objects_of
 from mmre_jax.fusion.query_transformer import masked_mean
-from mmre_jax.heads.generative import GenerativeDecoder, RelationClassifier
+from mmre_jax.heads.generative import STEPS, GenerativeDecoder, RelationClassifier
 from mmre_jax.heads.joint import JointObjective, JointWeights
 from mmre_jax.systems.system import ModuleSystem
 
-STEPS = 3  # of the decoder
 INPUTS = ("objects", "image", "text")
 ORDERS = tuple("-".join(order) for order in itertools.permutations(INPUTS))  # the paper's first (its table 4)
 
@@ -142,7 +141,7 @@ class DgfPt(nn.Module):
             there = given["caption"]["mask"]
             said, _ = read_stage(model, rows(given["caption"]["ids"]), there, None, train=train)
             fused = add_caption(fused, masked_mean(said, there), there.any(axis=1), config.delta)
-        relation, types = GenerativeDecoder(config.types, self.dtype, name="decoder")(model, cache, train=train)
+        relation, types = GenerativeDecoder(model, config.types, self.dtype, name="decoder")(cache, train=train)
         texts = [jnp.concatenate([masked_mean(x, mask), self._entities(x, given)], axis=-1) for x in (fused, h_t)]
         head = RelationClassifier(config.relations, config.dropout, self.dtype, name="head")
         logits, unfused = head(relation, jnp.stack(texts), train=train)
@@ -191,20 +190,17 @@ class DgfPt(nn.Module):
         self, model: LanguageModel, inputs: Mapping[str, Places], entities: jax.Array, train: bool
     ) -> tuple[dict[str, jax.Array], Cache]:
         """h_o, h_i and h_t, each [B, n, D], as far as there are inputs, and what the stages left for the decoder (eq. 1-3)."""
-        states: dict[str, jax.Array] = {}
-        cache = None
+        stages: dict[str, Places] = {}
         for stage, name in enumerate(self.config.order.split("-"), start=1):
             parts = [self._prefix(which, model, inputs, entities) for which in self.config.prefix.at(stage)]
             if name in inputs:
                 parts.append(inputs[name])
-            if not parts:
-                continue
-            words, mask = (jnp.concatenate(both, axis=1) for both in zip(*parts, strict=True))
-            state, cache = read_stage(model, words, mask, cache, train=train)
-            if name in inputs:
-                states[name] = state[:, -inputs[name][0].shape[1] :]
-        assert cache is not None
-        return states, cache
+            if parts:
+                words, mask = (jnp.concatenate(both, axis=1) for both in zip(*parts, strict=True))
+                stages[name] = words, mask
+        states, cache = read_stages(model, tuple(stages.values()), train=train)
+        found = dict(zip(stages, states, strict=True))
+        return {name: found[name][:, -own.shape[1] :] for name, (own, _) in inputs.items()}, cache
 
     def _prefix(self, which: str, model: LanguageModel, inputs: Mapping[str, Places], entities: jax.Array) -> Places:
         """P_o or P_e."""

@@ -30,14 +30,18 @@ class CheckpointError(ValueError):
     """A checkpoint that is missing, incomplete, or of another configuration."""
 
 
+class DamagedCheckpoint(CheckpointError):
+    """Files of a checkpoint that are cut short or missing."""
+
+
 class Checkpoints:
-    """The checkpoints of one run: the latest and the best by dev score are kept. A context manager; saves in the background.
+    """The checkpoints of one run: the last two and the best by dev score are kept. A context manager; saves in the background.
 
     Args:
       directory: holds a folder per step; a run's is WORKDIR/checkpoints.
 
-    Reading damaged files raises CheckpointError, whatever the method. So does a save that fails, on a full disk for one: by the next
-    `save`, by `wait`, or at the end of the context; what was saved before stays as it is.
+    Reading damaged files raises DamagedCheckpoint, whatever the method. A save that fails, on a full disk for one, raises CheckpointError:
+    by the next `save`, by `wait`, or at the end of the context; what was saved before stays as it is.
     """
 
     def __init__(self, directory: str | pathlib.Path, *, read_only: bool = False) -> None:
@@ -45,7 +49,7 @@ class Checkpoints:
         policies = ocp.checkpoint_managers
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy(
-                [policies.LatestN(1), policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)]
+                [policies.LatestN(2), policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)]
             ),
             best_fn=_score,  # without it Orbax stores no metrics for the policy to read
             create=not read_only,
@@ -67,9 +71,18 @@ class Checkpoints:
         with self._saving():
             self._manager.close()
 
+    def steps(self) -> list[int]:
+        """The complete steps, the last one first."""
+        return sorted(self._manager.all_steps(), reverse=True)
+
     def latest(self) -> int | None:
         """The last complete step, or None."""
-        return max(self._manager.all_steps(), default=None)
+        return next(iter(self.steps()), None)
+
+    def forget(self, step: int) -> None:
+        """Removes a step."""
+        with self._saving():
+            self._manager.delete(step)
 
     def best(self) -> int | None:
         """The step with the highest dev score (the latest of equals), or None where no step was scored."""
@@ -87,7 +100,11 @@ class Checkpoints:
         return None if found is None else _score(found)
 
     def save(self, step: int, state: TrainState, meta: Mapping[str, Any], score: float | None = None) -> None:
-        """Saves a host copy of the state under `step`, with its dev score if it was evaluated. A step already saved is kept as it is."""
+        """Saves the state under `step`, with its dev score if it was evaluated. A step already saved is kept as it is.
+
+        Args:
+          state: on the host, or as arrays that lie in parts on the devices of all processes, each of which writes its own.
+        """
         if step in self._manager.all_steps():
             return
         with self._saving():
@@ -119,10 +136,10 @@ class Checkpoints:
             return dict(self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
 
     def restore(self, step: int, state: TrainState) -> TrainState:
-        """The state of a step, on the host.
+        """The state of a step, on the host, or where the shapes say.
 
         Args:
-          state: a state of the same structure and shapes, as arrays or shapes.
+          state: a state of the same structure and shapes, as arrays or shapes; what has a sharding is read into it.
 
         Raises:
           CheckpointError: if the checkpoint's arrays do not fit.
@@ -155,7 +172,7 @@ class Checkpoints:
         return self.restore_variables(step, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(saved.tree)))
 
     def _restore(self, step: int, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        targets = {name: jax.tree.map(lambda x: np.empty(x.shape, x.dtype), tree) for name, tree in wanted.items()}
+        targets = {name: jax.tree.map(_target, tree) for name, tree in wanted.items()}
         with _damage(self.directory / str(step)):
             saved = self._manager.item_metadata(step)
             for name, tree in wanted.items():
@@ -220,13 +237,18 @@ def _damage(where: pathlib.Path) -> Iterator[None]:
     except CheckpointError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise CheckpointError(f"{where}: the checkpoint is damaged or incomplete ({type(error).__name__}: {str(error)[:300]})") from error
+        raise DamagedCheckpoint(f"{where}: the checkpoint is damaged or incomplete ({type(error).__name__}: {str(error)[:300]})") from error
 
 
 def _reason(error: Exception) -> str:
     """Why a save failed, on one line: what the system says, where a library below passes its error's number on."""
     number = re.search(r"os_error_code='(\d+)'", str(error))
     return os.strerror(int(number[1])) if number else " ".join(str(error).split())[:300]
+
+
+def _target(x: Any) -> Any:
+    """What Orbax reads an array into: the devices that shapes name, else one on the host."""
+    return x if isinstance(x, jax.ShapeDtypeStruct) and x.sharding is not None else np.empty(x.shape, x.dtype)
 
 
 def _score(metrics: Mapping[str, float]) -> float:
@@ -249,6 +271,8 @@ def _compare(where: str, wanted: Any, saved: Any) -> None:
         return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
     want, have = shapes(wanted), shapes(getattr(saved, "tree", saved))
+    if not have:
+        raise DamagedCheckpoint(f"{where}: the checkpoint is damaged or incomplete (it names no array)")
     problems = [f"{k}: not in the checkpoint" for k in want.keys() - have.keys()]
     problems += [f"{k}: not in this configuration" for k in have.keys() - want.keys()]
     problems += [f"{k}: {have[k]} in the checkpoint, {want[k]} here" for k in want.keys() & have.keys() if want[k] != have[k]]

@@ -19,6 +19,8 @@ from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures, stratifie
 from mmre_jax.progress import track
 from mmre_jax.records import Record
 from mmre_jax.tasks.task import Found, Outputs
+from mmre_jax.training import processes
+from mmre_jax.training.mesh import MeshDevices
 from mmre_jax.training.parallel import Devices
 from mmre_jax.training.setup import Job
 from mmre_jax.training.step import make_predict_step, precise
@@ -94,16 +96,17 @@ class Predictor:
     """A compiled prediction step: one compilation serves all evaluations of a run."""
 
     job: Job
-    devices: Devices
+    devices: Devices | MeshDevices
     step: Callable[[Any, Any], dict[str, jax.Array]]
 
-    def predict(self, variables: Any, split: Split, progress: str = "", *, keep: bool = False) -> list[Predicted]:
+    def predict(self, variables: Any, split: Split, progress: str = "", *, keep: bool = False, decode: bool = True) -> list[Predicted]:
         """What the task decodes for every record of a split, in the split's order.
 
         Args:
-          variables: replicated over the devices.
+          variables: on the devices, as `replicate` puts them.
           progress: name under which progress is shown; it is not where empty.
           keep: whether to keep the outputs, which the task's metrics want; they can be far larger than what is decoded from them.
+          decode: False in a process that only lends its devices to the others; nothing is returned.
         """
         config = self.job.config
         if not len(split.records):
@@ -124,18 +127,23 @@ class Predictor:
         found: dict[int, Predicted] = {}
         for shard in track(self.devices.prefetch(stream), progress, order.steps, unit="batch", leave=False):
             outputs = self.devices.collect(self.step(variables, shard))
+            if not decode:
+                continue
             for row in np.flatnonzero(outputs["valid"]):
                 index = int(outputs["index"][row])
                 own = {k: v[row] for k, v in outputs.items()}
                 found[index] = Predicted(self.job.task.decode(own, split.records[index]), bool(own["seen"]), own if keep else {})
-        return [found[index] for index in range(len(split.records))]
+        return [found[index] for index in range(len(split.records))] if decode else []
 
     def score(self, variables: Any, split: Split, progress: str = "") -> dict[str, Any]:
-        """The task's metrics of a split."""
-        predicted = self.predict(variables, split, progress, keep=True)
-        return self.job.task.metrics(split.records, [p.found for p in predicted], [p.outputs for p in predicted])
+        """The task's metrics of a split; of several processes the first decodes, once for all."""
+        predicted = self.predict(variables, split, progress, keep=True, decode=processes.is_first())
+        return processes.decided(
+            lambda: self.job.task.metrics(split.records, [p.found for p in predicted], [p.outputs for p in predicted])
+        )
 
 
-def make_predictor(job: Job, devices: Devices) -> Predictor:
+def make_predictor(job: Job, devices: Devices | MeshDevices) -> Predictor:
     """A predictor on these devices."""
-    return Predictor(job, devices, devices.map(precise(make_predict_step(job.system), job.config.train.precision)))
+    step = precise(make_predict_step(job.system), job.config.train.precision)
+    return Predictor(job, devices, devices.map(step, takes=("variables", "records"), gives="records"))

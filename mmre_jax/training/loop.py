@@ -23,7 +23,7 @@ from mmre_jax.data.picture_report import PictureReport, check
 from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.records import Record
 from mmre_jax.tasks import task as task_lib
-from mmre_jax.training import parameters
+from mmre_jax.training import parameters, processes, resume
 from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.evaluate import Split, make_split
@@ -31,11 +31,12 @@ from mmre_jax.training.identity import identity
 from mmre_jax.training.initialise import Source, check_tokenizer, initialise, open_source
 from mmre_jax.training.lock import locked
 from mmre_jax.training.log import MetricLog, read_json, write_json
+from mmre_jax.training.mesh import MeshDevices
 from mmre_jax.training.optim import make_optimizer
-from mmre_jax.training.parallel import Devices, local_devices
+from mmre_jax.training.parallel import Devices, open_devices
 from mmre_jax.training.resume import Saved, check_same, last_saved, tell_devices
 from mmre_jax.training.run import Interrupted, NonFiniteError, Run
-from mmre_jax.training.setup import Job, new_job, protocol, rehearse, versions
+from mmre_jax.training.setup import Job, new_job, new_tokenizer, protocol, rehearse, versions
 from mmre_jax.training.state import TrainState
 from mmre_jax.weights import pretrained
 
@@ -67,12 +68,12 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
       PictureError: with data.require_images, before training, if a picture is missing or unreadable.
     """
     devices = check_settings(config, workdir)
-    workdir = prepare_workdir(workdir)
-    with locked(workdir):
-        return _train(config, workdir, devices, dataset)
+    folder = processes.decided(lambda: prepare_workdir(workdir))
+    with locked(folder):
+        return _train(config, folder, devices, dataset)
 
 
-def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset: DataSet | None) -> dict[str, Any]:
+def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices | MeshDevices, dataset: DataSet | None) -> dict[str, Any]:
     """`train` in a workdir that no other run is in."""
     began = time.perf_counter()
     enable_compilation_cache(config.train.compilation_cache)
@@ -81,15 +82,18 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
     saved = last_saved(workdir)
     source = open_source(config.train.init_from) if saved is None and config.train.init_from else None
     opened = {split: datasets.open_split(config.data, split, dataset) for split in datasets.SPLITS}
-    records = {split: list(map(source.__getitem__, range(len(source)))) for split, (source, _) in opened.items()}  # each decoded once
-    job = new_job(config, records["train"], dataset, tokenizer=saved.tokenizer if saved else source.tokenizer if source else "")
+    records = {split: list(map(read.__getitem__, range(len(read)))) for split, (read, _) in opened.items()}  # each decoded once
+    tokenizer = saved.tokenizer if saved else source.tokenizer if source else ""
+    if not tokenizer and not config.text.weights:
+        tokenizer = processes.decided(lambda: new_tokenizer(config, records["train"]))
+    job = new_job(config, records["train"], dataset, tokenizer=tokenizer)
     config = job.config
     data = identity(config.data, records, job.system.plan, functools.partial(tasks.also_read, job.task))
     if saved is not None:
         check_same(saved, job, data, records, workdir)
     elif source is not None:
         check_tokenizer(source, job)
-    report = check_pictures(job, records, dataset)
+    report = processes.decided(lambda: check_pictures(job, records, dataset))
     splits = {
         name: make_split(job, found, train=name == "train", shuffled=is_shuffled(config.data, name), dataset=dataset)
         for name, found in records.items()
@@ -105,16 +109,18 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
         logger.warning("warning: %s", warning)
 
     if saved is not None:
-        if saved.step == total_steps and (finished := read_json(workdir / "metrics.json")) is not None:
+        finished = processes.decided(lambda: read_json(workdir / "metrics.json")) if saved.step == total_steps else None
+        if finished is not None:
             logger.info("%s is finished: see its metrics.json", workdir)
             return finished
         tell_devices(saved, job, devices.count)
 
     with Checkpoints(workdir / FOLDER) as checkpoints, MetricLog(workdir) as log:
-        state = starting_state(job, splits["train"], total_steps, checkpoints, saved, source)
+        state = starting_state(job, splits["train"], total_steps, checkpoints, saved, source, devices)
         sizes = parameters.count(state, config.optim)
         logger.info("%s", parameters.told(sizes))
-        start = 0 if saved is None else saved.step
+        shapes = devices.abstract(jax.eval_shape(state.variables))
+        start = int(np.asarray(state.step))
         log.truncate(start)
         meta = {**job.meta(), "data": data, "devices": devices.count}
         run = Run(job, devices, order, splits, checkpoints, log, total_steps, meta)
@@ -123,8 +129,9 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
         run.fit(devices.replicate(state), start)
 
         # ---- the best checkpoint on test
-        best = checkpoints.best()
-        variables = checkpoints.restore_variables(best, jax.eval_shape(state.variables))
+        found = checkpoints.best()
+        best = processes.decided(lambda: found)
+        variables = checkpoints.restore_variables(best, shapes)
         replicated = devices.replicate(variables)
         test = run.predictor.score(replicated, splits["test"], "test")
         scores = task_lib.headline(job.task, test)
@@ -151,18 +158,22 @@ def _train(config: ConfigDict, workdir: pathlib.Path, devices: Devices, dataset:
 
 
 def starting_state(
-    job: Job, train: Split, total_steps: int, checkpoints: Checkpoints, saved: Saved | None, source: Source | None
+    job: Job,
+    train: Split,
+    total_steps: int,
+    checkpoints: Checkpoints,
+    saved: Saved | None,
+    source: Source | None,
+    devices: Devices | MeshDevices,
 ) -> TrainState:
     """The state that a run begins with: that of its last checkpoint, else one of another run's parameters, else a random one.
 
     Raises:
-      CheckpointError: as `Checkpoints.restore` and `initialise`.
+      CheckpointError: as `resume.restore` and `initialise`.
     """
     if saved is not None:
         state = jax.eval_shape(lambda variables: state_of(job, variables, total_steps), variable_shapes(job, train))
-        restored = checkpoints.restore(saved.step, state)
-        logger.info("resumed from step %d of %s", saved.step, checkpoints.directory)
-        return restored
+        return resume.restore(checkpoints, saved, devices.abstract(state))
     if source is not None:
         batch, parts = example(job, train), job.config.train.init_parts
         return state_of(job, initialise(source, job, initial_variables(job, train), batch, parts), total_steps)
@@ -214,7 +225,7 @@ def read_counts(
     return found
 
 
-def check_settings(config: ConfigDict, workdir: str | os.PathLike[str] | None = None) -> Devices:
+def check_settings(config: ConfigDict, workdir: str | os.PathLike[str] | None = None) -> Devices | MeshDevices:
     """Refuses settings that no run can have, before any data are read. Returns the devices that the run is to use.
 
     Args:
@@ -231,7 +242,7 @@ def check_settings(config: ConfigDict, workdir: str | os.PathLike[str] | None = 
     if config.train.init_parts and not config.train.init_from:
         raise ValueError("train.init_parts names the parts to take from a checkpoint: say with train.init_from from which")
     rehearse(config)
-    devices = local_devices(config.parallel.devices)
+    devices = open_devices(config.parallel)
     if config.train.batch % (devices.count * config.optim.accumulate):
         raise ValueError(
             f"train.batch={config.train.batch} does not divide over {devices.count} device(s), "
@@ -290,7 +301,7 @@ def check_pictures(job: Job, records: dict[str, Any], dataset: DataSet | None = 
     return report
 
 
-def log_start(job: Job, splits: dict[str, Split], report: PictureReport | None, order: Order, devices: Devices) -> None:
+def log_start(job: Job, splits: dict[str, Split], report: PictureReport | None, order: Order, devices: Devices | MeshDevices) -> None:
     """What one wants to know before waiting for a run."""
     counts = ", ".join(f"{len(split.records):,} {name}" for name, split in splits.items())
     logger.info("%s on %s (%s), objects=%s", job.config.system.name, job.config.data.name, counts, job.config.data.objects)

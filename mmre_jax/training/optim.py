@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from flax import traverse_util
 
@@ -38,16 +39,29 @@ def scales(params: Mapping[str, Any], multipliers: Mapping[str, float], frozen: 
     return {part: jax.tree.map(lambda _, part=part: float(multipliers.get(part, 1.0)), tree) for part, tree in params.items()}
 
 
-def make_optimizer(config: Any, params: Mapping[str, Any], total_steps: int) -> optax.GradientTransformation:
+def clip(limit: float, norm: Callable[[Any], jax.Array]) -> optax.GradientTransformation:
+    """As `optax.clip_by_global_norm`, for updates whose norm is told by `norm`: they may lie in parts on several devices."""
+
+    def clipped(updates: Any, _: Any) -> Any:
+        found = norm(updates)
+        return jax.tree.map(lambda u: jnp.where(found < limit, u, (u / found.astype(u.dtype)) * limit), updates)
+
+    return optax.stateless(clipped)
+
+
+def make_optimizer(
+    config: Any, params: Mapping[str, Any], total_steps: int, norm: Callable[[Any], jax.Array] = optax.tree.norm
+) -> optax.GradientTransformation:
     """The optimiser of config.optim for these trained parameters: every one is in it, once.
 
     Args:
       config: lr, warmup, schedule, weight_decay, clip (0: none), b1, b2, eps, multipliers {part: factor}, frozen.
       total_steps: optimiser steps of the whole run.
+      norm: of updates, over all devices.
     """
     factors = scales(params, dict(config.multipliers), config.frozen)
     chain = optax.chain(
-        optax.clip_by_global_norm(config.clip) if config.clip else optax.identity(),
+        clip(config.clip, norm) if config.clip else optax.identity(),
         optax.scale_by_adam(config.b1, config.b2, config.eps),
         optax.add_decayed_weights(config.weight_decay, decay_mask(params)),
         optax.stateless(lambda updates, _: jax.tree.map(lambda u, f: u * f, updates, factors)),

@@ -1,17 +1,50 @@
-"""How functions of one device's shard are mapped over devices: the only place that knows. Today: pmap, replicated parameters."""
+"""How functions of one device's shard are mapped over devices: pmap with replicated parameters, or a mesh (training/mesh.py).
+
+Nothing else knows which: `Devices` and `MeshDevices` are used alike, and so are `Replicated` and `Sharded`, which say how parameters lie.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
+import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from mmre_jax.training.mesh import MeshDevices, Sharded, mesh_devices
+from mmre_jax.training.state import TrainState
+
 AXIS = "batch"
+
+
+@dataclasses.dataclass(frozen=True)
+class Replicated:
+    """Parameters that are whole on every device, as the code of one device needs it; `Sharded` has the same for those that are not."""
+
+    axis: str = AXIS
+
+    def gather(self, variables: Any) -> Any:
+        """Variables with whole parameters."""
+        return variables
+
+    def regathering(self, loss: Callable[..., Any]) -> Callable[..., Any]:
+        """`loss`: there is nothing to gather."""
+        return loss
+
+    def sum(self, gradients: Any) -> Any:
+        """The gradients of the global batch, from one device's shares."""
+        return jax.lax.psum(gradients, self.axis)
+
+    def norm(self, gradients: Any) -> jax.Array:
+        """The Euclidean norm of gradients."""
+        return optax.tree.norm(gradients)
+
+
+Layout: TypeAlias = Replicated | Sharded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +58,27 @@ class Devices:
         """Devices over all processes."""
         return len(self.local) * jax.process_count()
 
-    def map(self, fn: Callable[..., Any], donate: tuple[int, ...] = ()) -> Callable[..., Any]:
-        """`fn` on every device, each with its shard of every argument, collectives over AXIS; compiled once per shape."""
-        return jax.pmap(fn, axis_name=AXIS, devices=list(self.local) if jax.process_count() == 1 else None, donate_argnums=donate)
+    @property
+    def everywhere(self) -> list[jax.Device]:
+        """The devices of all processes, of each as many as of this one, in the order of the shards of a batch."""
+        own = len(self.local)
+        if jax.process_count() == 1:
+            return list(self.local)
+        return [device for process in range(jax.process_count()) for device in jax.local_devices(process)[:own]]
+
+    def layout(self, variables: Any) -> Replicated:
+        """How parameters lie on the devices."""
+        return Replicated()
+
+    def map(
+        self, fn: Callable[..., Any], donate: tuple[int, ...] = (), *, takes: tuple[str, ...] = (), gives: tuple[str, ...] | str = ()
+    ) -> Callable[..., Any]:
+        """`fn` on every device, each with its shard of every argument, collectives over AXIS; compiled once per shape.
+
+        Args:
+          takes, gives: what `MeshDevices.map` needs to know; here everything has a leading device axis.
+        """
+        return jax.pmap(fn, axis_name=AXIS, devices=self.everywhere, donate_argnums=donate)
 
     def replicate(self, tree: Any) -> Any:
         """A copy of the tree on every device: leaves gain a leading device axis."""
@@ -36,6 +87,14 @@ class Devices:
     def first(self, tree: Any) -> Any:
         """The first device's copy of a replicated tree, on the host."""
         return jax.tree.map(lambda x: np.asarray(x.addressable_shards[0].data)[0], tree)
+
+    def abstract(self, tree: Any) -> Any:
+        """Shapes of a TrainState or of variables as a checkpoint is to be read: whole, on the host."""
+        return tree
+
+    def saved(self, state: TrainState) -> TrainState:
+        """What a checkpoint is made of: a copy on the host."""
+        return self.first(state)
 
     def shard(self, batch: Any) -> Any:
         """A process's batch [b, ...] split over its devices: [devices, b / devices, ...].
@@ -51,8 +110,6 @@ class Devices:
         return x.reshape(len(self.local), -1, *x.shape[1:])
 
     def _put(self, tree: Any) -> Any:
-        if jax.process_count() > 1:
-            return tree  # pmap places it
         sharding = NamedSharding(Mesh(np.array(self.local), (AXIS,)), PartitionSpec(AXIS))
         return jax.device_put(tree, sharding)
 
@@ -83,3 +140,14 @@ def local_devices(limit: int = 0) -> Devices:
     if limit > len(found):
         raise ValueError(f"parallel.devices={limit}, but this process has {len(found)}")
     return Devices(tuple(found[: limit or None]))
+
+
+def open_devices(parallel: Any) -> Devices | MeshDevices:
+    """The devices that section `parallel` of a configuration names, mapped as it says.
+
+    Raises:
+      ValueError: if there are fewer, or another number than the mesh has places.
+    """
+    if parallel.mapping == "pmap":
+        return local_devices(parallel.devices)
+    return mesh_devices(parallel.devices, parallel.mesh.data, parallel.mesh.fsdp)

@@ -5,22 +5,25 @@ from __future__ import annotations
 import dataclasses
 import logging
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from mmre_jax.data.dataset import RecordSource
-from mmre_jax.training import identity
-from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, differences
+from mmre_jax.training import identity, processes
+from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, DamagedCheckpoint, differences
 from mmre_jax.training.setup import Job, read_meta, restore_job
+from mmre_jax.training.state import TrainState
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# Settings that may differ between a run and its continuation: they change no number that was or will be computed.
+# Settings that may differ between a run and its continuation: they change no number that was or will be computed, but for rounding.
 FREE = (
     "train.max_steps",
     "train.log_every",
     "train.save_every",
     "train.compilation_cache",
+    "train.remat",
     "train.eval_batch",
     "train.init_from",
     "train.init_parts",
@@ -30,6 +33,9 @@ FREE = (
     "data.threads",
     "data.require_images",
     "parallel.devices",
+    "parallel.mapping",
+    "parallel.mesh.data",
+    "parallel.mesh.fsdp",
     "text.weights",
     "vision.weights",
 )
@@ -49,16 +55,54 @@ class Saved:
 
 
 def last_saved(workdir: pathlib.Path) -> Saved | None:
-    """What a run in this workdir goes on from; None where there is nothing.
+    """What a run in this workdir goes on from, as its first process finds it; None where there is nothing.
+
+    Where the last checkpoint's metadata are damaged it is the one before, and the log says so.
 
     Raises:
-      CheckpointError: for one that is damaged, or of an unknown format.
+      CheckpointError: where all are damaged, or of an unknown format.
     """
-    if not (workdir / FOLDER).is_dir():
+    if not processes.decided((workdir / FOLDER).is_dir):
         return None
     with Checkpoints(workdir / FOLDER, read_only=True) as checkpoints:
-        step = checkpoints.latest()
-        return None if step is None else Saved(step, read_meta(checkpoints.meta(step)))
+        found = _first_whole(processes.decided(checkpoints.steps), checkpoints.meta)
+        return None if found is None else Saved(found[0], read_meta(found[1]))
+
+
+def restore(checkpoints: Checkpoints, saved: Saved, state: TrainState) -> TrainState:
+    """The state of the last checkpoint; of the one before, if it is damaged, which the log says. Damaged ones are removed: the run will
+    come by their steps again.
+
+    Args:
+      checkpoints: of the run, not read-only.
+      state: as `Checkpoints.restore`.
+
+    Raises:
+      CheckpointError: where all are damaged, or do not fit.
+    """
+    steps = processes.decided(checkpoints.steps)
+    found = _first_whole([step for step in steps if step <= saved.step], lambda step: checkpoints.restore(step, state))
+    if found is None:
+        raise CheckpointError(f"{checkpoints.directory}: the checkpoint of step {saved.step} is gone")
+    for step in steps:
+        if step > found[0]:
+            checkpoints.forget(step)
+    logger.info("resumed from step %d of %s", found[0], checkpoints.directory)
+    return found[1]
+
+
+def _first_whole(steps: Sequence[int], read: Callable[[int], T]) -> tuple[int, T] | None:
+    """(step, what is read of it) of the first step that no process finds damaged; None where there are no steps."""
+    damages: list[CheckpointError | processes.ProcessError] = []
+    for step in steps:
+        try:
+            return step, processes.together(lambda step=step: read(step))
+        except (DamagedCheckpoint, processes.ProcessError) as damage:
+            damages.append(damage)
+            logger.warning("%s; looking for the checkpoint before it", " ".join(str(damage).split())[:300])
+    if damages:
+        raise damages[0]
+    return None
 
 
 def check_same(saved: Saved, job: Job, data: identity.Identity, records: Mapping[str, RecordSource], workdir: pathlib.Path) -> None:

@@ -15,11 +15,13 @@ import numpy as np
 from mmre_jax.data.loader import Batch, Order, batches
 from mmre_jax.progress import Progress
 from mmre_jax.tasks import task as task_lib
+from mmre_jax.training import processes
 from mmre_jax.training.checkpoint import Checkpoints
 from mmre_jax.training.evaluate import Predictor, Split, make_predictor
 from mmre_jax.training.log import MetricLog
+from mmre_jax.training.mesh import MeshDevices
 from mmre_jax.training.optim import make_optimizer, schedule
-from mmre_jax.training.parallel import AXIS, Devices
+from mmre_jax.training.parallel import Devices
 from mmre_jax.training.setup import Job
 from mmre_jax.training.state import TrainState
 from mmre_jax.training.step import make_train_step, precise
@@ -35,17 +37,21 @@ class Interrupted(RuntimeError):
     """The run stopped early, on purpose or by a signal, with a checkpoint to go on from."""
 
 
-def mapped_step(job: Job, devices: Devices, params: Any, total_steps: int) -> tuple[Callable[..., Any], Any]:
+def mapped_step(job: Job, devices: Devices | MeshDevices, state: TrainState, total_steps: int) -> tuple[Callable[..., Any], Any]:
     """The job's training step over all devices, step(state, batch, key) -> (state, metrics), and the key it is to be called with.
 
     Args:
-      params: the trained parameters, replicated or not; only their structure matters.
+      state: on the devices or not; only its structure matters, and for a mesh its shapes.
     """
-    config = job.config
-    tx = make_optimizer(config.optim, params, total_steps)
-    step = precise(make_train_step(job.system, tx, axis=AXIS, accumulate=config.optim.accumulate), config.train.precision)
+    config, layout = job.config, devices.layout(state.variables())
+    tx = make_optimizer(config.optim, state.params, total_steps, layout.norm)
+    step = make_train_step(job.system, tx, axis=layout.axis, accumulate=config.optim.accumulate, layout=layout, remat=config.train.remat)
+    step = precise(step, config.train.precision)
     key = devices.replicate(jax.random.key_data(jax.random.key(config.train.seed + 1)))
-    return devices.map(lambda s, b, k: step(s, b, jax.random.wrap_key_data(k)), donate=(0,)), key
+    mapped = devices.map(
+        lambda s, b, k: step(s, b, jax.random.wrap_key_data(k)), donate=(0,), takes=("state", "records", "same"), gives=("state", "same")
+    )
+    return mapped, key
 
 
 def train_stream(job: Job, order: Order, split: Split, first: int, last: int) -> Iterator[Batch]:
@@ -70,7 +76,7 @@ class Run:
     """The moving parts of a run. meta: what each checkpoint says of it."""
 
     job: Job
-    devices: Devices
+    devices: Devices | MeshDevices
     order: Order
     splits: dict[str, Split]
     checkpoints: Checkpoints
@@ -86,11 +92,11 @@ class Run:
     def fit(self, state: TrainState, start: int) -> None:
         """Steps [start, total_steps)."""
         config = self.job.config
-        self.history = {row["step"]: row["val"] for row in self.log.rows() if "val" in row}
-        step_fn, key = mapped_step(self.job, self.devices, state.params, self.total_steps)
+        self.history = processes.decided(lambda: {row["step"]: row["val"] for row in self.log.rows() if "val" in row})
+        step_fn, key = mapped_step(self.job, self.devices, state, self.total_steps)
         stream = self.devices.prefetch(train_stream(self.job, self.order, self.splits["train"], start, self.total_steps))
         rates = schedule(config.optim, self.total_steps)
-        note = ""
+        note, stop_asked = "", processes.AnyFlag()
         with StopSignal() as stop, Progress("train", self.total_steps, start=start, unit="step") as progress:
             for step in range(start, self.total_steps):
                 began = time.perf_counter()
@@ -108,7 +114,7 @@ class Run:
                     self.log.write(done, {"train": {k: float(v) for k, v in means.items()}, "lr": float(rates(step))})
                 progress.advance(note)
                 self._save(state, done)
-                if stop.asked or done == config.train.max_steps:
+                if stop_asked.ask(stop.asked) or done == config.train.max_steps:
                     self._save(state, done, force=True)
                     self.checkpoints.wait()
                     raise Interrupted(f"stopped after step {done} of {self.total_steps}; the same command goes on from there")
@@ -125,10 +131,10 @@ class Run:
             scores = task_lib.headline(self.job.task, self.history[done])
             if fresh:
                 logger.info("epoch %d, step %d, val: %s", done // self.order.steps, done, task_lib.as_line(scores))
-            self.checkpoints.save(done, self.devices.first(state), self.meta, next(iter(scores.values())))
+            self.checkpoints.save(done, self.devices.saved(state), self.meta, next(iter(scores.values())))
         elif force or (every and done % every == 0):
             self._check_finite(state, done - 1)
-            self.checkpoints.save(done, self.devices.first(state), self.meta)
+            self.checkpoints.save(done, self.devices.saved(state), self.meta)
 
     def _check_finite(self, state: TrainState, step: int) -> None:
         """Stops a run that failed at or before `step`: the state as it was before the failing step is kept, and saved for inspection."""
@@ -136,7 +142,7 @@ class Run:
         if failed < 0:
             return
         ids = [self.splits["train"].records[i].id for i in self.order.at(failed)]
-        host = self.devices.first(state).replace(step=np.int32(failed), failed=np.int32(-1))
+        host = self.devices.saved(state).replace(step=np.int32(failed), failed=np.int32(-1))
         folder = self.checkpoints.directory.parent / "non_finite"
         with Checkpoints(folder) as kept:
             kept.save(failed, host, self.meta)

@@ -11,9 +11,12 @@ import jax.numpy as jnp
 import optax
 
 from mmre_jax.systems.system import System
+from mmre_jax.training.parallel import Layout, Replicated
 from mmre_jax.training.state import TrainState
 
 Metrics = Mapping[str, jax.Array]
+
+KEPT = {"dot_general", "conv_general_dilated", "psum", "pmax", "pure_callback"}  # names of primitives
 
 
 def precise(fn: Callable[..., Any], precision: str) -> Callable[..., Any]:
@@ -33,8 +36,14 @@ def precise(fn: Callable[..., Any], precision: str) -> Callable[..., Any]:
     return traced
 
 
+def with_products_alone(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """`loss`, of whose forward pass nothing is kept for the backward one but what is dear to compute again: matrix products, convolutions,
+    sums over devices, and what the host has computed."""
+    return jax.checkpoint(loss, policy=lambda primitive, *_, **__: primitive.name in KEPT)
+
+
 def make_train_step(
-    system: System, tx: optax.GradientTransformation, *, axis: str, accumulate: int = 1
+    system: System, tx: optax.GradientTransformation, *, axis: Any, accumulate: int = 1, layout: Layout | None = None, remat: str = "none"
 ) -> Callable[[TrainState, Any, jax.Array], tuple[TrainState, Metrics]]:
     """train_step(state, batch, key) -> (state, metrics), to be mapped over `axis`.
 
@@ -43,17 +52,23 @@ def make_train_step(
     frozen nothing changes, its batch statistics included.
 
     Args:
+      axis: the mapped axis, or the axes of a mesh.
+      layout: how the parameters lie on the devices; whole on each if None. `tx` is to take norms as it does.
+      remat: one of settings.REMATS, what the backward pass computes again instead of keeping it.
       accumulate: the shard is worked through in that many equal parts, one after the other, and their gradients averaged: less memory.
         Each part's loss is normalised over that part of the global batch.
     """
 
+    layout = Replicated(axis) if layout is None else layout
+    remembering = {"none": layout.regathering, "dots": with_products_alone}[remat]
+
     def gradients(state: TrainState, stats: Any, batch: Any, key: jax.Array) -> tuple[Any, Any, Any]:
         def loss(params: Any) -> tuple[jax.Array, Any]:
-            variables = {**state.variables(params), **stats}
+            variables = {**layout.gather(state.variables(params)), **stats}
             share, metrics, updates = system.loss(variables, batch, key, axis=axis, train=True)
             return share, (metrics, {name: {**found, **_held(stats[name], state.frozen)} for name, found in updates.items()})
 
-        grads, (metrics, updates) = jax.grad(loss, has_aux=True)(state.params)
+        grads, (metrics, updates) = jax.grad(remembering(loss), has_aux=True)(state.params)
         return grads, metrics, updates
 
     def accumulated(state: TrainState, batch: Any, key: jax.Array) -> tuple[Any, Any, Any]:
@@ -73,9 +88,9 @@ def make_train_step(
     def train_step(state: TrainState, batch: Any, key: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(axis))
         grads, metrics, stats = accumulated(state, batch, key)
-        grads, metrics = jax.lax.psum((grads, metrics), axis)
+        grads, metrics = layout.sum(grads), jax.lax.psum(metrics, axis)
         means = {name: total / jnp.maximum(count, 1.0) for name, (total, count) in metrics.items()}
-        means["gradient_norm"] = optax.tree.norm(grads)
+        means["gradient_norm"] = layout.norm(grads)
         fine = jnp.isfinite(means["loss"]) & jnp.isfinite(means["gradient_norm"]) & (state.failed < 0)
 
         updates, opt_state = tx.update(grads, state.opt_state, state.params)

@@ -23,10 +23,13 @@ from mmre_jax import settings
 from mmre_jax.encoders.from_config import resnet_config
 from mmre_jax.encoders.rcnn.faster_rcnn import RcnnConfig
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig
+from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.training.checkpoint import CheckpointError, Checkpoints, is_run, locate
 from mmre_jax.training.formats import FormatError, upgrade
+from mmre_jax.weights import hub
 from mmre_jax.weights.hub import WeightError
-from mmre_jax.weights.rcnn import describe_rcnn, pyramid_rules, pyramid_unread, rcnn_rules, rcnn_unread, read_rcnn
+from mmre_jax.weights.rcnn import BODY, describe_rcnn, pyramid_rules, pyramid_unread, rcnn_rules, rcnn_unread, read_rcnn
+from mmre_jax.weights.resnet import load_resnet
 from mmre_jax.weights.rules import excused, read
 
 SYSTEM = "faster_rcnn"  # of the runs that train a detector
@@ -78,15 +81,41 @@ def load_pyramid(path: str | Path, config: PyramidConfig, variables: Mapping[str
     return filled
 
 
+def is_resnet(path: str | Path) -> bool:
+    """Whether a directory holds a ResNet alone, as ImageNet trains it: a start for the backbone of a detector, without a pyramid.
+
+    Raises:
+      WeightError: a directory without readable weights.
+    """
+    if is_run(path) or not Path(path).is_dir():
+        return False
+    return not any(name.startswith(BODY) for name in hub.read_tensors(path))
+
+
+def load_backbone(path: str | Path, config: ResNetConfig, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Variables with their part `backbone` filled from the directory of a ResNet; everything beside it starts fresh, as the log says.
+
+    Raises:
+      WeightError: as `load_resnet`.
+    """
+    own = {kind: tree["backbone"] for kind, tree in variables.items() if "backbone" in tree}
+    filled = load_resnet(path, config, own)
+    fresh = ", ".join(sorted(variables["params"].keys() - {"backbone"}))
+    logger.info("%s: a ResNet; what stands on it starts fresh: %s", path, fresh)
+    return {kind: {**tree, **({"backbone": filled[kind]} if kind in filled else {})} for kind, tree in variables.items()}
+
+
 def load_detector(path: str | Path, config: RcnnConfig, variables: Mapping[str, Any]) -> dict[str, Any]:
     """Fills the variables of a `FasterRcnn` that is to learn other classes, from a state dict of torchvision: all but the two layers that
-    know the classes, which start fresh, as the log says.
+    know the classes, which start fresh, as the log says; or its backbone from a ResNet.
 
     Raises:
       WeightError: a file or directory that cannot be read, or that holds no detector that fits; a run, which train.init_from is for.
     """
     if is_run(path):
         raise WeightError(f"vision.weights={path} is a run: a detector starts from one with train.init_from, classes by name")
+    if is_resnet(path):
+        return load_backbone(path, config.backbone, variables)
     params = {**variables["params"], "head": {name: x for name, x in variables["params"]["head"].items() if name not in _CLASSES}}
     targets = tuple(f"params/head/{name}/" for name in _CLASSES)
     rules = tuple(rule for rule in rcnn_rules(config) if not rule.target.startswith(targets))

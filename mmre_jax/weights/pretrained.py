@@ -101,17 +101,20 @@ def _vision_sizes(vision: ConfigDict) -> dict[str, Any]:
 
 
 def _detector_sizes(vision: ConfigDict) -> dict[str, Any]:
-    """What a detector says about the sizes of its backbone and pyramid.
+    """What a detector says about the sizes of its backbone and pyramid, or a ResNet about its own, on which a pyramid starts fresh.
 
     Raises:
       WeightError: one that cannot be read, whose norms are of another kind, or of which a stage is left out: its levels would be others.
     """
     where = f"vision.weights={vision.weights}"
     try:
-        found = detectors.describe_pyramid(vision.weights)
+        alone = detectors.is_resnet(vision.weights)
+        found = None if alone else detectors.describe_pyramid(vision.weights)
+        backbone = resnet.describe(vision.weights) if found is None else found.backbone
     except hub.WeightError as error:
         raise hub.WeightError(f"{where}: {error}") from error
-    backbone = found.backbone
+    if backbone.split:
+        raise hub.WeightError(f"{where} holds a ResNeSt, vision.kind={vision.kind}")
     if (backbone.norm == "group") != (vision.norm == "group"):
         fitting = "group" if backbone.norm == "group" else "frozen or batch"
         raise hub.WeightError(f"{where} holds a detector whose norms are of kind {backbone.norm}: set vision.norm={fitting}")
@@ -119,7 +122,8 @@ def _detector_sizes(vision: ConfigDict) -> dict[str, Any]:
         raise hub.WeightError(f"vision.depths={tuple(vision.depths)}, but {vision.weights} has {backbone.depths} (() takes them)")
     sizes = {name: getattr(backbone, name) for name in CONVOLUTION_SIZES} | {"norm_eps": backbone.eps}
     groups = {"groups": backbone.groups} if backbone.norm == "group" else {}
-    return {**sizes, **groups, "pyramid_width": found.width, "pyramid_norm": found.normed}
+    pyramid = {} if found is None else {"pyramid_width": found.width, "pyramid_norm": found.normed}
+    return {**sizes, **groups, **pyramid}
 
 
 def _vgg_sizes(directory: str) -> dict[str, Any]:
@@ -173,7 +177,9 @@ def load(config: ConfigDict, plan: PicturePlan, variables: Mapping[str, Any]) ->
         params["vision"] = vgg.load_vgg(config.vision.weights, vgg_config(config.vision), params["vision"])
         return variables
     own = {name: tree["vision"] for name, tree in variables.items() if "vision" in tree}
-    if config.vision.kind == "rcnn":
+    if config.vision.kind == "rcnn" and detectors.is_resnet(config.vision.weights):
+        filled = detectors.load_backbone(config.vision.weights, resnet_config(config.vision), own)
+    elif config.vision.kind == "rcnn":
         filled = detectors.load_pyramid(config.vision.weights, pyramid_config(config.vision), own)
     else:
         stages = sum(name.startswith("stage_") for name in params["vision"])

@@ -20,7 +20,7 @@ from mmre_jax.weights import hub
 from mmre_jax.weights.resnet import COUNTED, describe_tensors, resnet_rules, resnet_unread, unit_rules
 from mmre_jax.weights.rules import Rule, WeightError, dense_rules, read
 
-_BODY, _PYRAMID, _PROPOSER, _HEAD = "backbone.body.", "backbone.fpn.", "rpn.head.", "roi_heads."
+BODY, _PYRAMID, _PROPOSER, _HEAD = "backbone.body.", "backbone.fpn.", "rpn.head.", "roi_heads."
 # Names of state dicts from before torchvision 0.13, those of the published COCO weights of version 1 among them.
 _OLD = (
     (re.compile(r"(backbone\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)"), r"\1.0.\2"),
@@ -61,7 +61,7 @@ def pyramid_rules(config: PyramidConfig, part: str = "") -> tuple[Rule, ...]:
     needed = {"inner": range(config.read[0], config.stages), "layer": config.read}
     names = {f"{kind}_{n}": f"{_PYRAMID}{kind}_blocks.{n}" for kind, stages in needed.items() for n in stages}
     places = {f"{part}pyramid/{target}": source if config.normed else f"{source}.0" for target, source in names.items()}
-    body = resnet_rules(config.backbone, "torchvision", _BODY, f"{part}backbone/")
+    body = resnet_rules(config.backbone, "torchvision", BODY, f"{part}backbone/")
     return (*body, *_convolutions(places, config.backbone if config.normed else None))
 
 
@@ -90,7 +90,7 @@ def rcnn_unread(config: RcnnConfig) -> dict[str, str]:
     """{pattern: reason} for the tensors of a checkpoint that the detector never reads."""
     heads = {f"{_HEAD}mask_head.*": "the mask head", f"{_HEAD}mask_predictor.*": "the mask head"}
     counts = {"*.num_batches_tracked": COUNTED}
-    stages = resnet_unread(config.backbone, len(config.backbone.depths), prefix=_BODY)
+    stages = resnet_unread(config.backbone, len(config.backbone.depths), prefix=BODY)
     return {**counts, **heads, **{name: why for name, why in stages.items() if not name.endswith("num_batches_tracked")}}
 
 
@@ -116,7 +116,7 @@ def describe_rcnn(tensors: Mapping[str, np.ndarray], *, eps: float | None = None
     needed = (f"{_PYRAMID}inner_blocks.0.0.weight", f"{_PROPOSER}bbox_pred.weight", f"{_HEAD}box_predictor.cls_score.weight")
     if missing := [name for name in needed if name not in tensors]:
         raise WeightError(f"{source} lacks {', '.join(missing)}: no Faster R-CNN with a feature pyramid, or not under torchvision's keys")
-    backbone = describe_tensors(tensors, _BODY, source=source)
+    backbone = describe_tensors(tensors, BODY, source=source)
     normed = f"{_PYRAMID}inner_blocks.0.1.weight" in tensors
     if eps is None:
         eps = 1e-5 if normed else EPS_OF_COCO_V1

@@ -9,11 +9,16 @@ from matplotlib.text import Text
 from PIL import Image
 
 import mmre_jax
+from configs import qeot
 from mmre_jax.analysis.annotate import FAINT
 from mmre_jax.analysis.query_maps import QueryMaps, listed_as, query_maps
 from mmre_jax.analysis.triple_plots import triples_figure
+from mmre_jax.data import datasets
 from mmre_jax.data.readers import scenes
 from mmre_jax.records import Mention, Record, Triple
+from mmre_jax.training.evaluate import make_split
+from mmre_jax.training.loop import initial_variables
+from mmre_jax.training.setup import new_job
 
 RECORD = scenes.read("triples", "test", 1)[0]
 
@@ -40,6 +45,22 @@ def test_maps_are_distributions_and_queries_say_what_is_extracted(extractor):
     assert len(maps.found) == queries and {(t.mention.span, t.label) for t in found} <= said
     assert all(listed_as(triple, found) is not None for triple in maps.found if triple is not None)
     assert set(maps.figures(RECORD, found, 0.5)) == {"selective", "queries"}
+
+
+@pytest.mark.parametrize(("level", "cells"), [(0, 8), (2, 2)])
+def test_cells_are_those_of_the_level_that_is_read_of_a_pyramid(level, cells):
+    """32 pixels at strides 4, 8 and, at the coarsest level, 16; also where the queries read the text before them."""
+    config = qeot.get_config("quickstart_rcnn").unlock()
+    config.text.update({"width": 16, "layers": 1, "heads": 2, "mlp": 32})
+    config.vision.update({"side": 32, "stem": 8, "groups": 2, "pyramid_width": 8, "level": level})
+    config.system.update({"memory": "both", "heads": 2, "mlp": 16, "decoder_layers": 1})
+    config.data.counts = (8, 4, 4)
+    train = datasets.open_records(config.data, "train")
+    job = new_job(config.lock(), train)
+    maps = query_maps(job, initial_variables(job, make_split(job, train)), RECORD)
+    assert maps.grid == (cells, cells) and maps.selected.shape == (cells**2, len(maps.tokens))
+    assert maps.queries.shape == (config.system.queries, cells, cells) and (maps.queries.sum(axis=(1, 2)) < 1).all(), "words are read too"
+    assert set(maps.figures(RECORD, (), 0.5)) == {"selective", "queries"}
 
 
 def test_the_photo_keeps_its_proportions(extractor, tmp_path):

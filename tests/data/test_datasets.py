@@ -287,7 +287,7 @@ def test_mistakes_are_named(tmp_path):
     ("view", "task", "names", "none"),
     [
         ("mentions", "entities", ("O", "B-ENTITY", "I-ENTITY"), "O"),
-        ("regions", "triples", ("object",), "None"),
+        ("regions", "objects", ("background", "object"), "background"),
         ("pairs", "relation", ("None", "holds", "wears"), "None"),
     ],
 )

@@ -38,13 +38,12 @@ def test_mentions_are_those_of_the_record_and_of_its_triples_once_and_of_one_typ
 def test_regions_are_all_boxes_of_a_photo_once_and_no_word_is_said_of_them():
     shown = views.view("regions", RECORDS, "None")
     assert [(record.id, record.image, record.words) for record in shown] == [
-        ("post", "a.jpg", ("object",)),
-        ("unseen", "b.jpg", ("object",)),
+        ("post", "a.jpg", ()),
+        ("unseen", "b.jpg", ()),
     ]
-    assert [triple.box for triple in shown[0].triples] == [LEFT, RIGHT, (0.0, 0.0, 1.0, 1.0)]
-    assert {(triple.mention, triple.label) for triple in shown[0].triples} == {(Mention(0, 1), "object")}
-    assert not shown[1].triples
-    assert all(not (record.mentions or record.relations or record.regions or record.caption) for record in shown)
+    assert shown[0].regions == tuple(Region(box, source="gold", label="object") for box in (LEFT, RIGHT, (0.0, 0.0, 1.0, 1.0)))
+    assert not shown[1].regions
+    assert all(not (record.mentions or record.relations or record.triples or record.caption) for record in shown)
 
 
 def test_pairs_are_all_mentions_beside_each_box():

@@ -22,7 +22,7 @@ class Spoken(nn.Module):
     def __call__(self, words):
         model = language_model(CONFIG, jnp.float32, "text")
         _, cache = read_stage(model, words, MASK, None, train=False)
-        return GenerativeDecoder(self.types, name="decoder")(model, cache, train=False)
+        return GenerativeDecoder(model, self.types, name="decoder")(cache, train=False)
 
 
 def made(types):

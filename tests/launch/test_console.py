@@ -55,6 +55,11 @@ MISTYPED = [
     (["sweep", CONFIG, RUN, "--vary=optim.clip=1,-1"], ["optim.clip=-1.0 is not a number of at least 0"]),
     (["sweep", CONFIG, RUN, "--vary=vision.patch=16,15"], ["vision.patch=15 does not divide vision.side=64"]),
     (["settings", CONFIG, "--config.optim.lr=-1"], ["optim.lr=-1.0 is not a number of at least 0"]),
+    # ---- several processes
+    (["train", CONFIG, RUN, "--distributed=nowhere"], ["--distributed=nowhere is not auto, off or HOST:PORT,PROCESSES,ID"]),
+    (["train", CONFIG, RUN, "--distributed=a:1,2,2"], ["--distributed=a:1,2,2: of 2 processes the ids are 0 to 1"]),
+    (["train", CONFIG, RUN, "--distributed=auto"], ["--distributed=auto: JAX detects no cluster here"]),
+    (["settings", "--distributed=auto"], ["--distributed=auto: this program runs in one process"]),
     # ---- flags
     (["train", CONFIG, "--wrkdir={tmp}/run"], ["Unknown command line flag 'wrkdir'. Did you mean: workdir"]),
     (["train", CONFIG, RUN, "more"], ["unexpected arguments: more"]),

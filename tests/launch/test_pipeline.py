@@ -15,7 +15,7 @@ from mmre_jax.data.readers import scenes
 
 ROOT = pathlib.Path(__file__).parents[2]
 STRICT = ["-W", "error", "-W", "ignore:the load_module() method:DeprecationWarning"]  # how ml_collections reads a configuration's file
-PARTS = {"tagger": "entities", "detector": "triples", "classifier": "relation"}
+PARTS = {"tagger": "entities", "detector": "objects", "classifier": "relation"}
 SMALL = {
     "data": {"counts": "48,8,8"},
     "text": {"width": 16, "layers": 1, "heads": 2, "mlp": 32},
@@ -80,5 +80,5 @@ def test_the_parts_make_a_pipeline_whose_triples_are_what_was_written(trained):
 def test_parts_of_other_runs_are_taken_as_they_are(trained, tmp_path):
     workdir, runs = trained[0], [f"--{part}={trained[0] / part}" for part in ("tagger", "classifier")]
     result = run(f"--workdir={tmp_path}", *runs, f"--detector={workdir / 'tagger'}")
-    assert result.returncode == 2 and "error: detector: trained for task 'entities', not 'triples'" in result.stderr
+    assert result.returncode == 2 and "error: detector: trained for task 'entities', not 'objects'" in result.stderr
     assert not list(tmp_path.iterdir())

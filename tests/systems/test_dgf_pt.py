@@ -16,10 +16,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from small import LENGTHS, absent, assert_gradients, build, gradients_of, second_record
 
 from configs import dgf_pt as configs
+from mmre_jax.data import datasets
 from mmre_jax.encoders.bert import Bert
 from mmre_jax.encoders.gpt import Gpt, GptConfig
+from mmre_jax.fusion.prefixes import Prefix
 from mmre_jax.heads import generative
 from mmre_jax.systems import dgf_pt
+from mmre_jax.training.setup import new_job
 from mmre_jax.training.state import split_params
 from mmre_jax.weights import pretrained
 from mmre_jax.weights.gpt import write_gpt
@@ -294,14 +297,28 @@ def test_words_of_prefixes_start_as_a_loaded_table_has_them(tmp_path, monkeypatc
     save_file(write_gpt(loaded, "gpt2"), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(sizes.to_transformers()))
     config = tiny(**{"text.weights": str(tmp_path), "optim.frozen": ("text", "vision"), "text.layers": 0})
-    system, batch, _ = build(config, LABELS, more=asked)
-    variables = jax.jit(system.init)(jax.random.key(0), batch)
+    system, batch, variables = build(config, LABELS, more=asked)
+    for name in ("prefix_objects", "prefix_entities"):
+        initial = Prefix((5,), (6, 7)).init(
+            jax.random.key(0), lambda ids: jnp.zeros((1, 3, 16)), jnp.zeros((1, 2, 16)), jnp.ones((1, 2), bool)
+        )
+        variables["params"][name] = initial["params"]
     variables = pretrained.load(pretrained.resolve(config), system.plan, variables)
-    stages = jax.jit(lambda v: spied(system, v, batch, monkeypatch))(variables)
+    first = jax.jit(lambda v: spied(system, v, batch, monkeypatch)[0][0])(variables)
     for start in (0, 5):  # both prefixes: a word, two slots, two words
-        np.testing.assert_allclose(stages[0][0][:, [start, start + 3, start + 4]], [loaded["word"][[5, 6, 7]]] * 3, atol=1e-6)
+        np.testing.assert_allclose(first[:, [start, start + 3, start + 4]], [loaded["word"][[5, 6, 7]]] * 3, atol=1e-6)
     trained, held = split_params(variables["params"], config.optim.frozen)
     assert set(held) == {"text", "vision"} and {"prefix_objects", "prefix_entities", "added"} <= set(trained)
+
+
+@pytest.mark.parametrize("variant", ["quickstart", "gpt2_small"])
+def test_variants_have_room_for_their_prefixes(variant):
+    """As a run makes them, with the tokenizer of its records."""
+    config = configs.get_config(variant).unlock()
+    config.data.update({"name": "scenes", "counts": (64, 4, 4), "buckets": (config.text.max_tokens,)})
+    job = new_job(config.lock(), datasets.open_records(config.data, "train"))
+    system = job.config.system
+    assert len(system.prefix.before) >= 1 and len(system.prefix.behind) >= 4 and system.types == ("per",) and system.added == 4
 
 
 def test_published_settings():

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from configs import hvformer
-from mmre_jax.training import loop
+from mmre_jax.training import lock, loop
 from mmre_jax.training.lock import WorkdirInUse, locked
 
 HOLD = """
@@ -72,3 +72,14 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("fcntl.flock", without)
     with caplog.at_level(logging.WARNING), locked(tmp_path):
         assert "its file system has no locks (No locks available)" in caplog.text
+
+
+def test_a_workdir_that_is_not_the_first_processes_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "SEEN", 0.0)
+    with locked(tmp_path):
+        holder = (tmp_path / lock.NAME).read_text()
+        lock._see(tmp_path, holder)
+        with pytest.raises(OSError, match=rf"--workdir={tmp_path} on .* is not the folder that process 1 on elsewhere has: it must"):
+            lock._see(tmp_path, "process 1 on elsewhere\n")
+    with pytest.raises(OSError, match="must be shared"):
+        lock._see(tmp_path / "other", holder)

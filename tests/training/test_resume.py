@@ -192,3 +192,77 @@ def test_the_case_of_a_training_file_that_changed(tmp_path):
         (root / "train.jsonl").write_text("".join(changed))
         with pytest.raises(CheckpointError, match=f"(?s)begun on other data.*train: .*{message}"):
             loop.train(config(root), tmp_path / "run")
+
+
+def cut(*paths):
+    for path in paths:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def largest(folder):
+    return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+DAMAGES = {
+    "metadata cut": lambda step: cut(largest(step / "meta")),
+    "metadata gone": lambda step: shutil.rmtree(step / "meta"),
+    "variables cut": lambda step: cut(*(path for path in (step / "variables").rglob("d/*"))),
+    "variables gone": lambda step: shutil.rmtree(step / "variables"),
+    "optimiser's files gone": lambda step: largest(step / "optimiser").unlink(),
+}
+
+
+@pytest.fixture(scope="module")
+def twice(data, tmp_path_factory):
+    """A run that was stopped after 4 of 8 steps, with checkpoints of 3 and 4."""
+    workdir = tmp_path_factory.mktemp("twice")
+    with pytest.raises(loop.Interrupted):
+        loop.train(config(data, **{"train.max_steps": 4, "train.save_every": 1}), workdir)
+    return workdir
+
+
+# What TensorStore reads when Orbax has given up is told to an event loop that is gone.
+given_up = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@given_up
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(twice, tmp_path, damage, caplog):
+    workdir = tmp_path / "run"
+    shutil.copytree(twice, workdir)
+    with Checkpoints(workdir / FOLDER, read_only=True) as checkpoints:
+        assert checkpoints.steps() == [4, 3]
+        shapes = checkpoints.read_variables(3)
+    DAMAGES[damage](workdir / FOLDER / "4")
+    with caplog.at_level(logging.INFO):
+        saved = resume.last_saved(workdir)
+        assert saved.step == (3 if "metadata" in damage else 4)
+        with Checkpoints(workdir / FOLDER) as checkpoints:
+            restored = resume.restore(checkpoints, saved, state_like(shapes, config("")))
+            assert restored.step == 3 and checkpoints.steps() == [3]
+    [warning] = [line.getMessage() for line in caplog.records if line.levelname == "WARNING" and line.name.startswith("mmre_jax")]
+    assert str(workdir / FOLDER / "4") in warning and "the checkpoint is damaged or incomplete" in warning
+    assert "resumed from step 3" in caplog.text
+
+
+def state_like(variables, settings):
+    params = {name: variables["params"][name] for name in variables["params"]}
+    return loop.state_lib.create({"params": params}, (), loop.make_optimizer(settings.optim, params, 8))
+
+
+@given_up
+def test_a_run_with_a_damaged_checkpoint_ends_as_if_it_had_never_stopped(data, twice, whole, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(twice, workdir)
+    DAMAGES["variables cut"](workdir / FOLDER / "4")
+    loop.train(config(data), workdir)
+    assert [row for row in read_rows(workdir) if "train" in row] == [row for row in read_rows(whole) if "train" in row]
+
+
+def test_where_all_checkpoints_are_damaged_that_is_told(twice, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(twice, workdir)
+    for step in ("3", "4"):
+        DAMAGES["metadata cut"](workdir / FOLDER / step)
+    with pytest.raises(CheckpointError, match=f"{FOLDER}/4: the checkpoint is damaged or incomplete"):
+        resume.last_saved(workdir)

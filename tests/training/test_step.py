@@ -14,7 +14,7 @@ from toy import ToyNet, ToySystem
 
 from mmre_jax.training.parallel import AXIS, Devices, local_devices
 from mmre_jax.training.state import create
-from mmre_jax.training.step import make_predict_step, make_train_step, precise
+from mmre_jax.training.step import make_predict_step, make_train_step, precise, with_products_alone
 
 SYSTEM = ToySystem(ToyNet(3))
 KEY = np.asarray(jax.random.key_data(jax.random.key(0)))
@@ -36,11 +36,11 @@ BATCH = batch_of([True] * 5 + [False] * 2 + [True])
 BATCH["text"]["mask"][:, 0] = True
 
 
-def run(devices: Devices, batch, steps=2, tx=None, frozen=(), accumulate=1, system=SYSTEM):
+def run(devices: Devices, batch, steps=2, tx=None, frozen=(), accumulate=1, system=SYSTEM, remat="none"):
     tx = tx or optax.sgd(0.5)
     variables = system.init(jax.random.key(1), batch)
     state = create(variables, frozen, tx)
-    step = make_train_step(system, tx, axis=AXIS, accumulate=accumulate)
+    step = make_train_step(system, tx, axis=AXIS, accumulate=accumulate, remat=remat)
     mapped = devices.map(lambda s, b, k: step(s, b, jax.random.wrap_key_data(k)), donate=(0,))
     state, key = devices.replicate(state), devices.replicate(KEY)
     for _ in range(steps):
@@ -209,3 +209,22 @@ def test_a_prediction_cannot_take_the_name_of_what_the_record_says():
     system = Clashing(ToyNet(3))
     with pytest.raises(ValueError, match="predictions are called otherwise than valid"):
         jax.eval_shape(make_predict_step(system), system.init(jax.random.key(0), BATCH), BATCH)
+def test_only_products_are_kept_where_that_is_asked_for():
+    def loss(w):
+        return jnp.sum(jnp.tanh(jnp.tanh(jnp.ones((2, 4)) @ w) @ w))
+
+    def counts(loss):
+        program = str(jax.make_jaxpr(jax.grad(loss))(jnp.ones((4, 4))))
+        return program.count("tanh "), program.count("dot_general[")
+
+    (tanh, products), (again, same) = counts(loss), counts(with_products_alone(loss))
+    assert again == 2 * tanh and same == products, "activations are computed twice, products once"
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_what_is_kept_changes_no_gradient(accumulate):
+    batch = batch_of([True] * 8)
+    batch["text"]["mask"][:, 0] = True
+    found = [run(local_devices(2), batch, accumulate=accumulate, remat=remat) for remat in ("none", "dots")]
+    for x, y in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-7)

@@ -10,8 +10,9 @@ import pytest
 from flax import traverse_util
 from safetensors.numpy import save_file
 
+from configs import detector as detectors
 from configs import qeot
-from mmre_jax.encoders.from_config import pyramid_config
+from mmre_jax.encoders.from_config import pyramid_config, resnet_config
 from mmre_jax.encoders.rcnn.faster_rcnn import FasterRcnn, RcnnConfig
 from mmre_jax.encoders.rcnn.pyramid import PyramidEncoder
 from mmre_jax.encoders.resnet import ResNetConfig
@@ -21,6 +22,7 @@ from mmre_jax.weights import pretrained
 from mmre_jax.weights.detectors import load_detector
 from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.rcnn import pyramid_rules, rcnn_rules
+from mmre_jax.weights.resnet import resnet_rules
 from mmre_jax.weights.rules import write
 
 BACKBONE = ResNetConfig(depths=(1, 1, 2), stem=4, eps=0.0)
@@ -43,12 +45,12 @@ def configuration(weights, **vision):
     return config.lock()
 
 
-def loaded(config):
-    """(the resolved configuration, the image encoder's variables as they are loaded into zeros)."""
+def loaded(config, whole=False):
+    """(the resolved configuration, the image encoder's variables as they are loaded into zeros); `whole`: of all levels, not of one."""
     config = pretrained.resolve(config)
-    made = jax.eval_shape(
-        lambda: PyramidEncoder(pyramid_config(config.vision)).init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32), train=False)
-    )
+    sizes = pyramid_config(config.vision)
+    net = PyramidEncoder(dataclasses.replace(sizes, level=None) if whole else sizes)
+    made = jax.eval_shape(lambda: net.init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32), train=False))
     own = {kind: {"vision": jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), tree)} for kind, tree in made.items()}
     found = pretrained.load(config, (), own)
     return config, {kind: tree["vision"] for kind, tree in found.items()}
@@ -91,6 +93,16 @@ def test_sizes_and_tensors_are_those_of_the_state_dict(published, level, caplog)
     assert len(told) == 1 and "the box head (" in told[0] and "the proposal network (" in told[0]
     assert ("the mask head (2)" in told[0]) == masked
     assert "other levels of the pyramid" in told[0]
+
+
+def test_all_levels_are_read_where_all_are_built(published, caplog):
+    """As visual prefixes are made of them."""
+    path, _, variables, _ = published
+    with caplog.at_level(logging.INFO, "mmre_jax"):
+        _, found = loaded(configuration(path), whole=True)
+    assert_same(found, variables)
+    assert set(found["params"]["pyramid"]) == {f"{kind}_{n}" for kind in ("inner", "layer") for n in range(3)}
+    assert "other levels" not in caplog.messages[-1]
 
 
 @pytest.mark.parametrize("norm", ["frozen", "batch"])
@@ -172,3 +184,27 @@ def test_what_does_not_fit_is_told_before_anything_is_read(tmp_path):
 def test_a_run_of_another_system_has_no_detector(untrained):
     with pytest.raises(WeightError, match="is a run of system 'qeot', which has no detector: expected one of 'faster_rcnn'"):
         pretrained.resolve(configuration(untrained["triples"]))
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["an image encoder", "a detector"])
+def test_a_backbone_starts_from_a_resnet_and_the_rest_fresh(tmp_path, alone, caplog):
+    """A ResNet's own statistics and epsilon; nothing of what stands on it is touched."""
+    backbone = dataclasses.replace(BACKBONE, eps=1e-5)
+    fresh = variables_of(dataclasses.replace(DETECTOR, backbone=backbone))
+    published = {kind: jax.tree.map(lambda leaf: leaf + 1, tree["backbone"]) for kind, tree in fresh.items()}
+    (tmp_path / "resnet").mkdir()
+    save_file(write(resnet_rules(backbone), published), tmp_path / "resnet" / "model.safetensors")
+    config = configuration(tmp_path / "resnet", pyramid_width=6) if alone else detectors.get_config("quickstart").unlock()
+    if not alone:
+        config.vision.update({**configuration(tmp_path / "resnet").vision, "pyramid_width": 6})
+        config.system.anchors = DETECTOR.anchors
+    config = pretrained.resolve(config)
+    assert resnet_config(config.vision) == backbone
+    given = {kind: {"vision": tree} for kind, tree in fresh.items()} if alone else fresh
+    with caplog.at_level(logging.INFO, "mmre_jax"):
+        found = pretrained.load(config, (), given)
+    found = {kind: tree["vision"] for kind, tree in found.items()} if alone else found
+    jax.tree.map(np.testing.assert_array_equal, {kind: tree["backbone"] for kind, tree in found.items()}, published)
+    others = fresh["params"].keys() - {"backbone"}
+    assert all(found["params"][part] is fresh["params"][part] for part in others)
+    assert caplog.messages[-1].endswith("what stands on it starts fresh: head, proposer, pyramid")

@@ -1,0 +1,132 @@
+"""One training step of a small system in several mappings, on as many simulated devices as XLA_FLAGS says: run by test_mesh.py.
+
+    python on_devices.py SYSTEM pmap:1 pmap:4 mesh:2x2 ...
+
+Prints a JSON object for each mapping but the first: how much its gradients, metrics and predictions differ from the first one's, relative
+to the largest number of each array.
+"""
+
+import json
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(pathlib.Path(__file__).parent)]
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import optax  # noqa: E402
+from toy import ToyNet, ToySystem  # noqa: E402
+
+from configs import hvformer, ifaformer, qeot, rsrnet  # noqa: E402
+from mmre_jax.data import datasets  # noqa: E402
+from mmre_jax.data.loader import Order  # noqa: E402
+from mmre_jax.training.evaluate import make_split  # noqa: E402
+from mmre_jax.training.loop import initial_state  # noqa: E402
+from mmre_jax.training.mesh import mesh_devices  # noqa: E402
+from mmre_jax.training.optim import clip  # noqa: E402
+from mmre_jax.training.parallel import local_devices  # noqa: E402
+from mmre_jax.training.run import train_stream  # noqa: E402
+from mmre_jax.training.setup import new_job  # noqa: E402
+from mmre_jax.training.state import create  # noqa: E402
+from mmre_jax.training.step import make_predict_step, make_train_step  # noqa: E402
+
+RECORDS, CLIP = 8, 0.5
+
+
+def real(name):
+    """(system, batch, variables, frozen parts) of a quickstart, smaller and without dropout."""
+    module, variant = {
+        "hvformer": (hvformer, "quickstart"),
+        "ifaformer": (ifaformer, "quickstart"),
+        "ifaformer_entities": (ifaformer, "quickstart_entities"),
+        "qeot": (qeot, "quickstart"),
+        "rsrnet": (rsrnet, "quickstart"),
+    }[name]
+    config = module.get_config(variant).copy_and_resolve_references().unlock()
+    config.text.update({"width": 16, "layers": 2, "heads": 2, "mlp": 32})
+    config.vision.update({"width": 16, "layers": 2, "heads": 2, "mlp": 32, "side": 32, "crop_side": 32, "stem": 8, "groups": 2})
+    config.data.update({"counts": (RECORDS + 4, 4, 4), "buckets": (32,), "threads": 1})
+    for section in (config.text, config.vision, config.system):
+        section.update({key: 0.0 for key in section if key.endswith("dropout")})
+    if "heads" in config.system:
+        config.system.heads = 2
+    records = datasets.open_records(config.data, "train")
+    job = new_job(config.lock(), records)
+    split = make_split(job, records, train=True)
+    order = Order(split.lengths, RECORDS, job.config.data.buckets, True)
+    batch = next(train_stream(job, order, split, 0, 1))
+    return job.system, batch, initial_state(job, split, 1).variables(), ("text",) if name == "hvformer" else ()
+
+
+class Plain(ToySystem):
+    """Without dropout and batch statistics."""
+
+    def loss(self, variables, batch, key, *, axis, train):
+        share, metrics, _ = super().loss(variables, batch, key, axis=axis, train=False)
+        return share, metrics, {}
+
+
+def toy(system):
+    """(system, batch, variables, frozen parts) of the toy; of its records one is padding."""
+    rng = np.random.default_rng(0)
+    mask = rng.random((RECORDS, 6)) < 0.8
+    mask[:, 0] = True
+    batch = {
+        "text": {"ids": rng.integers(1, 64, (RECORDS, 6)).astype(np.int32), "mask": mask},
+        "label": rng.integers(0, 3, RECORDS).astype(np.int32),
+        "valid": np.arange(RECORDS) != 5,
+        "index": np.arange(RECORDS, dtype=np.int32),
+    }
+    return system, batch, system.init(jax.random.key(1), batch), ()
+
+
+def devices_of(written):
+    """The devices that 'pmap:4' or 'mesh:2x2' names; of a mesh all arrays are split that can be."""
+    kind, _, size = written.partition(":")
+    if kind == "pmap":
+        return local_devices(int(size))
+    data, fsdp = map(int, size.split("x"))
+    return mesh_devices(data * fsdp, data, fsdp, least=1)
+
+
+def outcome(devices, system, batch, variables, frozen):
+    """Gradients after clipping, metrics, and predictions, on the host; and the share of the parameters that one device holds."""
+    layout = devices.layout(variables)
+    tx = optax.chain(clip(CLIP, layout.norm), optax.sgd(1.0, momentum=0.5))  # whose trace is, after one step, the gradient
+    step = make_train_step(system, tx, axis=layout.axis, layout=layout)
+    key = np.asarray(jax.random.key_data(jax.random.key(0)))
+    state = create(variables, frozen, tx)
+    mapped = devices.map(
+        lambda s, b, k: step(s, b, jax.random.wrap_key_data(k)), donate=(0,), takes=("state", "records", "same"), gives=("state", "same")
+    )
+    placed, shard = devices.replicate(state), devices.shard(batch)
+    sizes = [x.addressable_shards[0].data.size for x in jax.tree.leaves(placed.variables())]
+    held = sum(sizes) / sum(map(np.size, jax.tree.leaves(variables)))
+    new, metrics = mapped(placed, shard, devices.replicate(key))
+    new = devices.first(new)
+    predict = devices.map(make_predict_step(system), takes=("variables", "records"), gives="records")
+    predictions = devices.collect(predict(devices.replicate(variables), shard))
+    found = {"gradients": optax.tree.get(new.opt_state, "trace"), "parameters": new.params, "statistics": new.stats}
+    return {**found, "metrics": devices.first(metrics), "predictions": predictions}, held
+
+
+def difference(found, wanted):
+    """The largest difference of two trees, relative to the largest number of each array, or to a thousandth of the tree's."""
+    pairs = [(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in zip(*map(jax.tree.leaves, (found, wanted)), strict=True)]
+    floor = max((np.abs(b).max() for _, b in pairs), default=0.0) / 1e3
+    return max((float(np.abs(a - b).max() / max(np.abs(b).max(), floor, 1e-30)) for a, b in pairs), default=0.0)
+
+
+def main(name, first, *others):
+    parts = toy({"toy": Plain, "toy_statistics": ToySystem}[name](ToyNet(3))) if name.startswith("toy") else real(name)
+    wanted, _ = outcome(devices_of(first), *parts)
+    assert difference(wanted["gradients"], jax.tree.map(np.zeros_like, wanted["gradients"])) > 0
+    for written in others:
+        found, held = outcome(devices_of(written), *parts)
+        differences = {part: difference(found[part], wanted[part]) for part in wanted}
+        print(json.dumps({"mapping": written, "held": held, **differences}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
