@@ -116,7 +116,7 @@ def test_scenes_are_learnt_by_heart_and_all_their_objects_are_found() -> None:
     order = Order(split.lengths, 3, (1,), train=True)
     batch = next(train_stream(job, order, split, 0, 1))
     state = devices.replicate(initial_state(job, split, steps))
-    step, key = mapped_step(job, devices, state.params, steps)
+    step, key = mapped_step(job, devices, state, steps)
     (given,) = devices.prefetch(iter([batch]))
     for _ in range(steps):
         state, metrics = step(state, given, key)
