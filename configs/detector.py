@@ -6,7 +6,7 @@ Variants:
   quickstart  a small one from random weights on the objects of `scenes`.
   jsonl       torchvision's ResNet-50-FPN, version 1, on JSON lines whose regions with the source "gold" have a box and a label. Give
               --config.data.root, and for a start from COCO --config.vision.weights: torchvision's fasterrcnn_resnet50_fpn as .pth or
-              safetensors. The head starts fresh where the classes are others.
+              safetensors. The two layers that know classes start fresh.
 
 Whose numbers in jsonl: sizes, thresholds and what is drawn are torchvision's. Its published weights were trained with SGD at pictures of
 800 to 1333 pixels a side; AdamW at 1e-4, 12 epochs and squares of 640 pixels are ours.

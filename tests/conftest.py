@@ -60,8 +60,9 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory):
-    """Workdirs of a run for entities (IFAformer) and of one for triples (QEOT) on scenes, with a checkpoint of random parameters each."""
-    from configs import ifaformer, qeot
+    """Workdirs of a run for entities (IFAformer), one for triples (QEOT) and one for objects (a detector) on scenes, with a checkpoint of
+    random parameters each."""
+    from configs import detector, ifaformer, qeot
     from mmre_jax.data import datasets
     from mmre_jax.training.checkpoint import Checkpoints
     from mmre_jax.training.evaluate import make_split
@@ -70,7 +71,8 @@ def untrained(tmp_path_factory):
 
     workdirs = {}
     small = {"width": 16, "layers": 2, "heads": 2, "mlp": 32}
-    for config in (ifaformer.get_config("quickstart_entities").unlock(), qeot.get_config("quickstart").unlock()):
+    for config in (ifaformer.get_config("quickstart_entities"), qeot.get_config("quickstart"), detector.get_config("quickstart")):
+        config = config.unlock()
         config.text.update(small)
         config.vision.update({**small, "side": 32, "stem": 8, "groups": 2})
         config.data.update({"counts": (16, 4, 4), "buckets": (32,)})

@@ -365,3 +365,18 @@ def test_words_that_are_cut_off_are_told(untrained, task):
     room = extractor.job.config.text.max_tokens - 2
     assert "cut off" not in str(extractor.extract(text="Ada " * room).notes)
     assert f"5 of {room + 5} words are cut off: too long" in extractor.extract(text="Ada " * (room + 5)).notes
+
+
+def test_a_detector_needs_no_words_and_is_not_shown_what_is_annotated(untrained, photo):
+    detector = mmre_jax.load(untrained["objects"])
+    found = detector.extract(image=photo)
+    assert found.task == "objects" and found.record.words == () and found.regions and found.regions == found.found and not found.notes
+    assert all(region.source == "detected" and region.label != "background" and region.score > 0.05 for region in found.regions)
+    gold = Record("x", (), image=str(photo), regions=(Region((0.0, 0.0, 0.5, 0.5), source="gold", label="car"),))
+    assert detector.extract_records([gold])[0].found == found.found
+    row = found.to_json()
+    assert [set(each) for each in row["regions"]] == [{"box", "label", "score"}] * len(found.found)
+    blind = detector.extract(text="a picture", image=None)
+    assert not blind.found and blind.notes == ("no picture: masked",)
+    with pytest.raises(RecordError, match="takes no head, tail or mentions"):
+        detector.extract(image=photo, mentions=[(0, 1)])

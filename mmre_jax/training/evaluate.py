@@ -138,9 +138,7 @@ class Predictor:
     def score(self, variables: Any, split: Split, progress: str = "") -> dict[str, Any]:
         """The task's metrics of a split; of several processes the first decodes, once for all."""
         predicted = self.predict(variables, split, progress, keep=True, decode=processes.is_first())
-        return processes.decided(
-            lambda: self.job.task.metrics(split.records, [p.found for p in predicted], [p.outputs for p in predicted])
-        )
+        return processes.decided(lambda: self.job.task.metrics(split.records, [p.found for p in predicted], [p.outputs for p in predicted]))
 
 
 def make_predictor(job: Job, devices: Devices | MeshDevices) -> Predictor:

@@ -111,7 +111,8 @@ def initialise(source: Source, job: Job, variables: Mapping[str, Any], batch: Ma
 
 
 def label_axes(job: Job, batch: Mapping[str, Any]) -> dict[Path, tuple[str, ...]]:
-    """For each axis of each variable LABELS, WORDS, OTHER or '': which grow by one with another label, and by two with two more words.
+    """For each axis of each variable LABELS, WORDS, OTHER or '': which grow by one with another label, and by two with two more words. One
+    that has several places for each label, one label's behind the other's, is 'labels x 4', or whatever their number.
 
     So a system need not say it of its parameters, and cannot say it wrongly.
     """
@@ -123,10 +124,12 @@ def label_axes(job: Job, batch: Mapping[str, Any]) -> dict[Path, tuple[str, ...]
 
     grown = shapes((*labels, "B-another label"), words + 2)
     kinds = {0: "", 1: LABELS, 2: WORDS}
-    return {
-        path: tuple(kinds.get(more - size, OTHER) for size, more in zip(leaf.shape, grown[path].shape, strict=True))
-        for path, leaf in shapes(labels, words).items()
-    }
+
+    def kind(size: int, more: int) -> str:
+        several = f"{LABELS} x {more - size}" if size == (more - size) * len(labels) else OTHER
+        return kinds.get(more - size, several)
+
+    return {path: tuple(map(kind, leaf.shape, grown[path].shape)) for path, leaf in shapes(labels, words).items()}
 
 
 def _flat(variables: Any) -> dict[Path, Any]:
@@ -147,10 +150,12 @@ def _names(job: Job) -> Names:
 
 def _along(names: Names, axis: str, size: int) -> list[Any] | None:
     """The names along an axis of a size; None where they do not go with it."""
-    known = list(names[axis])
-    if axis == LABELS and size == len(known) + 1:
+    if axis == WORDS:
+        return list(names[WORDS]) if size == len(names[WORDS]) else None
+    several, known = int(axis.partition(" x ")[2] or 1), list(names[LABELS])
+    if size == several * (len(known) + 1):
         known.append(EMPTY)
-    return known if size == len(known) else None
+    return [(name, place) for name in known for place in range(several)] if size == several * len(known) else None
 
 
 def _misfits(theirs: Job, ours: Job, here: Mapping[Path, Any], there: Mapping[Path, Any], axes: Mapping[Path, tuple[str, ...]]) -> str:
@@ -158,7 +163,7 @@ def _misfits(theirs: Job, ours: Job, here: Mapping[Path, Any], there: Mapping[Pa
     if not there:
         return "the checkpoint has none"
     tasks = [str(job.config.task.name) for job in (theirs, ours)]
-    if tasks[0] != tasks[1] and any(LABELS in axes[path] for path in here):
+    if tasks[0] != tasks[1] and any(axis.startswith(LABELS) for path in here for axis in axes[path]):
         return f"it is a head of task {tasks[0]}, here {tasks[1]}"
     problems = [f"{_shown(path)} is not in the checkpoint" for path in sorted(here.keys() - there.keys())]
     problems += [f"{_shown(path)} is not in this configuration" for path in sorted(there.keys() - here.keys())]
@@ -181,7 +186,7 @@ def _merged(here: np.ndarray, there: np.ndarray, axes: Sequence[str], ours: Name
     """`here` with the rows that both have, along every axis, from `there`."""
     targets, origins = [], []
     for axis, size, other in zip(axes, here.shape, there.shape, strict=True):
-        if axis in (LABELS, WORDS):
+        if axis not in ("", OTHER):
             places = {name: i for i, name in enumerate(_along(theirs, axis, other) or ())}
             pairs = [(i, places[name]) for i, name in enumerate(_along(ours, axis, size) or ()) if name in places]
         else:
@@ -203,7 +208,7 @@ def _tell(part: str, taken: bool, reason: str, axes: set[str], ours: Names, thei
         logger.info("  %s starts fresh: %s", part, reason or "train.init_parts does not name it")
         return
     said = []
-    if LABELS in axes:
+    if any(axis.startswith(LABELS) for axis in axes):
         shared = [label for label in ours[LABELS] if label in theirs[LABELS]]
         said.append(f"labels taken: {_listed(shared)}")
         said.append(f"fresh: {_listed(x for x in ours[LABELS] if x not in theirs[LABELS])}")

@@ -13,9 +13,11 @@ from configs import common
 from mmre_jax.analysis import report
 from mmre_jax.analysis.evaluation import Evaluation, read_predictions, row, scoring_task
 from mmre_jax.data import datasets
+from mmre_jax.data.dataset import BACKGROUND
 from mmre_jax.data.text import TextEncoder, train_tokenizer
-from mmre_jax.records import Mention, Record, RecordError, Relation, Triple
+from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple
 from mmre_jax.tasks.entities import EntitiesTask
+from mmre_jax.tasks.objects import ObjectsTask
 from mmre_jax.tasks.relation import RelationTask
 from mmre_jax.tasks.triples import TriplesTask
 
@@ -25,6 +27,7 @@ TASKS = {
     "relation": RelationTask(ENCODER, LABELS, "None"),
     "entities": EntitiesTask(ENCODER, ("O", "B-LOC", "I-LOC", "B-PER", "I-PER"), "O"),
     "triples": TriplesTask(ENCODER, ("holds", "wears"), "None", max_targets=4),
+    "objects": ObjectsTask(ENCODER, (BACKGROUND, "ball", "car"), BACKGROUND, max_targets=4),
 }
 
 # relation: (words, head, tail, gold, predicted, score, a picture was seen)
@@ -45,13 +48,14 @@ def example(number, text, head, tail, label, score=None):
 EXAMPLES = [example(i, *each[:4]) for i, each in enumerate(ROWS)]
 FOUND = [example(i, *each[:3], *each[4:6]).relations for i, each in enumerate(ROWS)]
 
-# entities: Paris is a mention of training, Ada and Bob are not. triples: boxes that overlap wholly, or not at all.
+# entities: Paris is a mention of training, Ada and Bob are not. triples, objects: boxes that overlap wholly, or not at all.
 ADA, BOB, PARIS = Mention(0, 1, "PER"), Mention(2, 3, "PER"), Mention(4, 5, "LOC")
 WORDS = tuple("Ada and Bob in Paris".split())
 LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
+BALL, CAR = Region(LEFT, source="gold", label="ball"), Region(RIGHT, source="gold", label="car")
 POSTS = [
-    Record("p0", WORDS, mentions=(ADA, BOB, PARIS), triples=(Triple(ADA, "holds", LEFT), Triple(BOB, "wears", RIGHT))),
-    Record("p1", WORDS, mentions=(ADA, PARIS), triples=(Triple(PARIS, "holds", RIGHT),)),
+    Record("p0", WORDS, None, (ADA, BOB, PARIS), (), (Triple(ADA, "holds", LEFT), Triple(BOB, "wears", RIGHT)), (BALL, CAR)),
+    Record("p1", WORDS, None, (ADA, PARIS), (), (Triple(PARIS, "holds", RIGHT),), (dataclasses.replace(BALL, box=RIGHT),)),
     Record("p2", WORDS),
 ]
 MENTIONS = [
@@ -64,13 +68,19 @@ TRIPLES = [
     (),
     (Triple(ADA, "wears", (0.1, 1 / 3, 0.7, 0.9)),),
 ]
+OBJECTS = [
+    (Region(LEFT, label="ball", score=0.875), Region(LEFT, label="car", score=0.5)),
+    (),
+    (Region((0.1, 1 / 3, 0.7, 0.9), label="ball", score=0.25),),
+]
 
 
 def evaluation(kind="relation", predicted=None):
     if kind == "relation":
         records, found, seen, known = EXAMPLES, FOUND, {"x0", "x1"}, {("ada", "grace"), ("nobody", "grace")}
     else:
-        records, found, seen, known = POSTS, {"entities": MENTIONS, "triples": TRIPLES}[kind], {"p0"}, {"paris"}
+        found = {"entities": MENTIONS, "triples": TRIPLES, "objects": OBJECTS}[kind]
+        records, seen, known = POSTS, {"p0"}, {"paris"}
     given = found if predicted is None else predicted
     return Evaluation("test", kind, TASKS[kind], records, given, frozenset(seen), frozenset(known), {"objects": "none"})
 
@@ -117,12 +127,22 @@ def test_slices_of_triples():
     assert found["no triples"]["triple.strict.f1"] == found["1 triple"]["triple.strict.f1"] == 0
 
 
+def test_slices_of_objects():
+    """Of two balls the better ball finds one: precision 1 up to half of them, which is 51 of COCO's 101 recalls; of cars none is found."""
+    found = slices("objects")
+    counts = {name: each["count"] for name, each in found.items() if "object" in name}
+    assert counts == {"no objects": 1, "1 object": 1, "2 objects": 1, "3 to 5 objects": 0, "more than 5 objects": 0}
+    assert found["all"]["AP50"] == pytest.approx(51 / 101 / 2) and found["2 objects"]["AP50"] == pytest.approx(1 / 2)
+    assert not any("word" in name for name in found), "which are not read"
+
+
 @pytest.mark.parametrize(
     ("kind", "names", "columns"),
     [
         ("relation", {"None", "knows", "owns"}, ["slice", "count", "micro.f1", "accuracy"]),
         ("entities", {"PER", "LOC"}, ["slice", "count", "entity.micro.f1"]),
         ("triples", {"holds", "wears"}, ["slice", "count", "triple.strict.f1", "pair.f1", "relation.accuracy", "entity.accuracy"]),
+        ("objects", {"ball", "car"}, ["slice", "count", "AP50", "AP", "AP75"]),
     ],
 )
 def test_text_has_a_row_for_each_class_and_slice(kind, names, columns):
@@ -145,6 +165,8 @@ def test_text_has_a_row_for_each_class_and_slice(kind, names, columns):
         ("triples", ("pair", "f1")),
         ("triples", ("relation", "accuracy")),
         ("triples", ("entity", "accuracy")),
+        ("objects", ("AP50",)),
+        ("objects", ("per_label", "ball", "AP")),
     ],
 )
 def test_what_is_written(tmp_path, kind, path):
@@ -168,6 +190,7 @@ def test_lines_of_predictions(tmp_path):
     mentions = [{"span": [0, 1], "type": "LOC"}, {"span": [4, 5], "type": "LOC"}]
     assert found["entities"][1] == {"id": "p1", "mentions": mentions, "gold": [{"span": [0, 1], "type": "PER"}, mentions[1]]}
     assert found["triples"][0]["triples"][0] == {"span": [0, 1], "relation": "holds", "box": [0, 0, 0.5, 1], "score": 0.875}
+    assert found["objects"][0]["regions"][0] == {"box": [0, 0, 0.5, 1], "label": "ball", "score": 0.875}
     with Image.open(tmp_path / "relation" / "confusion.png") as picture:
         picture.verify()
 
@@ -261,12 +284,19 @@ SPAN, BOXED = {"span": [0, 1]}, {"span": [0, 1], "relation": "holds"}
         ("triples", [BOXED], r"triples\[0\]: expected an object with span, relation, box"),
         ("triples", [{**BOXED, "box": [0, 0, 1.5, 1]}], r"triples\[0\]: field 'box': box \[0, 0, 1.5, 1\] is not"),
         ("triples", [{**BOXED, "box": [0, 0, 64, 48]}], r"triples\[0\]: field 'box': box \[0, 0, 64, 48\] is not .* looks like pixels"),
+        ("objects", [{"box": LEFT}], r"regions\[0\]: expected an object with box, label"),
+        (
+            "objects",
+            [{"box": [0, 0, 64, 48], "label": "car"}],
+            r"regions\[0\]: field 'box': box \[0, 0, 64, 48\] is not .* looks like pixels",
+        ),
+        ("objects", [{"box": LEFT, "label": BACKGROUND}], r"regions\[0\]: field 'label': 'background' is not one of ball, car"),
         ("triples", [{**BOXED, "box": LEFT, "relation": "None"}], r"triples\[0\]: field 'relation': 'None' is not one of holds, wears"),
     ],
 )
 def test_mentions_and_triples_that_do_not_fit_are_named(tmp_path, kind, value, message):
     """The second of three lines is wrong."""
-    field = {"entities": "mentions", "triples": "triples"}[kind]
+    field = {"entities": "mentions", "triples": "triples", "objects": "regions"}[kind]
     values = {"p0": [], "p1": value, "p2": []}
     (tmp_path / "p.jsonl").write_text("\n".join(json.dumps({"id": name, field: each}) for name, each in values.items()))
     with pytest.raises(RecordError, match=rf"p\.jsonl:2: {message}"):

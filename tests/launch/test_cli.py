@@ -124,14 +124,14 @@ def test_predictions_of_any_program_score_under_the_same_protocol(evaluated, tmp
     assert (tmp_path / "predictions.jsonl").read_text() == (out / "predictions.jsonl").read_text()
 
 
-@pytest.mark.parametrize(("task", "kind"), [("entities", "mentions"), ("triples", "triples")])
-def test_entities_and_triples_are_extracted_from_words_and_picture(untrained, posts, tmp_path, task, kind):
+@pytest.mark.parametrize(("task", "kind"), [("entities", "mentions"), ("triples", "triples"), ("objects", "regions")])
+def test_other_tasks_are_extracted_from_words_and_picture(untrained, posts, tmp_path, task, kind):
     """From the data set's own scenes, and from posts without annotation of the task."""
-    given = "--scenes=2" if task == "triples" else f"--input={posts}"
+    given = f"--input={posts}" if task == "entities" else "--scenes=2"
     result = run("extract", f"--checkpoint={untrained[task]}", given, f"--out={tmp_path}", "--pictures=2")
     assert result.returncode == 0, result.stderr
     found = rows(tmp_path / "extracted.jsonl")
-    assert [row["id"] for row in found[:2]] == [f"scenes:{'triples' if task == 'triples' else 'relations'}:0:test:{i}" for i in range(2)]
+    assert [row["id"] for row in found[:2]] == [f"scenes:{'relations' if task == 'entities' else task}:0:test:{i}" for i in range(2)]
     assert all(isinstance(row[kind], list) and "relations" not in row for row in found)
     assert f"{len(found)} records, {sum(len(row[kind]) for row in found)} {kind}" in result.stderr
     assert result.stdout.startswith(f"{found[0]['id']}: {found[0]['text']}\n")

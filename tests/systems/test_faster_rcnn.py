@@ -13,9 +13,16 @@ from ml_collections import ConfigDict
 
 from configs import detector
 from mmre_jax import declare, systems
+from mmre_jax.data import datasets
 from mmre_jax.data.dataset import BACKGROUND
+from mmre_jax.data.loader import Order
 from mmre_jax.encoders.rcnn.targets import Sampling
 from mmre_jax.systems.faster_rcnn import SETTINGS
+from mmre_jax.training.evaluate import make_predictor, make_split
+from mmre_jax.training.loop import initial_state
+from mmre_jax.training.parallel import local_devices
+from mmre_jax.training.run import mapped_step, train_stream
+from mmre_jax.training.setup import new_job
 from mmre_jax.weights.pretrained import resolve
 from tests.systems import small
 
@@ -96,6 +103,26 @@ def test_a_picture_that_is_not_there_teaches_nothing_and_shows_nothing() -> None
     assert set(np.unique(shown["label"][shown["found"]])) <= {1, 2}
     scores = np.where(shown["found"], shown["score"], 0.0)
     assert (np.diff(scores, axis=1) <= 0).all(), "best first"
+
+
+def test_scenes_are_learnt_by_heart_and_all_their_objects_are_found() -> None:
+    """From pictures to scores, by the parts that a run is made of."""
+    config = ConfigDict(detector.get_config("quickstart").to_dict())
+    sizes = {"vision.stem": 16, "vision.groups": 4, "vision.pyramid_width": 32, "system.hidden": 64, "data.counts": (3, 1, 1)}
+    config.update_from_flattened_dict({**sizes, "train.batch": 3, "train.eval_batch": 3, "optim.lr": 3e-3})
+    train = datasets.open_records(config.data, "train")
+    job = new_job(config.lock(), train)
+    devices, split, steps = local_devices(1), make_split(job, train), 120
+    order = Order(split.lengths, 3, (1,), train=True)
+    batch = next(train_stream(job, order, split, 0, 1))
+    state = devices.replicate(initial_state(job, split, steps))
+    step, key = mapped_step(job, devices, state, steps)
+    (given,) = devices.prefetch(iter([batch]))
+    for _ in range(steps):
+        state, metrics = step(state, given, key)
+    scores = make_predictor(job, devices).score(state.variables(), split)
+    assert scores["objects"] == sum(len(record.regions) for record in train) > 6
+    assert scores["AP50"] > 0.95, {name: float(x) for name, x in devices.first(metrics).items()}
 
 
 def test_every_setting_reaches_the_detector() -> None:

@@ -28,7 +28,7 @@ def another(source, labels=None, **changes):
     records = datasets.open_records(source.job.config.data, "train")
     split = make_split(source.job, records)
     batch = example(source.job, split)
-    batch["text"].setdefault("markers", np.array([[1, 2]], np.int32))
+    batch.get("text", {}).setdefault("markers", np.array([[1, 2]], np.int32))
     shapes = jax.eval_shape(job.system.init, jax.random.key(0), batch)
     return job, batch, jax.tree.map(lambda x: np.full(x.shape, -7, x.dtype), shapes)
 
@@ -176,3 +176,23 @@ def test_rows_by_name_against_a_dictionary(ours, theirs, empty):
 def test_no_run_there(tmp_path):
     with pytest.raises(CheckpointError, match="not the workdir of a run: there is no folder checkpoints"):
         open_source(str(tmp_path))
+
+
+def test_a_detectors_offsets_are_four_to_a_class_and_go_with_it(untrained, caplog):
+    source = open_source(str(untrained["objects"]))
+    labels = ("background", "zebra", "car", "kite")
+    job, batch, fresh = another(source, labels)
+    axes = label_axes(job, batch)
+    assert {axes["params", "head", "offsets", name][-1] for name in ("kernel", "bias")} == {"labels x 4"}
+    with caplog.at_level(logging.INFO):
+        head = initialise(source, job, fresh, batch, ("head",))["params"]["head"]
+    before = source.variables["params"]["head"]
+    np.testing.assert_array_equal(head["fc6"]["kernel"], before["fc6"]["kernel"])
+    for layer in ("classes", "offsets"):
+        for name in ("kernel", "bias"):
+            ours = np.reshape(head[layer][name], (-1, len(labels), 4 if layer == "offsets" else 1))
+            theirs = np.reshape(before[layer][name], (len(ours), len(source.job.task.labels), -1))
+            for at, label in enumerate(labels):
+                expected = -7 if label == "zebra" else theirs[:, source.job.task.labels.index(label)]
+                np.testing.assert_array_equal(ours[:, at], np.broadcast_to(expected, ours[:, at].shape))
+    assert "labels taken: background, car, kite; fresh: zebra; left behind: person, ball, house, tree" in caplog.text

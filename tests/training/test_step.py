@@ -209,6 +209,8 @@ def test_a_prediction_cannot_take_the_name_of_what_the_record_says():
     system = Clashing(ToyNet(3))
     with pytest.raises(ValueError, match="predictions are called otherwise than valid"):
         jax.eval_shape(make_predict_step(system), system.init(jax.random.key(0), BATCH), BATCH)
+
+
 def test_only_products_are_kept_where_that_is_asked_for():
     def loss(w):
         return jnp.sum(jnp.tanh(jnp.tanh(jnp.ones((2, 4)) @ w) @ w))

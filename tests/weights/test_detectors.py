@@ -19,6 +19,7 @@ from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.training.checkpoint import FOLDER, Checkpoints
 from mmre_jax.training.state import create
 from mmre_jax.weights import pretrained
+from mmre_jax.weights.detectors import load_detector
 from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.rcnn import pyramid_rules, rcnn_rules
 from mmre_jax.weights.resnet import resnet_rules
@@ -111,6 +112,23 @@ def test_norms_may_be_trained_on(published, norm):
     _, found = loaded(configuration(path, norm=norm))
     assert_same(found, variables)
     assert ("scale" in found["params"]["backbone"]["stem_0"].get("norm", {})) == (norm == "batch")
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_another_detector_starts_from_it_with_fresh_classes(published, classes, caplog):
+    """Whatever their number: a state dict does not say which they are."""
+    path, config, variables, masked = published
+    own = dataclasses.replace(config, classes=classes)
+    fresh = jax.tree.map(lambda leaf: leaf + 1, variables_of(own))
+    with caplog.at_level(logging.INFO):
+        found = load_detector(path, own, fresh)
+    for layer in ("classes", "offsets"):
+        jax.tree.map(np.testing.assert_array_equal, found["params"]["head"].pop(layer), fresh["params"]["head"][layer])
+    assert_same(found, variables)
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert "fresh: head/classes, head/offsets" in told and ("the mask head (2 tensors)" in told) == masked
+    with pytest.raises(WeightError, match="does not fit|problems"):
+        load_detector(path, dataclasses.replace(own, hidden=7), variables_of(dataclasses.replace(own, hidden=7)))
 
 
 def run_of(folder, config, **vision):
