@@ -19,8 +19,8 @@ from configs import dgf_pt as configs
 from mmre_jax.data import datasets
 from mmre_jax.encoders.bert import Bert
 from mmre_jax.encoders.gpt import Gpt, GptConfig
+from mmre_jax.encoders.language import read_stage
 from mmre_jax.fusion.prefixes import Prefix
-from mmre_jax.heads import generative
 from mmre_jax.systems import dgf_pt
 from mmre_jax.training.setup import new_job
 from mmre_jax.training.state import split_params
@@ -137,55 +137,43 @@ def test_no_gold_type_reaches_the_relation():
 
 
 @pytest.mark.parametrize("more", [{}, BERT], ids=["gpt2", "bert"])
-def test_stages_are_one_pass_under_their_mask(more, monkeypatch):
-    """Prefixes and objects, image, text, and three steps of the decoder: each place sees the stages before its own and, of a GPT's own,
-    those before it, of a BERT's all."""
+def test_one_pass_is_stage_after_stage(more, monkeypatch):
+    """Prefixes and objects, image, text: what is read at once is what is read of each with the keys and values of those before it."""
     system, batch, variables = build(tiny(**{"text.layers": 2, **more}), LABELS, more=asked)
+    kind = Gpt if isinstance(system.net.config.text, GptConfig) else Bert
 
     @jax.jit
     def look(variables):
         stages = spied(system, variables, batch, monkeypatch)
-        return stages, whole(system.net.config.text, variables["params"]["text"], *stages)
+
+        def one_by_one(model):
+            cache, found = None, []
+            for words, mask, _ in stages:
+                state, cache = read_stage(model, words, mask, cache, train=False)
+                found.append(state)
+            return found
+
+        return stages, kind(system.net.config.text).apply({"params": variables["params"]["text"]}, method=one_by_one)
 
     stages, expected = look(variables)
-    assert [words.shape[1] for words, _, _ in stages] == [5 + 5 + 3, 4, 9, 1, 1, 1]
-    mask, states = (np.concatenate([stage[n] for stage in stages], axis=1) for n in (1, 2))
-    assert np.abs(expected - states)[mask].max() <= 1e-5
+    assert [words.shape[1] for words, _, _ in stages] == [5 + 5 + 3, 4, 9]
+    for (_, mask, found), other in zip(stages, expected, strict=True):
+        assert np.abs(found - other)[mask].max() <= 1e-5
 
 
 def spied(system, variables, batch, monkeypatch):
-    """Words, mask and states of each stage and each step of the decoder; the caption is read by itself."""
-    read, stages = dgf_pt.read_stage, []
+    """Words, mask and states of each stage."""
+    read, stages = dgf_pt.read_stages, []
 
-    def spy(model, words, mask, cache, *, train):
-        state, after = read(model, words, mask, cache, train=train)
-        if cache is not None or not stages:
-            stages.append((words, mask, state))
-        return state, after
+    def spy(model, given, *, train):
+        states, cache = read(model, given, train=train)
+        stages.extend((*own, state) for own, state in zip(given, states, strict=True))
+        return states, cache
 
     with monkeypatch.context() as patch:
-        patch.setattr(dgf_pt, "read_stage", spy)
-        patch.setattr(generative, "read_stage", spy)
+        patch.setattr(dgf_pt, "read_stages", spy)
         system.net.apply(variables, *system.inputs(batch), train=False)
     return stages
-
-
-def whole(config, params, *stages):
-    """The states of all stages' words in one pass."""
-    words, mask = (jnp.concatenate([stage[n] for stage in stages], axis=1) for n in (0, 1))
-    if isinstance(config, GptConfig):
-        return Gpt(config).apply({"params": params}, words, mask, train=False)[0][-1]
-    stage_of = np.repeat(np.arange(len(stages)), [part.shape[1] for part, _, _ in stages])
-    blocks = (stage_of[None, :] <= stage_of[:, None])[None, None] & mask[:, None, None, :]
-    positions = jnp.maximum(jnp.cumsum(mask, axis=1) - 1, 0)
-
-    def one_pass(model):
-        state = model.embeddings(words, jnp.zeros_like(positions), positions, train=False)
-        for n in range(config.layers):
-            state = model.run_layer(n, state, blocks, train=False)
-        return state
-
-    return Bert(config).apply({"params": params}, method=one_pass)
 
 
 PREFIX, OBJECTS, IMAGE, TEXT = 5, 3, 4, 9  # places of a prefix, the objects, the image, the text
@@ -228,7 +216,7 @@ def test_what_each_stage_reads(name, monkeypatch):
     changes, expected = READ[name]
     system, batch, variables = build(tiny(**changes), LABELS, more=asked)
     stages = jax.eval_shape(lambda v: spied(system, v, batch, monkeypatch), variables)
-    assert [words.shape[1] for words, _, _ in stages] == [*expected, 1, 1, 1]
+    assert [words.shape[1] for words, _, _ in stages] == expected
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name.startswith("w/o joint") else pytest.mark.slow) for name in ABLATIONS])
