@@ -12,7 +12,8 @@ Variants:
   tagger, detector, classifier                                    of QEOT's variant more: BERT-base, and Faster R-CNN's backbone. Give
                                                                   --config.data.root, --config.text.weights and --config.vision.weights.
   tagger_gmner, detector_gmner, classifier_gmner                  of its variant gmner. Give --config.data.root, --config.text.weights.
-  tagger_quickstart, detector_quickstart, classifier_quickstart   of its quickstart; *_quickstart_rcnn: of its quickstart_rcnn.
+  tagger_quickstart, detector_quickstart, classifier_quickstart   of its quickstart.
+  tagger_quickstart_rcnn, detector_quickstart_rcnn, classifier_quickstart_rcnn   of its quickstart_rcnn.
 
 The detector is a Faster R-CNN with a feature pyramid in all three. The paper says of them (section 4.1.2) that they differ in the backbone
 alone, and not what stands on it: -R50's and -R101's is a ResNet that has seen classes of pictures only (--config.vision.kind=resnet, depths

@@ -13,6 +13,7 @@ from typing import Any
 
 from mmre_jax import settings
 from mmre_jax.declare import Setting, did_you_mean
+from mmre_jax.text_files import read_text
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "configs"  # beside launch/, in a checkout as in the wheel
 
@@ -23,7 +24,7 @@ class ConfigError(ValueError):
 
 def names() -> list[str]:
     """The configurations that come with the library: the files of configs/ that have a get_config."""
-    return [path.stem for path in sorted(FOLDER.glob("*.py")) if "\ndef get_config(" in path.read_text(encoding="utf-8")]
+    return [path.stem for path in sorted(FOLDER.glob("*.py")) if "\ndef get_config(" in read_text(path)]
 
 
 def given(argv: Sequence[str]) -> str | None:

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from mmre_jax.declare import did_you_mean
+from mmre_jax.text_files import read_text
 
 _USAGE = """Multimodal relation extraction in JAX.
 
@@ -69,7 +70,7 @@ def toplevel() -> pathlib.Path:
 
 def programs() -> dict[str, str]:
     """{name: the first line of its docstring} of the files of launch/ that do something when they are run."""
-    trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted((toplevel() / "launch").glob("*.py"))}
+    trees = {path.stem: ast.parse(read_text(path)) for path in sorted((toplevel() / "launch").glob("*.py"))}
     return {name: (ast.get_docstring(tree) or "").partition("\n")[0] for name, tree in trees.items() if _can_be_run(tree)}
 
 

@@ -33,7 +33,7 @@ MISTYPED = [
     (["mmre", "trian"], ["mmre trian: there is no such command; did you mean train?"]),
     (["mmre", "console"], ["mmre console: there is no such command"]),
     (["mmre", "--config=qeot", "train"], ["mmre --config=qeot: a command comes first: mmre COMMAND --FLAG=VALUE"]),
-    (["sweep", "--config=configs/qeot.py:quick", RUN, "--vary=optim.lr=1"], ["'quick'", "quickstart, gmner, more"]),
+    (["sweep", "--config=configs/qeot.py:quick", RUN, "--vary=optim.lr=1"], ["'quick'", "quickstart, quickstart_rcnn, gmner, more"]),
     (["settings", "--config=configs/x.py"], ["--config=configs/x.py: there is no such file"]),
     # ---- sections, settings and their values
     (["train", CONFIG, RUN, "--config.optm.lr=1"], ["--config.optm.lr: there is no section 'optm'; did you mean optim?"]),

@@ -28,7 +28,7 @@ for module, arguments, environment in json.load(sys.stdin):
             os.dup2(err.fileno(), 2)
             os.environ.update(environment)
             if "JAX_PLATFORMS" in environment:
-                mmre_jax.extract.jax.config.update("jax_platforms", environment["JAX_PLATFORMS"])
+                sys.modules["jax"].config.update("jax_platforms", environment["JAX_PLATFORMS"])
             signal.alarm(60)
             sys.argv = [module, *arguments]
             code = 1
