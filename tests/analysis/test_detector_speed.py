@@ -11,6 +11,7 @@ import small_detector
 from mmre_jax.analysis import detector_speed
 
 
+@pytest.mark.slow
 def test_ours_alone_is_timed_and_finds_something():
     result = detector_speed.measure("", cases=((2, 32, 48),), smaller=(), rounds=1, config=small_detector.CONFIG)
     (row,) = result["rows"]

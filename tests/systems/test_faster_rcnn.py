@@ -105,6 +105,7 @@ def test_a_picture_that_is_not_there_teaches_nothing_and_shows_nothing() -> None
     assert (np.diff(scores, axis=1) <= 0).all(), "best first"
 
 
+@pytest.mark.slow
 def test_scenes_are_learnt_by_heart_and_all_their_objects_are_found() -> None:
     """From pictures to scores, by the parts that a run is made of."""
     config = ConfigDict(detector.get_config("quickstart").to_dict())
