@@ -54,12 +54,12 @@ class GenerativeDecoder(nn.Module):
             said = nn.Dense(self.types, dtype=self.dtype, name="type")(state).astype(jnp.float32)
             return (jax.nn.softmax(said, axis=-1) @ table, put(cache, longer, place)), (state, said)
 
-        # One program for the three steps; what types the last one would say is not looked at.
+        # One program for the three steps. Of the last one neither the types that it would say nor its place in the cache is looked at.
         steps = nn.scan(
             step, variable_broadcast="params", variable_axes={"intermediates": 0}, split_rngs={"params": False, "dropout": True}
         )
         places = cache.mask.shape[1] + jnp.arange(STEPS)
-        _, (states, said) = steps(self, (spoken, with_room(cache, STEPS)), places)
+        _, (states, said) = steps(self, (spoken, with_room(cache, STEPS - 1)), places)
         return states[-1], said[:2].swapaxes(0, 1)
 
     def _read(self, spoken: jax.Array, cache: Cache, train: bool) -> tuple[jax.Array, Cache]:

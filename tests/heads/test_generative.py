@@ -1,15 +1,19 @@
-"""The generative decoder against the language model's own steps, and the classifier's shared dropout."""
+"""The generative decoder against the language model's own steps, causal and both ways, and the classifier's shared dropout."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from mmre_jax.encoders.gpt import Gpt, GptConfig
-from mmre_jax.encoders.language import language_model, read_stage
+from mmre_jax.encoders.bert import BertConfig
+from mmre_jax.encoders.gpt import GptConfig
+from mmre_jax.encoders.language import LanguageConfig, language_model, read_stages
 from mmre_jax.heads.generative import GenerativeDecoder, RelationClassifier
 
-CONFIG = GptConfig(vocab_size=20, width=8, layers=2, heads=2, mlp=16, positions=12)
+SIZES = {"vocab_size": 20, "width": 8, "layers": 2, "heads": 2, "mlp": 16}
+CONFIG = GptConfig(**SIZES, positions=6)  # as many as are read: a text of 3 places and the 3 steps
+CONFIGS = {"gpt2": CONFIG, "bert": BertConfig(**SIZES, positions=6)}
 MASK = np.array([[True, True, True], [True, True, False]])
 
 
@@ -17,36 +21,40 @@ class Spoken(nn.Module):
     """A text that is read, and a decoder behind it."""
 
     types: int
+    config: LanguageConfig = CONFIG
 
     @nn.compact
     def __call__(self, words):
-        model = language_model(CONFIG, jnp.float32, "text")
-        _, cache = read_stage(model, words, MASK, None, train=False)
+        model = language_model(self.config, jnp.float32, "text")
+        _, cache = read_stages(model, [(words, MASK)], train=False)
         return GenerativeDecoder(model, self.types, name="decoder")(cache, train=False)
 
 
-def made(types):
+def made(types, config=CONFIG):
     random = np.random.default_rng(0)
     words = random.normal(size=(2, 3, 8)).astype(np.float32)
-    shapes = jax.eval_shape(Spoken(types).init, jax.random.key(0), words)
+    shapes = jax.eval_shape(Spoken(types, config).init, jax.random.key(0), words)
     return words, jax.tree.map(lambda leaf: random.normal(0, 0.4, leaf.shape).astype(np.float32), shapes)
 
 
-def test_a_step_reads_what_the_one_before_it_said():
-    """Type of e1, type of e2, relation: the types' embeddings, weighted by their probabilities, are the next input."""
-    words, variables = made(types=3)
-    relation, types = map(np.asarray, jax.jit(Spoken(3).apply)(variables, words))
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_step_reads_what_the_one_before_it_said(kind):
+    """Type of e1, type of e2, relation: the types' embeddings, weighted by their probabilities, are the next input. What is said is one
+    pass over text and steps, in which each step is a stage: a BERT's text does not see what is said of it."""
+    config = CONFIGS[kind]
+    words, variables = made(3, config)
+    relation, types = map(np.asarray, jax.jit(Spoken(3, config).apply)(variables, words))
     decoder = variables["params"]["decoder"]
     spoken = [np.broadcast_to(decoder["start"], (2, 8))]
     for n in range(2):
         shares = np.exp(types[:, n]) / np.exp(types[:, n]).sum(axis=1, keepdims=True)
         spoken.append(shares @ decoder["embedding"])
-    whole = np.concatenate([words, np.stack(spoken, axis=1)], axis=1)
-    mask = np.concatenate([MASK, np.ones((2, 3), bool)], axis=1)
-    model = Gpt(CONFIG)
-    states = np.asarray(jax.jit(lambda p: model.apply({"params": p}, whole, mask, train=False)[0][-1])(variables["params"]["text"]))
-    np.testing.assert_allclose(relation, states[:, -1], atol=1e-5)
-    said = states[:, 3:5] @ decoder["type"]["kernel"] + decoder["type"]["bias"]
+    stages = [(words, MASK), *((said[:, None], np.ones((2, 1), bool)) for said in spoken)]
+    model = language_model(config, jnp.float32, None)
+    read = jax.jit(lambda p: model.apply({"params": p}, method=lambda m: read_stages(m, stages, train=False)[0]))
+    first, second, third = (np.asarray(state)[:, 0] for state in read(variables["params"]["text"])[1:])
+    np.testing.assert_allclose(relation, third, atol=1e-5)
+    said = np.stack([first, second], axis=1) @ decoder["type"]["kernel"] + decoder["type"]["bias"]
     np.testing.assert_allclose(types, said, atol=1e-5)
 
 

@@ -277,6 +277,12 @@ def test_contradictions_are_refused(changes, message):
         build(tiny(**changes), LABELS, more=asked)
 
 
+@pytest.mark.parametrize("more", [{}, BERT], ids=["gpt2", "bert"])
+def test_the_longest_sequence_may_have_as_many_places_as_there_are_positions(more):
+    system, batch, variables = build(tiny(**{"text.positions": 29, **more}), LABELS, more=asked)
+    assert jax.eval_shape(system.predict, variables, batch)["logits"].shape == (3, len(LABELS))
+
+
 def test_words_of_prefixes_start_as_a_loaded_table_has_them(tmp_path, monkeypatch):
     """Of a directory of weights; they are parts of their own, trained where the language model is frozen."""
     sizes = GptConfig(vocab_size=36, width=16, layers=1, heads=2, mlp=32, positions=48)
