@@ -89,9 +89,9 @@ class BertEmbeddings(nn.Module):
 
     def __call__(self, words: jax.Array, types: jax.Array, positions: jax.Array, *, train: bool) -> jax.Array:
         """words [B, L, D], of `words` or of any other make; types int [B, L]; positions int [B, L] or [1, L]."""
-        x = words + jnp.take(self.type, types, axis=0)
+        x = words.astype(jnp.float32) + jnp.take(self.type, types, axis=0)
         x = x + jnp.broadcast_to(jnp.take(self.position, positions, axis=0), x.shape)
-        return self.drop(self.norm(x.astype(jnp.float32)).astype(self.dtype), deterministic=not train)
+        return self.drop(self.norm(x).astype(self.dtype), deterministic=not train)
 
 
 class Bert(nn.Module):

@@ -253,6 +253,13 @@ def test_any_image_encoder(vision, channels):
     assert not np.allclose(found["logits"], predict(system, variables, {**batch, "objects": moved})["logits"], atol=1e-4)
 
 
+def test_bert_computes_in_bf16_too():
+    """Given words are bf16 there, its own tables are not."""
+    system, batch, variables = build(tiny(**{"train.dtype": "bfloat16", **BERT}), LABELS, more=asked)
+    share, _ = jax.eval_shape(lambda v: system.loss(v, batch, jax.random.key(0), axis=None, train=True)[:2], variables)
+    assert share.dtype == jax.eval_shape(system.predict, variables, batch)["probabilities"].dtype == jnp.float32
+
+
 def test_bf16_computation_keeps_fp32_parameters():
     system, batch, variables = build(tiny(**{"train.dtype": "bfloat16"}), LABELS, more=asked)
     assert {leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(system.init, jax.random.key(0), batch))} == {jnp.dtype("float32")}
