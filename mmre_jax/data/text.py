@@ -145,10 +145,14 @@ class TextEncoder:
         """The words that have a piece, and none in an encoding of theirs: the sentence was too long."""
         return set(self.pieces(words)[1]).difference(encoded.words.tolist())
 
-    def encode(self, words: Sequence[str]) -> Encoded:
-        """The sentence without markers; an over-long one loses its end."""
+    def encode(self, words: Sequence[str], max_tokens: int | None = None) -> Encoded:
+        """The sentence without markers; an over-long one loses its end.
+
+        Args:
+          max_tokens: longest sequence, specials included; the encoder's if None.
+        """
         ids, owners = self.pieces(words)
-        room = self.max_tokens - 2
+        room = (self.max_tokens if max_tokens is None else max_tokens) - 2
         return self._wrap(ids[:room], owners[:room])
 
     def encode_pair(self, words: Sequence[str], head: Span, tail: Span) -> Encoded:

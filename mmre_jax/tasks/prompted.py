@@ -73,7 +73,7 @@ class Prompted:
         length = self.caption_tokens
         ids, count = np.full(length, encoder.special_ids["pad"], np.int32), 0
         if words := (caption or "").split():
-            said = dataclasses.replace(encoder, max_tokens=length).encode(words).ids
+            said = encoder.encode(words, length).ids
             ids[: len(said)], count = said, len(said)
         return {"ids": ids, "mask": np.arange(length) < count}
 

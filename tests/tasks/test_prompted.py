@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tokenizers
 
 from configs import dgf_pt as configs
 from mmre_jax import tasks
@@ -93,6 +94,16 @@ def test_captions_are_cut_and_may_be_missing():
         none = TASK.features(dataclasses.replace(RECORD, caption=caption), 16)["caption"]
         assert not none["mask"].any() and (none["ids"] == special["pad"]).all()
     assert TASK.features(dataclasses.replace(RECORD, caption="oslo"), 16)["caption"]["mask"].sum() == 3
+
+
+def test_captions_may_be_longer_than_sentences_and_cost_no_tokenizer_of_their_own(monkeypatch):
+    """A tokenizer takes far longer to be read from its JSON than a caption to be encoded."""
+    TASK.features(RECORD, 16)
+    monkeypatch.setattr(tokenizers.Tokenizer, "from_str", None)
+    long = dataclasses.replace(RECORD, caption="oslo " * 40)
+    asked = dataclasses.replace(ASKED, caption_tokens=ENCODER.max_tokens + 6)
+    found = dataclasses.replace(TASK, prompted=asked).features(long, 16)["caption"]
+    assert found["mask"].sum() == ENCODER.max_tokens + 6 and found["ids"][-1] == ENCODER.special_ids["sep"]
 
 
 def test_other_systems_batches_do_not_grow():
