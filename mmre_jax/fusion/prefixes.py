@@ -36,7 +36,8 @@ def words_around(template: str) -> tuple[list[str], list[str]]:
 
 
 class Prefix(nn.Module):
-    """One prefix. Parameter: `offset` [n, D], from the vocabulary's rows.
+    """One prefix. Parameter: `offset` [n, D], from the vocabulary's rows; none where there are no words, for a checkpoint holds no empty
+    arrays.
 
     Attributes:
       before, behind: ids of the pieces before and behind the slots.
@@ -58,6 +59,8 @@ class Prefix(nn.Module):
           [B, n + 2, D], and bool [B, n + 2].
         """
         count, (batch, _, width) = len(self.before) + len(self.behind), slots.shape
+        if not count:
+            return slots, there
         offset = self.param("offset", nn.initializers.zeros, (count, width))
         # The rows of the table learn from the text alone.
         words = jax.lax.stop_gradient(rows(jnp.asarray([*self.before, *self.behind], jnp.int32)[None]))[0].astype(jnp.float32) + offset

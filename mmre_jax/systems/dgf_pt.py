@@ -313,10 +313,13 @@ def _check(config: ConfigDict) -> None:
 
 
 def _check_length(config: ConfigDict, net: DgfPtConfig) -> None:
-    """Raises SettingError where the longest sequence that is read exceeds the language model's positions."""
+    """Raises SettingError where the longest sequence that is read, or the longest caption, exceeds the language model's positions."""
+    longest = net.text.max_length
+    if net.captions and config.system.caption_tokens > longest:
+        raise SettingError(f"system.caption_tokens={config.system.caption_tokens} exceeds the language model's {longest} positions")
     prefixes = sum(net.prefix.length for stage in (net.prefix.objects, net.prefix.entities) if stage)
     image = net.cells**2 if net.vision is not None else 0
     parts = {"prefixes": prefixes, "objects": net.objects, "image": image, "text": config.data.buckets[-1], "decoder": STEPS}
-    if (total := sum(parts.values())) > net.text.max_length:
+    if (total := sum(parts.values())) > longest:
         said = ", ".join(f"{count} of {name}" for name, count in parts.items() if count)
-        raise SettingError(f"the stages read up to {total} places ({said}), the language model has {net.text.max_length} positions")
+        raise SettingError(f"the stages read up to {total} places ({said}), the language model has {longest} positions")

@@ -40,6 +40,15 @@ def test_a_prefix_starts_as_the_vocabulary_and_is_trained_beside_it():
     np.testing.assert_array_equal(prefix.apply(moved, rows, slots, there)[0][0, 0], TABLE[5] + 1)
 
 
+def test_a_prefix_without_words_is_its_slots():
+    """And has no parameter: an array without entries cannot be saved."""
+    slots, there = np.full((2, 2, 3), 50.0, np.float32), np.array([[True, True], [False, True]])
+    (places, valid), variables = Prefix((), ()).init_with_output(jax.random.key(0), rows, slots, there)
+    assert not jax.tree.leaves(variables)
+    np.testing.assert_array_equal(places, slots)
+    np.testing.assert_array_equal(valid, there)
+
+
 def test_slots_by_hand():
     x = jnp.array([[[1.0, 0.0], [3.0, 0.0], [0.0, 8.0]]])
     entities = jnp.array([[[True, True, False], [False, False, True]]])

@@ -274,6 +274,7 @@ def test_bf16_computation_keeps_fp32_parameters():
         ({"task.name": "entities"}, "system 'dgf_pt' has the task relation, found task.name='entities'"),
         ({"vision.resize": "crop"}, "vision.resize=squash alone keeps, found 'crop'"),
         ({"system.caption_tokens": 2}, "system.caption_tokens=2 leaves no room"),
+        ({"system.caption_tokens": 49}, "system.caption_tokens=49 exceeds the language model's 48 positions"),
         ({"system.order": "text-image"}, "system.order='text-image' is not one of objects-image-text"),
         ({"system.prefix.objects": 4}, r"system.prefix.objects=4 is not a whole number in \[0, 3\]"),
         ({"text.positions": 28}, "read up to 29 places .10 of prefixes, 3 of objects, 4 of image, 9 of text, 3 of decoder."),
