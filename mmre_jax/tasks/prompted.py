@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.text import Encoded, Span, TextEncoder
+from mmre_jax.declare import SettingError
 from mmre_jax.fusion.prefixes import words_around
 from mmre_jax.heads.joint import UNKNOWN
 from mmre_jax.records import Record, Region
@@ -106,12 +107,16 @@ def settled(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], rec
       records: of the training split.
 
     Raises:
-      ValueError: for a template that does not say where its slots are.
+      ValueError: for a template that does not say where its slots are, or settings that do not go with the tokenizer.
     """
     config = ConfigDict(copy.deepcopy(config.to_dict()))
     prefix, config.system.added = config.system.prefix, config.system.added or len(encoder.added)
+    if config.system.added != len(encoder.added):
+        raise SettingError(f"system.added={config.system.added}, but the tokenizer has {len(encoder.added)} (0 takes them)")
     for name, words in zip(("before", "behind"), words_around(prefix.words), strict=True):
         prefix[name] = tuple(prefix[name]) or tuple(encoder.pieces(words)[0] if words else ())
+        if beyond := [i for i in prefix[name] if i >= encoder.vocab_size]:
+            raise SettingError(f"system.prefix.{name}: the word table has {encoder.vocab_size} rows, none for the id {beyond[0]}")
     if not config.system.types:
         named = [kind for label in labels for kind in types_in(label) or ()]
         pairs = [pair for record in map(records.__getitem__, range(len(records))) for pair in record.relations]

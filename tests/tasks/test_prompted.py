@@ -127,6 +127,14 @@ def test_a_configuration_is_settled():
     assert found.types == ("EVENT", "loc", "per") and found.added == 4
     again = settled(settled(config, ENCODER, LABELS, [RECORD]), ENCODER, LABELS, [typed]).system
     assert again.types == ("loc", "per"), "what is written out stays"
+    for changes, message in (
+        ({"added": 5}, "system.added=5, but the tokenizer has 4"),
+        ({"prefix": {"behind": (3, 999)}}, f"system.prefix.behind: the word table has {ENCODER.vocab_size} rows, none for the id 999"),
+    ):
+        other = config.copy_and_resolve_references().unlock()
+        other.system.update(changes)
+        with pytest.raises(ValueError, match=message):
+            settled(other, ENCODER, LABELS, [RECORD])
     with config.unlocked():
         config.system.prefix.words = "Consider them"
     with pytest.raises(ValueError, match="has no place, or several"):
