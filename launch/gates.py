@@ -19,12 +19,13 @@ from mmre_jax.records import SPLITS
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
 _SPLIT = flags.DEFINE_enum("split", "test", SPLITS, "Which split.")
 _ROOT = flags.DEFINE_string("root", None, "The data set's folder, where it is not where it was in training.")
+_CAPTIONS = flags.DEFINE_string("captions", "", "The file of captions, where it is not where it was in training.")
 
 
 def main() -> None:
     """Predicts the split twice and prints the table."""
     console.setup()
-    print(evaluate.gates(_CHECKPOINT.value, _SPLIT.value, root=_ROOT.value or "").table())
+    print(evaluate.gates(_CHECKPOINT.value, _SPLIT.value, root=_ROOT.value or "", captions=_CAPTIONS.value).table())
 
 
 if __name__ == "__main__":
