@@ -148,6 +148,8 @@ def export(checkpoint: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
 def save_text(checkpoint: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
     """Writes the text encoder of a run, with its tokenizer, as a directory of transformers (weights/text_directory.py).
 
+    The word table is as the run reads it: what DGF-PT trains beside the rows of added tokens is in them.
+
     Args:
       checkpoint: the workdir of a run, its folder of checkpoints, or a step in it.
       target: the directory to make; it must not exist, or be empty. It is there whole or not at all.
@@ -160,7 +162,7 @@ def save_text(checkpoint: str | os.PathLike[str], target: str | os.PathLike[str]
     target = pathlib.Path(target)
     _check_free(target)
     job, variables = _restored(*locate(checkpoint))
-    params = variables["params"].get("text", {})
+    params = _as_read(variables["params"].get("text", {}), variables["params"].get("added"))
     positions = params.get("embeddings", params).get("position")
     if positions is None:
         raise WeightError(f"{checkpoint}: its system has no text encoder by itself: its parts are {', '.join(variables['params'])}")
@@ -172,6 +174,17 @@ def save_text(checkpoint: str | os.PathLike[str], target: str | os.PathLike[str]
     logger.info("text encoder of %d layers and a tokenizer of %d entries: %s", layers, encoder.vocab_size, target)
     if encoder.added:
         logger.info("added behind its vocabulary: %s", " ".join(added_names(encoder)))
+
+
+def _as_read(params: Mapping[str, Any], added: np.ndarray | None) -> Mapping[str, Any]:
+    """The parameters of a text encoder, with what is added to the last rows of its word table, [n, D], in them."""
+    if added is None:
+        return params
+    if "embeddings" in params:
+        return {**params, "embeddings": _as_read(params["embeddings"], added)}
+    words = np.array(params["word"])
+    words[len(words) - len(added) :] += np.asarray(added)
+    return {**params, "word": words}
 
 
 def _restored(directory: pathlib.Path, step: int) -> tuple[Job, dict[str, Any]]:

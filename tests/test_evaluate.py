@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 
 import mmre_jax
 from configs import dgf_pt
-from mmre_jax import evaluate, tasks
+from mmre_jax import convert, evaluate, tasks
 from mmre_jax.data.readers import scenes
 from mmre_jax.training import loop
 from mmre_jax.training.identity import identity
@@ -47,6 +48,18 @@ def test_the_prefixes_are_trained_beside_a_frozen_model(workdir):
     for name in ("prefix_objects", "prefix_entities"):
         assert np.abs(params[name]["offset"]).max() > 0, "the checkpoint keeps what was trained"
     assert np.abs(params["added"]).max() > 0
+
+
+def test_a_written_text_encoder_has_what_was_trained_beside_its_words(workdir, tmp_path):
+    """Of the markers: a frozen model's own rows of them are as they began."""
+    convert.save_text(workdir, tmp_path / "text")
+    extractor = mmre_jax.load(workdir)
+    count = extractor.job.config.system.added
+    own, added = (np.asarray(x)[0] for x in (extractor.variables["params"]["text"]["word"], extractor.variables["params"]["added"]))
+    written = load_file(tmp_path / "text" / "model.safetensors")["wte.weight"]
+    np.testing.assert_array_equal(written[:-count], own[:-count])
+    np.testing.assert_allclose(written[-count:], own[-count:] + added, atol=1e-6)
+    assert np.abs(written - own).max() > 0
 
 
 def test_gates_with_right_and_with_other_pictures(workdir):
