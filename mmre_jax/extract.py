@@ -219,6 +219,8 @@ class Extractor:
             notes.append("trained on text alone: the picture is not looked at")
         elif record.regions and not self.object_sources:
             notes.append("trained without object crops: boxes are not looked at")
+        if record.caption and not tasks.reads_captions(self.job.task):
+            notes.append("trained without captions: the caption is not read")
         masked = list(dict.fromkeys(masked))  # crops of one photo say the same
         return (*notes, *masked), tuple(masked)
 

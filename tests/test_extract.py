@@ -185,6 +185,8 @@ def test_what_is_not_given_is_masked_and_said(extractor, photo):
     assert extractor.extract(**pair, boxes=[(0, 0, 1, 1)]).notes == ("no picture: masked", NO_CROPS), "a box of no picture shows nothing"
     assert extractor.extract(**pair, image=photo).notes == (NO_CROPS,)
     assert extractor.extract(**pair, image=photo, boxes=[(0, 0, 1, 1)]).notes == ()
+    said = extractor.extract(**pair, image=photo, boxes=[(0, 0, 1, 1)], caption="two women").notes
+    assert said == ("trained without captions: the caption is not read",)
 
 
 def test_pictures_and_boxes_are_looked_at(extractor, records):

@@ -237,7 +237,7 @@ SETTINGS: Section = {
         "behind": wholes((), "[0, inf)", "ids of the pieces behind the slots; (): as the tokenizer has them", empty=True),
     },
     "dual_gate": flag(True, "the gates of eq. 4-7; else the picture reaches the text in the stages alone"),
-    "caption_tokens": whole(32, "[0, inf)", "longest caption, specials included; what is beyond is cut off; 0: captions are not read"),
+    "caption_tokens": whole(32, "[0, inf)", "longest caption, specials included; 0: none is read, as where training has none"),
     "delta": number(0.4, "[0, inf)", "of eq. 8: how much of the caption goes into the text"),
     "added": whole(0, "[0, inf)", "rows behind the tokenizer's in the word table; 0: as the tokenizer has them"),
     "types": names((), "entity types that the decoder can say; (): as the relations' names and the training records have them"),

@@ -74,6 +74,12 @@ def boxes_of(task: Task) -> tuple[str, ...]:
     return (asked.source,) if asked is not None and asked.objects else ()
 
 
+def reads_captions(task: Task) -> bool:
+    """Whether a task's system reads what a record's picture is said to show."""
+    asked = task.prompted if isinstance(task, RelationTask) else None
+    return asked is not None and asked.caption_tokens > 0
+
+
 def also_read(task: Task, record: Record) -> list[Any]:
     """What a task's system reads of a record that neither its words, with what is annotated of them, nor its pictures show, as plain JSON
     values: the boxes of its objects, with their labels where they are the annotation."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from mmre_jax.declare import SettingError
 from mmre_jax.fusion.prefixes import words_around
 from mmre_jax.heads.joint import UNKNOWN
 from mmre_jax.records import Record, Region
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,9 +101,10 @@ def types_in(label: str | None) -> tuple[str, str] | None:
 
 def settled(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], records: RecordSource) -> ConfigDict:
     """A locked copy of DGF-PT's configuration in which what follows from tokenizer and training records is written out: the ids of the
-    prefixes' words, how many tokens were added, and the entity types.
+    prefixes' words, how many tokens were added, the entity types, and that no caption is read where training has none.
 
-    Types that are written alike but for capitals are one.
+    Types that are written alike but for capitals are one. A caption would be read as none of training was, and room for it costs every
+    step a pass of the language model over padding.
 
     Args:
       labels: of the relations.
@@ -117,6 +121,9 @@ def settled(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], rec
         prefix[name] = tuple(prefix[name]) or tuple(encoder.pieces(words)[0] if words else ())
         if beyond := [i for i in prefix[name] if i >= encoder.vocab_size]:
             raise SettingError(f"system.prefix.{name}: the word table has {encoder.vocab_size} rows, none for the id {beyond[0]}")
+    if config.system.caption_tokens and not any(records[index].caption for index in range(len(records))):
+        config.system.caption_tokens = 0
+        logger.info("no training record has a caption: none is read")
     if not config.system.types:
         named = [kind for label in labels for kind in types_in(label) or ()]
         pairs = [pair for record in map(records.__getitem__, range(len(records))) for pair in record.relations]

@@ -111,6 +111,7 @@ def test_other_systems_batches_do_not_grow():
     assert set(plain) == {"text", "label"} and set(plain["text"]) == {"ids", "mask", "markers"}
     few = dataclasses.replace(TASK, prompted=Prompted()).features(RECORD, 16)
     assert set(few) - set(plain) == {"entities", "types"}
+    assert tasks.reads_captions(TASK) and not tasks.reads_captions(dataclasses.replace(TASK, prompted=Prompted()))
     assert tasks.boxes_of(TASK) == ("detected",) and tasks.boxes_of(dataclasses.replace(TASK, prompted=None)) == ()
     assert [tuple(box) for box in tasks.also_read(TASK, RECORD)] == BOXES[:2]
 
@@ -125,6 +126,11 @@ def test_a_configuration_is_settled():
     ids = [ENCODER.tokenizer.token_to_id(word) for word in ("anna", "lives", "in", "oslo", "[UNK]")]
     assert (found.prefix.before, found.prefix.behind) == (tuple(ids[:2]), tuple(ids[2:]))
     assert found.types == ("EVENT", "loc", "per") and found.added == 4
+    with config.unlocked():
+        config.system.caption_tokens = 8
+    without = dataclasses.replace(RECORD, caption="")
+    tokens = [settled(config, ENCODER, LABELS, records).system.caption_tokens for records in ([without, RECORD], [without])]
+    assert tokens == [8, 0], "there is no room for captions where training has none"
     again = settled(settled(config, ENCODER, LABELS, [RECORD]), ENCODER, LABELS, [typed]).system
     assert again.types == ("loc", "per"), "what is written out stays"
     for changes, message in (
