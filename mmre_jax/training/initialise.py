@@ -12,6 +12,7 @@ import flax.traverse_util
 import jax
 import numpy as np
 import tokenizers
+from ml_collections import ConfigDict
 
 from mmre_jax import systems
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
@@ -19,7 +20,7 @@ from mmre_jax.training.setup import Job, restore_job
 
 logger = logging.getLogger(__name__)
 
-LABELS, WORDS, OTHER = "labels", "words", "other"  # what an axis goes by; OTHER: by both or in another way
+LABELS, WORDS, TYPES, OTHER = "labels", "words", "types", "other"  # what an axis goes by; OTHER: by both or in another way
 EMPTY = ("the empty class",)  # the name of a class behind the labels (heads/triples.py); no label is a tuple
 SHOWN = 20  # labels named in a line
 
@@ -78,8 +79,8 @@ def check_tokenizer(source: Source, job: Job) -> None:
 def initialise(source: Source, job: Job, variables: Mapping[str, Any], batch: Mapping[str, Any], parts: Sequence[str]) -> dict[str, Any]:
     """A new run's variables: of each part (top-level name of the parameters) the checkpoint's, where it fits; the log says which.
 
-    In a part that fits, all axes have the checkpoint's sizes, but for those that go by labels or by words: there the rows that both have
-    are taken, by name, and the others stay as they are. A head fits no other task.
+    In a part that fits, all axes have the checkpoint's sizes, but for those that go by labels, by words or by entity types: there the rows
+    that both have are taken, by name, and the others stay as they are. A head fits no other task.
 
     Args:
       job: of the new run.
@@ -111,25 +112,38 @@ def initialise(source: Source, job: Job, variables: Mapping[str, Any], batch: Ma
 
 
 def label_axes(job: Job, batch: Mapping[str, Any]) -> dict[Path, tuple[str, ...]]:
-    """For each axis of each variable LABELS, WORDS, OTHER or '': which grow by one with another label, and by two with two more words. One
-    that has several places for each label, one label's behind the other's, is 'labels x 4', or whatever their number.
+    """For each axis of each variable LABELS, WORDS, TYPES, OTHER or '': which grow by one with another label, and by two with two more
+    words; or at all with another entity type, of a system that has such. One that has several places for each label, one label's behind the
+    other's, is 'labels x 4', or whatever their number.
 
     So a system need not say it of its parameters, and cannot say it wrongly.
     """
-    labels, words = job.task.labels, job.task.encoder.vocab_size
+    labels, words, types = job.task.labels, job.task.encoder.vocab_size, _types(job)
 
-    def shapes(labels: tuple[str, ...], words: int) -> dict[Path, Any]:
-        system = systems.build(job.config, vocab_size=words, labels=labels)
+    def shapes(labels: tuple[str, ...], words: int, types: tuple[str, ...] = types) -> dict[Path, Any]:
+        config = job.config
+        if types != _types(job):
+            config = ConfigDict(config.to_dict())
+            config.system.types = types
+        system = systems.build(config, vocab_size=words, labels=labels)
         return _flat(jax.eval_shape(system.init, jax.random.key(0), batch))
 
-    grown = shapes((*labels, "B-another label"), words + 2)
+    own, grown = shapes(labels, words), shapes((*labels, "B-another label"), words + 2)
+    typed = shapes(labels, words, (*types, "another type")) if types else own
     kinds = {0: "", 1: LABELS, 2: WORDS}
 
-    def kind(size: int, more: int) -> str:
+    def kind(size: int, more: int, of_types: int) -> str:
+        if of_types != size:
+            return TYPES
         several = f"{LABELS} x {more - size}" if size == (more - size) * len(labels) else OTHER
         return kinds.get(more - size, several)
 
-    return {path: tuple(map(kind, leaf.shape, grown[path].shape)) for path, leaf in shapes(labels, words).items()}
+    return {path: tuple(map(kind, leaf.shape, grown[path].shape, typed[path].shape)) for path, leaf in own.items()}
+
+
+def _types(job: Job) -> tuple[str, ...]:
+    """The entity types of a system that tells such."""
+    return tuple(job.config.system.get("types", ()))
 
 
 def _flat(variables: Any) -> dict[Path, Any]:
@@ -145,13 +159,13 @@ def _names(job: Job) -> Names:
     """The names along the axes that go by something; those of words are ids of the tokenizer, and added tokens."""
     encoder = job.task.encoder
     words: list[Any] = [*range(encoder.vocab_size - len(encoder.added)), *encoder.added]
-    return {LABELS: job.task.labels, WORDS: words}
+    return {LABELS: job.task.labels, WORDS: words, TYPES: _types(job)}
 
 
 def _along(names: Names, axis: str, size: int) -> list[Any] | None:
     """The names along an axis of a size; None where they do not go with it."""
-    if axis == WORDS:
-        return list(names[WORDS]) if size == len(names[WORDS]) else None
+    if axis in (WORDS, TYPES):
+        return list(names[axis]) if size == len(names[axis]) else None
     several, known = int(axis.partition(" x ")[2] or 1), list(names[LABELS])
     if size == several * (len(known) + 1):
         known.append(EMPTY)
@@ -213,6 +227,8 @@ def _tell(part: str, taken: bool, reason: str, axes: set[str], ours: Names, thei
         said.append(f"labels taken: {_listed(shared)}")
         said.append(f"fresh: {_listed(x for x in ours[LABELS] if x not in theirs[LABELS])}")
         said.append(f"left behind: {_listed(x for x in theirs[LABELS] if x not in ours[LABELS])}")
+    if TYPES in axes and list(ours[TYPES]) != list(theirs[TYPES]):
+        said.append(f"entity types that start fresh: {_listed(x for x in ours[TYPES] if x not in theirs[TYPES])}")
     if WORDS in axes and list(ours[WORDS]) != list(theirs[WORDS]):
         known = set(theirs[WORDS])
         said.append(f"rows of words that start fresh: {_listed(str(x) for x in ours[WORDS] if x not in known)}")

@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
+from configs import dgf_pt
 from mmre_jax.data import datasets
 from mmre_jax.data.text import train_tokenizer
 from mmre_jax.training.checkpoint import CheckpointError
 from mmre_jax.training.evaluate import make_predictor, make_split
-from mmre_jax.training.initialise import EMPTY, LABELS, _merged, check_tokenizer, initialise, label_axes, open_source
+from mmre_jax.training.initialise import EMPTY, LABELS, Source, _merged, check_tokenizer, initialise, label_axes, open_source
 from mmre_jax.training.loop import example
 from mmre_jax.training.parallel import local_devices
-from mmre_jax.training.setup import make_job
+from mmre_jax.training.setup import make_job, new_job
 
 
 def another(source, labels=None, **changes):
@@ -149,6 +150,34 @@ def test_axes_are_found_by_what_makes_them_grow(untrained):
         (*head, "end"): (LABELS,),
         text: ("words", ""),
     }
+
+
+def test_entity_types_are_matched_by_name(caplog):
+    """As many types as the checkpoint has, in another order, one of them another: rows of DGF-PT's decoder."""
+    config = dgf_pt.get_config("quickstart").unlock()
+    config.text.update({"width": 16, "layers": 1, "heads": 2, "mlp": 32})
+    config.data.update({"counts": (32, 2, 2)})
+    config.system.types = ("loc", "org", "per")
+    records = datasets.open_records(config.data, "train")
+    job = new_job(config.lock(), records)
+    batch = example(job, make_split(job, records))
+    shapes = jax.eval_shape(job.system.init, jax.random.key(0), batch)
+    random = np.random.default_rng(0)
+    source = Source("a run", 1, job, jax.tree.map(lambda x: random.normal(size=x.shape).astype(x.dtype), shapes))
+    other = config.copy_and_resolve_references().unlock()
+    other.system.types = ("per", "event", "loc")
+    mine = new_job(other.lock(), records)
+    with caplog.at_level(logging.INFO):
+        found = initialise(source, mine, jax.tree.map(lambda x: np.full(x.shape, -7, x.dtype), shapes), batch, ())
+    ours, theirs = (variables["params"]["decoder"] for variables in (found, source.variables))
+    for name, rows, before in (
+        ("embedding", ours["embedding"], theirs["embedding"]),
+        ("kernel", ours["type"]["kernel"].T, theirs["type"]["kernel"].T),
+        ("bias", ours["type"]["bias"][:, None], theirs["type"]["bias"][:, None]),
+    ):
+        np.testing.assert_array_equal(rows, [before[2], np.full_like(before[0], -7), before[0]], name)
+    np.testing.assert_array_equal(ours["start"], theirs["start"])
+    assert "decoder is the checkpoint's (entity types that start fresh: event)" in caplog.text
 
 
 def test_another_tokenizer_is_refused(trained):
