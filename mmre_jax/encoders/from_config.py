@@ -14,6 +14,7 @@ from mmre_jax.encoders.bert_config import BertConfig
 from mmre_jax.encoders.gpt import KINDS as GPT_KINDS
 from mmre_jax.encoders.gpt import GptConfig
 from mmre_jax.encoders.language import LanguageConfig
+from mmre_jax.encoders.last_map import VisionConfig
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig
 from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.encoders.vgg import VggConfig
@@ -203,6 +204,13 @@ def vgg_config(vision: ConfigDict) -> VggConfig:
     if vision.kind != "vgg":
         raise ValueError(f"the image encoder is a VGG here: vision.kind=vgg, found {vision.kind!r}")
     return VggConfig(tuple((vision.stem * min(2**i, 8),) * depth for i, depth in enumerate(vision.depths)))
+
+
+def last_map_config(vision: ConfigDict, plan: PicturePlan, *, frozen: bool = False) -> VisionConfig:
+    """Sizes of an image encoder of any kind whose last map is read; arguments and errors as of the kind's own function above."""
+    if vision.kind == "vgg":
+        return vgg_config(vision)
+    return vit_config(vision, plan, vision.layers) if vision.kind == "vit" else resnet_config(vision, frozen=frozen)
 
 
 def photo_and_objects(vision: ConfigDict, objects: str) -> PicturePlan:

@@ -10,6 +10,7 @@ Shape letters: B batch, L tokens, K objects, n words of a prefix, D width.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 
@@ -20,6 +21,25 @@ import jax.numpy as jnp
 from mmre_jax.fusion.similarity import cosine_shares
 
 SLOT = "{}"  # stands in a template where the slots are
+
+
+@dataclasses.dataclass(frozen=True)
+class PrefixConfig:
+    """The prefixes: of each the stage that it opens, 0 for none, and the ids of the pieces around its slots."""
+
+    objects: int = 1
+    entities: int = 1
+    before: tuple[int, ...] = ()
+    behind: tuple[int, ...] = ()
+
+    def at(self, stage: int) -> tuple[str, ...]:
+        """The prefixes that open a stage, in their order."""
+        return tuple(name for name in ("objects", "entities") if getattr(self, name) == stage)
+
+    @property
+    def length(self) -> int:
+        """Places of a prefix."""
+        return len(self.before) + len(self.behind) + 2
 
 
 def words_around(template: str) -> tuple[list[str], list[str]]:

@@ -28,17 +28,17 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.declare import Section, SettingError, choice, flag, names, number, text, whole, wholes
-from mmre_jax.encoders.from_config import photo_and_objects, resnet_config, text_config, vgg_config, vit_config
+from mmre_jax.encoders.from_config import last_map_config, photo_and_objects, text_config
 from mmre_jax.encoders.language import LanguageConfig, LanguageModel, language_model, read_stage, read_stages
+from mmre_jax.encoders.last_map import VisionConfig, last_map
 from mmre_jax.encoders.rcnn.roi_align import roi_mean
-from mmre_jax.encoders.resnet import ResNet, ResNetConfig
+from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.encoders.stages import Cache
-from mmre_jax.encoders.vgg import Vgg, VggConfig, adaptive_mean
-from mmre_jax.encoders.vit import PHOTO, ViT, ViTConfig, patch_mask
+from mmre_jax.encoders.vgg import adaptive_mean
+from mmre_jax.encoders.vit import PHOTO
 from mmre_jax.fusion.dual_gate import GATES, DualGate, add_caption
-from mmre_jax.fusion.prefixes import SLOT, Prefix, entity_means, objects_of
+from mmre_jax.fusion.prefixes import SLOT, Prefix, PrefixConfig, entity_means, objects_of
 from mmre_jax.fusion.query_transformer import masked_mean
 from mmre_jax.heads.generative import STEPS, GenerativeDecoder, RelationClassifier
 from mmre_jax.heads.joint import JointObjective, JointWeights
@@ -48,25 +48,6 @@ INPUTS = ("objects", "image", "text")
 ORDERS = tuple("-".join(order) for order in itertools.permutations(INPUTS))  # the paper's first (its table 4)
 
 Places = tuple[jax.Array, jax.Array]  # [B, n, D], and bool [B, n], which of them hold something
-
-
-@dataclasses.dataclass(frozen=True)
-class PrefixConfig:
-    """The prefixes: of each the stage that it opens, 0 for none, and the ids of the pieces around its slots."""
-
-    objects: int = 1
-    entities: int = 1
-    before: tuple[int, ...] = ()
-    behind: tuple[int, ...] = ()
-
-    def at(self, stage: int) -> tuple[str, ...]:
-        """The prefixes that open a stage, in their order."""
-        return tuple(name for name in ("objects", "entities") if getattr(self, name) == stage)
-
-    @property
-    def length(self) -> int:
-        """Places of a prefix."""
-        return len(self.before) + len(self.behind) + 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +68,7 @@ class DgfPtConfig:
     """
 
     text: LanguageConfig
-    vision: ViTConfig | ResNetConfig | VggConfig | None
+    vision: VisionConfig | None
     relations: int
     types: int
     added: int = 0
@@ -161,7 +142,7 @@ class DgfPt(nn.Module):
 
     def _see(
         self,
-        vision: ViTConfig | ResNetConfig | VggConfig,
+        vision: VisionConfig,
         pixels: Mapping[str, jax.Array],
         seen: jax.Array,
         objects: Mapping[str, jax.Array] | None,
@@ -169,14 +150,7 @@ class DgfPt(nn.Module):
     ) -> dict[str, Places]:
         """I [B, M, D] and O [B, K, D] of the image encoder's last map, and which of them there are."""
         photo, width = pixels[PHOTO], self.config.text.width
-        if isinstance(vision, VggConfig):
-            cells, _ = Vgg(vision, dtype=self.dtype, name="vision")(photo[:, 0], train=train)
-        elif isinstance(vision, ResNetConfig):
-            cells = ResNet(vision, dtype=self.dtype, name="vision")(photo[:, 0], train=train)[-1]
-        else:
-            patches = ViT(vision, dtype=self.dtype, name="vision")({PHOTO: photo}, patch_mask(vision, {PHOTO: seen[:, None]}), train=train)
-            grid = vision.grid(vision.sequences[0])
-            cells = patches[-1][:, 1:].reshape(len(photo), grid, grid, -1)
+        cells = last_map(vision, photo, seen, self.dtype, "vision", train=train)
         blocks = adaptive_mean(cells.astype(jnp.float32), self.config.cells).astype(cells.dtype)
         image = nn.Dense(width, dtype=self.dtype, name="image")(blocks.reshape(len(cells), -1, cells.shape[-1]))
         found = {"image": (image, jnp.broadcast_to(seen[:, None], image.shape[:2]))}
@@ -273,7 +247,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     prefix = system.prefix
     net = DgfPtConfig(
         text=text_config(config.text, vocab_size),
-        vision=_vision(config.vision, plan, "vision" in config.optim.frozen),
+        vision=last_map_config(config.vision, plan, frozen="vision" in config.optim.frozen) if sees else None,
         relations=len(labels),
         types=len(system.types),
         added=system.added,
@@ -292,14 +266,6 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     given = ("entities", *(("objects",) if net.objects else ()), *(("caption",) if net.captions else ()))
     batch_norm = isinstance(net.vision, ResNetConfig) and net.vision.norm == "batch"
     return ModuleSystem(DgfPt(net, dtype), objective, plan, batch_norm, given)
-
-
-def _vision(vision: ConfigDict, plan: PicturePlan, frozen: bool) -> ViTConfig | ResNetConfig | VggConfig | None:
-    if not plan:
-        return None
-    if vision.kind == "vgg":
-        return vgg_config(vision)
-    return vit_config(vision, plan, vision.layers) if vision.kind == "vit" else resnet_config(vision, frozen=frozen)
 
 
 def _check(config: ConfigDict) -> None:
