@@ -129,7 +129,10 @@ class Detector:
         return [one for one in found if one is not None]
 
     def about(self) -> dict[str, Any]:
-        """All that the boxes depend on, plain JSON values: the parameters' checksum, thresholds, labels, and the sizes of pictures."""
+        """All that the boxes depend on, plain JSON values: the parameters' checksum, thresholds, labels, and the sizes of pictures.
+
+        Not how many are looked at together: who ran out of memory goes on with fewer, and another device with its own number.
+        """
         sizes = dataclasses.replace(self.net.config, score=0.0, detections=0)
         total = hashlib.blake2b(repr(sizes).encode(), digest_size=16)
         for where, leaf in sorted(traverse_util.flatten_dict(self.variables, sep="/").items()):
@@ -138,7 +141,7 @@ class Detector:
         sides = self.canvases if isinstance(self.canvases, int) else [self.canvases.short, self.canvases.long, *self.canvases.lengths]
         config = self.net.config
         labels = hashlib.blake2b("\n".join(self.labels).encode(), digest_size=8).hexdigest()
-        given = {"min_score": config.score, "top": config.detections, "batch": self.batch}
+        given = {"min_score": config.score, "top": config.detections}
         return {"weights": total.hexdigest(), "labels": labels, "sides": sides, **given}
 
     @functools.cached_property
@@ -227,11 +230,11 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
       OSError: the file cannot be read.
     """
     lines = [line.strip() for line in read_text(path, ValueError).rstrip("\n").split("\n")]
-    lines = lines[1:] if lines[0] in ("__background__", BACKGROUND) else lines
-    for number, label in enumerate(lines):
-        if not label or label in lines[:number] or label == BACKGROUND:
-            raise ValueError(f"{os.fspath(path)}: label {number + 1}, {label!r}, is empty, stands there twice, or is the background's")
-    return tuple(lines)
+    first = 1 if lines[0] in ("__background__", BACKGROUND) else 0
+    for number, label in enumerate(lines[first:], first):
+        if not label or label in lines[first:number] or label == BACKGROUND:
+            raise ValueError(f"{os.fspath(path)}:{number + 1}: the label {label!r} is empty, stands there twice, or is the background's")
+    return tuple(lines[first:])
 
 
 def _image(picture: Picture) -> Image.Image:

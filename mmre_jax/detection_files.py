@@ -1,6 +1,6 @@
 """Objects of all pictures of an input, found in shards that a killed program finds again.
 
-    OUT/...                          what readers take, see detection_inputs.py; written last
+    OUT/...                          what readers take, see detection_inputs.py; written when all shards are there
     OUT/detect/settings.json         what the shards were made with
     OUT/detect/parts/00000.jsonl     a line for each picture of a shard: {"image", "regions"}, or {"image", "note"}
     OUT/detect/features/00000.safetensors     where asked for: {name of a picture: float32 [objects, hidden]}, row i of which belongs to the
@@ -70,7 +70,8 @@ def detect_all(
       The summary: pictures, rejected and the first reasons; boxes, without_boxes.
 
     Raises:
-      RecordError: `out` has results of other settings, or files that would be overwritten.
+      RecordError: `out` has results of other settings, or files that would be overwritten; the input cannot be written in its own form
+        (two photos that MNRE's form cannot tell apart), or was changed meanwhile.
       PictureError: where `strict`.
     """
     out = pathlib.Path(out)
@@ -93,6 +94,7 @@ def detect_all(
 
 def _check_place(work: _Work, out: pathlib.Path, settings: dict[str, Any]) -> None:
     """Makes the folders, unless what is there was made otherwise."""
+    list(work.given.texts(out, {}.fromkeys(work.given.pictures, ())))  # what cannot be written is told now, and not at the end
     outputs = work.given.outputs(out)
     sources = [path.resolve() for path, _ in work.given.files]
     if same := [path for path in outputs if path.resolve() in sources]:
@@ -177,12 +179,12 @@ def _finish(work: _Work, out: pathlib.Path) -> dict[str, Any]:
                 notes[row["image"]] = row["note"]
             else:
                 found[row["image"]] = tuple(json.dumps(region, ensure_ascii=False) for region in row["regions"])
-    for path, text in work.given.texts(out, found):
+    texts = list(work.given.texts(out, found))
+    if brought := work.given.bring_pictures(out):
+        logger.info("%d pictures were put beside the lines, as links where there can be such", brought)
+    for path, text in texts:  # last: where they are there, all is
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
-    brought = work.given.bring_pictures(out)
-    if brought:
-        logger.info("%d pictures were put beside the lines, as links where there can be such", brought)
     rejects = [json.dumps({"image": name, "reason": reason}, ensure_ascii=False) for name, reason in notes.items()]
     write_text(work.folder / "rejects.jsonl", "".join(f"{line}\n" for line in rejects))
     summary = {

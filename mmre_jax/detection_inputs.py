@@ -101,9 +101,11 @@ def look_at(path: str | os.PathLike[str]) -> Input:
         raise RecordError(f"{path}: no such file or folder: expected pictures, JSON lines, or MNRE's layout")
     if found := [path / f"{split}.jsonl" for split in SPLITS if (path / f"{split}.jsonl").is_file()]:
         return _of_lines(path, found)
-    if any((path / folder).is_dir() for folder in ("txt", "mnre_txt")) and (path / "img_org").is_dir():
+    if (path / "img_org").is_dir() and _has_texts(path):
         return _of_mnre(path)
     names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if broken := [name for name in names if not _is_text(name)]:  # the name of a file may be any bytes, which no JSON holds
+        raise RecordError(f"{path}: {os.fsencode(broken[0])!r}: the name of a picture is not UTF-8: rename it ({len(broken)} of that kind)")
     if not names:
         raise RecordError(
             f"{path}: no pictures ({', '.join(SUFFIXES)}), no train.jsonl, val.jsonl or test.jsonl, and not MNRE's layout (txt/, img_org/)"
@@ -131,6 +133,20 @@ def _of_mnre(root: pathlib.Path) -> Input:
     raise problem or RecordError(f"{root}: not MNRE's layout")
 
 
+def _has_texts(root: pathlib.Path) -> bool:
+    """Whether there is a folder for MNRE's texts, or such a text in the root itself."""
+    folders = any((root / folder).is_dir() for folder in ("txt", "mnre_txt"))
+    return folders or any(_has(root, split, version) for split in SPLITS for version in mnre.VERSIONS)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _has(root: pathlib.Path, split: str, version: int) -> bool:
     with contextlib.suppress(RecordError):
         return bool(mnre.files(root, split, version=version))
@@ -151,13 +167,20 @@ def _region(text: str) -> Region:
 
 
 def _edited(path: pathlib.Path, root: pathlib.Path, records: Sequence[Record], found: Texts) -> str:
-    """The text of a file of JSON lines, the lines of records whose picture was looked at with what was found there."""
+    """The text of a file of JSON lines, the lines of records whose picture was looked at with what was found there.
+
+    Raises:
+      RecordError: a line names another picture than when the records were read: hours lie between.
+    """
     lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z", path.read_bytes().decode("utf-8"))
     for record in records:
         number = int(record.origin.rpartition(":")[2]) - 1
         if record.image is not None and (name := _name(root, record)) in found:
-            bare = lines[number].lstrip(MARK)
-            mark = lines[number][: len(lines[number]) - len(bare)]
+            line = lines[number] if number < len(lines) else ""
+            bare = line.lstrip(MARK)
+            mark = line[: len(line) - len(bare)]
+            if not bare.strip() or jsonl.parse(bare, root, where=record.origin, default_id=record.id).image != record.image:
+                raise RecordError(f"{record.origin}: another line than when it was read, of {name}: the file was changed; start again")
             lines[number] = mark + line_edit.with_detected(bare, found[name], record.origin)
     return "".join(lines)
 

@@ -87,7 +87,7 @@ def test_labels(weights, tmp_path):
     (tmp_path / "labels.txt").write_text("__background__\ncat\nhot dog\n")
     assert detection.read_labels(tmp_path / "labels.txt") == ("cat", "hot dog")
     (tmp_path / "labels.txt").write_text("cat\ncat\n")
-    with pytest.raises(ValueError, match="labels.txt: label 2, 'cat'"):
+    with pytest.raises(ValueError, match="labels.txt:2: the label 'cat'"):
         detection.read_labels(tmp_path / "labels.txt")
     names = coco.labels("background")
     assert len(names) == len(set(names)) == 91

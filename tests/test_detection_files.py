@@ -1,6 +1,8 @@
 """From an input to files that the readers take: JSON lines, MNRE's layout, folders of pictures; stopped and gone on with; refusals."""
 
+import dataclasses
 import json
+import os
 import pathlib
 import sys
 
@@ -132,8 +134,14 @@ def test_a_folder_of_pictures(detector, tmp_path):
     assert not (tmp_path / "strict" / "regions.jsonl").exists()
 
 
-def test_mnres_layout_comes_back_through_its_reader(detector, tmp_path):
+@pytest.mark.parametrize("folder", ["txt", "mnre_txt", ""])
+def test_mnres_layout_comes_back_through_its_reader(detector, tmp_path, folder):
+    """Wherever its texts are."""
     small_mnre.write(tmp_path, "val", 4)
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / "txt" / "ours_val.txt").rename(tmp_path / folder / "ours_val.txt")
+    if folder != "txt":
+        (tmp_path / "txt").rmdir()
     for n in range(3):
         small_detector.picture(tmp_path / "img_org" / "val" / f"val_{n}.jpg", n)
     detect_all(detector, look_at(tmp_path), tmp_path)
@@ -158,6 +166,49 @@ def test_places_that_are_taken_are_told(detector, weights, posts, tmp_path):
     with pytest.raises(RecordError, match="posts.jsonl is there already, and not from here"):
         detect_all(detector, given, tmp_path / "other")
     assert (tmp_path / "other" / "posts.jsonl").read_text() == "mine"
+
+
+def test_one_goes_on_with_another_number_of_pictures_at_a_time(detector, posts, tmp_path):
+    """As who ran out of memory does."""
+    detect_all(detector, look_at(posts), tmp_path / "out")
+    before = tree(tmp_path / "out")
+    detect_all(dataclasses.replace(detector, batch=3), look_at(posts), tmp_path / "out")
+    assert tree(tmp_path / "out") == before
+
+
+CHANGED = ['{"text": "new", "image": "photos/1.png"}\n' + LINES, LINES[:20], "", LINES.replace("photos/1", "photos/2")]
+
+
+@pytest.mark.parametrize("text", CHANGED, ids=["a line more", "cut short", "empty", "another picture"])
+def test_posts_that_are_changed_meanwhile_get_no_others_objects(detector, posts, tmp_path, monkeypatch, text):
+    def changed(self, placed, *, features):
+        posts.write_bytes(text.encode())
+        return original(self, placed, features=features)
+
+    original = detection.Detector.look
+    monkeypatch.setattr(detection.Detector, "look", changed)
+    with pytest.raises(RecordError, match="posts.jsonl:[0-9]+"):
+        detect_all(detector, look_at(posts), tmp_path / "out")
+    assert not (tmp_path / "out" / "posts.jsonl").exists()
+
+
+def test_what_cannot_be_written_is_told_before_anything_is_looked_at(detector, tmp_path, monkeypatch):
+    small_mnre.write(tmp_path, "val", 2)
+    path = tmp_path / "txt" / "ours_val.txt"
+    path.write_text(path.read_text().replace("val_1.jpg", "val_0.png"))
+    monkeypatch.setattr(detection.Detector, "look", None)
+    with pytest.raises(RecordError, match="takes one photo of the name 'val_0'"):
+        detect_all(detector, look_at(tmp_path), tmp_path)
+    assert not (tmp_path / "boxes").exists()
+
+
+def test_a_name_that_is_no_text_is_told(tmp_path):
+    try:
+        pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")).write_bytes(b"")
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    with pytest.raises(RecordError, match=r"caf\\xe9.png': the name of a picture is not UTF-8: rename it \(1 of that kind\)"):
+        look_at(tmp_path)
 
 
 def test_inputs_that_are_none_are_told(tmp_path):
