@@ -144,6 +144,8 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     system, vision = config.system, config.vision
     if config.task.name != "objects":
         raise ValueError(f"system 'faster_rcnn' has the task objects, found task.name={config.task.name!r}")
+    if config.data.objects != "none":
+        raise ValueError(f"a detector looks at the photo alone: set data.objects=none, found {config.data.objects!r}")
     if vision.resize != "squash":
         raise ValueError(f"boxes are parts of the whole photo, which vision.resize=squash alone keeps, found {vision.resize!r}")
     if system.sampling.anchor_low > system.sampling.anchor_high:

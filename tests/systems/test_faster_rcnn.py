@@ -150,6 +150,7 @@ def test_every_setting_reaches_the_detector() -> None:
     [
         ({"task.name": "relation"}, "system 'faster_rcnn' has the task objects, found task.name='relation'"),
         ({"vision.resize": "crop"}, "vision.resize=squash alone keeps"),
+        ({"data.objects": "detected"}, "looks at the photo alone: set data.objects=none, found 'detected'"),
         ({"system.anchors": (8, 16)}, r"system.anchors=\(8, 16\) has 2 sides"),
         ({"system.sampling.anchor_low": 0.9}, "system.sampling.anchor_low=0.9 exceeds system.sampling.anchor_high=0.7"),
         ({"vision.kind": "resnet"}, "vision.kind=rcnn, found 'resnet'"),
