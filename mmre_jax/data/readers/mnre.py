@@ -54,9 +54,8 @@ def read(root: str | os.PathLike[str], split: str, *, objects: str = "none", ver
       split: train, val or test.
       objects: which object crops become the records' regions: 'none', 'detected' (of an image-only detector: boxes of one's own detector,
         else the published files in their published order, else boxes by their number K) or 'grounded' (the published crops, in their
-        published order, before the
-        detected ones where there are such: the released systems look at both; the grounded ones leak the label). A region's `source`
-        says which it is.
+        published order, before the detected ones where there are such: the released systems look at both; the grounded ones leak the
+        label). A region's `source` says which it is.
       version: 2 or 1.
 
     Returns:
@@ -107,7 +106,8 @@ def none_label(version: int = 2) -> str:
 def files(root: str | os.PathLike[str], split: str, *, objects: str = "none", version: int = 2) -> list[pathlib.Path]:
     """The annotation files that `read` reads for a split, for checksums. Raises RecordError where one that is needed is missing."""
     found = [_text_file(root, split, version)]
-    detected = [_crop_list(root, split), _dict_path(root, split, "detected")]
+    boxes = _dict_path(root, split, "detected")
+    detected = [boxes] if boxes.suffix == ".json" else [_crop_list(root, split), boxes]  # one's own go before all others
     if objects == "grounded":
         found += [_dict_file(root, split, objects), _grounded_boxes(root, split)]
     elif objects == "detected" and not any(path.is_file() for path in detected):

@@ -53,7 +53,10 @@ def test_ones_own_boxes_go_before_published_ones(root, caplog):
     records = mnre.read(root, "val", objects="detected")
     assert [list(record.regions) for record in records] == [[], [], regions, regions, [], []]
     assert "read instead of" in caplog.text and "1 of 2 photos are named by no record, such as 'val_7'" in caplog.text
-    assert mnre.boxes_path(root, "val") in mnre.files(root, "val", objects="detected")
+    (root / "img_detect" / "val").mkdir(parents=True)
+    (root / "img_detect" / "val" / "val_img2crop.pth").write_bytes(b"not looked at")
+    assert mnre.read(root, "val", objects="detected") == records
+    assert mnre.files(root, "val", objects="detected")[1:] == [mnre.boxes_path(root, "val")]
     listed = mnre.boxes_path(root, "val")
     listed.write_text(json.dumps({"val_0_crop_0.jpg": [0.5, 0.5, 0.5, 0.5, 0.25], "val_0_crop_1.jpg": [0.5, 0.5, 1.5, 0.5]}))
     found = mnre.read(root, "val", objects="detected")[0].regions
