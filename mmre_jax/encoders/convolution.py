@@ -107,7 +107,7 @@ def pointwise(
     Raises:
       ValueError: for another kernel, or groups.
     """
-    del padding, lhs_dilation, rhs_dilation, dimension_numbers  # without an effect on single values
+    del padding, lhs_dilation, rhs_dilation, dimension_numbers  # as nn.Conv gives them: no padding, dilations of 1
     if rhs.shape[:2] != (1, 1) or feature_group_count != 1:
         raise ValueError(f"a 1x1 kernel and one group, found {list(rhs.shape[:2])} and {feature_group_count}")
     rows, columns = window_strides

@@ -9,7 +9,6 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from mmre_jax.encoders.rcnn.pyramid import PyramidConfig
 from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.weights import hub
 from mmre_jax.weights.resnet import COUNTED, describe_tensors, resnet_rules, resnet_unread, unit_rules
-from mmre_jax.weights.rules import Rule, WeightError, dense_rules, read
+from mmre_jax.weights.rules import Rule, WeightError, dense_rules
 
 BODY, _PYRAMID, _PROPOSER, _HEAD = "backbone.body.", "backbone.fpn.", "rpn.head.", "roi_heads."
 # Names of state dicts from before torchvision 0.13, those of the published COCO weights of version 1 among them.
@@ -135,18 +134,6 @@ def describe_rcnn(tensors: Mapping[str, np.ndarray], *, eps: float | None = None
         )
     except ValueError as error:
         raise WeightError(f"{source}: {error}") from error
-
-
-def load_rcnn(path: str | Path, config: RcnnConfig, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Fills the variables of a `FasterRcnn(config)` from a torchvision state dict: a file, or the tensors of a directory.
-
-    Returns:
-      The filled tree, see `rules.read`.
-
-    Raises:
-      WeightError: an unreadable file, or a checkpoint that does not fit the model.
-    """
-    return read(rcnn_rules(config), read_rcnn(path), variables, unread=rcnn_unread(config), source=str(path))
 
 
 def read_rcnn(path: str | Path) -> dict[str, np.ndarray]:

@@ -1,6 +1,8 @@
 """RoIAlign (He et al. 2017) from the level of a feature pyramid that fits a region's size.
 
-Sampled as torchvision does by default: 2 x 2 points a cell, without the half-pixel shift. B pictures, N regions, C channels.
+Sampled as torchvision's detectors do: 2 x 2 points a cell, without the half-pixel shift. A region is at least one cell of its map wide and
+high; where it so reaches beyond the last cell, that one is read, as torchvision's Python does (its compiled operator reads 0 there).
+B pictures, N regions, C channels.
 """
 
 from __future__ import annotations

@@ -6,10 +6,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 import torchvision_here
 
+from mmre_jax.encoders.rcnn import roi_align as module
 from mmre_jax.encoders.rcnn.roi_align import levels_of, roi_align, roi_mean
 
 STRIDES, CANVAS = (4, 8, 16), (64, 96)
@@ -39,6 +41,22 @@ def test_values_and_gradients_equal_torchvisions() -> None:
     assert np.abs(found - expected.detach().numpy().transpose(0, 1, 3, 4, 2)).max() <= 1e-5
     for ours, theirs in zip(gradients, maps.values(), strict=True):
         assert np.abs(ours - theirs.grad.numpy().transpose(0, 2, 3, 1)).max() <= 1e-4
+
+
+def test_both_ways_are_one() -> None:
+    """Points picked from large maps, products with small ones: values and gradients."""
+
+    def total(maps: list[jax.Array], few: int) -> tuple[jax.Array, jax.Array]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "_FEW", few)
+            found = roi_align(maps, jnp.asarray(BOXES), STRIDES, 48.0)
+        return jnp.cos(found).sum(), found
+
+    (slopes, found), (others, expected) = (
+        jax.jit(jax.grad(total, has_aux=True), static_argnums=1)(list(map(jnp.asarray, MAPS)), few) for few in (0, 10**6)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), slopes, others)
 
 
 def test_by_hand() -> None:
