@@ -80,7 +80,7 @@ def look(task: str, none: str, splits: Mapping[str, RecordSource], *, limit: flo
     """Looks through the records of a data set as a task sees them.
 
     Args:
-      task: 'relation', 'entities' or 'triples'.
+      task: one of dataset.TASKS.
       none: the label that says that there is nothing.
       splits: {split: records}; the first is the one that is learnt from.
       limit: share of the test split that may stand in training.
