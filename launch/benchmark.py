@@ -17,7 +17,7 @@ from ml_collections import config_flags
 from launch import console
 from mmre_jax.analysis import speed, speed_report
 from mmre_jax.systems import DTYPES
-from mmre_jax.training import loop
+from mmre_jax.training.checks import check_settings
 from mmre_jax.training.log import write_json
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
@@ -32,7 +32,7 @@ def main() -> None:
     if unknown := set(_DTYPES.value) - set(DTYPES):
         raise app.UsageError(f"--dtypes knows {', '.join(DTYPES)}, not {', '.join(sorted(unknown))}")
     logger = console.setup()
-    loop.check_settings(_CONFIG.value)
+    check_settings(_CONFIG.value)
     result = speed.measure(_CONFIG.value, dtypes=_DTYPES.value, steps=_STEPS.value, peak_tflops=_PEAK.value)
     print(speed_report.text(result))
     if _JSON.value is not None:

@@ -17,7 +17,7 @@ from ml_collections import config_flags
 from launch import console
 from mmre_jax.analysis import matching_speed
 from mmre_jax.matching import MATCHERS
-from mmre_jax.training import loop
+from mmre_jax.training.checks import check_settings
 from mmre_jax.training.log import write_json
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
@@ -31,7 +31,7 @@ def main() -> None:
     """Measures, prints, writes."""
     logger = console.setup()
     if _CONFIG.value is not None:
-        loop.check_settings(_CONFIG.value)
+        check_settings(_CONFIG.value)
     if _STRESS.value is not None:
         result = {"stress": [matching_speed.stress(_STRESS.value, matcher) for matcher in MATCHERS]}
         for row in result["stress"]:

@@ -25,7 +25,8 @@ from mmre_jax.data.decode import PictureError
 from mmre_jax.records import RecordError
 from mmre_jax.training import processes
 from mmre_jax.training.checkpoint import CheckpointError
-from mmre_jax.training.loop import Interrupted, NonFiniteError
+from mmre_jax.training.interrupt import Interrupted
+from mmre_jax.training.train import NonFiniteError
 from mmre_jax.weights.hub import WeightError
 
 SETTINGS = "python -m launch.settings [--config=FILE:VARIANT] prints variants, and every setting with its range, default and meaning."

@@ -20,9 +20,10 @@ from mmre_jax import extract
 from mmre_jax.analysis import report
 from mmre_jax.data import datasets
 from mmre_jax.tasks import task as task_lib
-from mmre_jax.training import loop
-from mmre_jax.training.evaluate import make_split
+from mmre_jax.training.checks import check_settings
 from mmre_jax.training.log import write_json
+from mmre_jax.training.splits import make_split
+from mmre_jax.training.train import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder with one run's folder per control.")
@@ -40,13 +41,13 @@ def main() -> None:
     rows = []
     runs = {name: console.changed(_CONFIG.value, changes[name]) for name in names if name != "shuffled"}
     for config in runs.values():  # all of them, before the first is trained
-        loop.check_settings(config)
+        check_settings(config)
     for name in names:
         logger.info("---- %s", name)
         if name == "shuffled":
             scores, minutes = _shuffled(workdir), None
         else:
-            metrics = loop.train(runs[name], workdir / name)
+            metrics = train(runs[name], workdir / name)
             scores, minutes = metrics["headline"], metrics["minutes"]
         row = {"run": name, **scores, "minutes": minutes}
         logger.info("%s: %s", name, task_lib.as_line(scores))

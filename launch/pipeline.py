@@ -27,9 +27,11 @@ from mmre_jax import pipelines
 from mmre_jax.analysis.evaluation import Evaluation, scoring_task
 from mmre_jax.data import datasets
 from mmre_jax.tasks import task as task_lib
-from mmre_jax.training import loop, processes
+from mmre_jax.training import processes
 from mmre_jax.training.checkpoint import locate
-from mmre_jax.training.setup import protocol
+from mmre_jax.training.checks import check_settings
+from mmre_jax.training.protocol import protocol
+from mmre_jax.training.train import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/qeot.py:VARIANT, whose task and data the parts are trained for.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder with a run's folder for each part, and the scores.")
@@ -49,10 +51,10 @@ def main() -> None:
     for part in runs.keys() - missing.keys():
         locate(runs[part])
     for settings in missing.values():  # all of them, before the first is trained
-        loop.check_settings(settings)
+        check_settings(settings)
     for part, settings in missing.items():
         logger.info("---- %s", part)
-        loop.train(settings, runs[part])
+        train(settings, runs[part])
     evaluation = _score(config, runs, _SPLIT.value)
     written = evaluation.write(workdir) if processes.is_first() else []
     print(evaluation.text())

@@ -20,8 +20,9 @@ from ml_collections import ConfigDict, config_flags
 from launch import console
 from mmre_jax.analysis import report
 from mmre_jax.tasks import task as task_lib
-from mmre_jax.training import loop
+from mmre_jax.training.checks import check_settings
 from mmre_jax.training.log import write_json
+from mmre_jax.training.train import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder with one run's folder per value.")
@@ -35,10 +36,10 @@ def main() -> None:
     name, values = parse(_VARY.value, _CONFIG.value)
     runs = {value: console.changed(_CONFIG.value, {name: value}) for value in values}
     for config in runs.values():  # all of them, before the first is trained
-        loop.check_settings(config)
+        check_settings(config)
     for value, config in runs.items():
         logger.info("---- %s = %s", name, value)
-        run = loop.train(config, workdir / folder(name, value))
+        run = train(config, workdir / folder(name, value))
         found[str(value)] = run["headline"]
         logger.info("%s = %s: %s", name, value, task_lib.as_line(run["headline"]))
     scores = list(next(iter(found.values())))

@@ -17,8 +17,8 @@ from ml_collections import ConfigDict, config_flags
 
 from launch import console
 from mmre_jax.analysis import plots
-from mmre_jax.training import loop
 from mmre_jax.training.log import read_rows, write_json
+from mmre_jax.training.train import summarise, train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics.jsonl, metrics.json, tensorboard.")
@@ -32,14 +32,14 @@ def main() -> None:
         _train(config, workdir)
         return
     runs = [_train(console.changed(config, {"train.seed": s, "train.seeds": ()}), workdir / f"seed_{s}") for s in config.train.seeds]
-    summary = loop.summarise(runs)
+    summary = summarise(runs)
     write_json(workdir / "metrics.json", summary)
     for name, value in summary["test"].items():
         logger.info("test %s over seeds %s: %.4f +- %.4f", name, summary["seeds"], value["mean"], value["std"])
 
 
 def _train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
-    metrics = loop.train(config, workdir)
+    metrics = train(config, workdir)
     if jax.process_index() == 0:
         plots.save(plots.curves(read_rows(workdir), f"val.{next(iter(metrics['headline']))}"), workdir / "curves.png")
     return metrics

@@ -19,8 +19,9 @@ from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.heads.joint import TOLD
 from mmre_jax.tasks import task as task_lib
-from mmre_jax.training.evaluate import Predicted, Split, make_split, training_examples
-from mmre_jax.training.setup import protocol
+from mmre_jax.training.evaluate import Predicted
+from mmre_jax.training.protocol import protocol
+from mmre_jax.training.splits import Split, make_split, training_examples
 
 
 def checkpoint(

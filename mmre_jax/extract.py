@@ -19,9 +19,10 @@ from mmre_jax.tasks import WORDLESS, relation
 from mmre_jax.tasks.task import Found
 from mmre_jax.text_files import check_words
 from mmre_jax.training.checkpoint import Checkpoints, locate
-from mmre_jax.training.evaluate import Predictor, Split, make_predictor
+from mmre_jax.training.evaluate import Predictor, make_predictor
+from mmre_jax.training.job import Job, restore_job, shapes
 from mmre_jax.training.parallel import local_devices
-from mmre_jax.training.setup import Job, restore_job, shapes
+from mmre_jax.training.splits import Split
 
 KINDS = {"relation": "relations", "entities": "mentions", "triples": "triples", "objects": "regions"}  # what each task finds
 Where = str | tuple[int, int]

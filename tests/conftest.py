@@ -43,7 +43,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 def trained(tmp_path_factory):
     """The workdir of a run of seconds, HVFormer with object crops on 64 scenes. Its checkpoints are to be left as they are."""
     from configs import hvformer
-    from mmre_jax.training import loop
+    from mmre_jax.training.train import train
 
     config = hvformer.get_config("quickstart").unlock()
     small = {"width": 16, "layers": 1, "heads": 2, "mlp": 32}
@@ -54,7 +54,7 @@ def trained(tmp_path_factory):
     config.optim.lr = 1e-2
     config.train.update({"epochs": 4, "batch": 16, "eval_batch": 16, "compilation_cache": ""})
     workdir = tmp_path_factory.mktemp("trained")
-    loop.train(config.lock(), workdir)
+    train(config.lock(), workdir)
     return workdir
 
 
@@ -65,9 +65,9 @@ def untrained(tmp_path_factory):
     from configs import detector, ifaformer, qeot
     from mmre_jax.data import datasets
     from mmre_jax.training.checkpoint import Checkpoints
-    from mmre_jax.training.evaluate import make_split
-    from mmre_jax.training.loop import initial_state
-    from mmre_jax.training.setup import new_job
+    from mmre_jax.training.job import new_job
+    from mmre_jax.training.splits import make_split
+    from mmre_jax.training.starting import initial_state
 
     workdirs = {}
     small = {"width": 16, "layers": 2, "heads": 2, "mlp": 32}

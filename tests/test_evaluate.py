@@ -13,8 +13,8 @@ import mmre_jax
 from configs import dgf_pt
 from mmre_jax import convert, evaluate, tasks
 from mmre_jax.data.readers import scenes
-from mmre_jax.training import loop
 from mmre_jax.training.identity import identity
+from mmre_jax.training.train import train
 
 OWN = "trained with detected objects, none given: masked"
 
@@ -37,7 +37,7 @@ def workdir(tmp_path_factory):
     config.optim.frozen = ("text",)
     config.train.update({"epochs": 1, "batch": 32, "eval_batch": 8, "compilation_cache": ""})
     run = tmp_path_factory.mktemp("run")
-    loop.train(config.lock(), run)
+    train(config.lock(), run)
     return run
 
 

@@ -21,9 +21,9 @@ from mmre_jax.data.decode import PictureError
 from mmre_jax.data.readers import scenes
 from mmre_jax.records import Mention, Record, RecordError, Region, Triple
 from mmre_jax.training.checkpoint import CheckpointError, Checkpoints
-from mmre_jax.training.evaluate import make_split
-from mmre_jax.training.loop import initial_state
-from mmre_jax.training.setup import new_job
+from mmre_jax.training.job import new_job
+from mmre_jax.training.splits import make_split
+from mmre_jax.training.starting import initial_state
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = "Ada meets Grace near the old Ada Bridge"

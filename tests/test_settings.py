@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 from configs import dgf_pt, hvformer, ifaformer, qeot, rsrnet
 from mmre_jax import declare, settings, systems
 from mmre_jax.data import datasets
-from mmre_jax.training import loop
-from mmre_jax.training.setup import rehearse
+from mmre_jax.training.checks import rehearse
+from mmre_jax.training.train import train
 
 NAMES = ("detector", "dgf_pt", "hvformer", "ifaformer", "qeot", "rsrnet", "pipeline")
 MODULES = {name: importlib.import_module(f"configs.{name}") for name in NAMES}
@@ -100,7 +100,7 @@ def test_every_number_refuses_what_is_no_number(name, section):
 )
 def test_a_value_out_of_its_range_ends_a_run_before_anything_is_there(tmp_path, changes, message):
     with pytest.raises(declare.SettingError) as error:
-        loop.train(changed(qeot.get_config("quickstart"), **changes), tmp_path / "run")
+        train(changed(qeot.get_config("quickstart"), **changes), tmp_path / "run")
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
 
@@ -136,7 +136,7 @@ def test_a_value_out_of_its_range_ends_a_run_before_anything_is_there(tmp_path, 
 )
 def test_settings_that_do_not_fit_each_other_are_named_before_anything_is_there(tmp_path, module, changes, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
-        loop.train(changed(module.get_config("quickstart"), **changes), tmp_path / "run")
+        train(changed(module.get_config("quickstart"), **changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -207,6 +207,6 @@ def test_a_checkpoint_of_before_a_setting_is_completed():
 def test_a_task_that_the_system_does_not_have_is_one_line(tmp_path, name, task, said):
     """And not the settings of that task, which the configuration has no reason to have."""
     with pytest.raises(ValueError) as error:
-        loop.train(changed(MODULES[name].get_config("quickstart"), **{"task.name": task}), tmp_path / "run")
+        train(changed(MODULES[name].get_config("quickstart"), **{"task.name": task}), tmp_path / "run")
     assert str(error.value).startswith(f"task.name={task!r}: {said}") and "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()

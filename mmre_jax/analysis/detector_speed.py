@@ -23,7 +23,7 @@ import numpy as np
 import safetensors.numpy
 
 from mmre_jax.encoders.rcnn.faster_rcnn import FasterRcnn, RcnnConfig, propose
-from mmre_jax.training.setup import versions
+from mmre_jax.training.protocol import versions
 from mmre_jax.weights.rcnn import rcnn_rules
 from mmre_jax.weights.rules import write
 

@@ -25,7 +25,7 @@ from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.decode import PictureError, read_picture
 from mmre_jax.data.readers import scenes
 from mmre_jax.records import SPLITS, Record, RecordError
-from mmre_jax.training.setup import new_task
+from mmre_jax.training.job import new_task
 
 COMPLETE = 0.99  # share of the referenced pictures that must be there before presence and absence mean anything
 THRESHOLD = 0.1  # MNRE's published crops reach 0.98 (None or some) and 0.33 (relation), image-only detections 0.00

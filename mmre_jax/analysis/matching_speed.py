@@ -17,9 +17,9 @@ from ml_collections import ConfigDict
 from mmre_jax.analysis.report import table
 from mmre_jax.analysis.speed import ROUNDS, Setup, Trainer
 from mmre_jax.matching import MATCHERS, match
-from mmre_jax.training import loop
 from mmre_jax.training.parallel import AXIS, local_devices
-from mmre_jax.training.setup import versions
+from mmre_jax.training.protocol import versions
+from mmre_jax.training.starting import initial_state
 
 SIZES = ((8, 5, 6), (64, 20, 20), (64, 100, 100))  # batch, queries, targets
 
@@ -74,7 +74,7 @@ def step_share(config: ConfigDict, steps: int = 20) -> dict[str, Any]:
     if "matcher" not in config.system:
         raise ValueError(f"{config.system.name} does not match anything: it has no system.matcher")
     setup = Setup.of(config, steps)
-    start = loop.initial_state(setup.job, setup.split, setup.order.steps * config.train.epochs)
+    start = initial_state(setup.job, setup.split, setup.order.steps * config.train.epochs)
     examples = setup.examples()
     tokens = max(examples, key=lambda length: int(np.sum(setup.lengths == length)))
     batch = examples[tokens]

@@ -21,7 +21,7 @@ from mmre_jax.records import Box, Record, Triple
 from mmre_jax.systems.qeot import QEOT
 from mmre_jax.systems.system import ModuleSystem
 from mmre_jax.tasks.triple_metrics import strict_matches
-from mmre_jax.training.setup import Job
+from mmre_jax.training.job import Job
 from mmre_jax.training.step import precise
 
 

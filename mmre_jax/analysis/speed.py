@@ -17,13 +17,14 @@ from mmre_jax.analysis.peaks import peak_of
 from mmre_jax.data import datasets
 from mmre_jax.data.loader import Order
 from mmre_jax.data.sampling import is_shuffled
-from mmre_jax.training import loop
-from mmre_jax.training.evaluate import Split, make_split
+from mmre_jax.training.job import Job, new_job
 from mmre_jax.training.mesh import MeshDevices
 from mmre_jax.training.parallel import Devices, open_devices
-from mmre_jax.training.run import mapped_step, train_stream
-from mmre_jax.training.setup import Job, new_job, protocol, versions
+from mmre_jax.training.protocol import protocol, versions
+from mmre_jax.training.splits import Split, make_split, train_stream
+from mmre_jax.training.starting import initial_state
 from mmre_jax.training.state import TrainState
+from mmre_jax.training.step import mapped_step
 
 ROUNDS = 5  # dtypes take turns so often, so that a machine that slows down slows all of them
 FILLED = 8  # steps of the loop that live on what was loaded ahead, and are not timed
@@ -51,7 +52,7 @@ class Setup:
 
     @classmethod
     def of(cls, config: ConfigDict, steps: int) -> Setup:
-        """As `training.loop.train` does."""
+        """As `training.train.train` does."""
         records = datasets.open_records(config.data, "train")
         job = new_job(config, records)
         config = job.config
@@ -136,7 +137,7 @@ def measure(config: ConfigDict, *, dtypes: Sequence[str] = (), steps: int = 50, 
     setup = Setup.of(config, steps)
     loader = {"first_pass": _loader_rate(setup, steps), "second_pass": _loader_rate(setup, steps)}
     examples = setup.examples()
-    start = loop.initial_state(setup.job, setup.split, setup.order.steps * config.train.epochs)
+    start = initial_state(setup.job, setup.split, setup.order.steps * config.train.epochs)
     trainers = [Trainer(setup, name, start, examples) for name in names]
     rounds = {length: _in_turns(trainers, batch, steps) for length, batch in examples.items()}
     shares = {length: float(np.mean(setup.lengths == length)) for length in examples}

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from mmre_jax import systems
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
-from mmre_jax.training.setup import Job, restore_job
+from mmre_jax.training.job import Job, restore_job
 
 logger = logging.getLogger(__name__)
 

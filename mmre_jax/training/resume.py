@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from mmre_jax.data.dataset import RecordSource
 from mmre_jax.training import identity, processes
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, DamagedCheckpoint, differences
-from mmre_jax.training.setup import Job, read_meta, restore_job
+from mmre_jax.training.job import Job, read_meta, restore_job
 from mmre_jax.training.state import TrainState
 
 T = TypeVar("T")

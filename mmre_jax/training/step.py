@@ -11,7 +11,10 @@ import jax.numpy as jnp
 import optax
 
 from mmre_jax.systems.system import System
-from mmre_jax.training.parallel import Layout, Replicated
+from mmre_jax.training.job import Job
+from mmre_jax.training.mesh import MeshDevices
+from mmre_jax.training.optim import make_optimizer
+from mmre_jax.training.parallel import Devices, Layout, Replicated
 from mmre_jax.training.state import TrainState
 
 Metrics = Mapping[str, jax.Array]
@@ -126,3 +129,20 @@ def make_predict_step(system: System) -> Callable[[Mapping[str, Any], Any], dict
         return {**own, **told}
 
     return predict_step
+
+
+def mapped_step(job: Job, devices: Devices | MeshDevices, state: TrainState, total_steps: int) -> tuple[Callable[..., Any], Any]:
+    """The job's training step over all devices, step(state, batch, key) -> (state, metrics), and the key it is to be called with.
+
+    Args:
+      state: on the devices or not; only its structure matters, and for a mesh its shapes.
+    """
+    config, layout = job.config, devices.layout(state.variables())
+    tx = make_optimizer(config.optim, state.params, total_steps, layout.norm)
+    step = make_train_step(job.system, tx, axis=layout.axis, accumulate=config.optim.accumulate, layout=layout, remat=config.train.remat)
+    step = precise(step, config.train.precision)
+    key = devices.replicate(jax.random.key_data(jax.random.key(config.train.seed + 1)))
+    mapped = devices.map(
+        lambda s, b, k: step(s, b, jax.random.wrap_key_data(k)), donate=(0,), takes=("state", "records", "same"), gives=("state", "same")
+    )
+    return mapped, key

@@ -16,9 +16,9 @@ from mmre_jax.analysis.triple_plots import triples_figure
 from mmre_jax.data import datasets
 from mmre_jax.data.readers import scenes
 from mmre_jax.records import Mention, Record, Triple
-from mmre_jax.training.evaluate import make_split
-from mmre_jax.training.loop import initial_variables
-from mmre_jax.training.setup import new_job
+from mmre_jax.training.job import new_job
+from mmre_jax.training.splits import make_split
+from mmre_jax.training.starting import initial_variables
 
 RECORD = scenes.read("triples", "test", 1)[0]
 

@@ -17,7 +17,7 @@ from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet, annotated_tasks, labels_of_records
 from mmre_jax.data.pictures import Slot
 from mmre_jax.records import Mention, Record, Relation, Triple
-from mmre_jax.training import loop
+from mmre_jax.training.train import train
 
 ADA, OSLO = Mention(0, 1, "PER"), Mention(2, 3, "LOC")
 BOX = (0.0, 0.0, 0.5, 0.5)
@@ -39,7 +39,7 @@ def config(**changes):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run")
-    return workdir, loop.train(config(), workdir, TOY)
+    return workdir, train(config(), workdir, TOY)
 
 
 def test_training(run):
@@ -48,7 +48,7 @@ def test_training(run):
     assert metrics["reading"]["val"]["records"] == 8
     assert metrics["protocol"]["data"] == "toy" and metrics["pictures"] is None, "its pictures are no files to look for"
     assert set(metrics["test"]["per_relation"]) == {"None", "likes"}
-    assert loop.train(config(), workdir, TOY) == metrics, "a finished run is left as it is"
+    assert train(config(), workdir, TOY) == metrics, "a finished run is left as it is"
 
 
 def test_evaluation(run):
@@ -80,7 +80,7 @@ def test_without_it_the_name_is_unknown(run, tmp_path):
     assert "toy" not in datasets.DATASETS
     message = "data.name is one of scenes, mnre, .*prepared, found 'toy'; a data set of one's own is an argument"
     for failing in (
-        lambda: loop.train(config(), tmp_path),
+        lambda: train(config(), tmp_path),
         lambda: evaluate.checkpoint(run[0], "test"),
         lambda: leakage.audit_dataset(config()),
         lambda: datasets.open_records(config().data, "train"),
@@ -91,7 +91,7 @@ def test_without_it_the_name_is_unknown(run, tmp_path):
 
 def test_it_is_called_by_its_name(tmp_path):
     with pytest.raises(ValueError, match="the data set that was given is called 'toy', found data.name='scenes'"):
-        loop.train(config(**{"data.name": "scenes"}), tmp_path, TOY)
+        train(config(**{"data.name": "scenes"}), tmp_path, TOY)
 
 
 def test_it_has_what_it_says():

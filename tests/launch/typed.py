@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 SERVER = """
 import json, os, runpy, signal, sys, tempfile, warnings
-import mmre_jax, mmre_jax.convert, mmre_jax.pipelines, mmre_jax.training.loop, mmre_jax.analysis.plots, mmre_jax.analysis.speed
+import mmre_jax, mmre_jax.convert, mmre_jax.pipelines, mmre_jax.training.train, mmre_jax.analysis.plots, mmre_jax.analysis.speed
 import mmre_jax.analysis.evaluation, mmre_jax.analysis.query_maps, ml_collections.config_flags
 
 results = []

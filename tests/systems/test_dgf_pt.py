@@ -22,7 +22,7 @@ from mmre_jax.encoders.gpt import Gpt, GptConfig
 from mmre_jax.encoders.language import read_stage
 from mmre_jax.fusion.prefixes import Prefix
 from mmre_jax.systems import dgf_pt
-from mmre_jax.training.setup import new_job
+from mmre_jax.training.job import new_job
 from mmre_jax.training.state import split_params
 from mmre_jax.weights import pretrained
 from mmre_jax.weights.gpt import write_gpt

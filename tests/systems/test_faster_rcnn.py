@@ -18,11 +18,12 @@ from mmre_jax.data.dataset import BACKGROUND
 from mmre_jax.data.loader import Order
 from mmre_jax.encoders.rcnn.targets import Sampling
 from mmre_jax.systems.faster_rcnn import SETTINGS
-from mmre_jax.training.evaluate import make_predictor, make_split
-from mmre_jax.training.loop import initial_state
+from mmre_jax.training.evaluate import make_predictor
+from mmre_jax.training.job import new_job
 from mmre_jax.training.parallel import local_devices
-from mmre_jax.training.run import mapped_step, train_stream
-from mmre_jax.training.setup import new_job
+from mmre_jax.training.splits import make_split, train_stream
+from mmre_jax.training.starting import initial_state
+from mmre_jax.training.step import mapped_step
 from mmre_jax.weights.pretrained import resolve
 from tests.systems import small
 

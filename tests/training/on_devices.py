@@ -21,13 +21,12 @@ from toy import ToyNet, ToySystem  # noqa: E402
 from configs import hvformer, ifaformer, qeot, rsrnet  # noqa: E402
 from mmre_jax.data import datasets  # noqa: E402
 from mmre_jax.data.loader import Order  # noqa: E402
-from mmre_jax.training.evaluate import make_split  # noqa: E402
-from mmre_jax.training.loop import initial_state  # noqa: E402
+from mmre_jax.training.job import new_job  # noqa: E402
 from mmre_jax.training.mesh import mesh_devices  # noqa: E402
 from mmre_jax.training.optim import clip  # noqa: E402
 from mmre_jax.training.parallel import local_devices  # noqa: E402
-from mmre_jax.training.run import train_stream  # noqa: E402
-from mmre_jax.training.setup import new_job  # noqa: E402
+from mmre_jax.training.splits import make_split, train_stream  # noqa: E402
+from mmre_jax.training.starting import initial_state  # noqa: E402
 from mmre_jax.training.state import create  # noqa: E402
 from mmre_jax.training.step import make_predict_step, make_train_step  # noqa: E402
 

@@ -11,10 +11,12 @@ from mmre_jax.data import datasets
 from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.data.text import train_tokenizer
 from mmre_jax.tasks.entities import SPECIAL_TAGS
-from mmre_jax.training.evaluate import make_predictor, make_split, training_examples
-from mmre_jax.training.loop import example, initial_state
+from mmre_jax.training.evaluate import make_predictor
+from mmre_jax.training.job import make_job, new_job
 from mmre_jax.training.parallel import local_devices
-from mmre_jax.training.setup import make_job, new_job, protocol
+from mmre_jax.training.protocol import protocol
+from mmre_jax.training.splits import make_split, training_examples
+from mmre_jax.training.starting import example, initial_state
 
 
 def config(module=hvformer, variant="quickstart", **changes):

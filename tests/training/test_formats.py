@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 import mmre_jax
-from mmre_jax.training import formats, loop
+from mmre_jax.training import formats
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
-from mmre_jax.training.setup import restore_job
+from mmre_jax.training.interrupt import Interrupted
+from mmre_jax.training.job import restore_job
+from mmre_jax.training.train import train
 
 sys.path.insert(0, str(Path(__file__).parent))
 from write_checkpoint import SYSTEMS, TEXT, config, photo, write_data
@@ -58,8 +60,8 @@ def test_it_goes_on_where_it_was_stopped(number, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     write_data(Path("data"), rich=number > 1)
     sizes = {"vision.stem": 64, "vision.groups": 32} if number == 1 else {}  # of encoders that there were not
-    with caplog.at_level(logging.INFO), pytest.raises(loop.Interrupted, match="after step 3 of 6"):
-        loop.train(config("hvformer", **{"train.max_steps": 3}, **sizes), run)
+    with caplog.at_level(logging.INFO), pytest.raises(Interrupted, match="after step 3 of 6"):
+        train(config("hvformer", **{"train.max_steps": 3}, **sizes), run)
     assert "resumed from step 2" in caplog.text
     assert ("that they are the same could not be checked" in caplog.text) == (number < 3)
 

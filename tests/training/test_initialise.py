@@ -13,11 +13,12 @@ from configs import dgf_pt
 from mmre_jax.data import datasets
 from mmre_jax.data.text import train_tokenizer
 from mmre_jax.training.checkpoint import CheckpointError
-from mmre_jax.training.evaluate import make_predictor, make_split
+from mmre_jax.training.evaluate import make_predictor
 from mmre_jax.training.initialise import EMPTY, LABELS, Source, _merged, check_tokenizer, initialise, label_axes, open_source
-from mmre_jax.training.loop import example
+from mmre_jax.training.job import make_job, new_job
 from mmre_jax.training.parallel import local_devices
-from mmre_jax.training.setup import make_job, new_job
+from mmre_jax.training.splits import make_split
+from mmre_jax.training.starting import example
 
 
 def another(source, labels=None, **changes):

@@ -10,8 +10,9 @@ import sys
 import pytest
 
 from configs import hvformer
-from mmre_jax.training import lock, loop
+from mmre_jax.training import lock
 from mmre_jax.training.lock import WorkdirInUse, locked
+from mmre_jax.training.train import train
 
 HOLD = """
 import pathlib, sys, time
@@ -26,7 +27,7 @@ def test_a_workdir_has_one_run_and_a_crash_gives_it_free(tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(WorkdirInUse, match=rf"--workdir=.*: another run is at work in it \(process {other.pid} on "):
-            loop.train(hvformer.get_config("quickstart"), tmp_path)
+            train(hvformer.get_config("quickstart"), tmp_path)
         other.send_signal(signal.SIGKILL)
         other.wait()
     with locked(tmp_path), pytest.raises(WorkdirInUse, match="use another --workdir"), locked(tmp_path):

@@ -18,11 +18,13 @@ from toy import ToyNet, ToySystem
 
 from configs import hvformer
 from mmre_jax import systems
-from mmre_jax.training import loop
 from mmre_jax.training.checkpoint import FOLDER, Checkpoints
+from mmre_jax.training.interrupt import Interrupted
 from mmre_jax.training.log import read_rows
 from mmre_jax.training.mesh import WHOLE, MeshDevices, mesh_devices
 from mmre_jax.training.parallel import open_devices
+from mmre_jax.training.step import mapped_step
+from mmre_jax.training.train import NonFiniteError, train
 
 HERE = pathlib.Path(__file__).parent
 TOLERANCE = 1e-5
@@ -102,13 +104,13 @@ def losses(workdir):
 
 
 def test_a_run_on_a_mesh_resumes_bit_identically_and_changes_to_pmap_and_back(tmp_path):
-    whole = loop.train(config(**MESH), tmp_path / "whole")
-    loop.train(config(), tmp_path / "pmap")
+    whole = train(config(**MESH), tmp_path / "whole")
+    train(config(), tmp_path / "pmap")
     np.testing.assert_allclose(losses(tmp_path / "whole"), losses(tmp_path / "pmap"), rtol=TOLERANCE)
-    with pytest.raises(loop.Interrupted):
-        loop.train(config(**MESH, **{"train.max_steps": 6}), tmp_path / "stopped")
+    with pytest.raises(Interrupted):
+        train(config(**MESH, **{"train.max_steps": 6}), tmp_path / "stopped")
     equal(arrays(tmp_path / "stopped", 6), arrays_of_resumed(tmp_path, config()))
-    assert loop.train(config(**MESH), tmp_path / "stopped")["test"] == whole["test"]
+    assert train(config(**MESH), tmp_path / "stopped")["test"] == whole["test"]
     equal(arrays(tmp_path / "stopped", 12), arrays(tmp_path / "whole", 12))
     np.testing.assert_allclose(losses(tmp_path / "changed"), losses(tmp_path / "pmap"), rtol=TOLERANCE)
 
@@ -118,21 +120,20 @@ def arrays_of_resumed(tmp_path, other):
     shutil.copytree(tmp_path / "stopped", tmp_path / "changed")
     seen = []
 
-    def watched(self, state, start):
-        seen.append(jax.tree.map(np.array, self.devices.first(state)))
-        return fit(self, state, start)
+    def watched(job, devices, state, total_steps):
+        seen.append(jax.tree.map(np.array, devices.first(state)))
+        return mapped_step(job, devices, state, total_steps)
 
-    fit = loop.Run.fit
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.Run, "fit", watched)
-        loop.train(other, tmp_path / "changed")
+        patch.setattr("mmre_jax.training.train.mapped_step", watched)
+        train(other, tmp_path / "changed")
     state = flax.serialization.to_state_dict(seen[0])
     return flax.serialization.to_state_dict(seen[0].variables()), {name: state[name] for name in ("step", "failed", "opt_state")}
 
 
 def test_a_state_that_failed_on_a_mesh_is_saved_for_inspection(tmp_path):
-    with pytest.raises(loop.NonFiniteError, match=r"step \d: the loss or its gradient is not finite"):
-        loop.train(config(**MESH, **{"optim.lr": 1e30, "optim.clip": 0.0, "optim.warmup": 0.0}), tmp_path)
+    with pytest.raises(NonFiniteError, match=r"step \d: the loss or its gradient is not finite"):
+        train(config(**MESH, **{"optim.lr": 1e30, "optim.clip": 0.0, "optim.warmup": 0.0}), tmp_path)
     with Checkpoints(tmp_path / "non_finite", read_only=True) as checkpoints:
         variables = checkpoints.read_variables(checkpoints.latest())
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
@@ -154,7 +155,7 @@ def test_a_mesh_that_there_are_no_devices_for_is_refused(tmp_path):
         ({"train.batch": 7}, r"train.batch=7 does not divide over 2 device\(s\)"),
     ):
         with pytest.raises(ValueError, match=message):
-            loop.train(config(**{**MESH, **changes}), tmp_path)
+            train(config(**{**MESH, **changes}), tmp_path)
     with pytest.raises(ValueError, match="7 records does not divide over 2"):
         mesh_devices(2).shard({"x": np.zeros((7, 2))})
 

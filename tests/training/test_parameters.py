@@ -10,7 +10,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import ifaformer
-from mmre_jax.training import loop, parameters, state
+from mmre_jax.training import parameters, state
+from mmre_jax.training.train import train
 
 VARIABLES = {
     "params": {
@@ -50,7 +51,7 @@ def test_a_run_says_it_before_it_trains_and_keeps_it(tmp_path, caplog):
     config.optim.frozen = ("vision",)
     config.train.update({"epochs": 1, "batch": 16, "eval_batch": 8, "compilation_cache": ""})
     with caplog.at_level(logging.INFO):
-        loop.train(config.lock(), tmp_path / "run")
+        train(config.lock(), tmp_path / "run")
     kept = json.loads((tmp_path / "run" / "metrics.json").read_text())["parameters"]
     lines = [record.getMessage() for record in caplog.records]
     assert lines.index(parameters.told(kept)) < next(i for i, line in enumerate(lines) if line.startswith("epoch 1"))

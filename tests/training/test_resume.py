@@ -11,10 +11,14 @@ import pytest
 from configs import hvformer
 from mmre_jax.data.readers import jsonl
 from mmre_jax.records import Mention, Record, Relation
-from mmre_jax.training import loop, resume
+from mmre_jax.training import resume
+from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
+from mmre_jax.training.interrupt import Interrupted
+from mmre_jax.training.job import new_job
 from mmre_jax.training.log import read_json, read_rows
-from mmre_jax.training.setup import new_job
+from mmre_jax.training.optim import make_optimizer
+from mmre_jax.training.train import train
 
 LABELS = ("likes", "knows", "None")
 CASES = pathlib.Path(__file__).resolve().parents[3] / "shared" / "cases" / "resume_data"
@@ -59,15 +63,15 @@ def data(tmp_path_factory):
 def stopped(data, tmp_path_factory):
     """A run of two devices that was stopped after 3 of 8 steps."""
     workdir = tmp_path_factory.mktemp("stopped")
-    with pytest.raises(loop.Interrupted):
-        loop.train(config(data, **{"train.max_steps": 3}), workdir)
+    with pytest.raises(Interrupted):
+        train(config(data, **{"train.max_steps": 3}), workdir)
     return workdir
 
 
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("whole")
-    loop.train(config(data), workdir)
+    train(config(data), workdir)
     return workdir
 
 
@@ -107,7 +111,7 @@ def test_other_data_are_refused_naming_split_and_difference(stopped, tmp_path, c
     changed, message = OTHER[case]
     before = (stopped / "metrics.jsonl").read_bytes()
     with pytest.raises(CheckpointError, match=r"(?s)was begun on other data; give it those, or use another --workdir:\s+.*" + message):
-        loop.train(config(write(tmp_path / "data", **changed)), stopped)
+        train(config(write(tmp_path / "data", **changed)), stopped)
     assert (stopped / "metrics.jsonl").read_bytes() == before
 
 
@@ -116,7 +120,7 @@ def test_data_may_move_and_another_number_of_devices_gives_the_same_losses(data,
     shutil.copytree(stopped, workdir)
     shutil.copytree(data, tmp_path / "moved")
     with caplog.at_level(logging.INFO):
-        loop.train(config(tmp_path / "moved", **{"parallel.devices": 1}), workdir)
+        train(config(tmp_path / "moved", **{"parallel.devices": 1}), workdir)
     assert "the run goes on on 1 device(s), until step 3 it was on 2: its losses stay those of an unchanged run to 1e-5" in caplog.text
     ours, theirs = ([row["train"]["loss"] for row in read_rows(folder) if "train" in row] for folder in (workdir, whole))
     assert len(ours) == 8
@@ -142,9 +146,9 @@ def test_what_depends_on_the_number_of_devices(data, changes, causes, caplog):
 def test_a_finished_run_says_why_it_takes_no_more_epochs(data, whole, stopped):
     message = r"(?s)scheduled over train.epochs=2, and that schedule has ended with step 8: it cannot become one over 4. "
     with pytest.raises(CheckpointError, match=message + r"To train on from its parameters: --workdir=ANOTHER --config.train.init_from="):
-        loop.train(config(data, **{"train.epochs": 4}), whole)
+        train(config(data, **{"train.epochs": 4}), whole)
     with pytest.raises(CheckpointError, match="that schedule is under way, at step 3: it cannot become one over 4"):
-        loop.train(config(data, **{"train.epochs": 4}), stopped)
+        train(config(data, **{"train.epochs": 4}), stopped)
 
 
 def test_scores_whose_log_was_lost_are_computed_anew(data, whole, tmp_path):
@@ -153,7 +157,7 @@ def test_scores_whose_log_was_lost_are_computed_anew(data, whole, tmp_path):
     before = read_json(workdir / "metrics.json")
     for name in ("metrics.json", "metrics.jsonl"):
         (workdir / name).unlink()
-    again = loop.train(config(data), workdir)
+    again = train(config(data), workdir)
     assert again["val"] == before["val"] and again["test"] == before["test"]
 
 
@@ -165,8 +169,8 @@ def test_a_run_from_anothers_parameters_takes_its_tokenizer_and_resumes_without_
     ]
     root, source, workdir = write(tmp_path / "data", train=others, val=others[:4], test=others[:4]), tmp_path / "source", tmp_path / "run"
     shutil.copytree(whole, source)
-    with caplog.at_level(logging.INFO), pytest.raises(loop.Interrupted):
-        loop.train(config(root, **{"train.init_from": str(source), "optim.lr": 0.0, "train.max_steps": 1}), workdir)
+    with caplog.at_level(logging.INFO), pytest.raises(Interrupted):
+        train(config(root, **{"train.init_from": str(source), "optim.lr": 0.0, "train.max_steps": 1}), workdir)
     assert "head is the checkpoint's (labels taken: None, knows, likes; fresh: admires; left behind: none)" in caplog.text
     with Checkpoints(workdir / FOLDER, read_only=True) as ours, Checkpoints(source / FOLDER, read_only=True) as theirs:
         one, other = ours.meta(1), theirs.meta(8)
@@ -175,23 +179,23 @@ def test_a_run_from_anothers_parameters_takes_its_tokenizer_and_resumes_without_
     for label in other["labels"]:
         np.testing.assert_array_equal(*(k[:, m["labels"].index(label)] for k, m in zip(kernels, (one, other), strict=True)))
     shutil.rmtree(source)
-    with pytest.raises(loop.Interrupted, match="after step 2"):
-        loop.train(config(root, **{"train.init_from": str(source), "optim.lr": 0.0, "train.max_steps": 2}), workdir)
+    with pytest.raises(Interrupted, match="after step 2"):
+        train(config(root, **{"train.init_from": str(source), "optim.lr": 0.0, "train.max_steps": 2}), workdir)
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason=f"no {CASES}")
 def test_the_case_of_a_training_file_that_changed(tmp_path):
     root = tmp_path / "data"
     shutil.copytree(CASES, root)
-    with pytest.raises(loop.Interrupted):
-        loop.train(config(root, **{"train.max_steps": 1}), tmp_path / "run")
+    with pytest.raises(Interrupted):
+        train(config(root, **{"train.max_steps": 1}), tmp_path / "run")
     lines = (root / "train.jsonl").read_text().splitlines(keepends=True)
     half, again = lines[: len(lines) // 2], [line.replace('"id": "', '"id": "again-') for line in lines]
     told = [line.replace('"label": "knows"', '"label": "at"') for line in lines]
     for changed, message in ((half, "48 records in the checkpoint, 24 here"), (lines + again, "96 here"), (told, "of 48 records differ")):
         (root / "train.jsonl").write_text("".join(changed))
         with pytest.raises(CheckpointError, match=f"(?s)begun on other data.*train: .*{message}"):
-            loop.train(config(root), tmp_path / "run")
+            train(config(root), tmp_path / "run")
 
 
 def cut(*paths):
@@ -216,8 +220,8 @@ DAMAGES = {
 def twice(data, tmp_path_factory):
     """A run that was stopped after 4 of 8 steps, with checkpoints of 3 and 4."""
     workdir = tmp_path_factory.mktemp("twice")
-    with pytest.raises(loop.Interrupted):
-        loop.train(config(data, **{"train.max_steps": 4, "train.save_every": 1}), workdir)
+    with pytest.raises(Interrupted):
+        train(config(data, **{"train.max_steps": 4, "train.save_every": 1}), workdir)
     return workdir
 
 
@@ -247,7 +251,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(twice, tmp_path, 
 
 def state_like(variables, settings):
     params = {name: variables["params"][name] for name in variables["params"]}
-    return loop.state_lib.create({"params": params}, (), loop.make_optimizer(settings.optim, params, 8))
+    return state_lib.create({"params": params}, (), make_optimizer(settings.optim, params, 8))
 
 
 @given_up
@@ -255,7 +259,7 @@ def test_a_run_with_a_damaged_checkpoint_ends_as_if_it_had_never_stopped(data, t
     workdir = tmp_path / "run"
     shutil.copytree(twice, workdir)
     DAMAGES["variables cut"](workdir / FOLDER / "4")
-    loop.train(config(data), workdir)
+    train(config(data), workdir)
     assert [row for row in read_rows(workdir) if "train" in row] == [row for row in read_rows(whole) if "train" in row]
 
 

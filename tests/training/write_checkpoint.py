@@ -68,12 +68,13 @@ def config(system: str, **changes: object) -> object:
 def write(system: str, target: pathlib.Path) -> None:
     """Trains a run in the working directory for STEPS steps and packs it, with what it finds in TEXT and the photo."""
     import mmre_jax
-    from mmre_jax.training import loop
+    from mmre_jax.training.interrupt import Interrupted
+    from mmre_jax.training.train import train
 
     run = pathlib.Path(system)
     try:
-        loop.train(config(system), run)  # type: ignore[arg-type]
-    except loop.Interrupted:
+        train(config(system), run)  # type: ignore[arg-type]
+    except Interrupted:
         pass
     extractor = mmre_jax.load(run)
     pair = {"head": (0, 1), "tail": (2, 3)} if extractor.task == "relation" else {}

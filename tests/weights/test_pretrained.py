@@ -17,7 +17,7 @@ from mmre_jax.encoders.gpt import Gpt, GptConfig
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.encoders.vgg import Vgg, VggConfig
 from mmre_jax.encoders.vit import ViT
-from mmre_jax.training import setup
+from mmre_jax.training.checks import rehearse
 from mmre_jax.weights import pretrained
 from mmre_jax.weights.bert import bert_rules
 from mmre_jax.weights.gpt import write_gpt
@@ -135,7 +135,7 @@ def test_a_gpt_directory_gives_kind_and_sizes_and_fits_no_encoder_that_looks_bot
     assert gpt_config(found.text, 30) == text_config(found.text, 30) == dataclasses.replace(described, dropout=0.0, attention_dropout=0.0)
     said = rf"looks both ways: text.kind=bert or roberta, found '{described.kind}', which is what text.weights=.*bert holds"
     with pytest.raises(ValueError, match=said):
-        setup.rehearse(config)
+        rehearse(config)
     longer = config.copy_and_resolve_references().unlock()
     longer.text.max_tokens = 41
     with pytest.raises(ValueError, match=r"text\.max_tokens=41 exceeds the text encoder's 40 positions"):
@@ -157,13 +157,13 @@ def test_a_causal_kind_is_refused_before_any_data_are_read():
     config = hvformer.get_config("quickstart").unlock()
     config.text.kind = "gpt2"
     with pytest.raises(ValueError, match=r"looks both ways: text.kind=bert or roberta, found 'gpt2'$"):
-        setup.rehearse(config.lock())
+        rehearse(config.lock())
     config = hvformer.get_config("quickstart").unlock()
     with pytest.raises(ValueError, match=r"is a causal language model: text.kind=gpt2 or gpt, found 'bert'$"):
         gpt_config(config.text, 30)
     config.text.update({"tokenizer": "byte_bpe", "vocab_size": 80})
     with pytest.raises(ValueError, match="text.vocab_size=80 is too small for text.tokenizer=byte_bpe"):
-        setup.rehearse(config.lock())
+        rehearse(config.lock())
 
 
 def test_fewer_layers_are_allowed(given):

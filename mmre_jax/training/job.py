@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,25 +13,17 @@ from ml_collections import ConfigDict
 
 from mmre_jax import settings, systems, tasks
 from mmre_jax.data import datasets
-from mmre_jax.data.dataset import BACKGROUND, DataSet
+from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.pictures import plan_to_json
-from mmre_jax.data.text import SPECIALS, TextEncoder, check_vocabulary, load_tokenizer, train_tokenizer
+from mmre_jax.data.text import SPECIALS, TextEncoder, load_tokenizer, train_tokenizer
 from mmre_jax.encoders.from_config import CAUSAL
 from mmre_jax.records import Mention, Record, Relation
 from mmre_jax.systems.system import System
-from mmre_jax.tasks.objects import check_scorer
 from mmre_jax.tasks.task import Task
 from mmre_jax.training.checkpoint import CheckpointError
 from mmre_jax.training.formats import FormatError, upgrade, writer
-from mmre_jax.training.optim import scales
-from mmre_jax.training.state import split_params
+from mmre_jax.training.protocol import versions
 from mmre_jax.weights import pretrained
-
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "transformers", "tokenizers", "numpy", "pillow")
-LEAK_WARNING = (
-    "protocol 'grounded': crops found with queries made from the annotation can tell it. Of MNRE's published ones the number alone tells "
-    "None from a relation. Compare such scores with published tables only."
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +54,7 @@ def new_job(config: ConfigDict, train: Sequence[Record], dataset: DataSet | None
       dataset: a user's own, if it is not one of datasets.DATASETS.
       tokenizer: as JSON; of a checkpoint that the run starts from.
     """
-    config = _parts_that_are_there(pretrained.resolve(config))
+    config = parts_that_are_there(pretrained.resolve(config))
     labels, none = datasets.labels(config.data, config.task.name, train, dataset)
     tokenizer = new_tokenizer(config, train, tokenizer)
     return make_job(tasks.settled(config, text_encoder(config, tokenizer), labels, train), labels, none, tokenizer)
@@ -86,37 +77,12 @@ def new_tokenizer(config: ConfigDict, train: Sequence[Record], tokenizer: str = 
     return tokenizer or train_tokenizer((record.words for record in train), config.text.vocab_size, config.text.tokenizer)
 
 
-def rehearse(config: ConfigDict) -> None:
-    """Builds the system of a configuration once without data: what settings have to do with each other is known to the code that builds,
-    and which parts there are to its parameters' names.
-
-    Of files it reads the descriptions of text.weights and vision.weights alone.
-
-    Raises:
-      ValueError: for settings that contradict each other, or that name a part which the system does not have.
-      WeightError: as `pretrained.resolve`.
-    """
-    _check_lengths(config)
-    if config.task.name == "objects":
-        check_scorer()
-    if not config.text.weights:
-        check_vocabulary(config.text.tokenizer, config.text.vocab_size)
-    resolved = _parts_that_are_there(pretrained.resolve(config))
-    labels = {"entities": ("O", "B-X", "I-X"), "objects": (BACKGROUND, "X")}.get(config.task.name, ("X", "Y"))
-    system = systems.build(resolved, vocab_size=config.text.vocab_size, labels=labels)
-    if resolved.optim.frozen or resolved.optim.multipliers:
-        none = "" if config.task.name == "triples" else labels[0]
-        task = make_task(resolved, labels, none, train_tokenizer([("a", "b")], vocab_size=16, kind="word"))
-        trained, _ = split_params(shapes(Job(resolved, task, system))["params"], resolved.optim.frozen)
-        scales(trained, dict(resolved.optim.multipliers), resolved.optim.frozen)
-
-
-def _check_lengths(config: ConfigDict) -> None:
+def check_lengths(config: ConfigDict) -> None:
     if config.task.name not in tasks.WORDLESS and config.text.max_tokens > config.data.buckets[-1]:
         raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the largest of data.buckets={config.data.buckets}")
 
 
-def _parts_that_are_there(config: ConfigDict) -> ConfigDict:
+def parts_that_are_there(config: ConfigDict) -> ConfigDict:
     """Without the settings that name the image encoder, where there is none: the text-only control of any configuration."""
     if config.system.modalities != "text":
         return config
@@ -166,7 +132,7 @@ def make_job(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: st
     Raises:
       ValueError: for settings that contradict each other.
     """
-    _check_lengths(config)
+    check_lengths(config)
     task = make_task(config, labels, none, tokenizer)
     return Job(config, task, systems.build(config, vocab_size=task.encoder.vocab_size, labels=task.labels))
 
@@ -192,23 +158,6 @@ def shapes(job: Job) -> Any:
         features["pictures"], features["present"] = pictures(example)
     batch = jax.tree.map(lambda x: np.asarray(x)[None], features)
     return jax.eval_shape(functools.partial(job.system.init, jax.random.key(0)), batch)
-
-
-def versions() -> dict[str, str]:
-    """Versions of this library and of what it computes with."""
-    return {name: importlib.metadata.version(name) for name in ("mmre_jax", *PACKAGES)}
-
-
-def protocol(config: ConfigDict) -> dict[str, Any]:
-    """What stands in every metrics file: task, data set, protocol of object crops, precision of products, what was done to the data, why to
-    distrust it if so."""
-    data, pictures = config.data, config.system.modalities != "text"
-    found = {"task": config.task.name, "data": data.name, "objects": data.objects if pictures else "none"}
-    given = jax.config.jax_default_matmul_precision if config.train.precision == "default" else None
-    found["precision"] = given or config.train.precision
-    usual = {"train_share": 1.0, "blank_words": False} | ({"image_share": 1.0, "shuffle_pictures": "none"} if pictures else {})
-    found |= {name: data[name] for name, value in usual.items() if data[name] != value}
-    return {**found, "warning": LEAK_WARNING} if found["objects"] == "grounded" and config.task.name == "relation" else found
 
 
 def _plain(value: Any) -> Any:

@@ -16,12 +16,19 @@ from toy import ToyNet, ToySystem
 
 from configs import hvformer
 from mmre_jax import systems
+from mmre_jax.data import datasets
+from mmre_jax.data.decode import PictureError
 from mmre_jax.data.readers import jsonl
-from mmre_jax.records import Mention, Record, Relation
-from mmre_jax.training import loop
+from mmre_jax.records import Mention, Record, RecordError, Relation
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
+from mmre_jax.training.checks import enable_compilation_cache
+from mmre_jax.training.clock import Clock
+from mmre_jax.training.interrupt import Interrupted
+from mmre_jax.training.job import new_job
 from mmre_jax.training.log import read_json, scalars, write_json
-from mmre_jax.training.setup import new_job
+from mmre_jax.training.splits import make_split
+from mmre_jax.training.starting import initial_state
+from mmre_jax.training.train import NonFiniteError, summarise, train
 
 
 def config(**changes):
@@ -46,7 +53,7 @@ def arrays(workdir, step, folder=FOLDER):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("whole")
-    return workdir, loop.train(config(), workdir)
+    return workdir, train(config(), workdir)
 
 
 def test_a_run_leaves_what_it_promises(whole):
@@ -72,9 +79,9 @@ def test_a_run_leaves_what_it_promises(whole):
 
 @pytest.mark.parametrize("stop", [6, 9])
 def test_stopped_and_resumed_is_bit_identical(whole, tmp_path, stop):
-    with pytest.raises(loop.Interrupted, match=f"after step {stop} of 12"):
-        loop.train(config(**{"train.max_steps": stop}), tmp_path)
-    resumed = loop.train(config(), tmp_path)
+    with pytest.raises(Interrupted, match=f"after step {stop} of 12"):
+        train(config(**{"train.max_steps": stop}), tmp_path)
+    resumed = train(config(), tmp_path)
     for a, b in zip(jax.tree.leaves(arrays(whole[0], 12)), jax.tree.leaves(arrays(tmp_path, 12)), strict=True):
         np.testing.assert_array_equal(a, b)
     assert resumed["test"] == whole[1]["test"] and resumed["best_step"] == whole[1]["best_step"]
@@ -86,7 +93,7 @@ def test_stopped_and_resumed_is_bit_identical(whole, tmp_path, stop):
 
 def test_a_finished_run_is_left_as_it_is(whole):
     before = (whole[0] / "metrics.json").read_bytes()
-    assert loop.train(config(), whole[0]) == json.loads(before)
+    assert train(config(), whole[0]) == json.loads(before)
     assert (whole[0] / "metrics.json").read_bytes() == before
 
 
@@ -104,37 +111,37 @@ def test_a_finished_run_is_left_as_it_is(whole):
 )
 def test_settings_that_no_run_can_have_are_refused(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        loop.train(config(**change), tmp_path)
+        train(config(**change), tmp_path)
 
 
 def test_a_signal_stops_after_the_step_with_a_checkpoint(tmp_path):
-    def interrupt(self, *args):
+    def interrupt(self):
         os.kill(os.getpid(), signal.SIGTERM)
-        return clock(self, *args)
+        return waiting(self)
 
-    clock = loop.Run._clock
+    waiting = Clock.waiting
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.Run, "_clock", interrupt)
-        with pytest.raises(loop.Interrupted, match="after step 1 of 12"):
-            loop.train(config(), tmp_path)
+        patch.setattr(Clock, "waiting", interrupt)
+        with pytest.raises(Interrupted, match="after step 1 of 12"):
+            train(config(), tmp_path)
     with Checkpoints(tmp_path / FOLDER, read_only=True) as checkpoints:
         assert checkpoints.latest() == 1
 
 
 def test_a_new_run_starts_from_another_ones_best(whole, tmp_path):
-    with pytest.raises(loop.Interrupted):
-        loop.train(config(**{"train.init_from": str(whole[0]), "optim.lr": 0.0, "train.max_steps": 1}), tmp_path)
+    with pytest.raises(Interrupted):
+        train(config(**{"train.init_from": str(whole[0]), "optim.lr": 0.0, "train.max_steps": 1}), tmp_path)
     ours, theirs = arrays(tmp_path, 1)[0], arrays(whole[0], whole[1]["best_step"])[0]
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_frozen_parts_do_not_move(whole, tmp_path):
-    with pytest.raises(loop.Interrupted):
-        loop.train(config(**{"optim.frozen": ("text",), "train.max_steps": 3}), tmp_path)
-    job = new_job(config(), loop.datasets.open_records(config().data, "train"))
-    split = loop.make_split(job, loop.datasets.open_records(config().data, "train"))
-    initial = loop.initial_state(job, split, 12).params["text"]
+    with pytest.raises(Interrupted):
+        train(config(**{"optim.frozen": ("text",), "train.max_steps": 3}), tmp_path)
+    job = new_job(config(), datasets.open_records(config().data, "train"))
+    split = make_split(job, datasets.open_records(config().data, "train"))
+    initial = initial_state(job, split, 12).params["text"]
     variables, optimiser = arrays(tmp_path, 3)
     for a, b in zip(jax.tree.leaves(variables["params"]["text"]), jax.tree.leaves(initial), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -143,12 +150,12 @@ def test_frozen_parts_do_not_move(whole, tmp_path):
 
 def test_another_configuration_is_not_resumed(whole):
     with pytest.raises(CheckpointError, match=r"(?s)another configuration.*optim.lr: 0.001 in the checkpoint, 0.5 here"):
-        loop.train(config(**{"optim.lr": 0.5}), whole[0])
+        train(config(**{"optim.lr": 0.5}), whole[0])
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_records(tmp_path):
-    with pytest.raises(loop.NonFiniteError, match=r"(?s)step \d: the loss .*scenes:relations:0:train:\d+"):
-        loop.train(config(**{"optim.lr": 1e30, "optim.clip": 0.0, "optim.warmup": 0.0}), tmp_path)
+    with pytest.raises(NonFiniteError, match=r"(?s)step \d: the loss .*scenes:relations:0:train:\d+"):
+        train(config(**{"optim.lr": 1e30, "optim.clip": 0.0, "optim.warmup": 0.0}), tmp_path)
     with Checkpoints(tmp_path / "non_finite", read_only=True) as checkpoints:
         step = checkpoints.latest()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays(tmp_path, step, "non_finite")[0]))
@@ -159,9 +166,9 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_records(tmp_path):
 def test_a_workdir_that_cannot_be_written_to(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"--workdir=.*file.*cannot be written to"):
-        loop.train(config(), tmp_path / "file" / "run")
+        train(config(), tmp_path / "file" / "run")
     with pytest.raises(OSError, match=r"--workdir=.*cannot be written to"):
-        loop.train(config(), "/proc/mmre_jax")
+        train(config(), "/proc/mmre_jax")
 
 
 def write_jsonl(folder, image):
@@ -179,8 +186,8 @@ def write_jsonl(folder, image):
 def test_required_pictures_are_checked_before_training(tmp_path):
     write_jsonl(tmp_path, tmp_path / "missing.png")
     changes = {"data.name": "jsonl", "data.root": str(tmp_path), "data.require_images": True}
-    with pytest.raises(loop.PictureError, match=r"(?s)require_images.*missing.png"):
-        loop.train(config(**changes), tmp_path / "run")
+    with pytest.raises(PictureError, match=r"(?s)require_images.*missing.png"):
+        train(config(**changes), tmp_path / "run")
 
 
 class Asked:
@@ -202,7 +209,7 @@ def test_json_lines_train_without_being_prepared_and_each_record_is_read_once(tm
     write_jsonl(tmp_path, tmp_path / "missing.png")
     asked = {}
     own = dataclasses.replace(jsonl.JSONL, read=lambda data, split: asked.setdefault(split, Asked(jsonl.JSONL.read(data, split))))
-    metrics = loop.train(config(**{"data.name": "jsonl", "data.root": str(tmp_path), "train.epochs": 1}), tmp_path / "run", own)
+    metrics = train(config(**{"data.name": "jsonl", "data.root": str(tmp_path), "train.epochs": 1}), tmp_path / "run", own)
     assert {split: set(source.times) for split, source in asked.items()} == {"train": {1}, "val": {1}, "test": {1}}
     assert metrics["counts"] == {"train": 24, "val": 6, "test": 6}
     assert metrics["pictures"]["photos"]["missing"] == 1
@@ -218,8 +225,8 @@ def test_json_lines_train_without_being_prepared_and_each_record_is_read_once(tm
 def test_missing_split(tmp_path):
     write_jsonl(tmp_path, tmp_path / "missing.png")
     (tmp_path / "val.jsonl").unlink()
-    with pytest.raises((loop.datasets.RecordError, OSError), match="val.jsonl"):
-        loop.train(config(**{"data.name": "jsonl", "data.root": str(tmp_path)}), tmp_path / "run")
+    with pytest.raises((RecordError, OSError), match="val.jsonl"):
+        train(config(**{"data.name": "jsonl", "data.root": str(tmp_path)}), tmp_path / "run")
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
@@ -231,7 +238,7 @@ def test_a_split_without_a_record_or_without_annotation_is_refused(tmp_path, spl
         if split == "train" and not message:  # told by the labels that there are not
             message = "data.name='jsonl' is not annotated for task.name='relation'"
         with pytest.raises(ValueError, match=message or f"split '{split}': none of its 1 records .* has a pair with a label"):
-            loop.train(config(**changes), tmp_path / "run")
+            train(config(**changes), tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
@@ -247,7 +254,7 @@ def test_a_new_system_needs_nothing_but_three_functions(tmp_path, monkeypatch):
         return ToySystem(ToyNet(len(labels)))
 
     monkeypatch.setitem(systems.BUILDERS, "toy", build)
-    metrics = loop.train(config(**{"system.name": "toy", "train.epochs": 1}), tmp_path)
+    metrics = train(config(**{"system.name": "toy", "train.epochs": 1}), tmp_path)
     assert metrics["test"]["count"] == 10
     variables, _ = arrays(tmp_path, 6)
     assert np.abs(variables["batch_stats"]["norm"]["mean"]).max() > 0, "batch statistics were trained and saved"
@@ -255,7 +262,7 @@ def test_a_new_system_needs_nothing_but_three_functions(tmp_path, monkeypatch):
 
 def test_seeds_are_summarised():
     runs = [{"seed": s, "headline": {"micro.f1": a, "accuracy": a}} for s, a in ((0, 0.5), (1, 0.7))]
-    found = loop.summarise(runs)
+    found = summarise(runs)
     assert found["seeds"] == [0, 1]
     assert found["test"]["micro.f1"] == {"mean": pytest.approx(0.6), "std": pytest.approx(np.std([0.5, 0.7], ddof=1))}
 
@@ -263,4 +270,4 @@ def test_seeds_are_summarised():
 def test_a_compilation_cache_that_cannot_be_made_is_told_by_its_setting(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=rf"train\.compilation_cache={tmp_path}/file: the folder cannot be made \(File exists\)"):
-        loop.enable_compilation_cache(str(tmp_path / "file"))
+        enable_compilation_cache(str(tmp_path / "file"))

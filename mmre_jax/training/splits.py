@@ -1,0 +1,92 @@
+"""A split as a run reads it: its examples, whose pictures they are shown with, and the batches of training."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from mmre_jax.data import datasets
+from mmre_jax.data.dataset import DataSet, PictureSource, RecordSource
+from mmre_jax.data.loader import Batch, Order, batches
+from mmre_jax.data.released_pictures import STAND_IN, ReleasedPictures
+from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures, stratified
+from mmre_jax.records import Record
+from mmre_jax.training.job import Job
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A split's examples as the loader wants them: records, their lengths, where their pictures are, and whose they are shown with."""
+
+    records: Sequence[Record]
+    lengths: np.ndarray
+    pictures: PictureSource | None
+    picture_of: np.ndarray | None = None
+
+
+def make_split(
+    job: Job,
+    records: RecordSource,
+    *,
+    train: bool = False,
+    shuffled: bool = False,
+    data: ConfigDict | None = None,
+    dataset: DataSet | None = None,
+) -> Split:
+    """The task's examples, tokenised once for their lengths; of the pictures data.image_share.
+
+    Args:
+      train: of the examples those of `training_examples`.
+      shuffled: show other records' pictures (the visual shuffle).
+      data: section of a configuration that says where the records come from; the job's own if None.
+      dataset: a user's own, if it is not one of datasets.DATASETS.
+
+    Raises:
+      RecordError: for a record that lacks what the task is to find.
+    """
+    settings, seed = job.config.data, job.config.train.seed
+    examples = training_examples(job, records) if train else job.task.examples(records)
+    lengths = np.array([job.task.length(record) for record in examples], np.int64)
+    released = job.config.system.flavour == "reference"
+    pictures = datasets.open_pictures(job.system.plan, settings if data is None else data, dataset, released=released)
+    if isinstance(pictures, ReleasedPictures) and any(slot.source == "photo" for slot in job.system.plan):
+        replaced, zeros = pictures.replaced(examples)
+        if replaced or zeros:
+            logger.info("photos that are not there: %d are %s, as released, and %d zeros", replaced, STAND_IN, zeros)
+    picture_of = shuffled_pictures(len(examples), seed) if shuffled else None
+    if settings.image_share != 1.0:
+        whose = np.arange(len(examples)) if picture_of is None else picture_of
+        picture_of = hidden_pictures(examples, whose, settings.image_share, seed)
+    return Split(examples, lengths, pictures, picture_of)
+
+
+def training_examples(job: Job, records: RecordSource) -> Sequence[Record]:
+    """Of the training split's examples data.train_share, drawn from each stratum; the tokenizer has seen the words of all."""
+    examples, share = job.task.examples(records), job.config.data.train_share
+    if share == 1.0:
+        return examples
+    return [examples[i] for i in stratified([job.task.stratum(record) for record in examples], share, job.config.train.seed)]
+
+
+def train_stream(job: Job, order: Order, split: Split, first: int, last: int) -> Iterator[Batch]:
+    """This process's batches of the steps [first, last) of training, on the host."""
+    return batches(
+        order,
+        split.records,
+        job.task.features,
+        split.pictures,
+        first=first,
+        last=last,
+        picture_of=split.picture_of,
+        process=jax.process_index(),
+        processes=jax.process_count(),
+        workers=job.config.data.workers,
+        threads=job.config.data.threads,
+    )
