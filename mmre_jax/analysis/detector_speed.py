@@ -213,7 +213,7 @@ def _torchvision(
         raise RuntimeError(f"{python}: no such interpreter: make one with torch and torchvision (make benchmark-detector does)")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     with subprocess.Popen(
-        [python, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=folder
+        [os.path.abspath(python), "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=folder
     ) as process:
 
         def ask(order: dict[str, Any]) -> dict[str, Any]:
