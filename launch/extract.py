@@ -22,7 +22,7 @@ import itertools
 import json
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags
@@ -31,7 +31,7 @@ from matplotlib.figure import Figure
 import mmre_jax
 from launch import console
 from mmre_jax.analysis import fonts, object_plots, plots, triple_plots
-from mmre_jax.analysis.query_maps import check_attention, query_maps
+from mmre_jax.analysis.query_maps import QueryMaps, query_mapper
 from mmre_jax.analysis.seen import what_was_seen
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import objects_of
@@ -59,8 +59,7 @@ def main() -> None:
     posts = None if _INPUT.value is None else jsonl.read(_INPUT.value)
     extractor = mmre_jax.load(_CHECKPOINT.value)
     records = scenes.read(_scene(extractor), "test", _SCENES.value) if posts is None else posts
-    if _ATTENTION.value:
-        check_attention(extractor.job)
+    mapper = query_mapper(extractor.job, extractor.predictor.devices.first(extractor.variables)) if _ATTENTION.value else None
     if extractor.task == "relation":
         records = [with_pairs(record) for record in records]
     extractions = extractor.extract_records(records, progress="extract", strict=_STRICT.value)
@@ -73,7 +72,7 @@ def main() -> None:
     if lacking := fonts.advice(text for record, found in some for text in (record.id, *record.words, *labels_of(found))):
         logger.info("%s", lacking)
     numbered = enumerate(track(some, "draw", len(some), unit="record"))
-    drawn = [_draw(extractor, *pair, out / file_name(number, pair[0].id)) for number, pair in numbered]
+    drawn = [_draw(extractor, mapper, *pair, out / file_name(number, pair[0].id)) for number, pair in numbered]
     for line in itertools.chain.from_iterable(map(as_text, extractions[:5])):
         print(line)
     kind = KINDS[extractor.task]
@@ -140,12 +139,12 @@ def _scene(extractor: mmre_jax.Extractor) -> str:
     return data.scene if data.name == "scenes" else {"relation": "relations"}.get(extractor.task, extractor.task)
 
 
-def _draw(extractor: mmre_jax.Extractor, record: Record, extraction: Extraction, path: pathlib.Path) -> list[pathlib.Path]:
+def _draw(
+    extractor: mmre_jax.Extractor, mapper: Callable[[Record], QueryMaps] | None, record: Record, extraction: Extraction, path: pathlib.Path
+) -> list[pathlib.Path]:
     figures = {path: figure_of(extractor, record, extraction)}
-    if _ATTENTION.value and record.image is not None and datasets.readable(record.image):
-        variables = extractor.predictor.devices.first(extractor.variables)
-        maps = query_maps(extractor.job, variables, record)
-        drawn = maps.figures(record, extraction.triples, extractor.job.config.task.iou)
+    if mapper is not None and record.image is not None and datasets.readable(record.image):
+        drawn = mapper(record).figures(record, extraction.triples, extractor.job.config.task.iou)
         figures |= {path.with_stem(f"{path.stem}_{name}"): figure for name, figure in drawn.items()}
     for place, figure in figures.items():
         plots.save(figure, place)

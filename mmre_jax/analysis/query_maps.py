@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -107,40 +108,53 @@ def check_attention(job: Job) -> None:
         raise ValueError(f"attention of queries to the photo is QEOT's: this is a checkpoint of {job.config.system.name!r}{without}")
 
 
-def query_maps(job: Job, variables: Any, record: Record) -> QueryMaps:
-    """Runs a QEOT on one record and keeps what it attended to.
+def query_mapper(job: Job, variables: Any) -> Callable[[Record], QueryMaps]:
+    """What runs a QEOT on one record after another and keeps what it attended to; compiled once for each length.
+
+    It raises ValueError for a record whose picture cannot be read.
 
     Args:
       variables: of a checkpoint, on one device.
 
     Raises:
-      ValueError: for another system, or a QEOT without pictures, and for a record whose picture cannot be read.
+      ValueError: for another system, or a QEOT without pictures.
     """
-    system, task = job.system, job.task
     check_attention(job)
-    order = Order(np.array([task.length(record)]), 1, job.config.data.buckets, train=False)
-    batch = next(batches(order, [record], task.features, open_pictures(system.plan), threads=1))
-    if not batch["present"][PHOTO].any():
-        raise ValueError(f"{record.origin or record.id}: no picture to look at")
-    look = precise(lambda *inputs: system.net.apply(*inputs, train=False, mutable=["intermediates"]), job.config.train.precision)
-    outputs, state = look(variables, *system.inputs(batch))
-    sown, config = state["intermediates"], system.net.config
-    padded, length = batch["text"]["ids"].shape[1], int(batch["text"]["mask"].sum())
-    selected = np.asarray(sown["select"]["image_to_text"][0])[0, 0] if "select" in sown else None
+
+    def look(batch: Any) -> tuple[Any, Any]:
+        outputs, state = job.system.net.apply(variables, *job.system.inputs(batch), train=False, mutable=["intermediates"])
+        return job.system.objective.predict(outputs, batch), state["intermediates"]
+
+    compiled = jax.jit(precise(look, job.config.train.precision))
+
+    def mapper(record: Record) -> QueryMaps:
+        order = Order(np.array([job.task.length(record)]), 1, job.config.data.buckets, train=False)
+        batch = next(batches(order, [record], job.task.features, open_pictures(job.system.plan), threads=1))
+        if not batch["present"][PHOTO].any():
+            raise ValueError(f"{record.origin or record.id}: no picture to look at")
+        return _maps(job, record, batch, *jax.tree.map(np.asarray, compiled(batch)))
+
+    return mapper
+
+
+def _maps(job: Job, record: Record, batch: Any, prediction: dict[str, np.ndarray], sown: Any) -> QueryMaps:
+    """What was attended to in one record. prediction, sown: of `batch`, which is this record alone."""
+    config, padded, length = job.system.net.config, batch["text"]["ids"].shape[1], int(batch["text"]["mask"].sum())
+    selected = sown["select"]["image_to_text"][0][0, 0] if "select" in sown else None
     queries = None
     if "decoder" in sown:
         last = sown["decoder"][f"layer_{config.decoder_layers - 1}"]["cross"]["attention"][0]
-        queries = np.asarray(last)[0].mean(axis=0)[:, padded if config.memory == "both" else 0 :]
+        queries = last[0].mean(axis=0)[:, padded if config.memory == "both" else 0 :]
     cells = next((x.shape[axis] for x, axis in ((selected, 0), (queries, 1)) if x is not None), 0)
     side = round(cells**0.5)
-    prediction = {name: np.asarray(x[0]) for name, x in system.objective.predict(outputs, batch).items()}
+    own = {name: x[0] for name, x in prediction.items()}
     return QueryMaps(
         tokens=_tokens(job, record)[:length],
         photo=_photo(record.image),
         grid=(side, side),
         selected=None if selected is None else selected[:, :length],
         queries=None if queries is None else queries.reshape(-1, side, side),
-        found=tuple(_one(job, prediction, query, record) for query in range(len(prediction["box"]))),
+        found=tuple(_one(job, own, query, record) for query in range(len(own["box"]))),
     )
 
 

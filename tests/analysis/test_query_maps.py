@@ -11,7 +11,7 @@ from PIL import Image
 import mmre_jax
 from configs import qeot
 from mmre_jax.analysis.annotate import FAINT
-from mmre_jax.analysis.query_maps import QueryMaps, listed_as, query_maps
+from mmre_jax.analysis.query_maps import QueryMaps, listed_as, query_mapper
 from mmre_jax.analysis.triple_plots import triples_figure
 from mmre_jax.data import datasets
 from mmre_jax.data.readers import scenes
@@ -28,12 +28,13 @@ def extractor(untrained):
     return mmre_jax.load(untrained["triples"])
 
 
-def maps_of(extractor, record):
-    return query_maps(extractor.job, extractor.predictor.devices.first(extractor.variables), record)
+@pytest.fixture(scope="module")
+def mapper(extractor):
+    return query_mapper(extractor.job, extractor.predictor.devices.first(extractor.variables))
 
 
-def test_maps_are_distributions_and_queries_say_what_is_extracted(extractor):
-    maps = maps_of(extractor, RECORD)
+def test_maps_are_distributions_and_queries_say_what_is_extracted(extractor, mapper):
+    maps = mapper(RECORD)
     queries = extractor.job.config.system.queries
     assert maps.tokens[0] == "[CLS]" and maps.tokens[-1] == "[SEP]" and set(RECORD.words) <= set(maps.tokens)
     assert maps.photo.shape == (64, 64, 3) and maps.grid[0] == maps.grid[1]
@@ -57,15 +58,15 @@ def test_cells_are_those_of_the_level_that_is_read_of_a_pyramid(level, cells):
     config.data.counts = (8, 4, 4)
     train = datasets.open_records(config.data, "train")
     job = new_job(config.lock(), train)
-    maps = query_maps(job, initial_variables(job, make_split(job, train)), RECORD)
+    maps = query_mapper(job, initial_variables(job, make_split(job, train)))(RECORD)
     assert maps.grid == (cells, cells) and maps.selected.shape == (cells**2, len(maps.tokens))
     assert maps.queries.shape == (config.system.queries, cells, cells) and (maps.queries.sum(axis=(1, 2)) < 1).all(), "words are read too"
     assert set(maps.figures(RECORD, (), 0.5)) == {"selective", "queries"}
 
 
-def test_the_photo_keeps_its_proportions(extractor, tmp_path):
+def test_the_photo_keeps_its_proportions(mapper, tmp_path):
     Image.new("RGB", (900, 300), "red").save(tmp_path / "wide.png")
-    assert maps_of(extractor, dataclasses.replace(RECORD, image=str(tmp_path / "wide.png"))).photo.shape == (213, 640, 3)
+    assert mapper(dataclasses.replace(RECORD, image=str(tmp_path / "wide.png"))).photo.shape == (213, 640, 3)
 
 
 def test_queries_have_the_numbers_and_colours_of_the_triples_figure():
@@ -85,8 +86,8 @@ def test_queries_have_the_numbers_and_colours_of_the_triples_figure():
     assert any(text.get_text().startswith("Ann: holds  0.90") for text in figure.findobj(Text))
 
 
-def test_what_has_no_maps_is_refused(extractor, untrained):
+def test_what_has_no_maps_is_refused(mapper, untrained):
     with pytest.raises(ValueError, match="no picture to look at"):
-        maps_of(extractor, dataclasses.replace(RECORD, image=None))
+        mapper(dataclasses.replace(RECORD, image=None))
     with pytest.raises(ValueError, match="is QEOT's: this is a checkpoint of 'ifaformer'"):
-        maps_of(mmre_jax.load(untrained["entities"]), RECORD)
+        query_mapper(mmre_jax.load(untrained["entities"]).job, {})
