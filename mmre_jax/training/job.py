@@ -78,6 +78,7 @@ def new_tokenizer(config: ConfigDict, train: Sequence[Record], tokenizer: str = 
 
 
 def check_lengths(config: ConfigDict) -> None:
+    """Raises ValueError for a text that is longer than any batch."""
     if config.task.name not in tasks.WORDLESS and config.text.max_tokens > config.data.buckets[-1]:
         raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the largest of data.buckets={config.data.buckets}")
 
