@@ -1,11 +1,12 @@
 """Starts a run on a cluster: Slurm, a TPU slice, Kubernetes, SkyPilot, or one machine.
 
+    python -m launch.submit --sample > run.env
     python -m launch.submit slurm --env=run.env --dry-run
 
 Kinds: slurm (sbatch), tpu (a TPU slice of Google Cloud, by gcloud), jobset (Kubernetes, by kubectl), sky (SkyPilot), local (this machine).
-The environment file says image, workdir, data, configuration and what else there is: launch/pods/run.env has all keys, and launch/README.md
-what to do on each kind of cluster. What is submitted is written into this folder, as NAME.KIND.sh or .yaml; --dry-run prints it instead,
-and what it would be handed to. Exit status: 2 for a mistake, else that of the cluster's own command.
+The environment file says image, workdir, data, configuration and what else there is; --sample prints one with all keys, and
+launch/README.md says what to do on each kind of cluster. What is submitted is written into this folder, as NAME.KIND.sh or .yaml; --dry-run
+prints it instead, and what it would be handed to. Exit status: 2 for a mistake, else that of the cluster's own command.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ class Submission:
 def main(argv: Sequence[str] | None = None) -> None:
     """Renders the file of a kind of cluster; prints it, or writes it and becomes the command that takes it."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
+    if arguments.sample:
+        print((TEMPLATES / "run.env").read_text(encoding="utf-8"), end="")
+        return
     try:
         found = KINDS[arguments.kind](read(arguments.env))
         if arguments.dry_run:
@@ -59,10 +63,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The flags. Ends the program with one line where they are wrong."""
     about = cli.as_typed(__doc__ or "")
     parser = argparse.ArgumentParser(prog="launch.submit", description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=KINDS, help="of cluster")
-    parser.add_argument("--env", required=True, metavar="FILE", help="the environment file")
+    parser.add_argument("kind", nargs="?", choices=KINDS, help="of cluster")
+    parser.add_argument("--env", metavar="FILE", help="the environment file")
     parser.add_argument("--dry-run", action="store_true", help="print what would be run; needs no cluster")
-    return parser.parse_args(argv)
+    parser.add_argument("--sample", action="store_true", help="print an environment file with all keys")
+    found = parser.parse_args(argv)
+    if not found.sample and not (found.kind and found.env):
+        parser.error(f"say a kind of cluster, {', '.join(KINDS)}, and --env=FILE")
+    return found
 
 
 def slurm(env: Environment) -> Submission:

@@ -183,11 +183,19 @@ def test_no_file_and_no_program_are_told(tmp_path, capsys, monkeypatch):
     assert_told(capsys, ["slurm", f"--env={write(tmp_path, 'slurm')}"], "error: sbatch: there is no such file or program here")
 
 
-def test_the_sample_names_every_key_once_and_starts_a_run(capsys):
-    found = environment.parse((PODS / "run.env").read_text(), "run.env")
-    assert list(found) == list(environment.KEYS)
-    submit.main(["slurm", f"--env={PODS / 'run.env'}", "--dry-run"])
+def test_the_sample_names_every_key_once_and_starts_a_run(tmp_path, capsys):
+    submit.main(["--sample"])
+    (tmp_path / "run.env").write_text(capsys.readouterr().out)
+    assert list(environment.parse((tmp_path / "run.env").read_text(), "run.env")) == list(environment.KEYS)
+    submit.main(["slurm", f"--env={tmp_path / 'run.env'}", "--dry-run"])
     assert "--config=hvformer:quickstart" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["slurm"], ["--env=run.env"], ["slurms", "--env=run.env"]])
+def test_what_is_not_said_is_asked_for(capsys, arguments):
+    with pytest.raises(SystemExit) as end:
+        submit.main(arguments)
+    assert end.value.code == 2 and "slurm, tpu, jobset, sky, local" in capsys.readouterr().err.replace("'", "")
 
 
 def test_nothing_but_python_is_needed_to_start_a_run(tmp_path):
