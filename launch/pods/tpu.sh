@@ -22,13 +22,14 @@ state() { gcloud compute tpus queued-resources list --zone="$zone" --filter="nam
 on_all() { gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command="$1" </dev/null; }
 
 leave() {
-    echo "The slice is still there, and costs: gcloud compute tpus queued-resources delete $name --zone=$zone --force" >&2
+    echo "The slice is still there, and may cost: gcloud compute tpus queued-resources delete $name --zone=$zone --force" >&2
     exit "$1"
 }
 
+state >/dev/null || exit # what is wrong with gcloud itself is told at once
 again=0
 while true; do
-    found=$(state) || exit
+    found=$(state) || found="not known"
     case $found in
         ACTIVE)
             on_all "$prepare" && on_all "$run"
@@ -42,15 +43,15 @@ while true; do
             fi
             echo "ended with status $status: once more" >&2
             ;;
-        SUSPENDED | FAILED)
-            echo "the slice is $found: it is asked for anew" >&2
-            queue delete --force --quiet || exit
-            continue
+        SUSPENDED)
+            echo "the slice was taken away: it is asked for anew" >&2
+            queue delete --force --quiet
             ;;
-        "")
-            queue create --node-id="$name" --accelerator-type=@accelerator@ --runtime-version=@runtime@ @options@ || exit
-            continue
+        FAILED)
+            echo "no slice can be had: gcloud compute tpus queued-resources describe $name --zone=$zone says why" >&2
+            leave 1
             ;;
+        "") queue create --node-id="$name" --accelerator-type=@accelerator@ --runtime-version=@runtime@ @options@ || exit ;;
         *) echo "the slice is $found" >&2 ;;
     esac
     sleep "$pause"

@@ -348,8 +348,9 @@ DELETE = "queued-resources delete my-run --zone=us-west4-a --force --quiet"
         (["ACTIVE 127"], {}, 127, [RUN]),
         (["ACTIVE 255", "SUSPENDED", "NONE", "ACTIVE 0"], {}, 0, [RUN, DELETE, CREATE, RUN]),
         (["ACTIVE 3", "ACTIVE 3", "ACTIVE 3"], {"RESTARTS": "2"}, 3, [RUN] * 3),
+        (["NONE", "FAILED"], {}, 1, [CREATE]),
     ],
-    ids=["finished", "asked for", "stopped and crashed", "a mistake", "no program", "preempted", "often enough"],
+    ids=["finished", "asked for", "stopped and crashed", "a mistake", "no program", "preempted", "often enough", "none to be had"],
 )
 def test_a_tpu_slice_is_asked_for_and_the_run_goes_on(tmp_path, capsys, lines, changes, status, did):
     text, command = dry_run(capsys, tmp_path, "tpu", **changes)
@@ -358,7 +359,7 @@ def test_a_tpu_slice_is_asked_for_and_the_run_goes_on(tmp_path, capsys, lines, c
     program(tmp_path / "bin", "sudo", "")
     done = run(text, tmp_path / "bin", STATES=str(states(tmp_path, *lines)), PAUSE="0")
     assert done.returncode == status and (tmp_path / "states.log").read_text().splitlines() == did, done.stderr
-    assert "The slice is still there, and costs: gcloud compute tpus queued-resources delete my-run" in done.stderr
+    assert "The slice is still there, and may cost: gcloud compute tpus queued-resources delete my-run" in done.stderr
 
 
 def test_workers_that_cannot_be_prepared_run_nothing(tmp_path, capsys):
