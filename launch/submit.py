@@ -62,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The flags. Ends the program with one line where they are wrong."""
     about = cli.as_typed(__doc__ or "")
-    parser = argparse.ArgumentParser(prog=cli.as_typed("launch.submit"), description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=cli.as_typed("launch.submit"), description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("kind", nargs="?", choices=KINDS, help="of cluster")
     parser.add_argument("--env", metavar="FILE", help="the environment file")
     parser.add_argument("--dry-run", action="store_true", help="print what would be run; needs no cluster")
