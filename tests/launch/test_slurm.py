@@ -115,7 +115,7 @@ def job(environment, number):
     return dict(re.findall(r"(\w+)=(\S*)", run(environment, "scontrol", "show", "job", number)))
 
 
-def wait(environment, number, *states, seconds=300):
+def wait(environment, number, *states, seconds=1500):
     """Waits until a job is in one of some states; returns what Slurm says of it."""
     deadline = time.monotonic() + seconds
     while (found := job(environment, number))["JobState"] not in states and time.monotonic() < deadline:
@@ -133,7 +133,7 @@ def metrics(folder):
     return {name: found[name] for name in ("test", "val", "best_step", "steps", "counts")}
 
 
-def wait_for_steps(folder, steps, seconds=200):
+def wait_for_steps(folder, steps, seconds=900):
     deadline = time.monotonic() + seconds
     while len(read_rows(folder / "run")) < steps and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -188,7 +188,7 @@ def test_a_job_that_is_cancelled_stays_so(cluster, tmp_path):
 def test_a_job_whose_time_is_over_goes_on_from_the_queue(cluster, tmp_path):
     """Four minutes, and the signal one before their end; Slurm may send it up to one minute earlier."""
     number = submit(cluster, tmp_path, "--time=4 --signal=TERM@60", **{"train.epochs": 100_000})
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while job(cluster, number)["Restarts"] == "0" and time.monotonic() < deadline:
         time.sleep(1)
     said = log(tmp_path, number)
