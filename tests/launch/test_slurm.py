@@ -83,14 +83,20 @@ def cluster(tmp_path_factory):
         for daemon in daemons:
             with (folder / f"{daemon[0]}.out").open("w") as out:
                 started.append(subprocess.Popen(daemon, env=environment, stdout=out, stderr=out))
-            time.sleep(2)
-        said = run(environment, "sinfo", "--noheader", "--format=%T")
-        assert said.strip() == "idle", said + "".join(path.read_text() for path in folder.glob("*.out"))
+        wait_for_node(environment, folder)
         yield environment
     finally:
+        subprocess.run(["scancel", f"--user={settings['user']}"], env=environment, timeout=60, check=False)  # what a failed test has left
         for daemon in reversed(started):
             daemon.terminate()
             daemon.wait(timeout=60)
+
+
+def wait_for_node(environment, folder, seconds=60):
+    command, deadline = ["sinfo", "--noheader", "--format=%T"], time.monotonic() + seconds
+    while (done := subprocess.run(command, env=environment, capture_output=True, text=True, check=False)).stdout.strip() != "idle":
+        assert time.monotonic() < deadline, done.stdout + done.stderr + "".join(path.read_text() for path in folder.glob("*.out"))
+        time.sleep(0.5)
 
 
 def run(environment, *command, **more):
