@@ -92,9 +92,9 @@ def with_place(command: Sequence[str], place: str) -> list[str]:
     """A command of `python` with --distributed behind the program's name, where it precedes all arguments.
 
     Args:
-      command: -m MODULE ARGUMENTS, or FILE ARGUMENTS.
+      command: -m MODULE ARGUMENTS, or FILE ARGUMENTS; -m mmre_jax COMMAND ARGUMENTS, as `mmre COMMAND ARGUMENTS` is.
     """
-    name = 2 if command[0] == "-m" else 1
+    name = 3 if list(command[:2]) == ["-m", "mmre_jax"] else 2 if command[0] == "-m" else 1
     return [*command[:name], f"--distributed={place}", *command[name:]]
 
 

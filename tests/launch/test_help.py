@@ -12,8 +12,8 @@ from mmre_jax import cli
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from typed import ROOT, run_all  # noqa: E402
 
-# launch.local is not one of the library's programs but what starts them: it takes its own few flags before `--`, by argparse.
-PROGRAMS = {name: first for name, first in cli.programs().items() if name != "local"}
+# launch.local and launch.submit are not of the library's programs but what starts them: they take their own few flags by argparse.
+PROGRAMS = {name: first for name, first in cli.programs().items() if name not in ("local", "submit")}
 
 
 def flags_of(name):

@@ -45,6 +45,7 @@ def test_gpus_are_shared_out():
 def test_the_place_stands_behind_the_programs_name():
     assert local.with_place(["-m", "launch.convert", "a", "b"], "P") == ["-m", "launch.convert", "--distributed=P", "a", "b"]
     assert local.with_place(["x.py", "-m"], "P") == ["x.py", "--distributed=P", "-m"]
+    assert local.with_place(["-m", "mmre_jax", "train", "a"], "P") == ["-m", "mmre_jax", "train", "--distributed=P", "a"]
 
 
 @pytest.mark.parametrize(
