@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test fuzz test-slow parity benchmark-detector wheel lint clean
+.PHONY: help quickstart test fuzz test-slow parity benchmark-detector kill plan slurm sky wheel lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -22,6 +22,9 @@ help:
 	@echo "make fuzz         run the property tests on other examples, EXAMPLES=1000 each; SEED=N repeats a run"
 	@echo "make parity       compare converted releases of the full size with their second implementations (minutes, 7 GB of memory)"
 	@echo "make benchmark-detector   Faster R-CNN against torchvision's on this machine, in turns (minutes)"
+	@echo "make kill         kill a run of two processes KILLS=20 times at moments drawn from SEED, and compare its end with a whole one (tens of minutes)"
+	@echo "make slurm        run two tasks under a real Slurm on this machine (Debian: slurmctld slurmd slurm-client munge)"
+	@echo "make sky          have SkyPilot read what is submitted to it, in an environment of its own"
 	@echo "make wheel        build the wheel, install it in an environment of its own, and run the quickstart there"
 	@echo "make lint         run ruff"
 	@echo "make clean        remove the virtual environment, caches and $(QUICKSTART)"
@@ -51,6 +54,20 @@ parity: $(VENV)/.dev $(VENV)/torchvision
 
 benchmark-detector: $(VENV)/.run .venv-torchvision/.made
 	$(BIN)/python -m launch.benchmark_detector --torchvision=.venv-torchvision/bin/python
+
+kill: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 0 -s -m slow -k random tests/launch/test_two_processes.py
+
+slurm: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 0 -m slow tests/launch/test_slurm.py
+
+.venv-sky/.made:
+	$(PYTHON) -m venv .venv-sky
+	.venv-sky/bin/python -m pip install --quiet --disable-pip-version-check skypilot==0.14.1
+	@touch $@
+
+sky: $(VENV)/.dev .venv-sky/.made
+	$(BIN)/python -m pytest -n 0 -m slow tests/launch/test_pods.py
 
 wheel:
 	rm -rf $(WHEEL) && mkdir -p $(WHEEL)
