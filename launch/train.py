@@ -16,6 +16,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from launch import console
+from mmre_jax import storage
 from mmre_jax.analysis import plots
 from mmre_jax.training.log import read_rows, write_json
 from mmre_jax.training.train import summarise, train
@@ -27,7 +28,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints,
 def main() -> None:
     """Runs the configuration once, or once per seed of train.seeds."""
     logger = console.setup()
-    config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
+    config, workdir = _CONFIG.value, storage.path(_WORKDIR.value)
     if not config.train.seeds:
         _train(config, workdir)
         return
