@@ -50,7 +50,7 @@ def relative(root: str | os.PathLike[str], file: str, where: str, error: type[Va
       RecordError, or what `error` says: the file does not lie in `root`.
     """
     try:
-        name = pathlib.PurePath(file).relative_to(root).as_posix()
+        name = pathlib.PurePath(file).relative_to(os.fspath(root)).as_posix()
     except ValueError as problem:
         raise error(f"{where}: {file} does not lie in {os.fspath(root)}") from problem
     if leads_out(name):

@@ -74,9 +74,10 @@ def is_dir(where: pathlib.Path) -> bool:
     """Whether there is such a folder; of a bucket, whether any name begins with it. Raises StorageError where that cannot be asked."""
     if not is_remote(where):
         return where.is_dir()
-    with _named(where):
-        files, name = _client(where)
-        return bool(files.isdir(name))
+    with _named(where), contextlib.suppress(FileNotFoundError):
+        files, name = _client(where)  # whose isdir says no to whatever goes wrong
+        return any(each.rstrip("/") != name for each in files.ls(name, detail=False))
+    return False
 
 
 def read_bytes(where: StrPath, at_most: int | None = None) -> bytes:

@@ -83,3 +83,24 @@ def untrained(tmp_path_factory):
         with Checkpoints(workdirs[config.task.name] / "checkpoints") as checkpoints:
             checkpoints.save(1, initial_state(job, make_split(job, train), 1), job.meta())
     return workdirs
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """The class of a bucket in memory, empty, which is s3://bucket as long as the test runs."""
+    import importlib
+
+    from etils.epath import backend
+
+    from mmre_jax import storage
+
+    monkeypatch.syspath_prepend(str(pathlib.Path(__file__).parent))
+    from bucket import Bucket
+
+    monkeypatch.setattr(Bucket, "objects", {})
+    monkeypatch.setattr(Bucket, "asked", [])
+    monkeypatch.setitem(storage.CLIENTS, "s3", "fsspec")  # which is there, s3fs need not be
+    monkeypatch.setitem(importlib.import_module("fsspec.registry")._registry, "s3", Bucket)
+    backend.fsspec_backend._get_filesystem.cache_clear()
+    yield Bucket
+    backend.fsspec_backend._get_filesystem.cache_clear()

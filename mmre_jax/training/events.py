@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import pathlib
 import struct
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 
 from mmre_jax import storage
+from mmre_jax.scratch import Scratch
 
 PREFIX = "events"
 LENGTH, CHECKSUM = 8, 4
@@ -28,10 +28,10 @@ class Board:
 
         storage.make_folder(folder)
         self._remote = folder if storage.is_remote(folder) else None
-        self._held = tempfile.TemporaryDirectory(prefix="mmre_jax_") if self._remote else None
-        self._folder = pathlib.Path(self._held.name) if self._held else folder
         # Files are named by the second: of two starts within one the second must not write over the first.
         count = len(storage.listing(folder) if self._remote else list(folder.iterdir()))
+        self._scratch = Scratch() if self._remote else None
+        self._folder = self._scratch.folder if self._scratch else folder
         self._writer = EventsWriter(str(self._folder / PREFIX), f".{count}")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
@@ -46,13 +46,13 @@ class Board:
     def flush(self) -> None:
         """Copies the file to its bucket."""
         if self._remote is not None:
-            storage.upload(self._folder, [path.name for path in self._folder.iterdir()], self._remote)
+            storage.upload(self._folder, [path.name for path in self._folder.glob(f"{PREFIX}*")], self._remote)
 
     def close(self) -> None:
         """Closes the file."""
         self._writer.close()
-        if self._held is not None:
-            self._held.cleanup()
+        if self._scratch is not None:
+            self._scratch.close()
 
 
 def forget(folder: pathlib.Path, step: int) -> None:

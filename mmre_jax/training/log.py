@@ -91,9 +91,11 @@ class MetricLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.flush()
-        if self._board is not None:
-            self._board.close()
+        try:
+            self.flush()
+        finally:
+            if self._board is not None:
+                self._board.close()
 
     @property
     def _folder(self) -> pathlib.Path:

@@ -8,18 +8,15 @@ complete in the bucket once it has the file MARK, which is sent last and removed
 from __future__ import annotations
 
 import concurrent.futures
-import fcntl
-import os
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Callable, Collection
 
 from mmre_jax import storage
+from mmre_jax.scratch import Scratch
 
 MARK = "_CHECKPOINT_METADATA"  # which Orbax writes into each step
 ARRAYS = ("variables", "optimiser")
-PREFIX, HELD = "mmre_jax_checkpoints_", ".held"
 
 
 class Stage:
@@ -33,26 +30,26 @@ class Stage:
     """
 
     def __init__(self, remote: pathlib.Path, *, clear: bool = False) -> None:
-        _sweep()
         self.remote = remote
         self._sender = concurrent.futures.ThreadPoolExecutor(1)
         self._sending: concurrent.futures.Future[None] | None = None
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX))
-        self._held = (self.folder / ".new").open("w")
-        fcntl.flock(self._held, fcntl.LOCK_EX)
-        (self.folder / ".new").rename(self.folder / HELD)  # `_sweep` of another process is not to come by one that is not held yet
         self._there = self._listed()
-        small = [name for step in self._complete() for name in self._there[step] if not _of_arrays(name)]
-        storage.download(remote, small, self.folder)
-        if clear:
-            for step in self._there.keys() - self._complete():
-                self._drop(step)
+        self._scratch = Scratch()
+        self.folder = self._scratch.folder
+        try:
+            small = [name for step in self._complete() for name in self._there[step] if not _of_arrays(name)]
+            storage.download(remote, small, self.folder)
+            if clear:
+                for step in self._there.keys() - self._complete():
+                    self._drop(step)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Removes the folder."""
         self._sender.shutdown()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._held.close()
+        self._scratch.close()
 
     def fetch(self, step: int, parts: Collection[str]) -> bool:
         """Brings the arrays of some parts of a step, if they are not here; of a step that is new in the bucket also what is small.
@@ -125,15 +122,3 @@ def _of_arrays(name: str) -> bool:
     """Whether a file, STEP/PART/..., belongs to a part that is arrays."""
     return name.split("/")[1] in ARRAYS
 
-
-def _sweep() -> None:
-    """Removes the folders of processes that were killed: the kernel has let go of what they held."""
-    for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        try:
-            if folder.stat().st_uid != os.getuid():
-                continue
-            with (folder / HELD).open() as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # it is held, or just being made or removed by another process
-            continue
