@@ -31,7 +31,8 @@ class StorageError(OSError):
 
 def is_remote(where: StrPath) -> bool:
     """Whether a path is an address: in a bucket, or of a kind that `path` refuses."""
-    return _URL.match(os.fspath(where)) is not None
+    text = os.fspath(where)
+    return "://" in text and _URL.match(text) is not None
 
 
 def path(where: StrPath, *parts: StrPath) -> pathlib.Path:

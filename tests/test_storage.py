@@ -115,6 +115,8 @@ def test_a_bucket_that_is_not_there_is_told(bucket):
 
 
 def test_what_a_client_raises_is_told_in_one_line(bucket, monkeypatch):
+    said = r"^s3://bucket(/a.*)?: the bucket cannot be used \(EndpointConnectionError: no route\)$"
+
     class EndpointConnectionError(Exception):
         pass
 
@@ -126,7 +128,7 @@ def test_what_a_client_raises_is_told_in_one_line(bucket, monkeypatch):
     path = storage.path("s3://bucket/a")
     asked = (storage.read_bytes, storage.is_dir, storage.size, storage.check_writable, lambda p: storage.write_bytes(p, b""))
     for ask in (*asked, lambda p: storage.sizes([str(p)]), storage.listing, lambda p: Checkpoints(p), is_run):
-        with pytest.raises(storage.StorageError, match=r"s3://bucket/?a?.*: the bucket cannot be used \(EndpointConnectionError: no route\)$"):
+        with pytest.raises(storage.StorageError, match=said):
             ask(path)
     with pytest.raises(storage.StorageError, match="cannot be used"):  # which masks no picture
         read_picture("s3://bucket/a.jpg")
@@ -356,7 +358,7 @@ def test_a_checkpoint_that_was_cut_short_on_its_way_is_none(bucket):
 
 def test_a_copy_that_fails_is_told_and_the_last_checkpoint_stays_good(bucket, monkeypatch):
     put = bucket.pipe_file
-    with pytest.raises(CheckpointError, match=r"^s3://bucket/run/checkpoints: a checkpoint could not be saved: .*full; the last .* step 1,"):
+    with pytest.raises(CheckpointError, match=r"^s3://bucket/run/checkpoints: a checkpoint could not be saved: .*full; the last .* 1,"):
         with Checkpoints("s3://bucket/run/checkpoints") as checkpoints:
             checkpoints.save(1, state_of(1), {})
             checkpoints.wait()

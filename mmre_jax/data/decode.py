@@ -84,7 +84,7 @@ def refuse_url(name: str | os.PathLike[str], where: str = "", *, behind: bool = 
 
 
 def in_bucket(path: str | os.PathLike[str]) -> bool:
-    """Whether a picture's path is the address of an object in a bucket."""
+    """Whether a picture's path is an address in a bucket. A name that comes from data never becomes one (paths.inside)."""
     return os.fspath(path).startswith(_BUCKETS)
 
 
