@@ -31,7 +31,7 @@ from mmre_jax.analysis import fonts
 from mmre_jax.analysis.evaluation import Evaluation
 from mmre_jax.records import SPLITS
 from mmre_jax.tasks import task as task_lib
-from mmre_jax.training.checkpoint import locate
+from mmre_jax.training.locate import locate
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
 _PREDICTIONS = flags.DEFINE_string("predictions", None, "JSON lines to be scored instead of a checkpoint; see above.")

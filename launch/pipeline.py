@@ -28,8 +28,8 @@ from mmre_jax.analysis.evaluation import Evaluation, scoring_task
 from mmre_jax.data import datasets
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training import processes
-from mmre_jax.training.checkpoint import locate
 from mmre_jax.training.checks import check_settings
+from mmre_jax.training.locate import locate
 from mmre_jax.training.protocol import protocol
 from mmre_jax.training.train import train
 

@@ -35,8 +35,9 @@ from mmre_jax.encoders.from_config import text_config
 from mmre_jax.tasks.entities import SPECIAL_TAGS
 from mmre_jax.text_files import read_json
 from mmre_jax.training import state as state_lib
-from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, locate
+from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.job import Job, make_job, restore_job, shapes
+from mmre_jax.training.locate import locate
 from mmre_jax.weights import hub, pretrained, released
 from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.state_dicts import PAD, Release

@@ -4,10 +4,8 @@ import importlib.util
 import json
 import os
 import pathlib
-import subprocess
 import sys
-import time
-import urllib.request
+import uuid
 
 import jax
 import numpy as np
@@ -22,7 +20,8 @@ from mmre_jax.data.readers import jsonl, mnre
 from mmre_jax.records import RecordError
 from mmre_jax.text_files import read_text
 from mmre_jax.training import identity, lock
-from mmre_jax.training.checkpoint import CheckpointError, Checkpoints, is_run, locate
+from mmre_jax.training.checkpoint import CheckpointError, Checkpoints
+from mmre_jax.training.locate import is_run, locate
 from mmre_jax.training.lock import WorkdirInUse, locked
 from mmre_jax.training.log import MetricLog, read_json, read_rows, write_json
 from mmre_jax.training.stage import MARK, Stage
@@ -385,3 +384,51 @@ def test_a_stage_leaves_nothing_behind_even_of_a_killed_process(bucket, tmp_path
     other.close()
     stage._sender.shutdown()
     assert not list(tmp_path.iterdir())
+
+
+# ---- a server
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A folder of a bucket of a real server."""
+    address, lacking = os.environ.get("MMRE_S3"), importlib.util.find_spec("s3fs") is None
+    if address is None or lacking:
+        pytest.skip("needs mmre_jax[bucket], and MMRE_S3=http://HOST:PORT of a server to write to, such as python -m moto.server")
+    import s3fs
+
+    for name, value in {"ENDPOINT_URL": address, "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    files = s3fs.S3FileSystem()
+    if not files.exists("mmre-jax-tests"):
+        files.mkdir("mmre-jax-tests")
+    folder = f"s3://mmre-jax-tests/{uuid.uuid4()}"
+    yield storage.path(folder)
+    files.rm(folder, recursive=True)
+
+
+def test_on_a_server(server, tmp_path):
+    with pytest.raises(storage.StorageError, match="there is no such bucket"):
+        storage.check_writable(storage.path("s3://mmre-jax-none/run"))
+    storage.check_writable(server)
+    Image.fromarray(np.full((9, 9, 3), 7, np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "train.jsonl").write_text(json.dumps({"text": "a b", "image": "a.png"}) + "\n" + json.dumps({"image": "empty.png"}))
+    storage.upload(tmp_path, ["a.png", "empty.png", "train.jsonl"], server)
+    assert storage.listing(server) == {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    records = jsonl.read(server / "train.jsonl")
+    assert read_picture(records[0].image).size == (9, 9)
+    for error, name in ((PictureError, "empty.png"), (MissingPicture, "none.png")):
+        with pytest.raises(error):
+            read_picture(str(server / name))
+    assert picture_report.check(records, (PHOTO,), fetch=False).photos.unreadable == 1
+    with locked(server / "run") as hold, MetricLog(server / "run", hold.check) as log:
+        log.truncate(0)
+        log.write(1, {"val": {"f1": 1.0}})
+        with Checkpoints(server / "run" / "checkpoints") as checkpoints:
+            for step in (1, 2, 3):
+                checkpoints.save(step, state_of(step), {"name": "x"}, 1 / step)
+    assert read_rows(server / "run") == [{"step": 1, "val": {"f1": 1.0}}]
+    directory, step = locate(server / "run")
+    with Checkpoints(directory, read_only=True) as checkpoints:
+        assert step == 1 and checkpoints.steps() == [3, 2, 1] and kernel(checkpoints, 1) == [1, 1, 1]
