@@ -102,7 +102,7 @@ def test_a_run_in_a_bucket_is_the_run_on_a_disk(whole, bucket):
     rows, same = read_rows(workdir), read_rows(whole[0])
     assert [row for row in rows if row["step"] % 2 == 0] == [row for row in same if row["step"] % 2 == 0]
     with Checkpoints(workdir / FOLDER, read_only=True) as ours, Checkpoints(whole[0] / FOLDER, read_only=True) as theirs:
-        assert ours.steps() == [12, 9] and ours.best() == theirs.best()
+        assert set(ours.steps()) == {12, 9, resumed["best_step"]} and ours.best() == theirs.best()
         for a, b in zip(*(jax.tree.leaves(found.read_variables(12)) for found in (ours, theirs)), strict=True):
             np.testing.assert_array_equal(a, b)
     mmre_jax.load("s3://bucket/run/checkpoints/12")
