@@ -22,7 +22,9 @@ from mmre_jax.training.log import read_rows, write_json
 from mmre_jax.training.train import summarise, train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics.jsonl, metrics.json, tensorboard.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run, on a disk or in a bucket (s3://, gs://): checkpoints, metrics.jsonl, metrics.json, tensorboard."
+)
 
 
 def main() -> None:

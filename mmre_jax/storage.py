@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import errno
 import importlib.util
 import os
 import pathlib
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 CLIENTS = {"s3": "s3fs", "gs": "gcsfs"}  # {scheme: the package that speaks it}
 TOGETHER = 16  # requests that are under way at once
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_NUMBERS = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES}  # clients leave them out
 
 StrPath = str | os.PathLike[str]
 T = TypeVar("T")
@@ -281,11 +283,15 @@ def _client(where: StrPath) -> tuple[Any, str]:
 
 @contextlib.contextmanager
 def _named(where: StrPath) -> Iterator[None]:
-    """What a client raises that is no OSError, such as of the network or of credentials, leaves the block as a StorageError."""
+    """What a client raises leaves the block as an OSError that names the file: what is none, such as of the network or of credentials, as a
+    StorageError."""
     try:
         yield
-    except OSError:
+    except StorageError:
         raise
+    except OSError as error:
+        number = error.errno or _NUMBERS.get(type(error), errno.EIO)
+        raise OSError(number, error.strerror or str(error), os.fspath(where)) from error
     except Exception as error:  # each client has its own kinds
         said = " ".join(str(error).split())[:300]
         raise StorageError(f"{os.fspath(where)}: the bucket cannot be used ({type(error).__name__}: {said})") from error

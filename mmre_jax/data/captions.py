@@ -28,7 +28,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, str]:
     try:
         found = read_json(storage.at_home(path))
     except OSError as error:
-        raise RecordError(f"{where}: cannot be read ({error.strerror or error})") from error
+        raise RecordError(f"{where}: cannot be read ({error.strerror})") from error
     if not isinstance(found, dict):
         raise RecordError(f"{where}: expected a JSON object {{picture: caption}}, found a {type(found).__name__}")
     captions: dict[str, str] = {}
