@@ -1,11 +1,9 @@
 """Files in a bucket: as on a disk where that can be, and told where it cannot. A run in one is the run on a disk."""
 
-import importlib.util
 import json
 import os
 import pathlib
 import sys
-import uuid
 
 import jax
 import numpy as np
@@ -387,24 +385,6 @@ def test_a_stage_leaves_nothing_behind_even_of_a_killed_process(bucket, tmp_path
 
 
 # ---- a server
-
-
-@pytest.fixture
-def server(monkeypatch):
-    """A folder of a bucket of a real server."""
-    address, lacking = os.environ.get("MMRE_S3"), importlib.util.find_spec("s3fs") is None
-    if address is None or lacking:
-        pytest.skip("needs mmre_jax[bucket], and MMRE_S3=http://HOST:PORT of a server to write to, such as python -m moto.server")
-    import s3fs
-
-    for name, value in {"ENDPOINT_URL": address, "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x", "DEFAULT_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    files = s3fs.S3FileSystem()
-    if not files.exists("mmre-jax-tests"):
-        files.mkdir("mmre-jax-tests")
-    folder = f"s3://mmre-jax-tests/{uuid.uuid4()}"
-    yield storage.path(folder)
-    files.rm(folder, recursive=True)
 
 
 def test_on_a_server(server, tmp_path):
