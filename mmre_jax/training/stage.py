@@ -121,4 +121,3 @@ class Stage:
 def _of_arrays(name: str) -> bool:
     """Whether a file, STEP/PART/..., belongs to a part that is arrays."""
     return name.split("/")[1] in ARRAYS
-
