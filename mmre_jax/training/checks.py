@@ -86,8 +86,8 @@ def prepare_workdir(workdir: str | os.PathLike[str]) -> pathlib.Path:
     Raises:
       PermissionError, NotADirectoryError, StorageError: naming it, if it cannot be written to.
     """
-    path = storage.absolute(workdir)
     try:
+        path = storage.absolute(workdir)
         storage.check_writable(path)
     except storage.StorageError as error:
         raise storage.StorageError(f"--workdir={error}") from error
