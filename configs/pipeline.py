@@ -32,7 +32,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import common, detector, qeot, rsrnet
-from mmre_jax.training.checkpoint import is_run
+from mmre_jax.training.locate import is_run
 
 PARTS = ("tagger", "detector", "classifier")
 VARIANTS = tuple(part + size for size in ("", "_gmner", "_quickstart", "_quickstart_rcnn") for part in PARTS)

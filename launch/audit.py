@@ -11,13 +11,13 @@ split stands in training by text, pair and picture. --json=FILE writes the same 
 
 from __future__ import annotations
 
-import pathlib
 import sys
 
 from absl import app, flags
 from ml_collections import config_flags
 
 from launch import console
+from mmre_jax import storage
 from mmre_jax.analysis import leakage
 from mmre_jax.data import annotation
 
@@ -35,7 +35,7 @@ def main() -> None:
     data = _CONFIG.value.data
     report = leakage.audit_dataset(_CONFIG.value, _THRESHOLD.value, _OVERLAP.value)
     if _JSON.value is not None:
-        pathlib.Path(_JSON.value).write_text(report.to_json() + "\n", encoding="utf-8")
+        storage.write_bytes(storage.path(_JSON.value), (report.to_json() + "\n").encode("utf-8"))
     print(f"{data.name}, objects: {data.objects}\n{report.table()}")
     sys.exit(1 if report.failed else 0)
 

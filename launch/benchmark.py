@@ -9,12 +9,11 @@ Nothing is saved but the figures. Compile seconds are those of a first run: the 
 
 from __future__ import annotations
 
-import pathlib
-
 from absl import app, flags
 from ml_collections import config_flags
 
 from launch import console
+from mmre_jax import storage
 from mmre_jax.analysis import speed, speed_report
 from mmre_jax.systems import DTYPES
 from mmre_jax.training.checks import check_settings
@@ -36,7 +35,7 @@ def main() -> None:
     result = speed.measure(_CONFIG.value, dtypes=_DTYPES.value, steps=_STEPS.value, peak_tflops=_PEAK.value)
     print(speed_report.text(result))
     if _JSON.value is not None:
-        write_json(pathlib.Path(_JSON.value), result)
+        write_json(storage.path(_JSON.value), result)
         logger.info("written: %s", _JSON.value)
 
 

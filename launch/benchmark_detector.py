@@ -9,11 +9,10 @@ A look goes from uint8 pixels on a canvas to boxes; decoding and scaling picture
 
 from __future__ import annotations
 
-import pathlib
-
 from absl import flags
 
 from launch import console
+from mmre_jax import storage
 from mmre_jax.analysis import detector_speed
 from mmre_jax.training.log import write_json
 
@@ -30,7 +29,7 @@ def main() -> None:
     result = detector_speed.measure(_TORCHVISION.value, cases=cases, rounds=_ROUNDS.value)
     print(detector_speed.text(result))
     if _JSON.value is not None:
-        write_json(pathlib.Path(_JSON.value), result)
+        write_json(storage.path(_JSON.value), result)
         logger.info("written: %s", _JSON.value)
 
 

@@ -9,12 +9,11 @@ Nothing is saved but the figures.
 
 from __future__ import annotations
 
-import pathlib
-
 from absl import flags
 from ml_collections import config_flags
 
 from launch import console
+from mmre_jax import storage
 from mmre_jax.analysis import matching_speed
 from mmre_jax.matching import MATCHERS
 from mmre_jax.training.checks import check_settings
@@ -43,7 +42,7 @@ def main() -> None:
             result["share"] = matching_speed.step_share(_CONFIG.value, _STEPS.value)
         print(matching_speed.text(result))
     if _JSON.value is not None:
-        write_json(pathlib.Path(_JSON.value), result)
+        write_json(storage.path(_JSON.value), result)
         logger.info("written: %s", _JSON.value)
 
 

@@ -20,7 +20,7 @@ from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
 from launch import config_file
-from mmre_jax import cli, settings
+from mmre_jax import cli, settings, storage
 from mmre_jax.data.decode import PictureError
 from mmre_jax.records import RecordError
 from mmre_jax.training import processes
@@ -157,6 +157,12 @@ def _check_places() -> None:
         value = flags.FLAGS[name].value if name in flags.FLAGS else None
         if not value or not isinstance(value, str):  # launch.settings has --json without a file
             continue
+        try:
+            if storage.is_remote(value):
+                storage.path(value)
+                continue
+        except storage.StorageError as error:
+            raise flags.Error(f"--{name}={error}") from error
         path = pathlib.Path(value).expanduser().absolute()
         if name == "json" and path.is_dir():
             raise flags.Error(f"--{name}={value} is a folder")

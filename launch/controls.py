@@ -16,7 +16,7 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from launch import console
-from mmre_jax import extract
+from mmre_jax import extract, storage
 from mmre_jax.analysis import report
 from mmre_jax.data import datasets
 from mmre_jax.tasks import task as task_lib
@@ -37,7 +37,7 @@ def main() -> None:
     if unknown := set(names) - {*changes, "shuffled"}:
         raise app.UsageError(f"--runs knows {', '.join(changes)} and shuffled for this task, not {', '.join(sorted(unknown))}")
     logger = console.setup()
-    workdir = pathlib.Path(_WORKDIR.value)
+    workdir = storage.path(_WORKDIR.value)
     rows = []
     runs = {name: console.changed(_CONFIG.value, changes[name]) for name in names if name != "shuffled"}
     for config in runs.values():  # all of them, before the first is trained

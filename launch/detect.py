@@ -21,12 +21,10 @@ feature to OUT/detect/features/: safetensors {name of the picture: float32 [obje
 
 from __future__ import annotations
 
-import pathlib
-
 from absl import app, flags
 
 from launch import console
-from mmre_jax import detection, detection_inputs
+from mmre_jax import detection, detection_inputs, storage
 from mmre_jax.detection_files import FOLDER, detect_all
 
 _WEIGHTS = flags.DEFINE_string("weights", None, "A detector's state dict (.safetensors, .pth), or a run of configs/detector.py.")
@@ -45,11 +43,11 @@ _STRICT = flags.DEFINE_bool("strict", False, "End at the first picture that is m
 def main() -> None:
     """Looks, writes, and names what was written."""
     logger = console.setup()
-    given = detection_inputs.look_at(pathlib.Path(_INPUT.value).expanduser())
-    out = pathlib.Path(_OUT.value).expanduser()
+    given = detection_inputs.look_at(storage.on_disk(_INPUT.value, "--input").expanduser())
+    out = storage.on_disk(_OUT.value, "--out").expanduser()
     labels = () if _LABELS.value is None else detection.read_labels(_LABELS.value)
     detector = detection.load(
-        pathlib.Path(_WEIGHTS.value).expanduser(),
+        storage.on_disk(_WEIGHTS.value, "--weights").expanduser(),
         labels=labels,
         shorter=_SHORTER.value,
         longer=_LONGER.value,

@@ -26,12 +26,12 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from launch import console
-from mmre_jax import evaluate
+from mmre_jax import evaluate, storage
 from mmre_jax.analysis import fonts
 from mmre_jax.analysis.evaluation import Evaluation
 from mmre_jax.records import SPLITS
 from mmre_jax.tasks import task as task_lib
-from mmre_jax.training.checkpoint import locate
+from mmre_jax.training.locate import locate
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
 _PREDICTIONS = flags.DEFINE_string("predictions", None, "JSON lines to be scored instead of a checkpoint; see above.")
@@ -67,13 +67,13 @@ def main() -> None:
 def _of_checkpoint() -> tuple[Evaluation, pathlib.Path]:
     directory, _ = locate(_CHECKPOINT.value)
     name = _SPLIT.value + ("_shuffled" if _SHUFFLE.value else "")
-    out = pathlib.Path(_OUT.value) if _OUT.value else directory.parent / "evaluation" / name
+    out = storage.path(_OUT.value) if _OUT.value else directory.parent / "evaluation" / name
     given = {"root": _ROOT.value or "", "captions": _CAPTIONS.value, "shuffle": _SHUFFLE.value}
     return evaluate.checkpoint(_CHECKPOINT.value, _SPLIT.value, **given), out
 
 
 def _of_predictions() -> tuple[Evaluation, pathlib.Path]:
-    out = pathlib.Path(_OUT.value) if _OUT.value else pathlib.Path(_PREDICTIONS.value).with_suffix(f".{_SPLIT.value}")
+    out = storage.path(_OUT.value) if _OUT.value else storage.path(_PREDICTIONS.value).with_suffix(f".{_SPLIT.value}")
     return evaluate.predictions(_PREDICTIONS.value, _CONFIG.value, _SPLIT.value, root=_ROOT.value or ""), out
 
 

@@ -30,6 +30,7 @@ from matplotlib.figure import Figure
 
 import mmre_jax
 from launch import console
+from mmre_jax import storage
 from mmre_jax.analysis import fonts, object_plots, plots, triple_plots
 from mmre_jax.analysis.query_maps import QueryMaps, query_mapper
 from mmre_jax.analysis.seen import what_was_seen
@@ -55,7 +56,7 @@ def main() -> None:
     if (_INPUT.value is None) == (_SCENES.value == 0):
         raise app.UsageError("give either --input or --scenes")
     logger = console.setup()
-    out = pathlib.Path(_OUT.value)
+    out = storage.path(_OUT.value)
     posts = None if _INPUT.value is None else jsonl.read(_INPUT.value)
     extractor = mmre_jax.load(_CHECKPOINT.value)
     records = scenes.read(_scene(extractor), "test", _SCENES.value) if posts is None else posts
@@ -64,7 +65,7 @@ def main() -> None:
         records = [with_pairs(record) for record in records]
     extractions = extractor.extract_records(records, progress="extract", strict=_STRICT.value)
     summary = summary_of(extractions)
-    out.mkdir(parents=True, exist_ok=True)
+    storage.make_folder(out)
     lines = [json.dumps(extraction.to_json(), ensure_ascii=False) for extraction in extractions]
     write_text(out / "extracted.jsonl", "".join(f"{line}\n" for line in lines))
     write_json(out / "summary.json", summary)

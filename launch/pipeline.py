@@ -23,13 +23,13 @@ from ml_collections import ConfigDict, config_flags
 
 from configs import pipeline as parts
 from launch import console
-from mmre_jax import pipelines
+from mmre_jax import pipelines, storage
 from mmre_jax.analysis.evaluation import Evaluation, scoring_task
 from mmre_jax.data import datasets
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training import processes
-from mmre_jax.training.checkpoint import locate
 from mmre_jax.training.checks import check_settings
+from mmre_jax.training.locate import locate
 from mmre_jax.training.protocol import protocol
 from mmre_jax.training.train import train
 
@@ -42,11 +42,11 @@ _RUNS = {part: flags.DEFINE_string(part, None, f"A trained {part}, instead of on
 
 def main() -> None:
     """Trains what is missing, scores, prints, writes."""
-    config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
+    config, workdir = _CONFIG.value, storage.path(_WORKDIR.value)
     if config.task.name != "triples":
         raise app.UsageError(f"a pipeline finds triples: --config is a configuration of QEOT, found task.name={config.task.name!r}")
     logger = console.setup()
-    runs = {part: pathlib.Path(_RUNS[part].value or workdir / part) for part in parts.PARTS}
+    runs = {part: storage.path(_RUNS[part].value or workdir / part) for part in parts.PARTS}
     missing = {part: settings for part, settings in parts.components(config).items() if _RUNS[part].value is None}
     for part in runs.keys() - missing.keys():
         locate(runs[part])

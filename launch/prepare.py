@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 from launch import console
+from mmre_jax import storage
 from mmre_jax.data import builders, datasets, pictures, source
 from mmre_jax.data.dataset import OBJECTS, FilePictures, PictureSource
 from mmre_jax.data.pictures import PicturePlan, Slot
@@ -57,7 +58,7 @@ def main() -> None:
     if not _BENCHMARK.value and not _OUT.value:
         raise app.UsageError("--out=DIR is needed: the folder to make")
     console.setup()
-    folder = pathlib.Path(os.path.abspath(_SOURCE.value)) if _SOURCE.value else manual_dir(_DATASET.value)
+    folder = pathlib.Path(os.path.abspath(storage.on_disk(_SOURCE.value, "--source"))) if _SOURCE.value else manual_dir(_DATASET.value)
     data = section(_DATASET.value, folder, _OBJECTS.value, _NONE.value)
     data.captions = _CAPTIONS.value
     opened = read(data)

@@ -10,7 +10,6 @@ semicolons: --vary='system.levels=(0,);(1,);(2,)'. Every run resumes where it wa
 from __future__ import annotations
 
 import ast
-import pathlib
 import re
 from typing import Any
 
@@ -18,6 +17,7 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from launch import console
+from mmre_jax import storage
 from mmre_jax.analysis import report
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training.checks import check_settings
@@ -32,7 +32,7 @@ _VARY = flags.DEFINE_string("vary", None, "SECTION.NAME=VALUE,VALUE,...")
 def main() -> None:
     """Runs, prints, writes."""
     logger = console.setup()
-    workdir, found = pathlib.Path(_WORKDIR.value), {}
+    workdir, found = storage.path(_WORKDIR.value), {}
     name, values = parse(_VARY.value, _CONFIG.value)
     runs = {value: console.changed(_CONFIG.value, {name: value}) for value in values}
     for config in runs.values():  # all of them, before the first is trained

@@ -16,18 +16,21 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from launch import console
+from mmre_jax import storage
 from mmre_jax.analysis import plots
 from mmre_jax.training.log import read_rows, write_json
 from mmre_jax.training.train import summarise, train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics.jsonl, metrics.json, tensorboard.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run, on a disk or in a bucket (s3://, gs://): checkpoints, metrics.jsonl, metrics.json, tensorboard."
+)
 
 
 def main() -> None:
     """Runs the configuration once, or once per seed of train.seeds."""
     logger = console.setup()
-    config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
+    config, workdir = _CONFIG.value, storage.path(_WORKDIR.value)
     if not config.train.seeds:
         _train(config, workdir)
         return

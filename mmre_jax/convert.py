@@ -29,13 +29,15 @@ import optax
 import safetensors.numpy
 from ml_collections import ConfigDict
 
+from mmre_jax import storage
 from mmre_jax.data.text import TextEncoder, load_tokenizer
 from mmre_jax.encoders.from_config import text_config
 from mmre_jax.tasks.entities import SPECIAL_TAGS
 from mmre_jax.text_files import read_json
 from mmre_jax.training import state as state_lib
-from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, locate
+from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.job import Job, make_job, restore_job, shapes
+from mmre_jax.training.locate import locate
 from mmre_jax.weights import hub, pretrained, released
 from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.state_dicts import PAD, Release
@@ -80,7 +82,7 @@ def convert(
       FileExistsError: a target that is there already, and other OSErrors of files.
       WeightError: tensors that are missing, surplus or of another shape, all of them named; labels or a tokenizer that do not fit them.
     """
-    target = pathlib.Path(target)
+    target = storage.on_disk(target, "target")
     _check_free(target)
     changes = released.sizes(release.kind, release.tensors, heads=heads)
     task = changes["task.name"]
@@ -125,7 +127,7 @@ def export(checkpoint: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
       CheckpointError: a checkpoint that is damaged or was not converted.
       WeightError: a path that is not called *.safetensors, unread tensors that are lost.
     """
-    path = pathlib.Path(path)
+    path = storage.on_disk(path, "target")
     if path.suffix != ".safetensors":
         raise WeightError(f"{path}: a state dict is written as safetensors; name it *.safetensors")
     if path.exists():
@@ -133,7 +135,8 @@ def export(checkpoint: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
     directory, step = locate(checkpoint)
     about = _about(directory.parent)
     job, variables = _restored(directory, step)
-    kept = hub.read_file(directory.parent / UNREAD, upcast=False)
+    with storage.at_hand(directory.parent / UNREAD) as file:
+        kept = hub.read_file(file, upcast=False)
     if lost := sorted(set(about["unread"]) ^ set(kept)):
         raise WeightError(f"{directory.parent / UNREAD} and {ABOUT} disagree on {', '.join(lost)}")
     tensors = released.write(about["kind"], variables, kept, job.system)
@@ -159,7 +162,7 @@ def save_text(checkpoint: str | os.PathLike[str], target: str | os.PathLike[str]
       CheckpointError: a checkpoint that is damaged or not there.
       WeightError: a run without a text encoder, or with one that transformers does not have.
     """
-    target = pathlib.Path(target)
+    target = storage.on_disk(target, "target")
     _check_free(target)
     job, variables = _restored(*locate(checkpoint))
     params = _as_read(variables["params"].get("text", {}), variables["params"].get("added"))

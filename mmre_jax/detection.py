@@ -33,8 +33,9 @@ from mmre_jax.encoders.rcnn.faster_rcnn import FasterRcnn, detect, propose
 from mmre_jax.records import Region
 from mmre_jax.systems.faster_rcnn import FasterRcnnSystem
 from mmre_jax.text_files import read_text
-from mmre_jax.training.checkpoint import Checkpoints, is_run, locate
+from mmre_jax.training.checkpoint import Checkpoints
 from mmre_jax.training.job import restore_job, shapes
+from mmre_jax.training.locate import is_run, locate
 from mmre_jax.weights import coco
 from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.rcnn import describe_rcnn, rcnn_rules, rcnn_unread, read_rcnn

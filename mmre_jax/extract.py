@@ -18,9 +18,10 @@ from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation
 from mmre_jax.tasks import WORDLESS, relation
 from mmre_jax.tasks.task import Found
 from mmre_jax.text_files import check_words
-from mmre_jax.training.checkpoint import Checkpoints, locate
+from mmre_jax.training.checkpoint import Checkpoints
 from mmre_jax.training.evaluate import Predictor, make_predictor
 from mmre_jax.training.job import Job, restore_job, shapes
+from mmre_jax.training.locate import locate
 from mmre_jax.training.parallel import local_devices
 from mmre_jax.training.splits import Split
 

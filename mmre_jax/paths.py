@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 
+from mmre_jax import storage
 from mmre_jax.records import RecordError
 
 
@@ -20,7 +21,7 @@ def inside(root: str | os.PathLike[str], name: str, where: str, error: type[Valu
     """The path of `name` in the folder `root`, for a name that comes from data. Nothing need be there.
 
     Args:
-      root: a folder that the user chose.
+      root: a folder that the user chose, on a disk or in a bucket.
       name: relative path, either kind of slash.
       where: the record (file, line, field) the name comes from, for the message.
       error: what is raised.
@@ -32,6 +33,8 @@ def inside(root: str | os.PathLike[str], name: str, where: str, error: type[Valu
     parts = re.split(r"[/\\]", name)
     if not name.strip() or "\0" in name or not parts[0] or ":" in parts[0] or leads_out(name):
         raise error(f"{where}: {name!r} is not a path inside {os.fspath(root)}")
+    if storage.is_remote(root):  # no folders, and so no links
+        return "/".join([os.fspath(root).rstrip("/"), *(part for part in parts if part not in ("", "."))])
     steps = list(itertools.accumulate(parts, os.path.join, initial=os.fspath(root)))
     if any(map(os.path.islink, steps[1:])):  # seldom, and resolving a path takes several times as long as this
         target = os.path.realpath(steps[-1])
@@ -47,7 +50,7 @@ def relative(root: str | os.PathLike[str], file: str, where: str, error: type[Va
       RecordError, or what `error` says: the file does not lie in `root`.
     """
     try:
-        name = pathlib.PurePath(file).relative_to(root).as_posix()
+        name = pathlib.PurePath(file).relative_to(os.fspath(root)).as_posix()
     except ValueError as problem:
         raise error(f"{where}: {file} does not lie in {os.fspath(root)}") from problem
     if leads_out(name):

@@ -32,7 +32,7 @@ SEED = "[0, 4294967295]"  # jax.random.key takes the lowest 32 bits of a number
 
 DATA: Section = {  # where records come from and how they become batches
     "name": text("scenes", f"the data set: {', '.join(DATASETS)}"),
-    "root": text("", "folder of the published layout, of {split}.jsonl files, or written by launch.prepare"),
+    "root": text("", "folder of the published layout, of {split}.jsonl files, or of launch.prepare; mnre, jsonl: also in a bucket"),
     "objects": choice(
         "detected",
         OBJECTS,

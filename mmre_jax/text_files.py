@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from mmre_jax import storage
 from mmre_jax.records import RecordError
 
 MARK = "\ufeff"
@@ -29,13 +30,13 @@ def read_text(path: str | os.PathLike[str], error: type[Exception] = RecordError
     """The text of a UTF-8 file, without the byte-order mark that it may begin with.
 
     Args:
-      path: the file.
+      path: the file, on a disk or in a bucket.
       error: what is raised for a file that is not UTF-8.
 
     Raises:
       OSError: the file cannot be read.
     """
-    return decode(pathlib.Path(path).read_bytes(), os.fspath(path), error)
+    return decode(storage.read_bytes(path), os.fspath(path), error)
 
 
 def decode(data: bytes, where: str, error: type[Exception] = RecordError) -> str:

@@ -83,3 +83,48 @@ def untrained(tmp_path_factory):
         with Checkpoints(workdirs[config.task.name] / "checkpoints") as checkpoints:
             checkpoints.save(1, initial_state(job, make_split(job, train), 1), job.meta())
     return workdirs
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """The class of a bucket in memory, empty, which is s3://bucket as long as the test runs."""
+    import importlib
+
+    from etils.epath import backend
+
+    from mmre_jax import storage
+
+    monkeypatch.syspath_prepend(str(pathlib.Path(__file__).parent))
+    from bucket import Bucket
+
+    monkeypatch.setattr(Bucket, "objects", {})
+    monkeypatch.setattr(Bucket, "asked", [])
+    monkeypatch.setitem(storage.CLIENTS, "s3", "fsspec")  # which is there, s3fs need not be
+    monkeypatch.setitem(importlib.import_module("fsspec.registry")._registry, "s3", Bucket)
+    backend.fsspec_backend._get_filesystem.cache_clear()
+    yield Bucket
+    backend.fsspec_backend._get_filesystem.cache_clear()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A folder of a bucket of a real server."""
+    import importlib.util
+
+    address, lacking = os.environ.get("MMRE_S3"), importlib.util.find_spec("s3fs") is None
+    if address is None or lacking:
+        pytest.skip("needs mmre_jax[bucket], and MMRE_S3=http://HOST:PORT of a server to write to, such as python -m moto.server")
+    import uuid
+
+    import s3fs
+
+    from mmre_jax import storage
+
+    for name, value in {"ENDPOINT_URL": address, "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    files = s3fs.S3FileSystem()
+    if not files.exists("mmre-jax-tests"):
+        files.mkdir("mmre-jax-tests")
+    folder = f"s3://mmre-jax-tests/{uuid.uuid4()}"
+    yield storage.path(folder)
+    files.rm(folder, recursive=True)

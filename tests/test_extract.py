@@ -148,7 +148,7 @@ def test_damaged_pictures_are_errors(extractor, photo, tmp_path):
     (tmp_path / "page.jpg").write_text("<html></html>")
     with pytest.raises(PictureError, match=r"page\.jpg: not a picture"):
         extractor.extract(**pair, image=tmp_path / "page.jpg")
-    for url in ("https://a.org/b.jpg", "s3://photos/b.jpg", "data:image/png;base64,AAAA"):
+    for url in ("https://a.org/b.jpg", "az://photos/b.jpg", "data:image/png;base64,AAAA"):
         with pytest.raises(PictureError, match=r"text: image: .* is a URL, and pictures are read from files: fetch it first"):
             extractor.extract(**pair, image=url)
     extraction = extractor.extract(**pair)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmre_jax import tasks
+from mmre_jax import storage, tasks
 from mmre_jax.analysis import frequency, plots, report
 from mmre_jax.data.dataset import objects_of
 from mmre_jax.data.text import TextEncoder, train_tokenizer
@@ -104,7 +104,7 @@ class Evaluation:
     def write(self, folder: pathlib.Path) -> list[pathlib.Path]:
         """Writes metrics.json, predictions.jsonl and, of relations, confusion.png and training_count.png into a folder. Returns what it
         wrote."""
-        folder.mkdir(parents=True, exist_ok=True)
+        storage.make_folder(folder)
         written = [folder / "metrics.json", folder / "predictions.jsonl"]
         write_json(written[0], self.to_json())
         rows = [row(self.kind, *each) for each in zip(self.records, self.predicted, strict=True)]

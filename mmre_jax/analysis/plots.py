@@ -5,15 +5,15 @@ Each function returns a matplotlib Figure of its own; none touches pyplot or any
 
 from __future__ import annotations
 
+import io
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from mmre_jax import storage
 from mmre_jax.analysis import annotate
 from mmre_jax.analysis.annotate import COLOURS, FAINT, INK, ROLES, Look, tint
 from mmre_jax.analysis.fonts import families, shown
@@ -35,20 +35,14 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
       ValueError: if matplotlib does not write that format.
       OSError: if the folder is missing or not writable.
     """
-    target = Path(path)
+    target = storage.path(path)
     formats = figure.canvas.get_supported_filetypes()
     kind = target.suffix[1:].lower()
     if kind not in formats:
         raise ValueError(f"{target}: a figure is saved as one of {', '.join(sorted(formats))}, not {kind or 'a file without suffix'!r}")
-    handle, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            figure.savefig(file, format=kind)
-        os.chmod(partial, 0o644)
-        os.replace(partial, target)
-    except BaseException:
-        os.unlink(partial)
-        raise
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=kind)
+    storage.write_bytes(target, drawn.getvalue())
 
 
 def confusion(counts: np.ndarray, labels: Sequence[str]) -> Figure:

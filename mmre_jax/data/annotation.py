@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from mmre_jax import storage
 from mmre_jax.data.dataset import RecordSource, objects_of
 from mmre_jax.records import Mention, Record, RecordError
 
@@ -322,12 +323,13 @@ class _Pictures:
 
 def _size(image: str) -> int | None:
     """The bytes of a file that can be read; None where there is none."""
+    if storage.is_remote(image):
+        return storage.size(image)
     return os.stat(image).st_size if os.path.isfile(image) and os.access(image, os.R_OK) else None
 
 
 def _digest(image: str) -> bytes:
-    with open(image, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    return hashlib.sha256(storage.read_bytes(image)).digest()
 
 
 def _names(records: Iterable[Record]) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from mmre_jax import storage
 from mmre_jax.data import pictures
 from mmre_jax.data.dataset import objects_of
 from mmre_jax.data.decode import PictureError, read_picture
@@ -115,7 +116,7 @@ def prepare(
         cannot be stored as it is.
       PermissionError, OSError: `out` cannot be written.
     """
-    out = pathlib.Path(out)
+    out = storage.on_disk(out, "--out")
     if encoding not in ENCODINGS:
         raise PreparedError(f"encoding is one of {', '.join(ENCODINGS)}, found {encoding!r}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

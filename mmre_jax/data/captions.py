@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mmre_jax import storage
 from mmre_jax.data.dataset import RecordSource
 from mmre_jax.records import Record, RecordError
 from mmre_jax.text_files import read_json
@@ -25,7 +26,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, str]:
     """
     where = f"data.captions={os.fspath(path)}"
     try:
-        found = read_json(os.path.expanduser(path))
+        found = read_json(storage.at_home(path))
     except OSError as error:
         raise RecordError(f"{where}: cannot be read ({error.strerror})") from error
     if not isinstance(found, dict):

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from ml_collections import ConfigDict
 
+from mmre_jax import storage
 from mmre_jax.data import pictures as pictures_lib
 from mmre_jax.data.pictures import PicturePlan, Reader
 from mmre_jax.data.readers import bio
@@ -136,10 +137,21 @@ def objects_of(record: Record) -> tuple[Region, ...]:
     return tuple(region for region in record.regions if region.source == "gold" and region.box is not None and region.label is not None)
 
 
-def root_of(data: ConfigDict) -> pathlib.Path:
-    """The folder that a data set is read from. Raises RecordError where there is none."""
-    root = pathlib.Path(data.root).expanduser()
-    if not data.root or not root.is_dir():
+def root_of(data: ConfigDict, *, buckets: bool = False) -> pathlib.Path:
+    """The folder that a data set is read from.
+
+    Args:
+      data: section of a configuration.
+      buckets: whether its reader reads from buckets, too.
+
+    Raises:
+      RecordError: where there is no such folder, or it is in a bucket and its reader does not read from there.
+      StorageError: a bucket that cannot be reached.
+    """
+    if not buckets and storage.is_remote(data.root):
+        raise RecordError(f"data.root={data.root!r}: {data.name!r} is read from a disk: copy it there first")
+    root = storage.at_home(data.root)
+    if not data.root or not storage.is_dir(root):
         raise RecordError(
             f"data.root={data.root!r} is not a folder: give the folder of {data.name!r} (--config.data.root, or --root in launch.evaluate)"
         )

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageCms
 
+from mmre_jax import storage
 from mmre_jax.data.essentials import Essentials, all_scans, essentials, restarts, rows_end_early
 
 MAX_PIXELS = 50_000_000
@@ -47,6 +48,7 @@ _DAMAGE = (
 )
 _URL = re.compile(r"\s*([a-z][a-z0-9+.-]+:/|data:)", re.IGNORECASE)  # one slash, which is what pathlib leaves; C:/ is a drive
 _BEHIND = re.compile(rf"(?:.*?[/\\])?{_URL.pattern}", re.IGNORECASE | re.DOTALL)
+_BUCKETS = tuple(f"{scheme}://" for scheme in storage.CLIENTS)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -81,6 +83,11 @@ def refuse_url(name: str | os.PathLike[str], where: str = "", *, behind: bool = 
         )
 
 
+def in_bucket(path: str | os.PathLike[str]) -> bool:
+    """Whether a picture's path is an address in a bucket. A name that comes from data never becomes one (paths.inside)."""
+    return os.fspath(path).startswith(_BUCKETS)
+
+
 def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, plain: bool = False) -> Image.Image:
     """Reads a picture as RGB: first frame, turned as its Exif or XMP says, transparent parts on white.
 
@@ -90,7 +97,7 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, 
     by 255; a constant picture without a range is mid-grey. NaN and infinite pixels are refused.
 
     Args:
-      path: the file.
+      path: the file, on a disk or in a bucket.
       max_pixels: largest width x height decoded; looked up in the header before anything is decoded.
       plain: as Pillow converts to RGB, and the released code reads: not turned, transparency dropped, greys above 255 clipped.
 
@@ -99,9 +106,9 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, 
 
     Raises:
       MissingPicture: there is no such file.
-      PictureError: a URL, not a picture, truncated, otherwise damaged, or too large.
+      StorageError: the bucket cannot be reached.
+      PictureError: a URL but of a bucket, not a picture, truncated, otherwise damaged, or too large.
     """
-    refuse_url(path)
     parts = essentials(_contents(path))
     with _named(path, parts):
         if plain:
@@ -112,6 +119,9 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, 
 
 
 def _contents(path: str | os.PathLike[str]) -> bytes:
+    if in_bucket(path):
+        return _object(path)
+    refuse_url(path)
     try:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
@@ -126,6 +136,17 @@ def _contents(path: str | os.PathLike[str]) -> bytes:
         raise
     except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
         raise PictureError(f"{os.fspath(path)}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _object(path: str | os.PathLike[str]) -> bytes:
+    """`_contents` in a bucket. One that cannot be reached is no picture's fault: nothing is masked for it, the error ends the run."""
+    try:
+        data = storage.read_bytes(path, MAX_BYTES + 1)  # one request: asking for the size would be a second
+    except FileNotFoundError as error:
+        raise MissingPicture(f"{os.fspath(path)}: no such file") from error
+    if len(data) > MAX_BYTES:
+        raise PictureError(f"{os.fspath(path)}: more than {MAX_BYTES:,} bytes are not read")
+    return data
 
 
 @contextlib.contextmanager

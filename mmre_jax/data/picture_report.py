@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from mmre_jax import storage
 from mmre_jax.data import decode, pictures
 from mmre_jax.data.decode import MissingPicture, PictureError
 from mmre_jax.data.pictures import PicturePlan, Source
@@ -56,8 +57,11 @@ class PictureReport:
         return dataclasses.asdict(self)
 
 
-def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None = None) -> PictureReport:
+def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None = None, fetch: bool = True) -> PictureReport:
     """Looks at every picture file that `plan` asks for, once, by reading it as the loader does (see decode.py for what that costs).
+
+    Pictures in a bucket are all fetched by that. Where they are not to be, their folders are listed instead, a request for each 1,000
+    objects: what is there, not empty and not too large counts as at hand then, and what is damaged shows when it is read.
 
     A record that has no photo, and a region beyond a slot's count, are not references. A crop cut from a photo fares as its photo.
 
@@ -65,13 +69,15 @@ def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None =
       records: the records.
       plan: the slots to be filled.
       threads: how many files are looked at together; the number of processors, at most 16, if None.
+      fetch: whether pictures in buckets are read.
     """
     records = list(records)
     wants_photo = any(slot.source == "photo" for slot in plan)
     crops = {places for record in records for slot in plan if slot.source != "photo" for places in pictures.sources(record, slot)}
     photos = {record.image for record in records if record.image is not None and wants_photo}
     files = sorted(photos | {place.file for places in crops for place in places})
-    errors = _read_all(files, threads or min(os.cpu_count() or 1, 16))
+    listed = [] if fetch else [file for file in files if decode.in_bucket(file)]
+    errors = _list_all(listed) | _read_all(sorted(set(files) - set(listed)), threads or min(os.cpu_count() or 1, 16))
     return PictureReport(
         records=len(records),
         records_with_photo=sum(record.image is not None and wants_photo and errors[record.image] is None for record in records),
@@ -85,6 +91,16 @@ def _read_all(files: list[str], threads: int) -> dict[str, PictureError | None]:
         found = pool.map(_error, files)
         name = "checking pictures" if len(files) >= _BAR_FROM else ""
         return dict(zip(files, track(found, name, len(files), unit="picture"), strict=True))
+
+
+def _list_all(files: list[str]) -> dict[str, PictureError | None]:
+    return {file: _by_size(file, size) for file, size in storage.sizes(files).items()}
+
+
+def _by_size(file: str, size: int | None) -> PictureError | None:
+    if size is None:
+        return MissingPicture(f"{file}: no such file")
+    return None if 0 < size <= decode.MAX_BYTES else PictureError(f"{file}: {size:,} bytes: not a picture, or one that is not read")
 
 
 def _error(file: str) -> PictureError | None:

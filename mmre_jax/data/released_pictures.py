@@ -7,6 +7,7 @@ import dataclasses
 import os
 import pathlib
 
+from mmre_jax import storage
 from mmre_jax.data import pictures
 from mmre_jax.data.dataset import Pixels, RecordSource
 from mmre_jax.data.decode import PictureError
@@ -38,8 +39,10 @@ class ReleasedPictures:
 
     def stand_in(self, record: Record) -> pathlib.Path | None:
         """The file that replaces a record's photo, where there is one."""
-        photo, root = pathlib.Path(record.image or ""), pathlib.Path(self.root).expanduser()
-        if record.image is None or not self.root or not photo.is_relative_to(root):
+        if record.image is None or not self.root:
+            return None
+        photo, root = storage.path(record.image), storage.at_home(self.root)
+        if not photo.is_relative_to(root):
             return None
         folders = [folder for folder in photo.parents if folder.is_relative_to(root)]
         return next((folder / STAND_IN for folder in folders if (folder / STAND_IN).is_file()), None)
@@ -47,6 +50,7 @@ class ReleasedPictures:
     def replaced(self, records: RecordSource) -> tuple[int, int]:
         """How many photos are not there and replaced by that file, and how many that are not there are zeros; each photo once."""
         found = {record.image: record for record in map(records.__getitem__, range(len(records))) if record.image is not None}
-        missing = [record for photo, record in found.items() if not os.path.isfile(photo)]
+        there = storage.sizes(filter(storage.is_remote, found))
+        missing = [record for photo, record in found.items() if (there[photo] is None if photo in there else not os.path.isfile(photo))]
         replaced = sum(self.stand_in(record) is not None for record in missing)
         return replaced, len(missing) - replaced

@@ -12,15 +12,18 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import flax.serialization
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
+from mmre_jax import storage
 from mmre_jax.training.formats import FORMAT
+from mmre_jax.training.stage import Stage
 from mmre_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
@@ -38,38 +41,54 @@ class Checkpoints:
     """The checkpoints of one run: the last two and the best by dev score are kept. A context manager; saves in the background.
 
     Args:
-      directory: holds a folder per step; a run's is WORKDIR/checkpoints.
+      directory: holds a folder per step; a run's is WORKDIR/checkpoints. In a bucket process 0 writes all of it, by way of a folder on its
+        disk (stage.py), and each process reads all of it.
 
     Reading damaged files raises DamagedCheckpoint, whatever the method. A save that fails, on a full disk for one, raises CheckpointError:
     by the next `save`, by `wait`, or at the end of the context; what was saved before stays as it is.
     """
 
     def __init__(self, directory: str | pathlib.Path, *, read_only: bool = False) -> None:
-        self.directory = pathlib.Path(directory).resolve()
+        self.directory = storage.absolute(directory)
+        alone = storage.is_remote(self.directory) and jax.process_count() > 1  # each process with a folder of its own
+        read_only = read_only or (alone and jax.process_index() > 0)
+        self._read_only = read_only
+        self._stage = Stage(self.directory, clear=not read_only) if storage.is_remote(self.directory) else None
+        self._folder = self._stage.folder if self._stage else self.directory
+        own = ocp.options.MultiprocessingOptions(jax.process_index(), {jax.process_index()}, f"of_{jax.process_index()}")
+        among = own if alone else ocp.options.MultiprocessingOptions()
         policies = ocp.checkpoint_managers
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy(
                 [policies.LatestN(2), policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)]
             ),
             best_fn=_score,  # without it Orbax stores no metrics for the policy to read
-            create=not read_only,
+            create=not read_only and not alone,
+            multiprocessing_options=among,
             read_only=read_only,
             save_interval_steps=0 if read_only else 1,
         )
         handlers = {
-            "variables": ocp.StandardCheckpointHandler(),
-            "optimiser": ocp.StandardCheckpointHandler(),
-            "meta": ocp.JsonCheckpointHandler(),
+            "variables": ocp.StandardCheckpointHandler(multiprocessing_options=among),
+            "optimiser": ocp.StandardCheckpointHandler(multiprocessing_options=among),
+            "meta": ocp.JsonCheckpointHandler(multiprocessing_options=among),
         }
         with _without_message("Given directory is read only"):  # which was asked for
-            self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
+            self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
 
     def __enter__(self) -> Checkpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._saving():
-            self._manager.close()
+        try:
+            with self._saving():
+                try:
+                    self._join()
+                finally:
+                    self._manager.close()
+        finally:
+            if self._stage is not None:
+                self._stage.close()
 
     def steps(self) -> list[int]:
         """The complete steps, the last one first."""
@@ -83,6 +102,8 @@ class Checkpoints:
         """Removes a step."""
         with self._saving():
             self._manager.delete(step)
+            if self._stage is not None and not self._read_only:
+                self._stage.send()
 
     def best(self) -> int | None:
         """The step with the highest dev score (the latest of equals), or None where no step was scored."""
@@ -107,15 +128,30 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
+        if self._stage is not None:
+            state = jax.tree.map(_gathered, state)
         with self._saving():
+            self._join()
             self._manager.save(
                 step, args=_items(state, {**meta, "format": FORMAT, "step": step}), metrics=None if score is None else {"score": score}
             )
+            if self._stage is not None and not self._read_only:
+                self._stage.send_after(self._manager.wait_until_finished)
 
     def wait(self) -> None:
-        """Until all saves are on disk."""
+        """Until all saves are on disk, or in their bucket."""
         with self._saving():
+            self._join()
             self._manager.wait_until_finished()
+
+    def _join(self) -> None:
+        if self._stage is not None:
+            self._stage.join()
+
+    def _fetch(self, step: int, parts: Collection[str] = ()) -> None:
+        """Brings what is in a bucket to where Orbax reads it. Not being able to is no damage of the checkpoint."""
+        if self._stage is not None and self._stage.fetch(step, parts):
+            self._manager.reload()
 
     @contextlib.contextmanager
     def _saving(self) -> Iterator[None]:
@@ -124,14 +160,16 @@ class Checkpoints:
             yield
         except (OSError, ValueError, RuntimeError) as error:
             if jax.process_index() == 0:
-                for unfinished in self.directory.glob("*.orbax-checkpoint-tmp*"):
+                for unfinished in self._folder.glob("*.orbax-checkpoint-tmp*"):
                     shutil.rmtree(unfinished, ignore_errors=True)
-            left = max((int(path.name) for path in self.directory.glob("*") if path.name.isdigit()), default=None)
+            steps = self._stage.steps() if self._stage else (int(path.name) for path in self._folder.glob("*") if path.name.isdigit())
+            left = max(steps, default=None)
             good = "there is none before it" if left is None else f"the last complete one is of step {left}, from which the run can go on"
             raise CheckpointError(f"{self.directory}: a checkpoint could not be saved: {_reason(error)}; {good}") from error
 
     def meta(self, step: int) -> dict[str, Any]:
         """The metadata saved with a step."""
+        self._fetch(step)
         with _damage(self.directory / str(step)):
             return dict(self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
 
@@ -167,51 +205,24 @@ class Checkpoints:
 
     def read_variables(self, step: int) -> dict[str, Any]:
         """The variables of a step, on the host, as they were saved, whatever their structure."""
+        self._fetch(step, ("variables",))
         with _damage(self.directory / str(step)):
             saved = self._manager.item_metadata(step)["variables"]
         return self.restore_variables(step, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(saved.tree)))
 
     def _restore(self, step: int, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        targets = {name: jax.tree.map(_target, tree) for name, tree in wanted.items()}
+        target = _target if self._stage is None else _on_host
+        targets = {name: jax.tree.map(target, tree) for name, tree in wanted.items()}
+        self._fetch(step, wanted.keys())
         with _damage(self.directory / str(step)):
             saved = self._manager.item_metadata(step)
             for name, tree in wanted.items():
                 _compare(f"{self.directory / str(step)}/{name}", tree, saved[name])
             restored = self._manager.restore(step, args=ocp.args.Composite(**{k: ocp.args.StandardRestore(v) for k, v in targets.items()}))
+        if self._stage is None:
             return {name: restored[name] for name in wanted}
-
-
-def is_run(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a run's workdir, or one step's directory: something for `locate`."""
-    folder = pathlib.Path(path).expanduser().resolve()
-    return _is_step(folder) or (folder / FOLDER).is_dir()
-
-
-def _is_step(folder: pathlib.Path) -> bool:
-    return folder.name.isdigit() and ((folder / "meta").is_dir() or folder.parent.name == FOLDER) and folder.is_dir()
-
-
-def locate(path: str | os.PathLike[str]) -> tuple[pathlib.Path, int]:
-    """(directory of the steps, step) of a run's workdir, or of one step's directory, which may have been copied anywhere.
-
-    Raises:
-      CheckpointError: if there is no checkpoint, or a part of it is lost.
-    """
-    folder = pathlib.Path(path).expanduser().resolve()
-    if _is_step(folder):
-        directory, step = folder.parent, int(folder.name)
-    elif (folder / FOLDER).is_dir():
-        with Checkpoints(folder / FOLDER, read_only=True) as checkpoints:
-            found_step = checkpoints.preferred()
-        if found_step is None:
-            raise CheckpointError(f"{folder}: the run has no complete checkpoint yet")
-        directory, step = folder / FOLDER, found_step
-    else:
-        raise CheckpointError(f"{path}: neither a run's workdir nor the directory of a step, named by its number")
-    found = directory / str(step)
-    if lost := [part for part in ("meta", "variables") if not (found / part).is_dir()]:
-        raise CheckpointError(f"{found}: incomplete checkpoint: {' and '.join(lost)} missing")
-    return directory, step
+        self._stage.release(step)
+        return {name: jax.tree.map(_placed, restored[name], tree) for name, tree in wanted.items()}
 
 
 @contextlib.contextmanager
@@ -248,7 +259,25 @@ def _reason(error: Exception) -> str:
 
 def _target(x: Any) -> Any:
     """What Orbax reads an array into: the devices that shapes name, else one on the host."""
-    return x if isinstance(x, jax.ShapeDtypeStruct) and x.sharding is not None else np.empty(x.shape, x.dtype)
+    return x if isinstance(x, jax.ShapeDtypeStruct) and x.sharding is not None else _on_host(x)
+
+
+def _on_host(x: Any) -> np.ndarray:
+    return np.empty(x.shape, x.dtype)
+
+
+def _placed(value: Any, target: Any) -> Any:
+    """An array of the host's, on the devices that the target names, if it does."""
+    if not isinstance(target, jax.ShapeDtypeStruct) or target.sharding is None:
+        return value
+    return jax.make_array_from_callback(target.shape, target.sharding, lambda index: value[index])
+
+
+def _gathered(x: Any) -> Any:
+    """The whole of an array that lies in parts in several processes."""
+    if not isinstance(x, jax.Array) or x.is_fully_addressable:
+        return x
+    return np.asarray(x if x.is_fully_replicated else multihost_utils.process_allgather(x, tiled=True))
 
 
 def _score(metrics: Mapping[str, float]) -> float:

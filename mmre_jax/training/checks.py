@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from mmre_jax import settings, systems
+from mmre_jax import settings, storage, systems
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import BACKGROUND, DataSet
 from mmre_jax.data.decode import PictureError
@@ -49,8 +49,8 @@ def check_settings(config: ConfigDict, workdir: str | os.PathLike[str] | None = 
             f"each working through optim.accumulate={config.optim.accumulate} parts"
         )
     # A run that goes on does not need again what it started from.
-    begun = workdir is not None and (pathlib.Path(workdir).expanduser() / FOLDER).is_dir()
-    if config.train.init_from and not begun and not pathlib.Path(config.train.init_from).expanduser().is_dir():
+    begun = workdir is not None and storage.is_dir(storage.at_home(workdir) / FOLDER)
+    if config.train.init_from and not begun and not storage.is_dir(storage.at_home(config.train.init_from)):
         raise CheckpointError(f"train.init_from={config.train.init_from}: there is no such folder")
     return devices
 
@@ -84,16 +84,15 @@ def prepare_workdir(workdir: str | os.PathLike[str]) -> pathlib.Path:
     """The run's folder, made and found writable.
 
     Raises:
-      PermissionError, NotADirectoryError: naming it, if it cannot be written to.
+      PermissionError, NotADirectoryError, StorageError: naming it, if it cannot be written to.
     """
-    path = pathlib.Path(workdir).expanduser().resolve()
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".writable_{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        path = storage.absolute(workdir)
+        storage.check_writable(path)
+    except storage.StorageError as error:
+        raise storage.StorageError(f"--workdir={error}") from error
     except OSError as error:
-        raise type(error)(error.errno, f"--workdir={workdir}: the run's folder cannot be written to ({error.strerror})") from error
+        raise type(error)(error.errno, f"--workdir={workdir}: the run's folder cannot be written to ({error.strerror or error})") from error
     return path
 
 
@@ -101,10 +100,10 @@ def enable_compilation_cache(folder: str) -> None:
     """Keeps compiled programs in a folder of the user's own; '' for not at all.
 
     Raises:
-      OSError: naming the setting, if the folder cannot be made.
+      OSError: naming the setting, if the folder cannot be made, or is not on a disk.
     """
     if folder:
-        path = pathlib.Path(folder).expanduser()
+        path = storage.on_disk(folder, "train.compilation_cache").expanduser()
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -113,14 +112,15 @@ def enable_compilation_cache(folder: str) -> None:
 
 
 def check_pictures(job: Job, records: dict[str, Any], dataset: DataSet | None = None) -> PictureReport | None:
-    """Looks at every picture file once, before training; None where there are no files.
+    """Looks at every picture file once, before training; None where there are no files. Those in a bucket are listed, not fetched: with
+    data.require_images alone they are, too.
 
     Raises:
       PictureError: with data.require_images, if any is missing or unreadable.
     """
     if not job.system.plan or datasets.find(job.config.data, dataset).pictures is not None:
         return None
-    report = check([record for found in records.values() for record in found], job.system.plan)
+    report = check([record for found in records.values() for record in found], job.system.plan, fetch=job.config.data.require_images)
     if job.config.data.require_images and not report.complete:
         raise PictureError(f"data.require_images is set, but pictures are missing:\n{report.summary()}")
     return report

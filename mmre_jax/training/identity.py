@@ -13,6 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mmre_jax import storage
 from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.pictures import PicturePlan, sources
 from mmre_jax.data.prepared import Contents
@@ -41,9 +42,9 @@ def identity(
     """
     prepared = Contents.of(pathlib.Path(data.root).expanduser()) if data.name == "prepared" else None
     root = data.root if prepared is None else prepared.root
-    bases = {os.path.abspath(os.path.expanduser(root)), os.path.realpath(os.path.expanduser(root))} if root else set()
-    name = functools.lru_cache(maxsize=None)(functools.partial(_relative, sorted(bases)))
-    size = functools.lru_cache(maxsize=None)(_size if prepared is None else lambda path: None)
+    name = functools.lru_cache(maxsize=None)(functools.partial(_relative, _bases(root)))
+    listed = storage.sizes(_files(records, plan)) if storage.is_remote(root) else {}
+    size = functools.lru_cache(maxsize=None)(_size(listed) if prepared is None else lambda path: None)
     store = _store(pathlib.Path(prepared.folder)) if prepared is not None and plan else ""
 
     def checksum(record: Record) -> bytes:
@@ -103,20 +104,30 @@ def _numbers(box: Any) -> list[float] | None:
     return None if box is None else [float(x) for x in box]
 
 
+def _files(records: Mapping[str, RecordSource], plan: PicturePlan) -> set[str]:
+    every = (source[index] for source in records.values() for index in range(len(source)))
+    return {place.file for record in every for slot in plan for places in sources(record, slot) for place in places}
+
+
+def _size(listed: Mapping[str, int | None]) -> Callable[[str], int | None]:
+    return lambda path: listed[path] if path in listed else storage.size(path)
+
+
+def _bases(root: str) -> list[str]:
+    """The names that the data's folder goes by."""
+    if storage.is_remote(root):
+        return [root.rstrip("/")]
+    full = os.path.expanduser(root)
+    return sorted({os.path.abspath(full), os.path.realpath(full)}) if root else []
+
+
 def _relative(bases: list[str], path: str) -> str:
     """A file's name below the first folder that it lies in, '/' between its parts; as it is where it lies in none."""
-    full = os.path.abspath(path)
+    full = path if storage.is_remote(path) else os.path.abspath(path)
     for base in bases:
         if full.startswith(base + os.sep):
             return pathlib.PurePath(os.path.relpath(full, base)).as_posix()
     return path
-
-
-def _size(path: str) -> int | None:
-    try:
-        return os.stat(path).st_size
-    except (OSError, ValueError):
-        return None
 
 
 def _store(folder: pathlib.Path) -> str:

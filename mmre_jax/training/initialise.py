@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import tokenizers
 from ml_collections import ConfigDict
 
-from mmre_jax import systems
+from mmre_jax import storage, systems
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.job import Job, restore_job
 
@@ -49,10 +48,10 @@ def open_source(path: str) -> Source:
     Raises:
       CheckpointError: where there is none, or it cannot be read.
     """
-    folder = pathlib.Path(path).expanduser()
+    folder = storage.at_home(path)
     named = int(folder.name) if folder.name.isdigit() and folder.parent.name == FOLDER else None
     directory = folder / FOLDER if named is None else folder.parent
-    if not directory.is_dir():
+    if not storage.is_dir(directory):
         raise CheckpointError(f"train.init_from={path}: not the workdir of a run: there is no folder {FOLDER}")
     with Checkpoints(directory, read_only=True) as found:
         step = found.preferred() if named is None else named

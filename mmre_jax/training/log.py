@@ -1,19 +1,26 @@
-"""What a run writes for people and programs to follow: metrics.jsonl, TensorBoard, JSON files."""
+"""What a run writes for people and programs to follow: metrics.jsonl, TensorBoard, JSON files.
+
+A bucket's objects cannot be appended to: there the rows are kept, and written whole at each evaluation, in front of each checkpoint, at the
+end, and else once a minute.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import pathlib
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 
+from mmre_jax import storage
 from mmre_jax.records import plain
 from mmre_jax.text_files import read_text
 from mmre_jax.training import events
+
+EACH = 60.0  # seconds between two times that rows are written to a bucket
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -21,7 +28,7 @@ def write_text(path: pathlib.Path, text: str) -> None:
     if jax.process_index():
         return
     with _named(path):
-        _replace(path, text)
+        storage.write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -35,17 +42,9 @@ def _named(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if isinstance(error, storage.StorageError):  # which names it
+            raise
         raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def _replace(path: pathlib.Path, text: str) -> None:
-    """A file's new text, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_json(path: pathlib.Path) -> Any:
@@ -66,26 +65,37 @@ def scalars(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 def read_rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
     """The rows of a run's metrics.jsonl; a line cut off by a crash is left out."""
-    path = workdir / "metrics.jsonl"
+    path = storage.path(workdir) / "metrics.jsonl"
     if not path.is_file():
         return []
     return [json.loads(line) for line in read_text(path).split("\n")[:-1] if line]
 
 
 class MetricLog:
-    """Rows {"step": n, ...} appended to metrics.jsonl and to TensorBoard's event file. A context manager; first process only."""
+    """Rows {"step": n, ...} appended to metrics.jsonl and to TensorBoard's event file. A context manager; first process only.
 
-    def __init__(self, workdir: pathlib.Path) -> None:
+    Args:
+      workdir: the run's folder.
+      check: called in front of `flush`; where it raises nothing is written.
+    """
+
+    def __init__(self, workdir: pathlib.Path, check: Callable[[], None] = lambda: None) -> None:
         self.path = workdir / "metrics.jsonl"
+        self._check = check
         self._first = jax.process_index() == 0
         self._board: events.Board | None = None  # made at the first row, behind `truncate`
+        self._kept: list[str] | None = None  # in a bucket: all lines
+        self._written = time.monotonic()
 
     def __enter__(self) -> MetricLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._board is not None:
-            self._board.close()
+        try:
+            self.flush()
+        finally:
+            if self._board is not None:
+                self._board.close()
 
     @property
     def _folder(self) -> pathlib.Path:
@@ -102,16 +112,36 @@ class MetricLog:
         events.forget(self._folder, step)
         if self.path.is_file():
             kept = [row for row in self.rows() if row["step"] <= step]
-            with _named(self.path):
-                _replace(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
+            write_text(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """One row."""
         if not self._first:
             return
-        with _named(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}, ensure_ascii=False, default=plain) + "\n")
+        self._append(json.dumps({"step": step, **values}, ensure_ascii=False, default=plain) + "\n")
         with _named(self._folder):
             if self._board is None:
                 self._board = events.Board(self._folder)
             self._board.write(step, scalars(values))
+        if self._kept is not None and ("val" in values or time.monotonic() > self._written + EACH):
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes to a bucket what it does not have yet; on a disk everything is there at once."""
+        if not self._first:
+            return
+        self._check()
+        if self._kept:
+            write_text(self.path, "".join(self._kept))
+            if self._board is not None:
+                self._board.flush()
+            self._written = time.monotonic()
+
+    def _append(self, line: str) -> None:
+        if not storage.is_remote(self.path):
+            with _named(self.path), self.path.open("a", encoding="utf-8") as file:
+                file.write(line)
+            return
+        if self._kept is None:
+            self._kept = read_text(self.path).splitlines(keepends=True) if self.path.is_file() else []
+        self._kept.append(line)

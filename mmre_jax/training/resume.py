@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from mmre_jax import storage
 from mmre_jax.data.dataset import RecordSource
 from mmre_jax.training import identity, processes
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, DamagedCheckpoint, differences
@@ -62,7 +63,7 @@ def last_saved(workdir: pathlib.Path) -> Saved | None:
     Raises:
       CheckpointError: where all are damaged, or of an unknown format.
     """
-    if not processes.decided((workdir / FOLDER).is_dir):
+    if not processes.decided(lambda: storage.is_dir(workdir / FOLDER)):
         return None
     with Checkpoints(workdir / FOLDER, read_only=True) as checkpoints:
         found = _first_whole(processes.decided(checkpoints.steps), checkpoints.meta)

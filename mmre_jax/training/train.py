@@ -80,7 +80,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         began = time.perf_counter()
         devices = checks.check_settings(config, workdir)
         workdir = processes.decided(lambda: checks.prepare_workdir(workdir))
-        opened.enter_context(locked(workdir))
+        hold = opened.enter_context(locked(workdir))
         checks.enable_compilation_cache(config.train.compilation_cache)
 
         # ---- what it starts from: this run's last checkpoint, else another run's best one, else nothing
@@ -123,7 +123,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
 
         # ---- the state on the devices, the compiled steps, and the batches that come
         checkpoints = opened.enter_context(Checkpoints(workdir / FOLDER))
-        log = opened.enter_context(MetricLog(workdir))
+        log = opened.enter_context(MetricLog(workdir, hold.check))
         host = starting_state(job, splits["train"], total, checkpoints, saved, source, devices)
         counted, shapes, start = parameters.count(host, config.optim), jax.eval_shape(host.variables), int(np.asarray(host.step))
         logger.info("%s", parameters.told(counted))
@@ -162,10 +162,12 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
                     scores = task_lib.headline(job.task, history[done])
                     if fresh:
                         logger.info("epoch %d, step %d, val: %s", done // order.steps, done, task_lib.as_line(scores))
+                    log.flush()
                     checkpoints.save(done, devices.saved(state), meta, next(iter(scores.values())))
                 stopping = asked.ask(stop.asked) or done == config.train.max_steps
                 if not epoch_ends and (stopping or (config.train.save_every and done % config.train.save_every == 0)):
                     check_finite(state, done, devices, order, splits["train"], workdir, meta)
+                    log.flush()
                     checkpoints.save(done, devices.saved(state), meta)
                 if stopping:
                     checkpoints.wait()

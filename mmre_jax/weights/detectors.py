@@ -24,8 +24,9 @@ from mmre_jax.encoders.from_config import resnet_config
 from mmre_jax.encoders.rcnn.faster_rcnn import RcnnConfig
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig
 from mmre_jax.encoders.resnet import ResNetConfig
-from mmre_jax.training.checkpoint import CheckpointError, Checkpoints, is_run, locate
+from mmre_jax.training.checkpoint import CheckpointError, Checkpoints
 from mmre_jax.training.formats import FormatError, upgrade
+from mmre_jax.training.locate import is_run, locate
 from mmre_jax.weights import hub
 from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.rcnn import BODY, describe_rcnn, pyramid_rules, pyramid_unread, rcnn_rules, rcnn_unread, read_rcnn

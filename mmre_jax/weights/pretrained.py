@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
+from mmre_jax import storage
 from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.encoders.from_config import CAUSAL, described_text, pyramid_config, resnet_config, text_config, vgg_config, vit_config
 from mmre_jax.encoders.gpt import GptConfig
@@ -57,6 +58,9 @@ def resolve(config: ConfigDict) -> ConfigDict:
       ValueError: for a size that is missing.
     """
     config = ConfigDict(copy.deepcopy(config.to_dict()))
+    for section in ("text", "vision"):
+        if storage.is_remote(directory := config[section].weights):
+            raise hub.WeightError(f"{section}.weights={directory}: weights are read from a disk: copy them there first")
     if config.text.weights:
         found = dataclasses.asdict(_described(described_text, "text", config.text.weights))
         _fill("text", config.text, {name: found[name] for name in TEXT_SIZES if name in found})

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from mmre_jax.training.checkpoint import FOLDER, Checkpoints
-from mmre_jax.training.log import read_rows
+from mmre_jax.training.log import read_json, read_rows
 
 ROOT = pathlib.Path(__file__).parents[2]
 TOY = pathlib.Path(__file__).parents[1] / "training"
@@ -96,6 +96,15 @@ def test_two_processes_train_what_one_does(alone, tmp_path, changes):
     assert len(ours) == 12
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     same(arrays(tmp_path / "run", 12), arrays(alone, 12))
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_bucket(alone, tmp_path, server):
+    result = train(tmp_path, server / "run", 2, **MESH)
+    assert result.returncode == 0, result.stderr
+    found = read_json(server / "run" / "metrics.json")
+    assert {name: found[name] for name in metrics(alone)} == metrics(alone)
+    same(arrays(server / "run", 12), arrays(alone, 12))
 
 
 def processes_of(launcher):

@@ -70,7 +70,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"No space left on device: '.*metrics.jsonl"):
         MetricLog(tmp_path).write(1, {})
-    monkeypatch.setattr(pathlib.Path, "write_text", full)
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
     with pytest.raises(OSError, match=r"No space left on device: '.*metrics.json"):
         write_json(tmp_path / "metrics.json", {})
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"], "nothing half-written is left"

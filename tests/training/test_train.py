@@ -14,8 +14,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from toy import ToyNet, ToySystem
 
+import mmre_jax
 from configs import hvformer
-from mmre_jax import systems
+from mmre_jax import storage, systems
 from mmre_jax.data import datasets
 from mmre_jax.data.decode import PictureError
 from mmre_jax.data.readers import jsonl
@@ -25,7 +26,7 @@ from mmre_jax.training.checks import enable_compilation_cache
 from mmre_jax.training.clock import Clock
 from mmre_jax.training.interrupt import Interrupted
 from mmre_jax.training.job import new_job
-from mmre_jax.training.log import read_json, scalars, write_json
+from mmre_jax.training.log import read_json, read_rows, scalars, write_json
 from mmre_jax.training.splits import make_split
 from mmre_jax.training.starting import initial_state
 from mmre_jax.training.train import NonFiniteError, summarise, train
@@ -89,6 +90,26 @@ def test_stopped_and_resumed_is_bit_identical(whole, tmp_path, stop):
     assert [json.loads(line) for line in first.splitlines() if '"val"' in line] == [
         json.loads(line) for line in second.splitlines() if '"val"' in line
     ]
+
+
+def test_a_run_in_a_bucket_is_the_run_on_a_disk(whole, bucket):
+    with pytest.raises(Interrupted, match="after step 9 of 12"):
+        train(config(**{"train.max_steps": 9}), "s3://bucket/run")
+    resumed = train(config(), "s3://bucket/run")
+    assert resumed["test"] == whole[1]["test"] and resumed["best_step"] == whole[1]["best_step"]
+    workdir = storage.path("s3://bucket/run")
+    assert read_json(workdir / "metrics.json") == read_json(whole[0] / "metrics.json") | {k: resumed[k] for k in ("speed", "minutes")}
+    rows, same = read_rows(workdir), read_rows(whole[0])
+    assert [row for row in rows if row["step"] % 2 == 0] == [row for row in same if row["step"] % 2 == 0]
+    with Checkpoints(workdir / FOLDER, read_only=True) as ours, Checkpoints(whole[0] / FOLDER, read_only=True) as theirs:
+        assert set(ours.steps()) == {12, 9, resumed["best_step"]} and ours.best() == theirs.best()
+        for a, b in zip(*(jax.tree.leaves(found.read_variables(12)) for found in (ours, theirs)), strict=True):
+            np.testing.assert_array_equal(a, b)
+    mmre_jax.load("s3://bucket/run/checkpoints/12")
+    assert train(config(), "s3://bucket/run") == read_json(workdir / "metrics.json"), "it is finished"
+    assert {name.split("/")[2] for name in bucket.objects} == {
+        ".lock", "checkpoints", "metrics.json", "metrics.jsonl", "tensorboard",
+    }  # fmt: skip
 
 
 def test_a_finished_run_is_left_as_it_is(whole):

@@ -15,6 +15,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmre_jax import storage
 from mmre_jax.data.pictures import inside
 from mmre_jax.data.readers.published import torch_table
 from mmre_jax.records import Box, Record, RecordError, Region
@@ -60,7 +61,7 @@ def warn_of_folders(file: pathlib.Path, regions: Sequence[Region]) -> None:
     for region in regions:
         folders.setdefault(os.path.dirname(region.file or ""), []).append(region)
     for folder, crops in folders.items():
-        if not os.path.isdir(folder):
+        if not storage.is_dir(storage.path(folder)):
             boxes = sum(region.box is not None for region in crops)
             instead = f"{boxes:,} can be cut from their photos, {len(crops) - boxes:,} are masked"
             logger.warning("%s names %d crops, but there is no folder %s: %s", file, len(crops), folder, instead)

@@ -17,6 +17,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mmre_jax import storage
 from mmre_jax.data.readers.published import torch_table
 from mmre_jax.records import Box, Record, RecordError, Region, as_number, check_box, clip_box
 from mmre_jax.text_files import read_json
@@ -33,7 +34,7 @@ def path_of(root: str | os.PathLike[str], name: str) -> pathlib.Path:
 
 def json_path(root: str | os.PathLike[str], name: str) -> pathlib.Path:
     """Where the JSON file of a split is, or would be."""
-    return pathlib.Path(root, "boxes", f"{name}_detect_box_dict.json")
+    return storage.path(root, "boxes", f"{name}_detect_box_dict.json")
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Region], int]:
@@ -46,7 +47,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Region], int]:
     Raises:
       RecordError: the file is damaged, or an entry is none of those above; names file and entry.
     """
-    table = read_json(path) if pathlib.Path(path).suffix == ".json" else torch_table(path)
+    table = read_json(path) if pathlib.PurePath(path).suffix == ".json" else torch_table(path)
     if not isinstance(table, dict):
         raise RecordError(f"{os.fspath(path)}: expected {{STEM_crop_K.jpg: box}}, found a {type(table).__name__}")
     regions, dropped = {}, 0

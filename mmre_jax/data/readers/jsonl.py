@@ -23,7 +23,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from mmre_jax import paths
+from mmre_jax import paths, storage
 from mmre_jax.data.dataset import DataSet, root_of
 from mmre_jax.data.decode import PictureError
 from mmre_jax.data.pictures import inside
@@ -39,14 +39,14 @@ def read(path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = 
     """Reads a file of JSON lines. Empty lines are passed over.
 
     Args:
-      path: the file.
+      path: the file, on a disk or in a bucket.
       root: the folder its picture paths are relative to; the file's own if None. The pictures need not exist.
 
     Raises:
       RecordError: the file is missing, or a line breaks the format; names file, line, field, and what was expected.
     """
-    path = pathlib.Path(path)
-    root = path.parent if root is None else pathlib.Path(root)
+    path = storage.path(path)
+    root = path.parent if root is None else root
     try:
         lines = read_text(path).split("\n")
     except FileNotFoundError as error:
@@ -241,6 +241,6 @@ def _file(value: dict[str, Any], key: str, root: str | os.PathLike[str], where: 
 
 JSONL = DataSet(
     name="jsonl",
-    read=lambda data, split: read(root_of(data) / f"{split}.jsonl"),
-    files=lambda data, split: [path for path in (root_of(data) / f"{split}.jsonl",) if path.is_file()],
+    read=lambda data, split: read(root_of(data, buckets=True) / f"{split}.jsonl"),
+    files=lambda data, split: [path for path in (root_of(data, buckets=True) / f"{split}.jsonl",) if path.is_file()],
 )

@@ -27,6 +27,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from mmre_jax import storage
 from mmre_jax.data.dataset import OBJECTS, DataSet, root_of
 from mmre_jax.data.pictures import inside
 from mmre_jax.data.readers import crops, detections
@@ -50,7 +51,7 @@ def read(root: str | os.PathLike[str], split: str, *, objects: str = "none", ver
     """Reads one split.
 
     Args:
-      root: the folder described above.
+      root: the folder described above, on a disk or in a bucket.
       split: train, val or test.
       objects: which object crops become the records' regions: 'none', 'detected' (of an image-only detector: boxes of one's own detector,
         else the published files in their published order, else boxes by their number K) or 'grounded' (the published crops, in their
@@ -84,13 +85,13 @@ def relations(root: str | os.PathLike[str], version: int = 2) -> tuple[str, ...]
       RecordError: the table is missing (version 2), or is not {name: 0, name: 1, ...}.
     """
     check("version", version, VERSIONS)
-    found = [path for path in (pathlib.Path(root, folder, name) for name in _IDS[version] for folder in ("", "txt")) if path.is_file()]
+    found = [path for path in (storage.path(root, folder, name) for name in _IDS[version] for folder in ("", "txt")) if path.is_file()]
     if not found and version == 1:
         file = _text_file(root, "train", version)
         seen = {field(value, "relation", str, where) for where, value in rows(file)}
         return tuple(sorted(seen, key=lambda name: (name != none_label(version), name)))
     if not found:
-        raise _missing(pathlib.Path(root), _IDS[version], "table of relation ids")
+        raise _missing(storage.path(root), _IDS[version], "table of relation ids")
     names = relation_table(found[0])
     if none_label(version) not in names:
         raise RecordError(f"{found[0]}: no relation {none_label(version)!r} among {sorted(names)}; is this version {version}?")
@@ -148,7 +149,7 @@ def _with_detected(root: str | os.PathLike[str], split: str, records: list[Recor
     files = [_crop_list(root, split), _dict_path(root, split, "detected")]
     if not any(file.is_file() for file in files):
         if needed:
-            raise _missing(pathlib.Path(root), [str(file.relative_to(root)) for file in files], f"detected objects of split {split!r}")
+            raise _missing(storage.path(root), [str(file.relative_to(root)) for file in files], f"detected objects of split {split!r}")
         crops.warn_of_lists(files, split)
         return records
     own = files[1].suffix == ".json"
@@ -187,15 +188,15 @@ def _regions(path: pathlib.Path) -> dict[str, Region]:
 
 def _text_file(root: str | os.PathLike[str], split: str, version: int) -> pathlib.Path:
     names = [name.format(split=split) for name in _TEXT[version]]
-    for path in (pathlib.Path(root, folder, name) for name in names for folder in _FOLDERS):
+    for path in (storage.path(root, folder, name) for name in names for folder in _FOLDERS):
         if path.is_file():
             return path
-    raise _missing(pathlib.Path(root), names, f"text of split {split!r}")
+    raise _missing(storage.path(root), names, f"text of split {split!r}")
 
 
 def _dict_path(root: str | os.PathLike[str], split: str, objects: str) -> pathlib.Path:
     name = _IN_DICTS[split]
-    return detections.path_of(root, name) if objects == "detected" else pathlib.Path(root, "txt", f"mre_{name}_dict.pth")
+    return detections.path_of(root, name) if objects == "detected" else storage.path(root, "txt", f"mre_{name}_dict.pth")
 
 
 def boxes_path(root: str | os.PathLike[str], split: str) -> pathlib.Path:
@@ -204,7 +205,7 @@ def boxes_path(root: str | os.PathLike[str], split: str) -> pathlib.Path:
 
 
 def _crop_list(root: str | os.PathLike[str], split: str) -> pathlib.Path:
-    return pathlib.Path(root, "img_detect", split, f"{split}_img2crop.pth")
+    return storage.path(root, "img_detect", split, f"{split}_img2crop.pth")
 
 
 def _dict_file(root: str | os.PathLike[str], split: str, objects: str) -> pathlib.Path:
@@ -215,7 +216,7 @@ def _dict_file(root: str | os.PathLike[str], split: str, objects: str) -> pathli
 
 
 def _grounded_boxes(root: str | os.PathLike[str], split: str) -> pathlib.Path:
-    return pathlib.Path(root, "boxes", f"{_IN_DICTS[split]}_vg_box_dict.pth")
+    return storage.path(root, "boxes", f"{_IN_DICTS[split]}_vg_box_dict.pth")
 
 
 def _missing(folder: pathlib.Path, names: Sequence[str], what: str) -> RecordError:
@@ -229,11 +230,11 @@ def _missing(folder: pathlib.Path, names: Sequence[str], what: str) -> RecordErr
 def _dataset(name: str, version: int) -> DataSet:
     return DataSet(
         name=name,
-        read=lambda data, split: read(root_of(data), split, objects=data.objects, version=version),
+        read=lambda data, split: read(root_of(data, buckets=True), split, objects=data.objects, version=version),
         objects=OBJECTS,
         tasks=lambda data, train: ("relation",),
-        labels=lambda data, task, train: (relations(root_of(data), version), none_label(version)),
-        files=lambda data, split: files(root_of(data), split, objects=data.objects, version=version),
+        labels=lambda data, task, train: (relations(root_of(data, buckets=True), version), none_label(version)),
+        files=lambda data, split: files(root_of(data, buckets=True), split, objects=data.objects, version=version),
         published=COUNTS[version],
     )
 

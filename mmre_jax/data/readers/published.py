@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from mmre_jax import storage
 from mmre_jax.data.torch_pickle import PickleError, read_dict
 from mmre_jax.records import Mention, Record, RecordError, check_span
 from mmre_jax.text_files import checked, parse_json, read_json, read_text
@@ -74,10 +75,11 @@ def relation_table(path: pathlib.Path) -> tuple[str, ...]:
 
 def torch_table(path: str | os.PathLike[str]) -> dict[Any, Any]:
     """A dictionary of plain values saved by torch. Raises RecordError where it is damaged or holds something else."""
-    try:
-        return checked(read_dict(path), os.fspath(path))
-    except PickleError as error:
-        raise RecordError(str(error)) from error
+    with storage.at_hand(storage.path(path)) as file:
+        try:
+            return checked(read_dict(file), os.fspath(path))
+        except PickleError as error:
+            raise RecordError(str(error).replace(str(file), os.fspath(path))) from error
 
 
 def counts(records: Sequence[Record]) -> dict[str, int]:
