@@ -33,6 +33,7 @@ _TOKENS = flags.DEFINE_integer("tokens", 0, "Padded length of the batch, one of 
 _LABELS = flags.DEFINE_integer("labels", 0, "Relations, entity types or classes; 0: as the data set publishes.", lower_bound=0)
 _VOCABULARY = flags.DEFINE_integer("vocabulary", 0, "Entries of the tokenizer; 0: as the papers' weights have them.", lower_bound=0)
 _TABLE = flags.DEFINE_string("table", None, "Folder of plans as JSON files, to be printed as one table instead.")
+_HLO = flags.DEFINE_string("hlo", None, "Also write the compiled program there, as text.")
 _JSON = flags.DEFINE_string("json", None, "Also write the plan there.")
 
 
@@ -55,6 +56,7 @@ def main() -> None:
         tokens=_TOKENS.value,
         labels=_LABELS.value,
         vocabulary=_VOCABULARY.value,
+        written=None if _HLO.value is None else pathlib.Path(_HLO.value),
     )
     print(told.text(result))
     if _JSON.value is not None:

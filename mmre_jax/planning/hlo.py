@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -57,6 +57,7 @@ def collectives(text: str, *, chips: int, fsdp: int = 1) -> tuple[list[Collectiv
     _walk(computations, entry, 1, times, vague)
     found: Counter[tuple[str, int, bool]] = Counter()
     sizes: Counter[tuple[str, int, bool]] = Counter()
+    chains: set[str] = set()
     for name, often in times.items():
         types = {instruction.name: instruction.type for instruction in computations[name]}
         for instruction in computations[name]:
@@ -64,10 +65,12 @@ def collectives(text: str, *, chips: int, fsdp: int = 1) -> tuple[list[Collectiv
             if kind not in KINDS:
                 continue
             group = _group(instruction, chips)
-            if len(group) == 1:
+            if len(group) == 1 or _chained(instruction, chains):
                 continue
             along = fsdp > 1 and len(group) == fsdp and np.ptp(group) == fsdp - 1
-            key = (_scattered(kind, computations[name]), len(group), not along)
+            if name.startswith("all-reduce-scatter"):  # on TPU that is an all-reduce and the slice of it that a chip keeps, fused
+                kind = "reduce-scatter"
+            key = (kind, len(group), not along)
             found[key] += often
             sizes[key] += often * sum(_bytes(operand if "[" in operand else types[_bare(operand)]) for operand in instruction.operands)
     rows = [Collective(kind, found[kind, group, grows], sizes[kind, group, grows], group, grows) for kind, group, grows in sorted(found)]
@@ -179,11 +182,14 @@ def _holds(computations: Mapping[str, list[_Instruction]], name: str) -> bool:
     return any(instruction.opcode.removesuffix("-start") in KINDS for inner in times for instruction in computations[inner])
 
 
-def _scattered(kind: str, inside: Iterable[_Instruction]) -> str:
-    """On TPU a reduce-scatter is a fused computation of an all-reduce and the slice of its result that a chip keeps."""
-    opcodes = {instruction.opcode for instruction in inside} - {"parameter", "constant"}
-    fused = kind == "all-reduce" and "dynamic-slice" in opcodes and len(opcodes) <= 8
-    return "reduce-scatter" if fused and "fusion" not in opcodes else kind
+def _chained(instruction: _Instruction, chains: set[str]) -> bool:
+    """Whether a collective is a further part of one that was counted: on TPU one that goes on beside products stands in each of them."""
+    chain = re.search(r'chain_id="(\d+)"', instruction.attributes)
+    if chain is None:
+        return False
+    known = chain[1] in chains
+    chains.add(chain[1])
+    return known
 
 
 def _group(instruction: _Instruction, chips: int) -> list[int]:

@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import math
 import os
+import pathlib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from mmre_jax.planning import bounds, hlo, program
 from mmre_jax.planning.chips import KNOWN, PlanError, Topology, read_mesh, read_topology
 from mmre_jax.planning.stand_in import StandIn, stand_in
 from mmre_jax.training.job import Job, sample, shapes
+from mmre_jax.training.log import write_text
 from mmre_jax.training.mesh import AXES, MeshDevices
 from mmre_jax.training.parameters import count
 from mmre_jax.training.protocol import protocol, versions
@@ -54,6 +56,7 @@ def plan(
     tokens: int = 0,
     labels: int = 0,
     vocabulary: int = 0,
+    written: pathlib.Path | None = None,
 ) -> dict[str, Any]:
     """Compiles a configuration's training step for a slice of TPUs, or lowers it for GPUs, and says what that tells.
 
@@ -65,6 +68,7 @@ def plan(
       per_chip: records a chip where train.batch does not divide over the chips; 0: that is an error.
       tokens: padded length, one of data.buckets; 0: the largest.
       labels, vocabulary: see stand_in.
+      written: where the compiled program is to be written, as text of HLO.
 
     Returns:
       Plain JSON values:
@@ -103,7 +107,7 @@ def plan(
     if found.platform == "cuda":
         told = _lowered(mapped, arguments, sizes, read, seconds)
     else:
-        told = _compiled(traced, found, fsdp, sizes, seconds)
+        told = _compiled(traced, found, fsdp, sizes, seconds, written)
     collectives = told.pop("collectives", read.collectives)
     moved = 2 * sum(map(_share, jax.tree.leaves((state.params, state.opt_state))))
     work = bounds.Work(read.flops, moved, collectives, found.count, fsdp, batch // found.count)
@@ -189,7 +193,9 @@ def _share(x: Any) -> int:
     return math.prod(x.shape) * x.dtype.itemsize // math.prod(x.sharding.mesh.shape[axis] for axis in axes)
 
 
-def _compiled(traced: Any, topology: Topology, fsdp: int, sizes: Mapping[str, int], seconds: dict[str, float]) -> dict[str, Any]:
+def _compiled(
+    traced: Any, topology: Topology, fsdp: int, sizes: Mapping[str, int], seconds: dict[str, float], written: pathlib.Path | None
+) -> dict[str, Any]:
     """What the compiler of TPUs says: memory, flops, accessed, collectives, vague. Where it runs out of memory, that alone."""
     began = time.perf_counter()
     lowered = traced.lower()
@@ -205,7 +211,10 @@ def _compiled(traced: Any, topology: Topology, fsdp: int, sizes: Mapping[str, in
         return {"memory": {**sizes, "hbm": chip.hbm, "fits": False, "says": says}}
     seconds["compile"] = time.perf_counter() - began
     stats, costs = compiled.memory_analysis(), compiled.cost_analysis()
-    rows, vague = hlo.collectives(compiled.as_text(), chips=topology.count, fsdp=fsdp)
+    text = compiled.as_text()
+    if written is not None:
+        write_text(written, text)
+    rows, vague = hlo.collectives(text, chips=topology.count, fsdp=fsdp)
     memory = {
         **sizes,
         "padding": stats.argument_size_in_bytes - sum(sizes.values()),
@@ -227,7 +236,7 @@ def out_of_memory(message: str) -> str | None:
     """The sentence in which the compiler says that a program is too large for the chip's memory; None for another error."""
     if "RESOURCE_EXHAUSTED" not in message:
         return None
-    found = re.search(r"Ran out of memory in memory space (hbm|vmem)[^\n]*?(Used [\d.]+\w+ of [\d.]+\w+ \w+)?[.\n]", message)
+    found = re.search(r"Used [\d.]+\w* of [\d.]+\w* (hbm|vmem|smem)", message)
     return " ".join((found[0] if found else message).split())[:300]
 
 

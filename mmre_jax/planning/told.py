@@ -54,8 +54,8 @@ def text(result: Result) -> str:
         _fits(result),
         _memory(result["memory"]),
         "",
-        f"FLOPs of a step, each chip: {flops['products'] / 1e12:.3f}e12 of products in the traced program, loops as often as they run"
-        + (f"; {flops['compiler'] / 1e12:.3f}e12 of all operations by the compiler, which counts a loop once" if flops["compiler"] else ""),
+        f"FLOPs of a step, each chip: {flops['products']:.3e} of products in the traced program, loops as often as they run"
+        + (f"; {flops['compiler']:.3e} of all operations by the compiler, which counts a loop once" if flops["compiler"] else ""),
     ]
     if flops["while_loops"]:
         lines.append(f"{flops['while_loops']} loops end by a condition: what they compute is counted once")
