@@ -32,7 +32,7 @@ SIZES = (8, 64, 256)
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """A chip's share of a step. flops: of products.  moved: bytes read and written of what is updated.  chips: as many as it was planned for."""
+    """A chip's share of a step. flops: of products.  moved: bytes read and written of what is updated.  chips: those of the plan."""
 
     flops: float
     moved: float

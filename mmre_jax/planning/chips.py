@@ -24,7 +24,7 @@ class Chip:
     kind: as JAX calls it, and as analysis/peaks.py has its FLOP/s.
     hbm: bytes of memory.  bandwidth: bytes/s between it and the chip.
     link: bytes/s that leave the chip over all its links to others together, one way.
-    axes: of a slice of a TPU, by which it is named.
+    axes: of a slice of a TPU, by which it is named.  cores: the compiler's name for taking both cores of a chip as one device, if need be.
     node: chips that are joined by these links; 0: all of a slice. Beyond it a chip sends `beyond` bytes/s.
     single: FLOP/s of products in float32, of a GPU with train.precision=highest; 0 for a TPU, see PASSES.
     """
@@ -36,6 +36,7 @@ class Chip:
     link: float
     source: str
     axes: int = 0
+    cores: str = ""
     node: int = 0
     beyond: float = 0.0
     single: float = 0.0
@@ -56,7 +57,7 @@ _DOCS = "docs.cloud.google.com/tpu/docs"
 TPUS = {
     chip.name: chip
     for chip in (
-        Chip("v4", "TPU v4", 32 * GIB, 1200e9, 300e9, f"{_DOCS}/v4; links: Jouppi et al. 2023 (TPU v4), table 4, 6 of 50 GB/s", axes=3),
+        Chip("v4", "TPU v4", 32 * GIB, 1200e9, 300e9, f"{_DOCS}/v4; 6 links of 50 GB/s: Jouppi et al. 2023, table 4", 3, "megacore"),
         Chip("v5e", "TPU v5 lite", 16 * GIGA, 819e9, 200e9, f"{_DOCS}/v5e", axes=2),
         Chip("v5p", "TPU v5", 95 * GIB, 2765e9, 600e9, f"{_DOCS}/v5p", axes=3),
         Chip("v6e", "TPU v6 lite", 32 * GIGA, 1638e9, 400e9, f"{_DOCS}/v6e", axes=2),
@@ -64,13 +65,11 @@ TPUS = {
 }
 # Eight to a machine, each with a network adapter of its own: 200 Gbit/s in a DGX A100, 400 in a DGX H100.
 _SHEET = "NVIDIA's data sheets of"
-_A100 = Chip(
-    "A100", "NVIDIA A100", 80 * GIGA, 2039e9, 300e9, f"{_SHEET} the A100 80GB SXM and the DGX A100", node=8, beyond=25e9, single=19.5e12
+_KINDS = ("NVIDIA A100", "NVIDIA H100 80GB HBM3")
+GPUS = (
+    Chip("A100", _KINDS[0], 80 * GIGA, 2039e9, 300e9, f"{_SHEET} A100 80GB SXM and DGX A100", node=8, beyond=25e9, single=19.5e12),
+    Chip("H100", _KINDS[1], 80 * GIGA, 3350e9, 450e9, f"{_SHEET} H100 SXM and DGX H100", node=8, beyond=50e9, single=66.9e12),
 )
-_H100 = Chip(
-    "H100", "NVIDIA H100 80GB HBM3", 80 * GIGA, 3350e9, 450e9, f"{_SHEET} the H100 SXM and the DGX H100", node=8, beyond=50e9, single=66.9e12
-)
-GPUS = (_A100, _H100)
 KNOWN = "v4:AxBxC, v5e:AxB, v5p:AxBxC and v6e:AxB, such as v5e:4x4 or v5p:2x2x2, and cuda:N"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 _BITS = {"pred": 8, "token": 0, "opaque": 0, "bf16": 16, "c64": 64, "c128": 128}
 _SHAPE = re.compile(r"\b([a-z][a-z0-9]*)\[([\d,]*)\]")
-_LINE = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*)$")
+_LINE = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,7 @@ class _Instruction:
     opcode: str
     operands: tuple[str, ...]
     attributes: str
+    root: bool
 
 
 def collectives(text: str, *, chips: int, fsdp: int = 1) -> tuple[list[Collective], int]:
@@ -88,17 +89,17 @@ def _parse(text: str) -> tuple[dict[str, list[_Instruction]], str]:
             found[current] = []
             entry = current if line.startswith("ENTRY ") else entry
         elif current is not None and (match := _LINE.match(line)):
-            found[current].append(_instruction(match[1], match[2]))
+            found[current].append(_instruction(match[2], match[3], bool(match[1])))
     if not entry:
         raise ValueError("the text of a compiled program has no ENTRY computation")
     return found, entry
 
 
-def _instruction(name: str, rest: str) -> _Instruction:
+def _instruction(name: str, rest: str, root: bool) -> _Instruction:
     shape, rest = _first(rest)
     opcode, _, rest = rest.strip().partition("(")
     inside, attributes = _closed("(" + rest)
-    return _Instruction(name, shape, opcode.strip(), tuple(_split(inside)), attributes)
+    return _Instruction(name, shape, opcode.strip(), tuple(_split(inside)), attributes, root)
 
 
 def _first(rest: str) -> tuple[str, str]:
@@ -160,11 +161,48 @@ def _walk(computations: Mapping[str, list[_Instruction]], name: str, often: int,
                 continue  # what a reduction does with two numbers
             repeated = often
             if key == "body":
-                trips = re.search(r'"known_trip_count":\s*\{\s*"n":\s*"?(\d+)', instruction.attributes)
-                repeated = often * int(trips[1]) if trips else often
-                if not trips:
+                trips = _trips(computations, name, instruction)
+                repeated = often * (1 if trips is None else trips)
+                if trips is None:
                     vague.add(called)
             _walk(computations, called, repeated, times, vague)
+
+
+def _trips(computations: Mapping[str, list[_Instruction]], name: str, loop: _Instruction) -> int | None:
+    """How often a loop runs: as it says, or as follows from a counter that goes from 0 by 1 while it is below a number; None elsewhere."""
+    if said := re.search(r'"known_trip_count":\s*\{\s*"n":\s*"?(\d+)', loop.attributes):
+        return int(said[1])
+    parts = dict(_called(loop.attributes))
+    outside, test, body = ({found.name: found for found in computations[part]} for part in (name, parts["condition"], parts["body"]))
+    ends = [next(found for found in part.values() if found.root) for part in (test, body)]
+    first = outside.get(_bare(loop.operands[0]))
+    if ends[0].opcode != "compare" or "direction=LT" not in ends[0].attributes or ends[1].opcode != "tuple" or first is None:
+        return None
+    place = _element(ends[0].operands[0], test)
+    if place is None or first.opcode != "tuple":
+        return None
+    step = body.get(_bare(ends[1].operands[place]))
+    if step is None or step.opcode != "add" or _element(step.operands[0], body) != place or _number(step.operands[1], body) != 1:
+        return None
+    return _number(ends[0].operands[1], test) if _number(first.operands[place], outside) == 0 else None
+
+
+def _element(operand: str, within: Mapping[str, _Instruction]) -> int | None:
+    """Which element of what a computation is given an operand is."""
+    found = within.get(_bare(operand))
+    if found is None or found.opcode != "get-tuple-element" or within[_bare(found.operands[0])].opcode != "parameter":
+        return None
+    place = re.search(r"index=(\d+)", found.attributes)
+    return int(place[1]) if place else None
+
+
+def _number(operand: str, within: Mapping[str, _Instruction]) -> int | None:
+    """The whole number that an operand is, if it is a constant."""
+    found = within.get(_bare(operand))
+    while found is not None and found.opcode == "copy":
+        found = within.get(_bare(found.operands[0]))
+    whole = found is not None and found.opcode == "constant" and re.match(r"[su]\d+\[\]", found.type)
+    return int(found.operands[0]) if found is not None and whole else None
 
 
 def _called(attributes: str) -> Iterator[tuple[str, str]]:

@@ -81,7 +81,8 @@ def plan(
         compiler: of everything in the compiled one, a loop once; while_loops, whose number of turns nobody knows beforehand.
       callbacks: of the host, in a step.
       collectives: as hlo.Collective, of the compiled program (for GPUs of the traced one); loops_of_unknown_length around them.
-      moved: bytes of one chip that are read and written, what is trained and its optimiser's state; accessed: what the compiler counts as read and written, what stays on the chip included; None where it says nothing.
+      moved: bytes of one chip that are read and written, what is trained and its optimiser's state; accessed: what the compiler counts as
+        read and written, what stays on the chip included; None where it says nothing.
       bounds: bounds.Bound rows for this number of chips and bounds.SIZES, of each chip that the topology may be made of.
       seconds: trace, lower, compile.
 
@@ -164,7 +165,8 @@ def _devices(topology: Topology, data: int, fsdp: int) -> DevicesElsewhere:
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # it would ask a machine of Google's cloud what it is
     jax.config.update("jax_platforms", "cpu")
     try:
-        found = topologies.get_topology_desc(topology.name, "tpu").devices
+        cores = {"chip_config_name": name} if (name := topology.chips[0].cores) else {}
+        found = topologies.get_topology_desc(topology.name, "tpu", **cores).devices
     except (RuntimeError, ValueError, NotImplementedError) as error:
         said = " ".join(str(error).split())[:200]
         raise PlanError(f"--topology={topology.name}: the compiler knows no such slice ({said}); known are {KNOWN}") from error
@@ -183,8 +185,9 @@ def _step(job: Job, devices: DevicesElsewhere, batch: int, length: int | None) -
 
 def _sizes(state: TrainState, others: Sequence[Any]) -> dict[str, int]:
     """Bytes of one chip, by their shapes alone."""
-    named = {"parameters": (state.params, state.frozen), "optimiser": state.opt_state, "other": (state.step, state.failed, state.stats, others)}
-    return {name: sum(map(_share, jax.tree.leaves(tree))) for name, tree in named.items()}
+    rest = (state.step, state.failed, state.stats, others)
+    parts = {"parameters": (state.params, state.frozen), "optimiser": state.opt_state, "other": rest}
+    return {name: sum(map(_share, jax.tree.leaves(tree))) for name, tree in parts.items()}
 
 
 def _share(x: Any) -> int:

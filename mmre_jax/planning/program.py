@@ -1,4 +1,4 @@
-"""What a traced program computes and sends, read from its jaxpr: before any compiler, for whatever backend, with loops as often as they run."""
+"""What a traced program computes and sends, read from its jaxpr: before any compiler, for any backend, loops as often as they run."""
 
 from __future__ import annotations
 

@@ -79,7 +79,8 @@ def _labels(config: ConfigDict, count: int, assumed: list[str]) -> Labels:
         try:
             return datasets.labels(config.data, task, ())
         except (RecordError, ValueError) as error:
-            raise PlanError(f"how many labels data.name={name!r} has for task.name={task!r} stands in its files: give --labels=N") from error
+            where = f"data.name={name!r} has for task.name={task!r}"
+            raise PlanError(f"how many labels {where} stands in its files: give --labels=N") from error
     what = {"relation": "relations", "triples": "relations", "entities": "types of entities", "objects": "classes of objects"}[task]
     assumed.append(f"{known} {what} ({'--labels' if count else f'as published of {name}'})")
     made = tuple(f"X{number}" for number in range(known))

@@ -19,8 +19,8 @@ MEMORY = {
     "program": "program",
 }
 BOUNDS_ARE = (
-    "at most, by published rates, each chip with the same records: compute is products at peak speed; HBM what is updated, read and written\n"
-    "once; links the collectives. steps/s if these went on side by side all the time; efficiency if the links waited for the rest."
+    "at most, by published rates, each chip with as many records: compute is products at peak speed; HBM what is updated, read and\n"
+    "written once; links the collectives. steps/s if these went on side by side all the time; efficiency if the links waited for the rest."
 )
 HEADS = (
     "system",
@@ -118,7 +118,8 @@ def _fits(result: Result) -> str:
     if memory["says"]:
         return f"does not fit: {memory['says']}. By their shapes, in MiB a chip:"
     verdict = "fits" if memory["fits"] else "does not fit"
-    return f"{verdict}: {memory['total'] / 2**30:.2f} of {memory['hbm'] / 2**30:.2f} GiB, {memory['total'] / memory['hbm']:.0%}; MiB a chip:"
+    total, hbm = memory["total"], memory["hbm"]
+    return f"{verdict}: {total / 2**30:.2f} of {hbm / 2**30:.2f} GiB, {total / hbm:.0%}; MiB a chip:"
 
 
 def _memory(memory: Result) -> str:

@@ -125,8 +125,8 @@ ENTRY %main (x: f32[16], y: bf16[8,128], z: (f32[4], s8[32])) -> f32[64] {
 
 
 def test_forms_that_only_a_tpu_program_has():
-    """Asynchronous ones, one in several fusions, a sum of which a part is kept, groups by strides, tuples, layouts with tiles; a permutation
-    of each chip with itself moves nothing."""
+    """Asynchronous ones, one in several fusions, a sum of which a part is kept, groups by strides, tuples, layouts with tiles. A chip that
+    sends to itself moves nothing."""
     rows, vague = hlo.collectives(MODULE, chips=8, fsdp=4)
     assert rows == [
         hlo.Collective("all-gather", 1, 128, 2, True),
@@ -136,6 +136,52 @@ def test_forms_that_only_a_tpu_program_has():
         hlo.Collective("reduce-scatter", 2, 8 * 128 * 2 + 96, 4, False),
     ]
     assert vague == 0
+
+
+COUNTED = """HloModule step
+
+%turn (t: (s32[], f32[4])) -> (s32[], f32[4]) {
+  %t = (s32[]{:T(128)}, f32[4]{0}) parameter(0)
+  %i = s32[]{:T(128)} get-tuple-element(%t), index=0
+  %one = s32[]{:T(128)} constant(1)
+  %x = f32[4]{0} get-tuple-element(%t), index=1
+  %next = s32[]{:T(128)} add(%i, %one), metadata={op_name="while/body/add"}
+  %r = f32[4]{0} all-reduce(%x), replica_groups={{0,1}}, to_apply=%add
+  ROOT %out = (s32[]{:T(128)}, f32[4]{0}) tuple(%next, %r)
+}
+
+%below (t: (s32[], f32[4])) -> pred[] {
+  %limit = s32[]{:T(128)} constant(7)
+  %t = (s32[]{:T(128)}, f32[4]{0}) parameter(0)
+  %i = s32[]{:T(128)} get-tuple-element(%t), index=0
+  ROOT %less = pred[]{:T(512)} compare(%i, %limit), direction=LT
+}
+
+ENTRY %main (x: f32[4]) -> f32[4] {
+  %x = f32[4]{0} parameter(0)
+  %zero = s32[]{:T(128)} constant(0)
+  %start = s32[]{:T(128)} copy(%zero)
+  %first = (s32[]{:T(128)}, f32[4]{0}) tuple(%start, %x)
+  %loop = (s32[]{:T(128)}, f32[4]{0}) while(%first), condition=%below, body=%turn
+  ROOT %end = f32[4]{0} get-tuple-element(%loop), index=1
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "times", "unsure"),
+    [
+        ("", "", 7, 0),
+        ("constant(0)", "constant(3)", 1, 1),
+        ("constant(1)", "constant(2)", 1, 1),
+        ("direction=LT", "direction=GT", 1, 1),
+        ("add(%i, %one)", "multiply(%i, %one)", 1, 1),
+    ],
+)
+def test_turns_of_a_loop_with_a_counter(old, new, times, unsure):
+    """The compiler of TPUs leaves the number of turns to be read from the loop."""
+    rows, vague = hlo.collectives(COUNTED.replace(old, new), chips=2)
+    assert ([(row.count, row.bytes) for row in rows], vague) == ([(times, 16 * times)], unsure)
 
 
 def test_a_text_that_is_no_program_is_refused():

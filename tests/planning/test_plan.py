@@ -48,8 +48,8 @@ def test_parameters_that_are_split_take_a_share_of_each_chip(lowered):
 
 
 def test_gradients_are_gathered_and_scattered_as_they_lie(lowered):
-    """The gradient of each array that is split is scattered once, whole. Its half is gathered in the forward pass, and again in the backward
-    one where that needs it, which it does not of biases."""
+    """The gradient of each array that is split is scattered once, whole. Its half is gathered in the forward pass, and again in the
+    backward one where that needs it, which it does not of biases."""
     sizes = {row["kind"]: row["bytes"] for row in lowered["collectives"] if row["group"] == 2}
     split = 2 * (4 * lowered["parameters"]["all"] - lowered["memory"]["parameters"])
     assert sizes["reduce-scatter"] == split
