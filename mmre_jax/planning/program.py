@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from mmre_jax.planning.hlo import Collective
 
 # Primitives by what they become; a mean over devices is a sum.
@@ -40,7 +42,7 @@ class Program:
 def read(jaxpr: Any, mesh: Mapping[str, int], *, growing: str = "data") -> Program:
     """Counts a program that was traced for one device of a mesh, or holds such a one in a shard_map.
 
-    Of a conditional the branch with the most FLOPs counts. Of a convolution's windows those over padding count too, which XLA leaves out.
+    Of a conditional the branch with the most FLOPs counts.
 
     Args:
       jaxpr: closed or open.
@@ -105,7 +107,14 @@ def _dot(eqn: Any) -> int:
 
 
 def _convolution(eqn: Any) -> int:
-    """The zeros between the elements of a dilated input, of a strided convolution's gradient, are not multiplied."""
-    kernel, numbers = eqn.invars[1].aval, eqn.params["dimension_numbers"]
-    window = math.prod(kernel.shape) // kernel.shape[numbers.rhs_spec[0]]
-    return 2 * math.prod(eqn.outvars[0].aval.shape) * window // math.prod(eqn.params["lhs_dilation"])
+    """What meets padding, or the zeros between the elements of a dilated input, is not multiplied."""
+    numbers, params = eqn.params["dimension_numbers"], eqn.params
+    image, kernel, out = eqn.invars[0].aval.shape, eqn.invars[1].aval.shape, eqn.outvars[0].aval.shape
+    pairs = 1
+    for axis, (before, _) in enumerate(params["padding"]):
+        spread = params["lhs_dilation"][axis]
+        starts = np.arange(out[numbers.out_spec[2 + axis]])[:, None] * params["window_strides"][axis] - before
+        places = starts + np.arange(kernel[numbers.rhs_spec[2 + axis]])[None] * params["rhs_dilation"][axis]
+        last = (image[numbers.lhs_spec[2 + axis]] - 1) * spread
+        pairs *= int(((places >= 0) & (places <= last) & (places % spread == 0)).sum())
+    return 2 * out[numbers.out_spec[0]] * out[numbers.out_spec[1]] * kernel[numbers.rhs_spec[1]] * pairs

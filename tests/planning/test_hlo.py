@@ -203,6 +203,22 @@ def test_flops_of_products_are_those_that_xla_counts():
     assert flops_by_xla(convolution, pixels, kernel) == 2 * (2 * 4 * 4 * 6) * 3 * 3 * 2
 
 
+@pytest.mark.parametrize("padding", ["VALID", "SAME"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_of_gradients_of_convolutions_zeros_are_not_counted(stride, padding):
+    """XLA counts what is squared and added up, too: a few operations an element."""
+    pixels, kernel = np.ones((2, 32, 32, 16), np.float32), np.ones((3, 3, 16, 24), np.float32)
+
+    def loss(pixels, kernel):
+        out = jax.lax.conv_general_dilated(pixels, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return (out**2).sum()
+
+    for of in (0, 1):
+        gradient = jax.grad(loss, of)
+        counted = program.read(jax.jit(gradient).trace(pixels, kernel).jaxpr, {}).flops
+        assert counted == pytest.approx(flops_by_xla(gradient, pixels, kernel), rel=0.01)
+
+
 def test_a_scan_counts_as_often_as_it_runs_and_a_conditional_once():
     w = np.ones((4, 4), np.float32)
 
