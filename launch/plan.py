@@ -13,8 +13,10 @@ are needed: what they would say is assumed, and printed.
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 
+import jax
 from absl import app, flags
 from ml_collections import config_flags
 
@@ -40,6 +42,8 @@ _JSON = flags.DEFINE_string("json", None, "Also write the plan there.")
 def main() -> None:
     """Compiles, prints, writes."""
     logger = console.setup()
+    if not os.environ.get("JAX_PLATFORMS"):
+        jax.config.update("jax_platforms", "cpu")  # nothing is computed; and where the compiler of TPUs is, JAX would look for one
     if _TABLE.value is not None:
         files = sorted(pathlib.Path(_TABLE.value).glob("*.json"))
         if not files:

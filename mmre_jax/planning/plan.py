@@ -30,6 +30,8 @@ from mmre_jax.training.starting import state_of
 from mmre_jax.training.state import TrainState
 from mmre_jax.training.step import mapped_step
 
+# What libtpu would warn of not knowing, on a machine that is no TPU's; the topology's name alone decides.
+SILENCE = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-4"}
 STEPS = 1000  # of the whole run: the schedule's constants, on which nothing here depends
 
 
@@ -162,8 +164,8 @@ def _devices(topology: Topology, data: int, fsdp: int) -> DevicesElsewhere:
         return DevicesElsewhere(AbstractMesh((data, fsdp), AXES, axis_types=(AxisType.Auto, AxisType.Auto)))
     if importlib.util.find_spec("libtpu") is None:
         raise PlanError(f"--topology={topology.name} needs the compiler of TPUs, which is not installed: pip install 'mmre_jax[tpu]'")
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # it would ask a machine of Google's cloud what it is
-    jax.config.update("jax_platforms", "cpu")
+    for name, value in SILENCE.items():
+        os.environ.setdefault(name, value)
     try:
         cores = {"chip_config_name": name} if (name := topology.chips[0].cores) else {}
         found = topologies.get_topology_desc(topology.name, "tpu", **cores).devices

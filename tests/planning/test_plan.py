@@ -2,7 +2,6 @@
 
 import importlib.util
 
-import jax
 import pytest
 
 from configs import hvformer, qeot
@@ -114,7 +113,7 @@ def test_a_small_system_compiles_for_a_tpu():
     assert found["flops"]["compiler"] > 0.5 * found["flops"]["products"] > 0
     assert {"all-gather", "all-reduce"} <= {row["kind"] for row in found["collectives"]}
     assert [(row["chip"], row["chips"]) for row in found["bounds"]] == [("v5e", n) for n in (4, 8, 64, 256)]
-    assert "fits: " in told.text(found) and jax.default_backend() == "cpu"
+    assert "fits: " in told.text(found)
     with pytest.raises(PlanError, match="--topology=v5e:3x7"):
         plan(small(hvformer).lock(), "v5e:3x7", per_chip=1)
 
