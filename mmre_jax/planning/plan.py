@@ -7,7 +7,6 @@ import importlib.util
 import math
 import os
 import pathlib
-import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,8 +29,13 @@ from mmre_jax.training.starting import state_of
 from mmre_jax.training.state import TrainState
 from mmre_jax.training.step import mapped_step
 
-# What libtpu would warn of not knowing, on a machine that is no TPU's; the topology's name alone decides.
-SILENCE = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-4"}
+# What libtpu would ask and warn of, on a machine that is no TPU's: the topology's name alone decides. Several plans may be made at once.
+SILENCE = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 STEPS = 1000  # of the whole run: the schedule's constants, on which nothing here depends
 
 
@@ -78,13 +82,13 @@ def plan(
       parameters: as training/parameters.py counts them.
       memory: bytes of one chip: parameters, optimiser, other (the batch, statistics, counters), padding (by which the compiler's layout is
         larger), results (that replace no argument), temporaries (activations and what is computed on the way), program; total, hbm, fits.
-        For GPUs only the first three: no memory analysis without one. Where it does not fit the compiler says by how much: says.
+        For GPUs only the first three: no memory analysis without one. What does not fit is not compiled, and the compiler says why: says.
       flops: of one chip in a step. products: of matrix products and convolutions in the traced program, loops as often as they run;
         compiler: of everything in the compiled one, a loop once; while_loops, whose number of turns nobody knows beforehand.
       callbacks: of the host, in a step.
       collectives: as hlo.Collective, of the compiled program (for GPUs of the traced one); loops_of_unknown_length around them.
       moved: bytes of one chip that are read and written, what is trained and its optimiser's state; accessed: what the compiler counts as
-        read and written, what stays on the chip included; None where it says nothing.
+        read and written, what stays on the chip included, and accessed_steps_per_second, if all of that came from HBM; None for GPUs.
       bounds: bounds.Bound rows for this number of chips and bounds.SIZES, of each chip that the topology may be made of.
       seconds: trace, lower, compile.
 
@@ -111,7 +115,7 @@ def plan(
         told = _lowered(mapped, arguments, sizes, read, seconds)
     else:
         told = _compiled(traced, found, fsdp, sizes, seconds, written)
-    collectives = told.pop("collectives", read.collectives)
+    collectives, accessed = told.pop("collectives", read.collectives), told.pop("accessed", None)
     moved = 2 * sum(map(_share, jax.tree.leaves((state.params, state.opt_state))))
     work = bounds.Work(read.flops, moved, collectives, found.count, fsdp, batch // found.count)
     return {
@@ -122,7 +126,8 @@ def plan(
         "collectives": [dataclasses.asdict(row) for row in collectives],
         "loops_of_unknown_length": told.pop("vague", 0),
         "moved": moved,
-        "accessed": told.pop("accessed", None),
+        "accessed": accessed,
+        "accessed_steps_per_second": found.chips[0].bandwidth / accessed if accessed else None,
         **told,
         "bounds": _bounds(work, found, config),
         "seconds": seconds,
@@ -229,7 +234,7 @@ def _compiled(
     }
     total = sum(memory.values())
     return {
-        "memory": {**memory, "total": total, "hbm": chip.hbm, "fits": total <= chip.hbm, "says": ""},
+        "memory": {**memory, "total": total, "hbm": chip.hbm, "fits": True, "says": ""},
         "flops": costs.get("flops"),
         "accessed": costs.get("bytes accessed"),
         "collectives": rows,
@@ -238,11 +243,10 @@ def _compiled(
 
 
 def out_of_memory(message: str) -> str | None:
-    """The sentence in which the compiler says that a program is too large for the chip's memory; None for another error."""
-    if "RESOURCE_EXHAUSTED" not in message:
+    """The line in which the compiler says that a program is too large for the chip's memory; None for another error."""
+    if "RESOURCE_EXHAUSTED:" not in message:
         return None
-    found = re.search(r"Used [\d.]+\w* of [\d.]+\w* (hbm|vmem|smem)", message)
-    return " ".join((found[0] if found else message).split())[:300]
+    return message.partition("RESOURCE_EXHAUSTED:")[2].strip().partition("\n")[0][:300]
 
 
 def _lowered(

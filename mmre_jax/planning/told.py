@@ -36,7 +36,7 @@ HEADS = (
     "TFLOP a chip",
     "collectives",
     "compile",
-    "steps/s at most",
+    "steps/s at most (if all bytes accessed came from HBM)",
     "records/s at most at 8, 64, 256 chips",
     "efficiency there",
 )
@@ -62,7 +62,10 @@ def text(result: Result) -> str:
     if result["callbacks"]:
         lines.append(f"{result['callbacks']} calls of the host, whose time nothing here tells")
     if result["accessed"]:
-        lines.append(f"bytes accessed by the compiler's count, what stays on the chip included: {result['accessed'] / 2**30:.2f} GiB")
+        lines.append(
+            f"bytes accessed by the compiler's count, what stays on the chip included: {result['accessed'] / 2**30:.2f} GiB; "
+            f"if all of them came from HBM: {result['accessed_steps_per_second']:,.1f} steps/s"
+        )
     lines += ["", "collectives of a step, bytes of their operands on each chip:", _collectives(result["collectives"])]
     if result["loops_of_unknown_length"]:
         lines.append(f"{result['loops_of_unknown_length']} loops around them do not say how often they run: counted once")
@@ -100,7 +103,7 @@ def _row(result: Result) -> list[str]:
         f"{result['flops']['products'] / 1e12:.3f}",
         ", ".join(f"{row['count']} {row['kind']} {_gib(row['bytes'])}" for row in result["collectives"]) or "none",
         f"{sum(result['seconds'].values()):.0f} s",
-        f"{at[about['chips']]['steps_per_second']:,.0f}",
+        f"{at[about['chips']]['steps_per_second']:,.0f} ({_rate(result['accessed_steps_per_second'])})",
         ", ".join(f"{row['records_per_second']:,.0f}" for row in scaled),
         ", ".join(f"{row['efficiency']:.0%}" for row in scaled),
     ]
@@ -150,6 +153,10 @@ def _bounds(rows: Sequence[Result]) -> str:
 
 def _seconds(seconds: Result) -> str:
     return "seconds here: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
 
 
 def _gib(size: int | None) -> str:
