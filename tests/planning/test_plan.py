@@ -113,7 +113,7 @@ def test_a_small_system_compiles_for_a_tpu():
     found = plan(small(hvformer).lock(), "v5e:2x2", mesh="2,2")
     memory = found["memory"]
     assert memory["fits"] and memory["hbm"] == 16 * 2**30 and 0 < memory["total"] < 2**30
-    assert memory["temporaries"] > 0 and memory["padding"] >= 0
+    assert memory["program"] > 0 and memory["padding"] >= 0  # so small a program keeps what is temporary beside its units
     assert found["flops"]["compiler"] > 0.5 * found["flops"]["products"] > 0
     assert {"all-gather", "all-reduce"} <= {row["kind"] for row in found["collectives"]}
     assert [(row["chip"], row["chips"]) for row in found["bounds"]] == [("v5e", n) for n in (4, 8, 64, 256)]
