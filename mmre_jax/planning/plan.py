@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import math
 import os
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import topologies
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
@@ -213,7 +215,8 @@ def _compiled(
     chip = topology.chips[0]
     began = time.perf_counter()
     try:
-        compiled = lowered.compile()
+        with _anew():
+            compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         seconds["compile"] = time.perf_counter() - began
         if (says := out_of_memory(str(error))) is None:
@@ -240,6 +243,19 @@ def _compiled(
         "collectives": rows,
         "vague": vague,
     }
+
+
+@contextlib.contextmanager
+def _anew() -> Iterator[None]:
+    """Compiles without JAX's cache, from which a program for chips that are not here cannot be read."""
+    before = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # it asks once whether it is on
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
 
 
 def out_of_memory(message: str) -> str | None:

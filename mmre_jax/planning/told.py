@@ -102,7 +102,7 @@ def _row(result: Result) -> list[str]:
         share,
         f"{result['flops']['products'] / 1e12:.3f}",
         ", ".join(f"{row['count']} {row['kind']} {_gib(row['bytes'])}" for row in result["collectives"]) or "none",
-        f"{sum(result['seconds'].values()):.0f} s",
+        f"{result['seconds']['compile']:.0f} s" if "compile" in result["seconds"] else "-",
         f"{at[about['chips']]['steps_per_second']:,.0f} ({_rate(result['accessed_steps_per_second'])})",
         ", ".join(f"{row['records_per_second']:,.0f}" for row in scaled),
         ", ".join(f"{row['efficiency']:.0%}" for row in scaled),
