@@ -36,7 +36,7 @@ FLOORS = (
     ("weights",),
     ("training",),
     ("analysis",),
-    ("extract", "convert", "detection"),
+    ("extract", "convert", "detection", "planning"),
     ("pipelines", "evaluate", "detection_inputs", "detection_files"),
     ("cli",),
     ("__main__",),

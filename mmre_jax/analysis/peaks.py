@@ -10,6 +10,7 @@ PEAKS: dict[str, dict[str, float]] = {
     "NVIDIA H200": {"float32": 494.7, "bfloat16": 989.4},
     "TPU v4": {"float32": 275.0, "bfloat16": 275.0},
     "TPU v5 lite": {"float32": 197.0, "bfloat16": 197.0},
+    "TPU v5": {"float32": 459.0, "bfloat16": 459.0},  # v5p; behind the one whose name begins alike
     "TPU v6 lite": {"float32": 918.0, "bfloat16": 918.0},
 }
 

@@ -152,13 +152,22 @@ def text_encoder(config: ConfigDict, tokenizer: str) -> TextEncoder:
 
 def shapes(job: Job) -> Any:
     """Shapes and dtypes of a system's variables, without allocating them."""
+    return jax.eval_shape(functools.partial(job.system.init, jax.random.key(0)), sample(job))
+
+
+def sample(job: Job, length: int | None = None) -> dict[str, Any]:
+    """A batch of one record that is made up, as the loader gives batches: of it only shapes and dtypes matter.
+
+    Args:
+      length: tokens it is padded to; as many as it has if None.
+    """
     example = Record(id="shape", words=("a", "b"), relations=(Relation(Mention(0, 1), Mention(1, 2)),))
-    features: dict[str, Any] = {**job.task.features(example, job.task.length(example)), "index": np.int32(0), "valid": np.bool_(True)}
+    length = job.task.length(example) if length is None else length
+    features: dict[str, Any] = {**job.task.features(example, length), "index": np.int32(0), "valid": np.bool_(True)}
     pictures = datasets.open_pictures(job.system.plan)
     if pictures is not None:
         features["pictures"], features["present"] = pictures(example)
-    batch = jax.tree.map(lambda x: np.asarray(x)[None], features)
-    return jax.eval_shape(functools.partial(job.system.init, jax.random.key(0)), batch)
+    return jax.tree.map(lambda x: np.asarray(x)[None], features)
 
 
 def _plain(value: Any) -> Any:

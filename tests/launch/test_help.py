@@ -37,7 +37,7 @@ def test_help_names_every_flag(helped, name):
         found = helped[name, typed]
         assert found.code == 0 and not found.err, found.err
         assert found.out.startswith(PROGRAMS[name].split()[0]) and wanted, "the docstring comes first; a program has flags"
-        lacking = wanted - set(re.findall(r"^  --(?:\[no\])?(\w+):", found.out, re.MULTILINE))
+        lacking = wanted - set(re.findall(r"^  --(?:\[no\])?([\w-]+):", found.out, re.MULTILINE))
         assert not lacking, found.out
 
 
