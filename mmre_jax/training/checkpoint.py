@@ -12,18 +12,25 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import flax.serialization
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from mmre_jax.training import processes
 from mmre_jax.training.formats import FORMAT
 from mmre_jax.training.state import TrainState
 
+T = TypeVar("T")
+
 FOLDER = "checkpoints"
+SEEN = 60.0  # seconds within which what one process has written is to be seen by the others
+# Seconds in which a save must be done. Orbax measures them by the time of day, which can jump by hours where a machine was asleep.
+PATIENCE = 24 * 3600
 
 
 class CheckpointError(ValueError):
@@ -40,29 +47,17 @@ class Checkpoints:
     Args:
       directory: holds a folder per step; a run's is WORKDIR/checkpoints.
 
-    Reading damaged files raises DamagedCheckpoint, whatever the method. A save that fails, on a full disk for one, raises CheckpointError:
-    by the next `save`, by `wait`, or at the end of the context; what was saved before stays as it is.
+    Reading damaged files raises DamagedCheckpoint, whatever the method; each process reads by itself, and where there are several each
+    looks again and again for SEEN seconds, since a network's disk may tell late. A save that fails, on a full disk for one, raises
+    CheckpointError: by the next `save`, by `wait`, or at the end of the context; what was saved before stays as it is. Where it fails
+    because another process is gone, that is raised as it came (see processes.is_loss).
     """
 
     def __init__(self, directory: str | pathlib.Path, *, read_only: bool = False) -> None:
         self.directory = pathlib.Path(directory).resolve()
-        policies = ocp.checkpoint_managers
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=policies.AnyPreservationPolicy(
-                [policies.LatestN(2), policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)]
-            ),
-            best_fn=_score,  # without it Orbax stores no metrics for the policy to read
-            create=not read_only,
-            read_only=read_only,
-            save_interval_steps=0 if read_only else 1,
-        )
-        handlers = {
-            "variables": ocp.StandardCheckpointHandler(),
-            "optimiser": ocp.StandardCheckpointHandler(),
-            "meta": ocp.JsonCheckpointHandler(),
-        }
-        with _without_message("Given directory is read only"):  # which was asked for
-            self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
+        self._manager = _manager(self.directory, read_only)
+        # Where a save waits for the other processes, reading does not: any of them may find damaged what this one does not.
+        self._reader = self._manager if read_only else _manager(self.directory, True)
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -70,6 +65,8 @@ class Checkpoints:
     def __exit__(self, *_: object) -> None:
         with self._saving():
             self._manager.close()
+        if self._reader is not self._manager:
+            self._reader.close()
 
     def steps(self) -> list[int]:
         """The complete steps, the last one first."""
@@ -95,9 +92,20 @@ class Checkpoints:
         return self.latest() if best is None else best
 
     def _metrics(self, step: int) -> float | None:
-        with _damage(self.directory / str(step)):
-            found = self._manager.metrics(step)
+        found = self._read(step, lambda: self._reader.metrics(step))
         return None if found is None else _score(found)
+
+    def _read(self, step: int, read: Callable[[], T]) -> T:
+        """What `read` returns of a step's files."""
+        deadline = time.monotonic() + (0.0 if processes.is_alone() else SEEN)
+        while True:
+            try:
+                with _damage(self.directory / str(step)):
+                    return read()
+            except DamagedCheckpoint:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(1.0)
 
     def save(self, step: int, state: TrainState, meta: Mapping[str, Any], score: float | None = None) -> None:
         """Saves the state under `step`, with its dev score if it was evaluated. A step already saved is kept as it is.
@@ -105,7 +113,7 @@ class Checkpoints:
         Args:
           state: on the host, or as arrays that lie in parts on the devices of all processes, each of which writes its own.
         """
-        if step in self._manager.all_steps():
+        if processes.decided(lambda: step in self._manager.all_steps()):
             return
         with self._saving():
             self._manager.save(
@@ -123,6 +131,8 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
+            if processes.is_loss(error) and not processes.is_alone():
+                raise
             if jax.process_index() == 0:
                 for unfinished in self.directory.glob("*.orbax-checkpoint-tmp*"):
                     shutil.rmtree(unfinished, ignore_errors=True)
@@ -132,8 +142,7 @@ class Checkpoints:
 
     def meta(self, step: int) -> dict[str, Any]:
         """The metadata saved with a step."""
-        with _damage(self.directory / str(step)):
-            return dict(self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
+        return dict(self._read(step, lambda: self._reader.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta))
 
     def restore(self, step: int, state: TrainState) -> TrainState:
         """The state of a step, on the host, or where the shapes say.
@@ -167,18 +176,44 @@ class Checkpoints:
 
     def read_variables(self, step: int) -> dict[str, Any]:
         """The variables of a step, on the host, as they were saved, whatever their structure."""
-        with _damage(self.directory / str(step)):
-            saved = self._manager.item_metadata(step)["variables"]
+        saved = self._read(step, lambda: self._reader.item_metadata(step)["variables"])
         return self.restore_variables(step, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(saved.tree)))
 
     def _restore(self, step: int, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        targets = {name: jax.tree.map(_target, tree) for name, tree in wanted.items()}
-        with _damage(self.directory / str(step)):
-            saved = self._manager.item_metadata(step)
+        targets = {name: ocp.args.StandardRestore(jax.tree.map(_target, tree)) for name, tree in wanted.items()}
+
+        def read() -> dict[str, Any]:
+            saved = self._reader.item_metadata(step)
             for name, tree in wanted.items():
                 _compare(f"{self.directory / str(step)}/{name}", tree, saved[name])
-            restored = self._manager.restore(step, args=ocp.args.Composite(**{k: ocp.args.StandardRestore(v) for k, v in targets.items()}))
+            restored = self._reader.restore(step, args=ocp.args.Composite(**targets))
             return {name: restored[name] for name in wanted}
+
+        return self._read(step, read)
+
+
+def _manager(directory: pathlib.Path, read_only: bool) -> ocp.CheckpointManager:
+    """Orbax's view of a folder of steps: for all processes together, or, to read, for this one alone."""
+    policies, own = ocp.checkpoint_managers, jax.process_index()
+    among = ocp.options.MultiprocessingOptions(own, {own}, f"reader_{own}") if read_only else ocp.options.MultiprocessingOptions()
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=policies.AnyPreservationPolicy(
+            [policies.LatestN(2), policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)]
+        ),
+        best_fn=_score,  # without it Orbax stores no metrics for the policy to read
+        create=not read_only,
+        read_only=read_only,
+        save_interval_steps=0 if read_only else 1,
+        async_options=ocp.AsyncOptions(timeout_secs=PATIENCE),
+        multiprocessing_options=among,
+    )
+    handlers = {
+        "variables": ocp.StandardCheckpointHandler(multiprocessing_options=among),
+        "optimiser": ocp.StandardCheckpointHandler(multiprocessing_options=among),
+        "meta": ocp.JsonCheckpointHandler(multiprocessing_options=among),
+    }
+    with _without_message("Given directory is read only"):  # which was asked for
+        return ocp.CheckpointManager(directory, options=options, item_handlers=handlers)
 
 
 def is_run(path: str | os.PathLike[str]) -> bool:
