@@ -50,7 +50,7 @@ class Checkpoints:
     Reading damaged files raises DamagedCheckpoint, whatever the method; each process reads by itself, and where there are several each
     looks again and again for SEEN seconds, since a network's disk may tell late. A save that fails, on a full disk for one, raises
     CheckpointError: by the next `save`, by `wait`, or at the end of the context; what was saved before stays as it is. Where it fails
-    because another process is gone, that is raised as it came (see processes.is_loss).
+    because another process is gone, that is raised as it came (see processes.is_loss); where it took too long, a RuntimeError.
     """
 
     def __init__(self, directory: str | pathlib.Path, *, read_only: bool = False) -> None:
@@ -138,7 +138,9 @@ class Checkpoints:
                     shutil.rmtree(unfinished, ignore_errors=True)
             left = max((int(path.name) for path in self.directory.glob("*") if path.name.isdigit()), default=None)
             good = "there is none before it" if left is None else f"the last complete one is of step {left}, from which the run can go on"
-            raise CheckpointError(f"{self.directory}: a checkpoint could not be saved: {_reason(error)}; {good}") from error
+            told = f"{self.directory}: a checkpoint could not be saved: {_reason(error)}; {good}"
+            # A user can mend a full disk. That a disk was late, or a clock has jumped, is for the same command to try again.
+            raise (RuntimeError if isinstance(error, TimeoutError) else CheckpointError)(told) from error
 
     def meta(self, step: int) -> dict[str, Any]:
         """The metadata saved with a step."""
