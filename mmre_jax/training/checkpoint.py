@@ -28,6 +28,7 @@ from mmre_jax.training.state import TrainState
 T = TypeVar("T")
 
 FOLDER = "checkpoints"
+REMOVED = "removed"  # where steps go whole, at once, before their files are removed one by one: a crash leaves no half of one
 SEEN = 60.0  # seconds within which what one process has written is to be seen by the others
 # Seconds in which a save must be done. Orbax measures them by the time of day, which can jump by hours where a machine was asleep.
 PATIENCE = 24 * 3600
@@ -58,6 +59,8 @@ class Checkpoints:
         self._manager = _manager(self.directory, read_only)
         # Where a save waits for the other processes, reading does not: any of them may find damaged what this one does not.
         self._reader = self._manager if read_only else _manager(self.directory, True)
+        if not read_only:
+            self._sweep()
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -67,6 +70,7 @@ class Checkpoints:
             self._manager.close()
         if self._reader is not self._manager:
             self._reader.close()
+            self._sweep()
 
     def steps(self) -> list[int]:
         """The complete steps, the last one first."""
@@ -116,6 +120,8 @@ class Checkpoints:
         if processes.decided(lambda: step in self._manager.all_steps()):
             return
         with self._saving():
+            self._manager.wait_until_finished()
+            self._sweep()
             self._manager.save(
                 step, args=_items(state, {**meta, "format": FORMAT, "step": step}), metrics=None if score is None else {"score": score}
             )
@@ -124,6 +130,13 @@ class Checkpoints:
         """Until all saves are on disk."""
         with self._saving():
             self._manager.wait_until_finished()
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Removes what is not wanted any more, and what a save that was killed or failed has left; while none is under way."""
+        if jax.process_index() == 0:
+            for left in (self.directory / REMOVED, *self.directory.glob("*.orbax-checkpoint-tmp*")):
+                shutil.rmtree(left, ignore_errors=True)
 
     @contextlib.contextmanager
     def _saving(self) -> Iterator[None]:
@@ -133,9 +146,7 @@ class Checkpoints:
         except (OSError, ValueError, RuntimeError) as error:
             if processes.is_loss(error) and not processes.is_alone():
                 raise
-            if jax.process_index() == 0:
-                for unfinished in self.directory.glob("*.orbax-checkpoint-tmp*"):
-                    shutil.rmtree(unfinished, ignore_errors=True)
+            self._sweep()
             left = max((int(path.name) for path in self.directory.glob("*") if path.name.isdigit()), default=None)
             good = "there is none before it" if left is None else f"the last complete one is of step {left}, from which the run can go on"
             told = f"{self.directory}: a checkpoint could not be saved: {_reason(error)}; {good}"
@@ -203,6 +214,7 @@ def _manager(directory: pathlib.Path, read_only: bool) -> ocp.CheckpointManager:
             [policies.LatestN(2), policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)]
         ),
         best_fn=_score,  # without it Orbax stores no metrics for the policy to read
+        todelete_subdir=None if read_only else REMOVED,
         create=not read_only,
         read_only=read_only,
         save_interval_steps=0 if read_only else 1,

@@ -18,7 +18,15 @@ from absl import logging as absl_logging
 from mmre_jax.training.checkpoint import CheckpointError, Checkpoints
 from mmre_jax.training.state import create
 
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 LIMIT = 200_000  # bytes a file may have, as if the disk were full behind them
+
+
+@pytest.fixture(autouse=True)
+def given_up():
+    """What Orbax has begun and given up complains when it goes: here, and not in another file's tests."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
@@ -28,7 +36,6 @@ def full_disk():
     absl_logging.set_verbosity(absl_logging.FATAL)
     yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    gc.collect()  # what Orbax has begun and given up complains when it goes: here, and not in another test
     absl_logging.set_verbosity(level)
 
 
@@ -69,7 +76,6 @@ def test_a_full_disk_at_the_first_save(tmp_path, full_disk):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what Orbax has not looked at when it gives up
 def test_where_there_is_no_room_that_is_told_and_when_there_is_the_run_goes_on(tmp_path, full_disk, monkeypatch):
     """The error that a full disk gives; what it leaves unfinished, while other files are still written, is in nobody's way."""
 
@@ -103,7 +109,6 @@ def test_a_clock_that_jumps_back_and_forth_changes_nothing(tmp_path, monkeypatch
         assert all(len(checkpoints.read_variables(step)["params"]["head"]["kernel"]) == step for step in (2, 4, 5))
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_save_that_took_too_long_is_no_mistake_of_the_users(tmp_path, full_disk, monkeypatch):
     """As Orbax believes where the clock jumps by a day while it waits: the same command may go on, exit status 1 and not 2."""
 
