@@ -295,10 +295,11 @@ def assert_equal_runs(run, whole):
 
 @pytest.mark.slow
 def test_runs_that_are_killed_at_random_moments_end_as_if_they_had_never_been(tmp_path):
-    """KILLS (20) times, at moments drawn from SEED (0): one process, or both at once. What is left is loadable each time; a run that comes
-    to its end is compared, and another one begun."""
+    """KILLS (20) times, at moments drawn from SEED (0), with MAPPING (pmap): one process, or both at once. What is left is loadable each
+    time; a run that comes to its end is compared, and another one begun."""
     rng = np.random.default_rng(int(os.environ.get("SEED", "0")))
     changes, run, whole = {"train.epochs": 60, "train.save_every": 2, "train.log_every": 10}, tmp_path / "run", tmp_path / "whole"
+    changes |= MESH if os.environ.get("MAPPING") == "mesh" else {}
     began = time.monotonic()
     assert train(tmp_path, whole, 2, **changes).returncode == 0
     longest = time.monotonic() - began
@@ -315,13 +316,14 @@ def test_runs_that_are_killed_at_random_moments_end_as_if_they_had_never_been(tm
         if launcher.returncode == 0:
             assert_equal_runs(run, whole)
             shutil.rmtree(run)
+            print("a run came to its end")
             continue
         reached.append(None)
         if (run / FOLDER).is_dir():
             with Checkpoints(run / FOLDER, read_only=True) as checkpoints:
                 reached[-1] = checkpoints.latest()
-                assert all(checkpoints.read_variables(step) for step in checkpoints.steps())
-    print(f"steps of the last checkpoints after each kill: {reached}")
+                assert all(checkpoints.read_variables(step) and checkpoints.meta(step) for step in checkpoints.steps())
+        print(f"kill {len(reached)}: the last checkpoint is of step {reached[-1]}", flush=True)
     result = train(tmp_path, run, 2, **changes)
     assert result.returncode == 0, result.stderr
     assert_equal_runs(run, whole)
