@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def on_devices(folder, names, *mappings, processes=1, devices=8):
     environment = {**os.environ, "XLA_FLAGS": flags}
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
-    return [json.loads(line.removeprefix("[0] ")) for line in result.stdout.splitlines()]
+    return [json.loads(line) for line in re.findall(r"^(?:\[0\] )?(\{.*\})$", result.stdout, re.M)]  # gloo talks, too
 
 
 def assert_same(found, names, mappings):
@@ -55,9 +56,11 @@ def assert_same(found, names, mappings):
 @pytest.mark.parametrize("name", ["toy", "toy_statistics"])
 def test_a_toy_has_the_same_gradients_however_it_is_mapped(tmp_path, name):
     # With statistics of the batch there is dropout, too, and that differs by device.
-    mappings = ["pmap:4", "mesh:4x1", "mesh:2x2", "mesh:1x4"]
-    first = "pmap:1" if name == "toy" else mappings.pop(0)
-    assert_same(on_devices(tmp_path, [name], first, *mappings, devices=4), [name], mappings)
+    mappings = ["pmap:8", "mesh:2x1", "mesh:8x1", "mesh:4x2", "mesh:2x4", "mesh:1x8"]
+    first = "pmap:1"
+    if name == "toy_statistics":
+        mappings, first = ["mesh:8x1", "mesh:2x4", "mesh:1x8"], "pmap:8"
+    assert_same(on_devices(tmp_path, [name], first, *mappings), [name], mappings)
 
 
 # Between them all that takes part in a step: a host callback, statistics of all devices, what is drawn of each record, frozen parts.
@@ -73,9 +76,9 @@ def test_systems_have_the_same_gradients_in_one_process_and_in_two(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_every_system_has_the_same_gradients_however_it_is_mapped(tmp_path, name):
-    mappings = ["pmap:2", "pmap:4", "pmap:8", "mesh:2x1", "mesh:4x1", "mesh:8x1", "mesh:4x2", "mesh:2x4", "mesh:1x8"]
+    mappings = ["pmap:2", "pmap:4", "pmap:8", "mesh:2x1", "mesh:2x2", "mesh:2x4"]
     assert_same(on_devices(tmp_path, [name], "pmap:1", *mappings), [name], mappings)
-    mappings = ["pmap:4", "mesh:4x1", "mesh:2x2", "mesh:1x4"]
+    mappings = ["pmap:4", "mesh:2x2"]
     assert_same(on_devices(tmp_path, [name], *mappings, processes=2, devices=2), [name], mappings)
 
 
