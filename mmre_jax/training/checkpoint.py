@@ -12,6 +12,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -30,8 +31,6 @@ T = TypeVar("T")
 FOLDER = "checkpoints"
 REMOVED = "removed"  # where steps go whole, at once, before their files are removed one by one: a crash leaves no half of one
 SEEN = 60.0  # seconds within which what one process has written is to be seen by the others
-# Seconds in which a save must be done. Orbax measures them by the time of day, which can jump by hours where a machine was asleep.
-PATIENCE = 24 * 3600
 
 
 class CheckpointError(ValueError):
@@ -144,8 +143,9 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
-            if processes.is_loss(error) and not processes.is_alone():
-                raise
+            lost = [cause for cause in (error, error.__cause__) if isinstance(cause, Exception) and processes.is_loss(cause)]
+            if lost and not processes.is_alone():
+                raise lost[-1] from None
             self._sweep()
             left = max((int(path.name) for path in self.directory.glob("*") if path.name.isdigit()), default=None)
             good = "there is none before it" if left is None else f"the last complete one is of step {left}, from which the run can go on"
@@ -218,7 +218,7 @@ def _manager(directory: pathlib.Path, read_only: bool) -> ocp.CheckpointManager:
         create=not read_only,
         read_only=read_only,
         save_interval_steps=0 if read_only else 1,
-        async_options=ocp.AsyncOptions(timeout_secs=PATIENCE),
+        async_options=ocp.AsyncOptions(barrier_sync_fn=None if read_only or processes.is_alone() else _barrier),
         multiprocessing_options=among,
     )
     handlers = {
@@ -228,6 +228,13 @@ def _manager(directory: pathlib.Path, read_only: bool) -> ocp.CheckpointManager:
     }
     with _without_message("Given directory is read only"):  # which was asked for
         return ocp.CheckpointManager(directory, options=options, item_handlers=handlers)
+
+
+def _barrier(*, key: str, timeout_ms: int) -> None:
+    """Where the threads that save wait for those of the other processes. One whose save has just failed does not wait: the others never
+    come where it is, and it is to say so and end, which they notice."""
+    if sys.exc_info()[1] is None:
+        ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
 
 
 def is_run(path: str | os.PathLike[str]) -> bool:
