@@ -1,6 +1,7 @@
 """A mesh computes what pmap does, on any number of devices, and its checkpoints are those of pmap."""
 
 import json
+import logging
 import os
 import pathlib
 import re
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from on_devices import SYSTEMS
+from on_devices import SYSTEMS, Plain
 from toy import ToyNet, ToySystem
 
 from configs import hvformer
@@ -142,6 +143,28 @@ def test_a_run_on_a_mesh_resumes_bit_identically_and_changes_to_pmap_and_back(tm
     assert train(config(**MESH), tmp_path / "stopped")["test"] == whole["test"]
     equal(arrays(tmp_path / "stopped", 12), arrays(tmp_path / "whole", 12))
     np.testing.assert_allclose(losses(tmp_path / "changed"), losses(tmp_path / "pmap"), rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "devices"),
+    [
+        ({}, MESH, 2),
+        (MESH, {"parallel.devices": 1}, 1),
+        ({}, {"parallel.mapping": "mesh", "parallel.devices": 1}, 1),
+    ],
+    ids=["pmap to mesh", "mesh to one device", "pmap to a mesh of one device"],
+)
+def test_without_dropout_a_run_goes_on_on_other_devices_with_the_same_losses(tmp_path, caplog, monkeypatch, first, then, devices):
+    monkeypatch.setitem(systems.BUILDERS, "toy", lambda config, *, vocab_size, labels, dtype: Plain(ToyNet(len(labels))))
+    whole = train(config(**first), tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(config(**first, **{"train.max_steps": 7}), tmp_path / "run")
+    with caplog.at_level(logging.INFO, "mmre_jax"):
+        found = train(config(**then), tmp_path / "run")
+    np.testing.assert_allclose(losses(tmp_path / "run"), losses(tmp_path / "whole"), rtol=TOLERANCE)
+    equal(arrays(tmp_path / "run", 12)[0], arrays(tmp_path / "whole", 12)[0], TOLERANCE)
+    assert found["test"]["micro"] == whole["test"]["micro"]
+    assert ("its losses stay those of an unchanged run to 1e-5" in caplog.text) == (devices != 2)
 
 
 def arrays_of_resumed(tmp_path, other):
