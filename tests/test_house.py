@@ -32,7 +32,7 @@ FLOORS = (
     ("systems",),
     ("tasks",),
     ("settings",),
-    ("training.formats", "training.state", "training.checkpoint"),
+    ("training.formats", "training.processes", "training.state", "training.checkpoint"),
     ("weights",),
     ("training",),
     ("analysis",),
