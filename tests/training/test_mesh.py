@@ -83,19 +83,16 @@ def test_every_system_has_the_same_gradients_however_it_is_mapped(tmp_path, name
     assert_same(on_devices(tmp_path, [name], *mappings, processes=2, devices=2), [name], mappings)
 
 
-def test_a_mesh_and_what_is_computed_again_save_memory():
+def test_a_mesh_saves_memory():
     """By what XLA plans for each of eight devices; the sizes of the papers are in memory.py's reach, and take minutes to compile."""
     sizes = {"text.width": 128, "text.layers": 3, "text.heads": 4, "text.mlp": 512, "text.dropout": 0, "text.attention_dropout": 0}
     sizes |= {"vision.width": 128, "vision.layers": 3, "vision.heads": 4, "vision.mlp": 512, "system.heads": 4}
     changes = [f"--set={name}={value}" for name, value in sizes.items()]
     flags = os.environ["XLA_FLAGS"].replace("device_count=2", "device_count=8")
-    command = [sys.executable, str(HERE / "memory.py"), "hvformer:mnre", "--tokens=48", "--words=2000", *changes]
+    command = [sys.executable, str(HERE / "memory.py"), "hvformer:mnre", "--tokens=48", "--words=2000", "--remat=none", *changes]
     result = subprocess.run(command, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True, timeout=600, check=True)
     found = {(row["fsdp"], row["remat"]): row for row in map(json.loads, result.stdout.splitlines())}
-    for remat in ("none", "dots"):
-        assert found[8, remat]["arguments"] < found[1, remat]["arguments"] / 4, found
-    for fsdp in (1, 8):
-        assert found[fsdp, "dots"]["temporaries"] < found[fsdp, "none"]["temporaries"], found
+    assert found[8, "none"]["arguments"] < found[1, "none"]["arguments"] / 4, found
 
 
 def config(**changes):
