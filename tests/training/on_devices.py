@@ -134,10 +134,17 @@ def outcome(devices, system, batch, variables, frozen):
 
 
 def difference(found, wanted):
-    """The largest difference of two trees, relative to the largest number of each array, or to a thousandth of the tree's."""
-    pairs = [(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in zip(*map(jax.tree.leaves, (found, wanted)), strict=True)]
-    floor = max((np.abs(b).max() for _, b in pairs), default=0.0) / 1e3
-    return max((float(np.abs(a - b).max() / max(np.abs(b).max(), floor, 1e-30)) for a, b in pairs), default=0.0)
+    """The largest difference of two trees, relative to the largest number of each array, or to a thousandth of the tree's.
+
+    Of attention's key biases it is relative to the tree's: a shift of all keys cancels under the softmax, so that their gradient is 0 but
+    for rounding.
+    """
+    named = [(jax.tree_util.keystr(path), np.asarray(b, np.float64)) for path, b in jax.tree_util.tree_leaves_with_path(wanted)]
+    largest, most = max((np.abs(b).max() for _, b in named), default=0.0), 0.0
+    for a, (name, b) in zip(jax.tree.leaves(found), named, strict=True):
+        least = largest if name.endswith("['key']['bias']") else largest / 1e3
+        most = max(most, float(np.abs(np.asarray(a, np.float64) - b).max() / max(np.abs(b).max(), least, 1e-30)))
+    return most
 
 
 def main(folder, names, *mappings):
