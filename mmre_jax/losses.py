@@ -23,3 +23,24 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def global_sum(x: jax.Array, axis: str | None) -> jax.Array:
     """The sum of a local value over the mapped axis, if there is one."""
     return x if axis is None else jax.lax.psum(x, axis)
+
+
+AXES = ("batch", "data", "fsdp")  # what the axes are called that devices are mapped over: that of pmap, and those of a mesh
+
+
+def device_axes() -> tuple[str, ...]:
+    """Of AXES those that the code is mapped over that is being traced."""
+    return tuple(name for name in AXES if _is_mapped(name))
+
+
+def _is_mapped(axis: str) -> bool:
+    try:
+        jax.lax.psum(1, axis)
+    except NameError:  # as JAX has it
+        return False
+    return True
+
+
+def key_of_device(key: jax.Array, axis: str | None) -> jax.Array:
+    """A key for what is drawn differently on each device of the mapped axis, such as dropout, from one that is the same on all."""
+    return key if axis is None else jax.random.fold_in(key, jax.lax.axis_index(axis))

@@ -96,7 +96,7 @@ VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision
     "stem_pool": flag(True, "resnet, resnest, rcnn: the stem ends in a pooling of stride 2; follows the weights"),
     "bottleneck": flag(True, "resnet, rcnn: bottlenecks instead of blocks of two 3x3 convolutions; follows the weights"),
     "stride_first": flag(False, "resnet, rcnn: the stride on a bottleneck's first convolution, not on its 3x3; follows the weights"),
-    "norm": choice("frozen", NORMS, "resnet, resnest, rcnn: frozen is for pretrained weights"),
+    "norm": choice("frozen", NORMS, "resnet, resnest, rcnn: frozen is for pretrained weights; batch is each device's, global all devices'"),
     "groups": whole(32, "[1, inf)", "of vision.norm=group; divides the channels; follows a run's weights"),
     "norm_eps": number(1e-5, "[0, inf)", "resnet, resnest, rcnn: added to the norms' variances; follows the weights"),
     "level": whole(2, "[0, inf)", "rcnn: level of the pyramid that QEOT reads: 0 the finest, one a stage, as many as stages the coarsest"),

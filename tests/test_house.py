@@ -32,7 +32,7 @@ FLOORS = (
     ("systems",),
     ("tasks",),
     ("settings",),
-    ("training.formats", "training.state", "training.stage", "training.checkpoint", "training.locate"),
+    ("training.formats", "training.processes", "training.state", "training.stage", "training.checkpoint", "training.locate"),
     ("weights",),
     ("training",),
     ("analysis",),

@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-NORMS = ("frozen", "batch", "group")
+from mmre_jax.losses import device_axes
+
+NORMS = ("frozen", "batch", "global", "group")
 EPS = 1e-5
 MOMENTUM = 0.9  # of the running statistics; PyTorch writes the same as 0.1
 
@@ -23,13 +25,14 @@ class Norm:
     Attributes:
       kind: 'frozen': batch normalisation of which statistics, scale and bias are constants in the collection "batch_stats", as detectors
         use it; 'batch': scale and bias are parameters, the running statistics in "batch_stats" follow the training batches of this
-        device; 'group': group normalisation, the same in training and out of it.
+        device; 'global': the same with the batches of all devices together; 'group': group normalisation, the same in training and out
+        of it.
       groups: of 'group'.
       eps: added to variances.
-      still: whether 'batch' uses its running statistics in training, too, and leaves them as they are.
+      still: whether 'batch' and 'global' use their running statistics in training, too, and leave them as they are.
     """
 
-    kind: Literal["frozen", "batch", "group"] = "frozen"
+    kind: Literal["frozen", "batch", "global", "group"] = "frozen"
     groups: int = 32
     eps: float = EPS
     still: bool = False
@@ -60,8 +63,8 @@ def feature_norm(x: jax.Array, norm: Norm, dtype: DTypeLike, name: str, *, train
     To be called inside a compact method: it makes the submodule `name` there.
 
     Args:
-      train: whether 'batch' normalises by this batch and updates the running statistics, unless it is `still`. Unlike PyTorch's, the
-        running variance follows the variance over N H W values as it is, not its unbiased estimate.
+      train: whether 'batch' and 'global' normalise by this batch and update the running statistics, unless the norm is `still`. Unlike
+        PyTorch's, the running variance follows the variance over N H W values as it is, not its unbiased estimate.
       zero: whether the scale starts at 0, where it is a parameter.
     """
     start = nn.initializers.zeros if zero else nn.initializers.ones
@@ -78,6 +81,7 @@ def feature_norm(x: jax.Array, norm: Norm, dtype: DTypeLike, name: str, *, train
         dtype=jnp.float32,
         scale_init=start,
         use_fast_variance=False,
+        axis_name=(device_axes() or None) if norm.kind == "global" else None,
         name=name,
     )
     return module(wide).astype(dtype)

@@ -33,10 +33,10 @@ class ResNetConfig:
       bottleneck: blocks of 1x1, 3x3 and 1x1 convolutions whose result has four times their width, instead of two 3x3.
       stride_first: whether a bottleneck's stride is on its first convolution (the original), not on its 3x3.
       split: ResNeSt: the 3x3 is a split attention, strides are average poolings, and the stem is three 3x3 convolutions.
-      norm: of all feature maps: 'frozen', 'batch' or 'group', see `convolution.Norm`.
+      norm: of all feature maps: 'frozen', 'batch', 'global' or 'group', see `convolution.Norm`.
       groups: of 'group'.
       eps: of the norm.
-      still: whether the statistics of 'batch' stay as they are in training, too: those of an encoder that is not trained.
+      still: whether the statistics of 'batch' and 'global' stay as they are in training, too: those of an encoder that is not trained.
     """
 
     depths: tuple[int, ...] = (3, 4, 6, 3)
@@ -47,7 +47,7 @@ class ResNetConfig:
     bottleneck: bool = True
     stride_first: bool = False
     split: bool = False
-    norm: Literal["frozen", "batch", "group"] = "frozen"
+    norm: Literal["frozen", "batch", "global", "group"] = "frozen"
     groups: int = 32
     eps: float = EPS
     still: bool = False
@@ -71,7 +71,7 @@ class ResNetConfig:
     @property
     def follows(self) -> bool:
         """Whether running statistics follow the training batches."""
-        return self.norm == "batch" and not self.still
+        return self.norm in ("batch", "global") and not self.still
 
     @property
     def stride(self) -> int:
@@ -167,7 +167,7 @@ class ResNet(nn.Module):
 
         Args:
           pixels: float [N, S, S, 3], already normalised.
-          train: whether a norm of kind 'batch' uses and updates the statistics of this batch.
+          train: whether a norm of kind 'batch' or 'global' uses and updates the statistics of this batch.
 
         Returns:
           for each stage its feature map [N, h_i, w_i, C_i] in `dtype`, see `ResNetConfig.channels`.

@@ -264,7 +264,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     _check_length(config, net)
     objective = JointObjective(JointWeights(**system.weights.to_dict()), system.margin, system.joint)
     given = ("entities", *(("objects",) if net.objects else ()), *(("caption",) if net.captions else ()))
-    batch_norm = isinstance(net.vision, ResNetConfig) and net.vision.norm == "batch"
+    batch_norm = isinstance(net.vision, ResNetConfig) and net.vision.follows
     return ModuleSystem(DgfPt(net, dtype), objective, plan, batch_norm, given)
 
 

@@ -42,10 +42,11 @@ class FasterRcnnSystem:
     def loss(
         self, variables: Variables, batch: Batch, key: jax.Array, *, axis: str | None, train: bool
     ) -> tuple[jax.Array, Metrics, Variables]:
-        """See System. The metrics are the loss and its four parts: objectness and proposals, classes and boxes."""
+        """See System. The metrics are the loss and its four parts: objectness and proposals, classes and boxes. What is drawn of a record
+        is the same wherever it is in the batch, on any number of devices."""
         mutable = [name for name in variables if name != "params"] if train and self.batch_norm else []
         (pixels, sizes), gold, seen = self._inputs(batch), self._annotated(batch), self._seen(batch)
-        anchors_key, regions_key = jax.random.split(key)
+        anchor_keys, region_keys = jax.vmap(lambda index: jax.random.split(jax.random.fold_in(key, index)), out_axes=1)(batch["index"])
 
         def run(net: FasterRcnn) -> dict[str, tuple[jax.Array, jax.Array]]:
             maps = net.maps(pixels, sizes, train=train)
@@ -53,8 +54,8 @@ class FasterRcnnSystem:
             canvas = pixels.shape[1:3]
             proposals = propose(net.config, canvas, logits, offsets, sizes)
             anchors = jnp.concatenate([jnp.asarray(level) for level in net.config.anchors_of(canvas)])
-            first = proposal_losses(self.sampling, anchors, logits, offsets, gold, anchors_key, seen)
-            sampled = sample(self.sampling, proposals, gold, regions_key, seen)
+            first = proposal_losses(self.sampling, anchors, logits, offsets, gold, anchor_keys, seen)
+            sampled = sample(self.sampling, proposals, gold, region_keys, seen)
             _, classes, moves = net.regions(maps, sampled.boxes, train=train)
             return {**first, **head_losses(sampled, classes, moves)}
 
@@ -159,8 +160,8 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         )
     frozen = "backbone" in config.optim.frozen
     net = rcnn_config(config, len(labels), frozen=frozen)
-    batch_norm = vision.norm == "batch" and not frozen
-    return FasterRcnnSystem(FasterRcnn(net, dtype), Sampling(**system.sampling.to_dict()), photo_and_objects(vision, "none"), batch_norm)
+    sampling = Sampling(**system.sampling.to_dict())
+    return FasterRcnnSystem(FasterRcnn(net, dtype), sampling, photo_and_objects(vision, "none"), net.backbone.follows)
 
 
 def rcnn_config(config: ConfigDict, classes: int, *, frozen: bool = False) -> RcnnConfig:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mmre_jax.data.pictures import PicturePlan, Slot
+from mmre_jax.losses import key_of_device
 
 Variables = Mapping[str, Any]
 Batch = Mapping[str, Any]
@@ -20,7 +21,9 @@ Metrics = dict[str, tuple[jax.Array, jax.Array]]
 class System(Protocol):
     """Three pure functions and the pictures they look at.
 
-    `loss` returns this shard's share of the global batch's loss: shares add up over `axis`. Metrics are local (sum, count) pairs.
+    `loss` returns this shard's share of the global batch's loss: shares add up over `axis`. Metrics are local (sum, count) pairs. Its key
+    is the same on all shards: what differs by device, as dropout does, is drawn with `losses.key_of_device`, what belongs to a record by
+    the record's `index`.
     `updates` are new values of the variable collections other than params (batch statistics), equal on all shards.
     """
 
@@ -72,7 +75,8 @@ class ModuleSystem:
     ) -> tuple[jax.Array, Metrics, Variables]:
         """See System. Batch statistics are each shard's own in normalising, and averaged over the axis in what is kept of them."""
         mutable = [name for name in variables if name != "params"] if train and self.batch_norm else []
-        outputs, updates = self.net.apply(variables, *self.inputs(batch), train=train, rngs={"dropout": key}, mutable=mutable)
+        rngs = {"dropout": key_of_device(key, axis)}
+        outputs, updates = self.net.apply(variables, *self.inputs(batch), train=train, rngs=rngs, mutable=mutable)
         share, metrics = self.objective.loss(outputs, batch, axis)
         if axis is not None and updates:
             updates = jax.lax.pmean(updates, axis)

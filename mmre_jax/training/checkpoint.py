@@ -12,8 +12,10 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, TypeVar
 
 import flax.serialization
 import jax
@@ -22,11 +24,16 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from mmre_jax import storage
+from mmre_jax.training import processes
 from mmre_jax.training.formats import FORMAT
 from mmre_jax.training.stage import Stage
 from mmre_jax.training.state import TrainState
 
+T = TypeVar("T")
+
 FOLDER = "checkpoints"
+REMOVED = "removed"  # where steps go whole, at once, before their files are removed one by one: a crash leaves no half of one
+SEEN = 60.0  # seconds within which what one process has written is to be seen by the others
 
 
 class CheckpointError(ValueError):
@@ -44,37 +51,22 @@ class Checkpoints:
       directory: holds a folder per step; a run's is WORKDIR/checkpoints. In a bucket process 0 writes all of it, by way of a folder on its
         disk (stage.py), and each process reads all of it.
 
-    Reading damaged files raises DamagedCheckpoint, whatever the method. A save that fails, on a full disk for one, raises CheckpointError:
-    by the next `save`, by `wait`, or at the end of the context; what was saved before stays as it is.
+    Reading damaged files raises DamagedCheckpoint, whatever the method; each process reads by itself, and where there are several each
+    looks again and again for SEEN seconds, since a network's disk may tell late. A save that fails, on a full disk for one, raises
+    CheckpointError: by the next `save`, by `wait`, or at the end of the context; what was saved before stays as it is. Where it fails
+    because another process is gone, that is raised as it came (see processes.is_loss); where it took too long, a RuntimeError.
     """
 
     def __init__(self, directory: str | pathlib.Path, *, read_only: bool = False) -> None:
         self.directory = storage.absolute(directory)
-        alone = storage.is_remote(self.directory) and jax.process_count() > 1  # each process with a folder of its own
-        read_only = read_only or (alone and jax.process_index() > 0)
-        self._read_only = read_only
-        self._stage = Stage(self.directory, clear=not read_only) if storage.is_remote(self.directory) else None
+        remote = storage.is_remote(self.directory)
+        self._read_only = read_only or (remote and not processes.is_first())
+        self._stage = Stage(self.directory, clear=not self._read_only) if remote else None
         self._folder = self._stage.folder if self._stage else self.directory
-        own = ocp.options.MultiprocessingOptions(jax.process_index(), {jax.process_index()}, f"of_{jax.process_index()}")
-        among = own if alone else ocp.options.MultiprocessingOptions()
-        policies = ocp.checkpoint_managers
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=policies.AnyPreservationPolicy(
-                [policies.LatestN(2), policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)]
-            ),
-            best_fn=_score,  # without it Orbax stores no metrics for the policy to read
-            create=not read_only and not alone,
-            multiprocessing_options=among,
-            read_only=read_only,
-            save_interval_steps=0 if read_only else 1,
-        )
-        handlers = {
-            "variables": ocp.StandardCheckpointHandler(multiprocessing_options=among),
-            "optimiser": ocp.StandardCheckpointHandler(multiprocessing_options=among),
-            "meta": ocp.JsonCheckpointHandler(multiprocessing_options=among),
-        }
-        with _without_message("Given directory is read only"):  # which was asked for
-            self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
+        self._manager = _manager(self._folder, read_only=self._read_only, alone=remote or self._read_only)
+        # Where a save waits for the other processes, reading does not: any of them may find damaged what this one does not.
+        self._reader = self._manager if remote or self._read_only else _manager(self._folder, read_only=True, alone=True)
+        self._sweep()
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -87,6 +79,9 @@ class Checkpoints:
                 finally:
                     self._manager.close()
         finally:
+            if self._reader is not self._manager:
+                self._reader.close()
+            self._sweep()
             if self._stage is not None:
                 self._stage.close()
 
@@ -116,9 +111,23 @@ class Checkpoints:
         return self.latest() if best is None else best
 
     def _metrics(self, step: int) -> float | None:
-        with _damage(self.directory / str(step)):
-            found = self._manager.metrics(step)
+        found = self._read(step, lambda: self._reader.metrics(step))
         return None if found is None else _score(found)
+
+    def _read(self, step: int, read: Callable[[], T], arrays: Collection[str] = ()) -> T:
+        """What `read` returns of a step's files. arrays: the parts whose arrays it reads."""
+        deadline = time.monotonic() + (0.0 if processes.is_alone() else SEEN)
+        while True:
+            # Brings what is in a bucket to where Orbax reads it. Not being able to is no damage of the checkpoint.
+            if self._stage is not None and self._stage.fetch(step, arrays):
+                self._manager.reload()
+            try:
+                with _damage(self.directory / str(step)):
+                    return read()
+            except DamagedCheckpoint:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(1.0)
 
     def save(self, step: int, state: TrainState, meta: Mapping[str, Any], score: float | None = None) -> None:
         """Saves the state under `step`, with its dev score if it was evaluated. A step already saved is kept as it is.
@@ -126,12 +135,14 @@ class Checkpoints:
         Args:
           state: on the host, or as arrays that lie in parts on the devices of all processes, each of which writes its own.
         """
-        if step in self._manager.all_steps():
+        if processes.decided(lambda: step in self._manager.all_steps()):
             return
         if self._stage is not None:
             state = jax.tree.map(_gathered, state)
         with self._saving():
             self._join()
+            self._manager.wait_until_finished()
+            self._sweep()
             self._manager.save(
                 step, args=_items(state, {**meta, "format": FORMAT, "step": step}), metrics=None if score is None else {"score": score}
             )
@@ -143,15 +154,17 @@ class Checkpoints:
         with self._saving():
             self._join()
             self._manager.wait_until_finished()
+            self._sweep()
 
     def _join(self) -> None:
         if self._stage is not None:
             self._stage.join()
 
-    def _fetch(self, step: int, parts: Collection[str] = ()) -> None:
-        """Brings what is in a bucket to where Orbax reads it. Not being able to is no damage of the checkpoint."""
-        if self._stage is not None and self._stage.fetch(step, parts):
-            self._manager.reload()
+    def _sweep(self) -> None:
+        """Removes what is not wanted any more, and what a save that was killed or failed has left; while none is under way."""
+        if processes.is_first() and not self._read_only:
+            for left in (self._folder / REMOVED, *self._folder.glob("*.orbax-checkpoint-tmp*")):
+                shutil.rmtree(left, ignore_errors=True)
 
     @contextlib.contextmanager
     def _saving(self) -> Iterator[None]:
@@ -159,19 +172,20 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
-            if jax.process_index() == 0:
-                for unfinished in self._folder.glob("*.orbax-checkpoint-tmp*"):
-                    shutil.rmtree(unfinished, ignore_errors=True)
+            lost = [cause for cause in (error, error.__cause__) if isinstance(cause, Exception) and processes.is_loss(cause)]
+            if lost and not processes.is_alone():
+                raise lost[-1] from None
+            self._sweep()
             steps = self._stage.steps() if self._stage else (int(path.name) for path in self._folder.glob("*") if path.name.isdigit())
             left = max(steps, default=None)
             good = "there is none before it" if left is None else f"the last complete one is of step {left}, from which the run can go on"
-            raise CheckpointError(f"{self.directory}: a checkpoint could not be saved: {_reason(error)}; {good}") from error
+            told = f"{self.directory}: a checkpoint could not be saved: {_reason(error)}; {good}"
+            # A user can mend a full disk. That a disk was late, or a clock has jumped, is for the same command to try again.
+            raise (RuntimeError if isinstance(error, TimeoutError) else CheckpointError)(told) from error
 
     def meta(self, step: int) -> dict[str, Any]:
         """The metadata saved with a step."""
-        self._fetch(step)
-        with _damage(self.directory / str(step)):
-            return dict(self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
+        return dict(self._read(step, lambda: self._reader.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta))
 
     def restore(self, step: int, state: TrainState) -> TrainState:
         """The state of a step, on the host, or where the shapes say.
@@ -205,24 +219,58 @@ class Checkpoints:
 
     def read_variables(self, step: int) -> dict[str, Any]:
         """The variables of a step, on the host, as they were saved, whatever their structure."""
-        self._fetch(step, ("variables",))
-        with _damage(self.directory / str(step)):
-            saved = self._manager.item_metadata(step)["variables"]
+        saved = self._read(step, lambda: self._reader.item_metadata(step)["variables"], ("variables",))
         return self.restore_variables(step, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(saved.tree)))
 
     def _restore(self, step: int, wanted: Mapping[str, Any]) -> dict[str, Any]:
         target = _target if self._stage is None else _on_host
-        targets = {name: jax.tree.map(target, tree) for name, tree in wanted.items()}
-        self._fetch(step, wanted.keys())
-        with _damage(self.directory / str(step)):
-            saved = self._manager.item_metadata(step)
+        targets = {name: ocp.args.StandardRestore(jax.tree.map(target, tree)) for name, tree in wanted.items()}
+
+        def read() -> dict[str, Any]:
+            saved = self._reader.item_metadata(step)
             for name, tree in wanted.items():
                 _compare(f"{self.directory / str(step)}/{name}", tree, saved[name])
-            restored = self._manager.restore(step, args=ocp.args.Composite(**{k: ocp.args.StandardRestore(v) for k, v in targets.items()}))
-        if self._stage is None:
+            restored = self._reader.restore(step, args=ocp.args.Composite(**targets))
             return {name: restored[name] for name in wanted}
+
+        found = self._read(step, read, wanted.keys())
+        if self._stage is None:
+            return found
         self._stage.release(step)
-        return {name: jax.tree.map(_placed, restored[name], tree) for name, tree in wanted.items()}
+        return {name: jax.tree.map(_placed, found[name], tree) for name, tree in wanted.items()}
+
+
+def _manager(directory: pathlib.Path, *, read_only: bool, alone: bool) -> ocp.CheckpointManager:
+    """Orbax's view of a folder of steps: for all processes together, or for this one alone."""
+    policies, own = ocp.checkpoint_managers, jax.process_index()
+    alone = alone and not processes.is_alone()  # where there is one, Orbax's defaults say so
+    among = ocp.options.MultiprocessingOptions(own, {own}, f"of_{own}") if alone else ocp.options.MultiprocessingOptions()
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=policies.AnyPreservationPolicy(
+            [policies.LatestN(2), policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)]
+        ),
+        best_fn=_score,  # without it Orbax stores no metrics for the policy to read
+        todelete_subdir=None if read_only else REMOVED,
+        create=not read_only and not alone,  # which Orbax does for all processes together only
+        read_only=read_only,
+        save_interval_steps=0 if read_only else 1,
+        async_options=ocp.AsyncOptions(barrier_sync_fn=None if alone or processes.is_alone() else _barrier),
+        multiprocessing_options=among,
+    )
+    handlers = {
+        "variables": ocp.StandardCheckpointHandler(multiprocessing_options=among),
+        "optimiser": ocp.StandardCheckpointHandler(multiprocessing_options=among),
+        "meta": ocp.JsonCheckpointHandler(multiprocessing_options=among),
+    }
+    with _without_message("Given directory is read only"):  # which was asked for
+        return ocp.CheckpointManager(directory, options=options, item_handlers=handlers)
+
+
+def _barrier(*, key: str, timeout_ms: int) -> None:
+    """Where the threads that save wait for those of the other processes. One whose save has just failed does not wait: the others never
+    come where it is, and it is to say so and end, which they notice."""
+    if sys.exc_info()[1] is None:
+        ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
 
 
 @contextlib.contextmanager

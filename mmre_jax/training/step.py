@@ -50,7 +50,8 @@ def make_train_step(
 ) -> Callable[[TrainState, Any, jax.Array], tuple[TrainState, Metrics]]:
     """train_step(state, batch, key) -> (state, metrics), to be mapped over `axis`.
 
-    Shares of the loss add up over the axis, so their gradients are summed. The dropout key is folded with step, device and part.
+    Shares of the loss add up over the axis, so their gradients are summed. The system's key is folded with step and part, and the same on
+    every device.
     A step whose loss or gradient is not finite changes nothing but `state.failed`, and neither does any step after it. Of a part that is
     frozen nothing changes, its batch statistics included.
 
@@ -89,8 +90,7 @@ def make_train_step(
         return jax.tree.map(lambda g: g / accumulate, total), jax.tree.map(lambda m: m.sum(axis=0), metrics), stats
 
     def train_step(state: TrainState, batch: Any, key: jax.Array) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(axis))
-        grads, metrics, stats = accumulated(state, batch, key)
+        grads, metrics, stats = accumulated(state, batch, jax.random.fold_in(key, state.step))
         grads, metrics = layout.sum(grads), jax.lax.psum(metrics, axis)
         means = {name: total / jnp.maximum(count, 1.0) for name, (total, count) in metrics.items()}
         means["gradient_norm"] = layout.norm(grads)

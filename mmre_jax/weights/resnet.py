@@ -70,12 +70,12 @@ def unit_rules(units: Mapping[str, tuple[str, str]], config: ResNetConfig) -> tu
       WeightError: for a group normalisation.
     """
     if config.norm == "group":
-        raise WeightError("published weights have batch normalisation: vision.norm is 'frozen' or 'batch' where they are read")
+        raise WeightError("published weights have batch normalisation: vision.norm is 'frozen', 'batch' or 'global' where they are read")
     rules = []
     for path, (conv, norm) in units.items():
         rules.append(Rule(f"{conv}.weight", f"params/{path}/conv/kernel", "conv"))
         for source, target in _NORM.items():
-            held = "params" if config.norm == "batch" and target in ("scale", "bias") else "batch_stats"
+            held = "params" if config.norm != "frozen" and target in ("scale", "bias") else "batch_stats"
             rules.append(Rule(f"{norm}.{source}", f"{held}/{path}/norm/{target}"))
     return tuple(rules)
 

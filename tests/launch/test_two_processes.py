@@ -1,4 +1,5 @@
-"""A run in two processes, started by launch.local: it equals the run in one, stops in order when one is told to, and ends when one dies."""
+"""A run in two processes: it equals the run in one, stops in order when one is told to, ends when one dies, and sees to it that no process
+waits for another that has found a disk full, a file damaged or not there yet."""
 
 import json
 import os
@@ -14,6 +15,7 @@ import jax
 import numpy as np
 import pytest
 
+from launch.local import free_port
 from mmre_jax.training.checkpoint import FOLDER, Checkpoints
 from mmre_jax.training.log import read_json, read_rows
 
@@ -21,14 +23,20 @@ ROOT = pathlib.Path(__file__).parents[2]
 TOY = pathlib.Path(__file__).parents[1] / "training"
 FLAGS = os.environ["XLA_FLAGS"].replace("--xla_force_host_platform_device_count=2", "").strip()
 
-# launch.train, with the toy system of tests/training/toy.py under the name of one that is there.
+# launch.train, with the toy system of tests/training/toy.py under the name of one that is there. It tells how many records it decoded.
 PROGRAM = f"""
-import sys
+import atexit, os, sys
+index = int(sys.argv[1].rpartition(",")[2])
 sys.path[:0] = [{str(ROOT)!r}, {str(TOY)!r}]
 from toy import ToyNet, ToySystem
 from absl import flags
 from mmre_jax import systems
+from mmre_jax.tasks.relation import RelationTask
 systems.BUILDERS["hvformer"] = lambda config, *, vocab_size, labels, dtype: ToySystem(ToyNet(len(labels)))
+decode, decoded = RelationTask.decode, []
+RelationTask.decode = lambda *arguments: decoded.append(arguments) or decode(*arguments)
+atexit.register(lambda: os.write(1, b"decoded %d\\n" % len(decoded)))
+FAULT
 from launch import console, train
 flags.mark_flags_as_required(["config", "workdir"])
 console.run(train.main, together=True)
@@ -40,21 +48,25 @@ SMALL = {
 }  # fmt: skip
 
 
-def command(tmp_path, workdir, processes, **changes):
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM, encoding="utf-8")
+def program(tmp_path, workdir, fault="", **changes):
+    """What python is to run, and its arguments. fault: code that each process runs first."""
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM.replace("FAULT", fault), encoding="utf-8")
     settings = [f"--config.{name}={value}" for name, value in {**SMALL, **changes}.items()]
-    run = [str(program), "--config=configs/hvformer.py:quickstart", f"--workdir={workdir}", *settings]
+    return [str(path), "--config=configs/hvformer.py:quickstart", f"--workdir={workdir}", *settings]
+
+
+def command(tmp_path, workdir, processes, fault="", **changes):
     launcher = ["-m", "launch.local", f"--processes={processes}", f"--devices={4 // processes}", "--"]
-    return [sys.executable, *launcher, *run]
+    return [sys.executable, *launcher, *program(tmp_path, workdir, fault, **changes)]
 
 
 def environment():
     return {**os.environ, "XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu"}
 
 
-def train(tmp_path, workdir, processes, **changes):
-    typed = command(tmp_path, workdir, processes, **changes)
+def train(tmp_path, workdir, processes, fault="", **changes):
+    typed = command(tmp_path, workdir, processes, fault, **changes)
     return subprocess.run(typed, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300, check=False)
 
 
@@ -96,6 +108,8 @@ def test_two_processes_train_what_one_does(alone, tmp_path, changes):
     assert len(ours) == 12
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     same(arrays(tmp_path / "run", 12), arrays(alone, 12))
+    decoded = dict(re.findall(r"^\[(\d)\] decoded (\d+)$", result.stdout, re.M))
+    assert decoded == {"0": str(2 * 12 + 10), "1": "0"}, "val twice and test once; the last batches of both are not full"
 
 
 @pytest.mark.slow
@@ -128,9 +142,10 @@ def started(tmp_path, **changes):
 def test_a_signal_to_one_process_stops_both_with_a_checkpoint(tmp_path, rank):
     launcher, children = started(tmp_path)
     with launcher:
+        began = time.monotonic()
         os.kill(children[rank], signal.SIGTERM)
         said = launcher.communicate(timeout=120)[1]
-    assert launcher.returncode == 3, said
+    assert launcher.returncode == 3 and time.monotonic() - began < 30, said  # what clusters give it: Slurm, Kubernetes
     step = int(re.search(r"\[0\] .* stopped after step (\d+) of 12000", said)[1])
     arrays(tmp_path / "run", step)
     assert max(row["step"] for row in read_rows(tmp_path / "run")) == step
@@ -155,6 +170,122 @@ def test_a_process_that_is_killed_ends_the_run_with_a_message_and_it_can_be_resu
     assert result.returncode == 3 and f"resumed from step {step}" in result.stderr, result.stderr
 
 
+# Process 1 sees no step's folder for 3 seconds after it was finished.
+LATE = """
+import builtins, io, re, time
+from mmre_jax.training import checkpoint
+ORIGINAL = {name: getattr(os, name) for name in ("stat", "listdir", "scandir")} | {"open": io.open}
+hidden = set()
+def late(do):
+    def call(path, *more, **named):
+        step = None if isinstance(path, int) else re.match(r".*/checkpoints/\\d+(?=/|$)", os.fspath(path))
+        if step and index == 1 and os.path.lexists(step[0]) and time.time() - os.lstat(step[0]).st_ctime < 3:
+            hidden.add(step[0])
+            raise FileNotFoundError(2, "not there yet", os.fspath(path))
+        return do(path, *more, **named)
+    return call
+for name, do in ORIGINAL.items():
+    setattr(os if name != "open" else io, name, late(do))
+builtins.open = io.open
+atexit.register(lambda: os.write(1, b"hidden %d\\n" % len(hidden)))
+"""
+
+
+def test_a_checkpoint_that_one_process_sees_late_is_waited_for(alone, tmp_path):
+    result = train(tmp_path, tmp_path / "run", 2, LATE)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^\[1\] hidden [1-9]", result.stdout, re.M), result.stdout
+    assert metrics(tmp_path / "run") == metrics(alone)
+
+
+# What process 1 reads of the last checkpoint's variables is damaged.
+DAMAGED = """
+from mmre_jax.training import checkpoint
+checkpoint.SEEN = 2.0
+restore = checkpoint.Checkpoints.restore
+def damaged(self, step, state):
+    return self._read(step, lambda: int("damage") if index == 1 and step == 6 else restore(self, step, state))
+checkpoint.Checkpoints.restore = damaged
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, MESH], ids=["pmap", "mesh"])
+def test_a_checkpoint_that_one_process_finds_damaged_is_left_by_both(tmp_path, changes):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert train(tmp_path, whole, 2, **changes).returncode == 0
+    stopped = train(tmp_path, run, 2, **changes, **{"train.save_every": 3, "train.max_steps": 6})
+    assert stopped.returncode == 3, stopped.stderr
+    result = train(tmp_path, run, 2, DAMAGED, **changes)
+    assert result.returncode == 0, result.stderr
+    assert "6: the checkpoint is damaged or incomplete" in result.stderr and "resumed from step 3" in result.stderr, result.stderr
+    assert_equal_runs(run, whole)
+
+
+# The disk of one process is full from the second checkpoint on, which is larger than what a file may have then.
+FULL = """
+import resource
+from mmre_jax.training import checkpoint
+save = checkpoint.Checkpoints.save
+def full(self, step, *more):
+    if index == RANK and step > 6:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+    save(self, step, *more)
+checkpoint.Checkpoints.save = full
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_disk_that_is_full_ends_both_and_the_run_goes_on_when_there_is_room(tmp_path, rank):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert train(tmp_path, whole, 2, **MESH).returncode == 0
+    result = train(tmp_path, run, 2, FULL.replace("RANK", str(rank)), **MESH)
+    assert result.returncode == 2, result.stderr
+    assert "a checkpoint could not be saved" in result.stderr and "the last complete one is of step 6" in result.stderr, result.stderr
+    result = train(tmp_path, run, 2, **MESH)
+    assert result.returncode == 0 and "resumed from step 6" in result.stderr, result.stderr
+    assert_equal_runs(run, whole)
+
+
+@pytest.mark.parametrize(
+    ("rank", "number"),
+    [
+        (1, signal.SIGKILL),
+        pytest.param(0, signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param(1, signal.SIGSTOP, marks=pytest.mark.slow),
+        pytest.param(0, signal.SIGSTOP, marks=pytest.mark.slow),
+    ],
+)
+def test_a_process_that_is_silent_ends_the_other_within_a_minute_with_a_message(tmp_path, rank, number):
+    """Without launch.local, as on two machines."""
+    place, flags = f"127.0.0.1:{free_port()}", f"{FLAGS} --xla_force_host_platform_device_count=2"
+    path, *settings = program(tmp_path, tmp_path / "run", **{"train.epochs": 2000, "train.save_every": 5})
+    members = [
+        subprocess.Popen(
+            [sys.executable, path, f"--distributed={place},2,{index}", *settings],
+            cwd=ROOT, env={**environment(), "XLA_FLAGS": flags}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for index in range(2)
+    ]  # fmt: skip
+    try:
+        deadline = time.monotonic() + 200
+        while not read_rows(tmp_path / "run") and time.monotonic() < deadline:
+            time.sleep(0.2)
+        began = time.monotonic()
+        members[rank].send_signal(number)
+        said = members[1 - rank].communicate(timeout=120)[1]
+        took = time.monotonic() - began
+    finally:
+        for member in members:
+            member.kill()
+            member.communicate()
+    assert took < 60, said
+    assert members[1 - rank].returncode not in (0, 2, 3), said
+    print(f"{took:.1f} s, exit status {members[1 - rank].returncode}: {said[-2000:]}")
+    assert re.search(r"another process of this run is gone|heartbeat|coordination service|terminat", said, re.I), said
+
+
 @pytest.mark.slow
 def test_a_mistake_ends_both_processes_with_the_same_line(tmp_path):
     result = train(tmp_path, tmp_path / "run", 2, **{"train.batch": 7})
@@ -172,10 +303,11 @@ def assert_equal_runs(run, whole):
 
 @pytest.mark.slow
 def test_runs_that_are_killed_at_random_moments_end_as_if_they_had_never_been(tmp_path):
-    """KILLS (20) times, at moments drawn from SEED (0): one process, or both at once. What is left is loadable each time; a run that comes
-    to its end is compared, and another one begun."""
+    """KILLS (20) times, at moments drawn from SEED (0), with MAPPING (pmap): one process, or both at once. What is left is loadable each
+    time; a run that comes to its end is compared, and another one begun."""
     rng = np.random.default_rng(int(os.environ.get("SEED", "0")))
     changes, run, whole = {"train.epochs": 60, "train.save_every": 2, "train.log_every": 10}, tmp_path / "run", tmp_path / "whole"
+    changes |= MESH if os.environ.get("MAPPING") == "mesh" else {}
     began = time.monotonic()
     assert train(tmp_path, whole, 2, **changes).returncode == 0
     longest = time.monotonic() - began
@@ -192,13 +324,14 @@ def test_runs_that_are_killed_at_random_moments_end_as_if_they_had_never_been(tm
         if launcher.returncode == 0:
             assert_equal_runs(run, whole)
             shutil.rmtree(run)
+            print("a run came to its end")
             continue
         reached.append(None)
         if (run / FOLDER).is_dir():
             with Checkpoints(run / FOLDER, read_only=True) as checkpoints:
                 reached[-1] = checkpoints.latest()
-                assert all(checkpoints.read_variables(step) for step in checkpoints.steps())
-    print(f"steps of the last checkpoints after each kill: {reached}")
+                assert all(checkpoints.read_variables(step) and checkpoints.meta(step) for step in checkpoints.steps())
+        print(f"kill {len(reached)}: the last checkpoint is of step {reached[-1]}", flush=True)
     result = train(tmp_path, run, 2, **changes)
     assert result.returncode == 0, result.stderr
     assert_equal_runs(run, whole)

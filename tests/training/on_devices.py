@@ -1,13 +1,15 @@
-"""One training step of a small system in several mappings, on as many simulated devices as XLA_FLAGS says: run by test_mesh.py.
+"""One training step of small systems in several mappings, on as many simulated devices as XLA_FLAGS says: run by test_mesh.py.
 
-    python on_devices.py SYSTEM pmap:1 pmap:4 mesh:2x2 ...
+    python on_devices.py [--distributed=HOST:PORT,PROCESSES,ID] FOLDER SYSTEM,SYSTEM,... MAPPING MAPPING ...
 
-Prints a JSON object for each mapping but the first: how much its gradients, metrics and predictions differ from the first one's, relative
-to the largest number of each array.
+A mapping is pmap:DEVICES or mesh:DATAxFSDP, devices of all processes. Prints a JSON object for each system and mapping: how much its
+gradients, metrics and predictions differ from those in FOLDER, relative to the largest number of each array. What is not there is written
+first, from the first mapping, which is compared with nothing.
 """
 
 import json
 import pathlib
+import pickle
 import sys
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -18,9 +20,10 @@ import numpy as np  # noqa: E402
 import optax  # noqa: E402
 from toy import ToyNet, ToySystem  # noqa: E402
 
-from configs import hvformer, ifaformer, qeot, rsrnet  # noqa: E402
+from configs import detector, dgf_pt, hvformer, ifaformer, qeot, rsrnet  # noqa: E402
 from mmre_jax.data import datasets  # noqa: E402
 from mmre_jax.data.loader import Order  # noqa: E402
+from mmre_jax.training import processes  # noqa: E402
 from mmre_jax.training.job import new_job  # noqa: E402
 from mmre_jax.training.mesh import mesh_devices  # noqa: E402
 from mmre_jax.training.optim import clip  # noqa: E402
@@ -31,17 +34,34 @@ from mmre_jax.training.state import create  # noqa: E402
 from mmre_jax.training.step import make_predict_step, make_train_step  # noqa: E402
 
 RECORDS, CLIP = 8, 0.5
+# Few regions, of which not all are drawn; no two overlap so much alike that rounding decides which of them stays.
+DETECTOR = {
+    "vision.pyramid_width": 8,
+    "system.hidden": 12,
+    "system.before_nms": 16,
+    "system.after_nms": 8,
+    "system.detections": 5,
+    "system.sampling.anchors": 16,
+    "system.sampling.proposals": 6,
+}
+SYSTEMS = {  # configuration, its variant, what is changed
+    "hvformer": (hvformer, "quickstart", {"optim.frozen": ("text",)}),
+    "ifaformer": (ifaformer, "quickstart", {}),
+    "ifaformer_entities": (ifaformer, "quickstart_entities", {}),
+    "rsrnet": (rsrnet, "quickstart", {}),  # whose image encoder has group normalisation, as QEOT's
+    "rsrnet_entities": (rsrnet, "quickstart_entities", {"vision.norm": "global"}),
+    "qeot": (qeot, "quickstart", {}),
+    "qeot_global": (qeot, "quickstart", {"vision.norm": "global"}),
+    "qeot_frozen": (qeot, "quickstart", {"vision.norm": "frozen"}),
+    "dgf_pt": (dgf_pt, "quickstart", {}),
+    "detector": (detector, "quickstart", DETECTOR),
+    "detector_global": (detector, "quickstart", {**DETECTOR, "vision.norm": "global"}),
+}
 
 
 def real(name):
-    """(system, batch, variables, frozen parts) of a quickstart, smaller and without dropout."""
-    module, variant = {
-        "hvformer": (hvformer, "quickstart"),
-        "ifaformer": (ifaformer, "quickstart"),
-        "ifaformer_entities": (ifaformer, "quickstart_entities"),
-        "qeot": (qeot, "quickstart"),
-        "rsrnet": (rsrnet, "quickstart"),
-    }[name]
+    """(system, batch, variables, frozen parts) of a quickstart, smaller and without dropout; the batch is this process's part."""
+    module, variant, changes = SYSTEMS[name]
     config = module.get_config(variant).copy_and_resolve_references().unlock()
     config.text.update({"width": 16, "layers": 2, "heads": 2, "mlp": 32})
     config.vision.update({"width": 16, "layers": 2, "heads": 2, "mlp": 32, "side": 32, "crop_side": 32, "stem": 8, "groups": 2})
@@ -50,12 +70,13 @@ def real(name):
         section.update({key: 0.0 for key in section if key.endswith("dropout")})
     if "heads" in config.system:
         config.system.heads = 2
+    config.update_from_flattened_dict(changes)
     records = datasets.open_records(config.data, "train")
     job = new_job(config.lock(), records)
     split = make_split(job, records, train=True)
     order = Order(split.lengths, RECORDS, job.config.data.buckets, True)
     batch = next(train_stream(job, order, split, 0, 1))
-    return job.system, batch, initial_state(job, split, 1).variables(), ("text",) if name == "hvformer" else ()
+    return job.system, batch, initial_state(job, split, 1).variables(), tuple(job.config.optim.frozen)
 
 
 class Plain(ToySystem):
@@ -77,16 +98,18 @@ def toy(system):
         "valid": np.arange(RECORDS) != 5,
         "index": np.arange(RECORDS, dtype=np.int32),
     }
-    return system, batch, system.init(jax.random.key(1), batch), ()
+    own = RECORDS // jax.process_count()
+    part = slice(jax.process_index() * own, (jax.process_index() + 1) * own)
+    return system, jax.tree.map(lambda x: x[part], batch), system.init(jax.random.key(1), batch), ()
 
 
 def devices_of(written):
     """The devices that 'pmap:4' or 'mesh:2x2' names; of a mesh all arrays are split that can be."""
     kind, _, size = written.partition(":")
     if kind == "pmap":
-        return local_devices(int(size))
+        return local_devices(int(size) // jax.process_count())
     data, fsdp = map(int, size.split("x"))
-    return mesh_devices(data * fsdp, data, fsdp, least=1)
+    return mesh_devices(data * fsdp // jax.process_count(), data, fsdp, least=1)
 
 
 def outcome(devices, system, batch, variables, frozen):
@@ -111,21 +134,37 @@ def outcome(devices, system, batch, variables, frozen):
 
 
 def difference(found, wanted):
-    """The largest difference of two trees, relative to the largest number of each array, or to a thousandth of the tree's."""
-    pairs = [(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in zip(*map(jax.tree.leaves, (found, wanted)), strict=True)]
-    floor = max((np.abs(b).max() for _, b in pairs), default=0.0) / 1e3
-    return max((float(np.abs(a - b).max() / max(np.abs(b).max(), floor, 1e-30)) for a, b in pairs), default=0.0)
+    """The largest difference of two trees, relative to the largest number of each array, or to a thousandth of the tree's.
+
+    Of attention's key biases it is relative to the tree's: a shift of all keys cancels under the softmax, so that their gradient is 0 but
+    for rounding.
+    """
+    named = [(jax.tree_util.keystr(path), np.asarray(b, np.float64)) for path, b in jax.tree_util.tree_leaves_with_path(wanted)]
+    largest, most = max((np.abs(b).max() for _, b in named), default=0.0), 0.0
+    for a, (name, b) in zip(jax.tree.leaves(found), named, strict=True):
+        least = largest if name.endswith("['key']['bias']") else largest / 1e3
+        most = max(most, float(np.abs(np.asarray(a, np.float64) - b).max() / max(np.abs(b).max(), least, 1e-30)))
+    return most
 
 
-def main(name, first, *others):
-    parts = toy({"toy": Plain, "toy_statistics": ToySystem}[name](ToyNet(3))) if name.startswith("toy") else real(name)
-    wanted, _ = outcome(devices_of(first), *parts)
-    assert difference(wanted["gradients"], jax.tree.map(np.zeros_like, wanted["gradients"])) > 0
-    for written in others:
-        found, held = outcome(devices_of(written), *parts)
-        differences = {part: difference(found[part], wanted[part]) for part in wanted}
-        print(json.dumps({"mapping": written, "held": held, **differences}), flush=True)
+def main(folder, names, *mappings):
+    for name in names.split(","):
+        parts = toy({"toy": Plain, "toy_statistics": ToySystem}[name](ToyNet(3))) if name.startswith("toy") else real(name)
+        path, others = pathlib.Path(folder) / f"{name}.pickle", mappings
+        if not path.is_file():
+            wanted, _ = outcome(devices_of(mappings[0]), *parts)
+            path.write_bytes(pickle.dumps(jax.tree.map(np.asarray, wanted)))
+            others = mappings[1:]
+        wanted = pickle.loads(path.read_bytes())
+        assert difference(wanted["gradients"], jax.tree.map(np.zeros_like, wanted["gradients"])) > 0
+        for written in others:
+            found, held = outcome(devices_of(written), *parts)
+            differences = {part: difference(found[part], wanted[part]) for part in wanted}
+            if processes.is_first():
+                print(json.dumps({"system": name, "mapping": written, "held": held, **differences}), flush=True)
 
 
 if __name__ == "__main__":
+    place = sys.argv.pop(1) if sys.argv[1].startswith("--distributed=") else "--distributed=off"
+    processes.start(place.partition("=")[2])
     main(*sys.argv[1:])

@@ -1,8 +1,10 @@
 """A mesh computes what pmap does, on any number of devices, and its checkpoints are those of pmap."""
 
 import json
+import logging
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from on_devices import SYSTEMS, Plain
 from toy import ToyNet, ToySystem
 
 from configs import hvformer
@@ -27,21 +30,24 @@ from mmre_jax.training.step import mapped_step
 from mmre_jax.training.train import NonFiniteError, train
 
 HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parents[1]
 TOLERANCE = 1e-5
 
 
-def on_devices(count, *arguments):
-    """What on_devices.py prints on `count` simulated devices."""
-    flags = os.environ["XLA_FLAGS"].replace("device_count=2", f"device_count={count}")
-    command = [sys.executable, str(HERE / "on_devices.py"), *arguments]
-    result = subprocess.run(command, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True, timeout=600, check=False)
+def on_devices(folder, names, *mappings, processes=1, devices=8):
+    """What on_devices.py prints in so many processes, each of so many simulated devices."""
+    flags = os.environ["XLA_FLAGS"].replace("device_count=2", f"device_count={devices}")
+    launcher = ["-m", "launch.local", f"--processes={processes}", f"--devices={devices}", "--"] if processes > 1 else []
+    command = [sys.executable, *launcher, str(HERE / "on_devices.py"), str(folder), ",".join(names), *mappings]
+    environment = {**os.environ, "XLA_FLAGS": flags}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
-    return [json.loads(line) for line in result.stdout.splitlines()]
+    return [json.loads(line) for line in re.findall(r"^(?:\[0\] )?(\{.*\})$", result.stdout, re.M)]  # gloo talks, too
 
 
-def assert_same(found, mappings):
-    assert [row.pop("mapping") for row in found] == list(mappings)
-    for mapping, row in zip(mappings, found, strict=True):
+def assert_same(found, names, mappings):
+    assert [(row.pop("system"), row.pop("mapping")) for row in found] == [(name, mapping) for name in names for mapping in mappings]
+    for mapping, row in zip([*mappings] * len(names), found, strict=True):
         held = row.pop("held")
         fsdp = int(mapping.partition("x")[2] or 1)
         assert 1 / fsdp <= held < 1 / fsdp + 0.05, "a device holds its part of the parameters, and no more"
@@ -49,23 +55,44 @@ def assert_same(found, mappings):
 
 
 @pytest.mark.parametrize("name", ["toy", "toy_statistics"])
-def test_a_toy_has_the_same_gradients_however_it_is_mapped(name):
+def test_a_toy_has_the_same_gradients_however_it_is_mapped(tmp_path, name):
     # With statistics of the batch there is dropout, too, and that differs by device.
-    mappings = ["pmap:4", "mesh:4x1", "mesh:2x2", "mesh:1x4"]
-    first = "pmap:1" if name == "toy" else mappings.pop(0)
-    assert_same(on_devices(4, name, first, *mappings), mappings)
-
-
-@pytest.mark.slow
-def test_a_system_with_the_callback_matcher_has_the_same_gradients_on_a_mesh():
-    assert_same(on_devices(4, "qeot", "pmap:1", "mesh:2x2"), ["mesh:2x2"])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["hvformer", "ifaformer", "ifaformer_entities", "qeot", "rsrnet"])
-def test_every_system_has_the_same_gradients_however_it_is_mapped(name):
     mappings = ["pmap:8", "mesh:2x1", "mesh:8x1", "mesh:4x2", "mesh:2x4", "mesh:1x8"]
-    assert_same(on_devices(8, name, "pmap:1", *mappings), mappings)
+    first = "pmap:1"
+    if name == "toy_statistics":
+        mappings, first = ["mesh:8x1", "mesh:2x4", "mesh:1x8"], "pmap:8"
+    assert_same(on_devices(tmp_path, [name], first, *mappings), [name], mappings)
+
+
+# Between them all that takes part in a step: a host callback, statistics of all devices, what is drawn of each record, frozen parts.
+FEW = ["qeot_global", "detector", "hvformer"]
+
+
+def test_systems_have_the_same_gradients_in_one_process_and_in_two(tmp_path):
+    mappings = ["mesh:2x2"]
+    assert_same(on_devices(tmp_path, FEW, "pmap:1", *mappings, devices=4), FEW, mappings)
+    assert_same(on_devices(tmp_path, FEW, *mappings, processes=2, devices=2), FEW, mappings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_system_has_the_same_gradients_however_it_is_mapped(tmp_path, name):
+    mappings = ["pmap:2", "pmap:4", "pmap:8", "mesh:2x1", "mesh:2x2", "mesh:2x4"]
+    assert_same(on_devices(tmp_path, [name], "pmap:1", *mappings), [name], mappings)
+    mappings = ["pmap:4", "mesh:2x2"]
+    assert_same(on_devices(tmp_path, [name], *mappings, processes=2, devices=2), [name], mappings)
+
+
+def test_a_mesh_saves_memory():
+    """By what XLA plans for each of eight devices; the sizes of the papers are in memory.py's reach, and take minutes to compile."""
+    sizes = {"text.width": 128, "text.layers": 3, "text.heads": 4, "text.mlp": 512, "text.dropout": 0, "text.attention_dropout": 0}
+    sizes |= {"vision.width": 128, "vision.layers": 3, "vision.heads": 4, "vision.mlp": 512, "system.heads": 4}
+    changes = [f"--set={name}={value}" for name, value in sizes.items()]
+    flags = os.environ["XLA_FLAGS"].replace("device_count=2", "device_count=8")
+    command = [sys.executable, str(HERE / "memory.py"), "hvformer:mnre", "--tokens=48", "--words=2000", "--remat=none", *changes]
+    result = subprocess.run(command, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True, timeout=600, check=True)
+    found = {(row["fsdp"], row["remat"]): row for row in map(json.loads, result.stdout.splitlines())}
+    assert found[8, "none"]["arguments"] < found[1, "none"]["arguments"] / 4, found
 
 
 def config(**changes):
@@ -113,6 +140,28 @@ def test_a_run_on_a_mesh_resumes_bit_identically_and_changes_to_pmap_and_back(tm
     assert train(config(**MESH), tmp_path / "stopped")["test"] == whole["test"]
     equal(arrays(tmp_path / "stopped", 12), arrays(tmp_path / "whole", 12))
     np.testing.assert_allclose(losses(tmp_path / "changed"), losses(tmp_path / "pmap"), rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "devices"),
+    [
+        ({}, MESH, 2),
+        (MESH, {"parallel.devices": 1}, 1),
+        ({}, {"parallel.mapping": "mesh", "parallel.devices": 1}, 1),
+    ],
+    ids=["pmap to mesh", "mesh to one device", "pmap to a mesh of one device"],
+)
+def test_without_dropout_a_run_goes_on_on_other_devices_with_the_same_losses(tmp_path, caplog, monkeypatch, first, then, devices):
+    monkeypatch.setitem(systems.BUILDERS, "toy", lambda config, *, vocab_size, labels, dtype: Plain(ToyNet(len(labels))))
+    whole = train(config(**first), tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(config(**first, **{"train.max_steps": 7}), tmp_path / "run")
+    with caplog.at_level(logging.INFO, "mmre_jax"):
+        found = train(config(**then), tmp_path / "run")
+    np.testing.assert_allclose(losses(tmp_path / "run"), losses(tmp_path / "whole"), rtol=TOLERANCE)
+    equal(arrays(tmp_path / "run", 12)[0], arrays(tmp_path / "whole", 12)[0], TOLERANCE)
+    assert found["test"]["micro"] == whole["test"]["micro"]
+    assert ("its losses stay those of an unchanged run to 1e-5" in caplog.text) == (devices != 2)
 
 
 def arrays_of_resumed(tmp_path, other):

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmre_jax.losses import cross_entropy, global_sum
+from mmre_jax.losses import cross_entropy, global_sum, key_of_device
 
 
 class ToyNet(nn.Module):
@@ -35,7 +35,8 @@ class ToySystem:
 
     def loss(self, variables, batch, key, *, axis, train):
         mutable = ["batch_stats"] if train else []
-        logits, updates = self._apply(variables, batch, train=train, axis=axis, rngs={"dropout": key}, mutable=mutable)
+        rngs = {"dropout": key_of_device(key, axis)}
+        logits, updates = self._apply(variables, batch, train=train, axis=axis, rngs=rngs, mutable=mutable)
         valid = batch["valid"].astype(jnp.float32)
         losses = cross_entropy(logits, batch["label"]) * valid
         share = losses.sum() / global_sum(valid.sum(), axis)

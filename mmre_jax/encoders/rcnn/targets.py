@@ -109,7 +109,7 @@ def proposal_losses(
     logits: jax.Array,
     offsets: jax.Array,
     gold: Annotated,
-    key: jax.Array,
+    keys: jax.Array,
     seen: jax.Array | None = None,
 ) -> dict[str, Loss]:
     """`objectness`, binary cross-entropy, and `proposals`, smooth L1, of the anchors drawn; means over those.
@@ -117,6 +117,7 @@ def proposal_losses(
     Args:
       anchors: [A, 4].
       logits, offsets: [B, A], [B, A, 4], of `Proposer`.
+      keys: [B], of what is drawn of each picture.
       seen: bool [B], the pictures to learn from; None: all.
     """
 
@@ -130,15 +131,16 @@ def proposal_losses(
         return wrong.sum(), off.sum(), (positive | negative).sum()
 
     everyone = jnp.ones(len(logits), bool) if seen is None else seen
-    wrong, off, count = jax.vmap(of_picture)(logits, offsets, gold, jax.random.split(key, len(logits)), everyone)
+    wrong, off, count = jax.vmap(of_picture)(logits, offsets, gold, keys, everyone)
     total = count.sum().astype(jnp.float32)
     return {"objectness": (wrong.sum(), total), "proposals": (off.sum(), total)}
 
 
-def sample(sampling: Sampling, proposals: Proposals, gold: Annotated, key: jax.Array, seen: jax.Array | None = None) -> Sampled:
+def sample(sampling: Sampling, proposals: Proposals, gold: Annotated, keys: jax.Array, seen: jax.Array | None = None) -> Sampled:
     """Of the proposals and the annotated boxes themselves those that the head learns from; no gradient passes.
 
     Args:
+      keys: [B], of what is drawn of each picture.
       seen: bool [B], the pictures to learn from; None: all.
     """
 
@@ -153,7 +155,6 @@ def sample(sampling: Sampling, proposals: Proposals, gold: Annotated, key: jax.A
         aims = regions.encode(_real(gold)[index], box, BOX_WEIGHTS)  # of an empty box in a place where nothing is, not a number
         return Sampled(box, labels, jnp.where((labels > 0)[:, None], aims, 0.0), taken > 0)
 
-    keys = jax.random.split(key, len(proposals.boxes))
     everyone = jnp.ones(len(keys), bool) if seen is None else seen
     return jax.lax.stop_gradient(jax.vmap(of_picture)(proposals, gold, keys, everyone))
 

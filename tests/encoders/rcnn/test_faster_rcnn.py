@@ -100,14 +100,14 @@ def test_the_four_losses_and_their_gradients_equal_torchvisions(pair: Pair) -> N
     torch = pytest.importorskip("torch")
     gold, config = Annotated(jnp.asarray(GOLD), jnp.asarray(LABELS), jnp.asarray(THERE)), pair.config
     sampling = Sampling(anchors=EVERYTHING, proposals=EVERYTHING)
-    anchors = np.concatenate(config.anchors_of(CANVAS))
+    anchors, keys = np.concatenate(config.anchors_of(CANVAS)), jax.random.split(jax.random.key(0), len(GOLD))
 
     def losses(params: Any) -> Any:
         variables = {**pair.variables, "params": params}
         maps = pair.net.apply(variables, jnp.asarray(PIXELS), jnp.asarray(SIZES), train=True, method=FasterRcnn.maps)
         logits, offsets = pair.net.apply(variables, maps, method=lambda net, x: net.proposer(x, train=True))
-        found = proposal_losses(sampling, anchors, logits, offsets, gold, jax.random.key(0))
-        sampled = sample(sampling, propose(config, CANVAS, logits, offsets, jnp.asarray(SIZES)), gold, jax.random.key(1))
+        found = proposal_losses(sampling, anchors, logits, offsets, gold, keys)
+        sampled = sample(sampling, propose(config, CANVAS, logits, offsets, jnp.asarray(SIZES)), gold, keys)
         _, scores, moves = pair.net.apply(variables, maps, sampled.boxes, train=True, method=FasterRcnn.regions)
         found |= head_losses(sampled, scores, moves)
         means = {name: total / count for name, (total, count) in found.items()}

@@ -1,0 +1,91 @@
+"""Evaluation on several devices: every record counts once, and parameters are sent to the devices once."""
+
+import dataclasses
+import pathlib
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from toy import ToyNet, ToySystem
+
+from configs import hvformer
+from mmre_jax.data import datasets
+from mmre_jax.training.evaluate import make_predictor
+from mmre_jax.training.job import new_job
+from mmre_jax.training.mesh import mesh_devices
+from mmre_jax.training.parallel import local_devices
+from mmre_jax.training.splits import make_split
+
+RECORDS = 11
+DEVICES = {
+    "pmap": lambda: local_devices(2),
+    "mesh 2x1": lambda: mesh_devices(2, 2, 1, least=1),
+    "mesh 1x2": lambda: mesh_devices(2, 1, 2, least=1),
+}
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """(job of the toy system, a split of RECORDS records, variables)."""
+    config = hvformer.get_config("quickstart").copy_and_resolve_references().unlock()
+    config.data.update({"counts": (4, RECORDS, 4), "buckets": (32,), "threads": 1})
+    config.train.eval_batch = 4
+    records = datasets.open_records(config.data, "val")
+    job = new_job(config.lock(), records)
+    job = dataclasses.replace(job, system=ToySystem(ToyNet(len(job.task.labels))))
+    split = make_split(job, records)
+    batch = {"text": {"ids": np.zeros((1, 32), np.int32), "mask": np.ones((1, 32), bool)}}
+    return job, split, jax.tree.map(np.asarray, job.system.init(jax.random.key(0), batch))
+
+
+@pytest.fixture(scope="module")
+def alone(parts):
+    """What is found in each record on one device, one record a batch."""
+    job, split, variables = parts
+    config = job.config.copy_and_resolve_references().unlock()
+    config.train.eval_batch = 1
+    devices = local_devices(1)
+    return make_predictor(dataclasses.replace(job, config=config.lock()), devices).predict(devices.replicate(variables), split, keep=True)
+
+
+@pytest.mark.parametrize("mapping", DEVICES)
+def test_every_record_counts_once_and_is_decoded_once(parts, alone, mapping, monkeypatch):
+    """The last batch has 3 records for 4 places, and so the last device one less than the first."""
+    job, split, variables = parts
+    decode, decoded = type(job.task).decode, []
+
+    def counted(task, outputs, record):
+        decoded.append(record.id)
+        return decode(task, outputs, record)
+
+    monkeypatch.setattr(type(job.task), "decode", counted)
+    devices = DEVICES[mapping]()
+    predictor, placed = make_predictor(job, devices), devices.replicate(variables)
+    found = predictor.predict(placed, split, keep=True)
+    assert sorted(decoded) == sorted(record.id for record in split.records) and len(set(decoded)) == RECORDS
+    for ours, theirs in zip(found, alone, strict=True):
+        assert int(ours.outputs["index"]) == int(theirs.outputs["index"]) and ours.found == theirs.found
+        np.testing.assert_allclose(ours.outputs["probabilities"], theirs.outputs["probabilities"], rtol=1e-5)
+    scores = predictor.score(placed, split)
+    assert scores["count"] == RECORDS
+    assert scores == job.task.metrics(split.records, [p.found for p in alone], [p.outputs for p in alone])
+
+
+@pytest.mark.parametrize("mapping", DEVICES)
+def test_no_batch_sends_the_parameters_again(parts, mapping):
+    job, split, variables = parts
+    devices = DEVICES[mapping]()
+    predictor = make_predictor(job, devices)
+
+    def guarded(variables, shard):
+        with jax.transfer_guard("disallow"):
+            return predictor.step(variables, shard)
+
+    watched = dataclasses.replace(predictor, step=guarded)
+    assert len(watched.predict(devices.replicate(variables), split)) == RECORDS
+    whole = variables if "mesh" in mapping else jax.tree.map(lambda x: np.stack([x, x]), variables)
+    with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+        watched.predict(whole, split)
