@@ -95,6 +95,8 @@ def look_at(path: str | os.PathLike[str]) -> Input:
       PictureError: a picture's name leads out of the folder.
     """
     path = pathlib.Path(path)
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        raise RecordError(f"{path} is a picture: give the folder that it lies in, or JSON lines that name it")
     if path.is_file():
         return _of_lines(path.parent, [path])
     if not path.is_dir():
