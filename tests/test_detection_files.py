@@ -231,6 +231,14 @@ def test_a_name_that_is_no_text_is_told(tmp_path):
         look_at(tmp_path)
 
 
+def test_posts_in_a_folder_of_pictures_are_not_passed_over_in_silence(posts, caplog):
+    assert look_at(posts.parent).kind == "pictures"
+    assert "in is taken as a folder of pictures: posts.jsonl is not read; of posts give the file itself" in caplog.text
+    caplog.clear()
+    posts.rename(posts.with_name("regions.jsonl"))
+    assert look_at(posts.parent).kind == "pictures" and not caplog.text, "what launch.detect itself has written there"
+
+
 def test_inputs_that_are_none_are_told(tmp_path):
     with pytest.raises(RecordError, match="gone: no such file or folder"):
         look_at(tmp_path / "gone")
