@@ -6,13 +6,14 @@
     OUT/detect/features/00000.safetensors     where asked for: {name of a picture: float32 [objects, hidden]}, row i of which belongs to the
                                      picture's i-th detected region
     OUT/detect/rejects.jsonl         the pictures that could not be looked at, with the reason
-    OUT/detect/summary.json          counts
+    OUT/detect/summary.json          counts, and the checksums of what readers take
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import hashlib
 import json
 import logging
 import os
@@ -49,6 +50,10 @@ class _Work:
     def count(self) -> int:
         return -(-len(self.given.pictures) // SHARD)
 
+    @property
+    def summary(self) -> pathlib.Path:
+        return self.folder / "summary.json"
+
     def names(self, shard: int) -> tuple[str, ...]:
         return self.given.pictures[shard * SHARD : (shard + 1) * SHARD]
 
@@ -70,10 +75,11 @@ def detect_all(
       progress: name under which progress is shown.
 
     Returns:
-      The summary: pictures, rejected and the first reasons; boxes, without_boxes.
+      The summary: pictures, rejected and the first reasons; boxes, without_boxes; written, {file: its checksum}.
 
     Raises:
-      RecordError: `out` has results of other settings, or files that would be overwritten; the input cannot be written in its own form
+      RecordError: `out` has results of other settings, or files that would be overwritten, those written here and changed since among
+        them; the input cannot be written in its own form
         (two photos that MNRE's form cannot tell apart), or was changed meanwhile.
       PictureError: where `strict`.
     """
@@ -113,6 +119,11 @@ def _check_place(work: _Work, out: pathlib.Path, settings: dict[str, Any]) -> No
             said = "; ".join(f"another {name}" if name in _CHECKSUMS else shown for name, shown in zip(other, values, strict=True))
             old = ", ".join(str(place) for place in (work.folder, *outputs) if place.exists())
             raise RecordError(f"{out} holds objects found with other settings ({said}): give another --out, or remove {old}")
+        summary = read_json(work.summary) if work.summary.is_file() else {}
+        before = summary.get("written", {}) if isinstance(summary, dict) else {}
+        for output in outputs:
+            if output.is_file() and before.get(name := output.relative_to(out).as_posix(), now := _checksum(output.read_bytes())) != now:
+                raise RecordError(f"{output} was changed since it was written here: give another --out, or move {name} away")
     elif there := [str(output) for output in outputs if output.exists()]:
         raise RecordError(f"{there[0]} is there already, and not from here: give another --out, or move it away")
     else:
@@ -120,6 +131,10 @@ def _check_place(work: _Work, out: pathlib.Path, settings: dict[str, Any]) -> No
         write_json(path, settings)
     if work.features:
         (work.folder / "features").mkdir(exist_ok=True)
+
+
+def _checksum(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def _is_done(detector: Detector, work: _Work, shard: int, strict: bool) -> bool:
@@ -200,6 +215,7 @@ def _finish(work: _Work, out: pathlib.Path) -> dict[str, Any]:
     texts = list(work.given.texts(out, found))
     if brought := work.given.bring_pictures(out):
         logger.info("%d pictures were put beside the lines, as links where there can be such", brought)
+    work.summary.unlink(missing_ok=True)  # whose checksums are those of the former texts
     for path, text in texts:  # last: where they are there, all is
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
@@ -211,6 +227,7 @@ def _finish(work: _Work, out: pathlib.Path) -> dict[str, Any]:
         "examples": list(notes.values())[:5],
         "boxes": sum(map(len, found.values())),
         "without_boxes": sum(not regions for regions in found.values()),
+        "written": {path.relative_to(out).as_posix(): _checksum(path.read_bytes()) for path, _ in texts},
     }
-    write_json(work.folder / "summary.json", summary)
+    write_json(work.summary, summary)
     return summary

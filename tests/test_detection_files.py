@@ -182,6 +182,22 @@ def test_a_picture_that_can_be_read_by_now_is_looked_at(detector, posts, tmp_pat
     assert tree(out) == tree(tmp_path / "whole") != before
 
 
+def test_what_was_changed_in_the_output_is_not_overwritten(detector, posts, tmp_path):
+    """As where labels were added to the lines with objects."""
+    given, written = look_at(posts), tmp_path / "out" / "posts.jsonl"
+    detect_all(detector, given, tmp_path / "out")
+    mine = written.read_text() + '\n{"text": "mine"}\n'
+    written.write_text(mine)
+    small_detector.picture(posts.parent / "photos" / "gone.png", 7)
+    with pytest.raises(RecordError, match="posts.jsonl was changed since it was written here: .* or move posts.jsonl away"):
+        detect_all(detector, given, tmp_path / "out")
+    assert written.read_text() == mine
+    written.unlink()
+    detect_all(detector, given, tmp_path / "out")
+    detect_all(detector, given, tmp_path / "whole")
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
 def test_strict_minds_what_was_passed_over_before(detector, posts, tmp_path):
     detect_all(detector, look_at(posts), tmp_path / "out")
     with pytest.raises(PictureError, match="gone.png: no such file"):
