@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import re
@@ -24,7 +25,10 @@ from mmre_jax.text_files import MARK
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 PICTURES, JSONL, MNRE = "pictures", "jsonl", "mnre"
+REGIONS = "regions.jsonl"  # what is written of a folder of pictures
 Texts = Mapping[str, Sequence[str]]  # {name of a picture: the JSON of each of its regions}
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,14 +56,14 @@ class Input:
     def outputs(self, out: pathlib.Path) -> tuple[pathlib.Path, ...]:
         """The files that `write` writes."""
         if self.kind == PICTURES:
-            return (out / "regions.jsonl",)
+            return (out / REGIONS,)
         return tuple(out / path.name if self.kind == JSONL else path for path, _ in self._moved(out))
 
     def texts(self, out: pathlib.Path, found: Texts) -> Iterator[tuple[pathlib.Path, str]]:
         """(file, its text) of each of `outputs`, of what was found; a picture that was not looked at is not in `found`."""
         if self.kind == PICTURES:
             lines = [f'{{"image": {json.dumps(name, ensure_ascii=False)}, "regions": [{", ".join(found[name])}]}}\n' for name in found]
-            yield out / "regions.jsonl", "".join(lines)
+            yield out / REGIONS, "".join(lines)
         for path, records in self._moved(out):
             if self.kind == JSONL:
                 yield out / path.name, _edited(path, self.root, records, found)
@@ -90,11 +94,15 @@ class Input:
 def look_at(path: str | os.PathLike[str]) -> Input:
     """What there is to look at: a file of JSON lines, or a folder with {train,val,test}.jsonl, MNRE's texts, or pictures (at any depth).
 
+    The log tells which of JSON lines in a folder of pictures are not read: they may be the posts that were meant.
+
     Raises:
       RecordError: there is none of these, or a text is not in its format.
       PictureError: a picture's name leads out of the folder.
     """
     path = pathlib.Path(path)
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        raise RecordError(f"{path} is a picture: give the folder that it lies in, or JSON lines that name it")
     if path.is_file():
         return _of_lines(path.parent, [path])
     if not path.is_dir():
@@ -110,6 +118,8 @@ def look_at(path: str | os.PathLike[str]) -> Input:
         raise RecordError(
             f"{path}: no pictures ({', '.join(SUFFIXES)}), no train.jsonl, val.jsonl or test.jsonl, and not MNRE's layout (txt/, img_org/)"
         )
+    if lines := sorted(file.name for file in path.glob("*.jsonl") if file.name != REGIONS):
+        logger.warning("%s is taken as a folder of pictures: %s is not read; of posts give the file itself", path, ", ".join(lines))
     return Input(PICTURES, path, tuple(names))
 
 

@@ -141,8 +141,14 @@ def predictions(
 def _predicted(
     extractor: extract.Extractor, data: ConfigDict, split: str, shuffled: bool, dataset: DataSet | None
 ) -> tuple[Split, list[Predicted]]:
-    """A split's examples, and what a checkpoint predicts of each, outputs included."""
+    """A split's examples, and what a checkpoint predicts of each, outputs included.
+
+    Raises:
+      RecordError: for another file of captions than training's that has none for a picture of the split.
+    """
     records = datasets.open_records(data, split, dataset)
+    if data.captions != extractor.job.config.data.get("captions", ""):
+        datasets.caption_counts(data, {split: [records[index] for index in range(len(records))]})
     shown = make_split(extractor.job, records, train=split == "train", shuffled=shuffled, data=data, dataset=dataset)
     return shown, extractor.predictor.predict(extractor.variables, shown, split, keep=True)
 

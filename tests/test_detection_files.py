@@ -157,8 +157,11 @@ def test_places_that_are_taken_are_told(detector, weights, posts, tmp_path):
     detect_all(detector, given, out)
     with pytest.raises(RecordError, match=r"objects found with other settings \(min_score 0.05, now 0.3\): give another --out"):
         detect_all(detection.load(weights, top=3, score=0.3, **small_detector.SIDES), given, out)
-    with pytest.raises(RecordError, match="features False, now True"):
+    with pytest.raises(RecordError, match=f"features False, now True\\): .* or remove {out / 'detect'}, {out / 'posts.jsonl'}$"):
         detect_all(detector, given, out, features=True)
+    posts.write_bytes(LINES.replace("Ada", "Eve").encode())
+    with pytest.raises(RecordError, match=r"other settings \(another input\)"):
+        detect_all(detector, look_at(posts), out)
     with pytest.raises(RecordError, match="posts.jsonl is what is read"):
         detect_all(detector, given, posts.parent)
     (tmp_path / "other").mkdir()
@@ -166,6 +169,39 @@ def test_places_that_are_taken_are_told(detector, weights, posts, tmp_path):
     with pytest.raises(RecordError, match="posts.jsonl is there already, and not from here"):
         detect_all(detector, given, tmp_path / "other")
     assert (tmp_path / "other" / "posts.jsonl").read_text() == "mine"
+
+
+def test_a_picture_that_can_be_read_by_now_is_looked_at(detector, posts, tmp_path):
+    """As one that came late, or from a disk that was away; nothing is looked at again while it cannot be read."""
+    given, out = look_at(posts), tmp_path / "out"
+    detect_all(detector, given, out, features=True)
+    before = tree(out)
+    small_detector.picture(posts.parent / "photos" / "gone.png", 7)
+    detect_all(detector, given, out, features=True)
+    detect_all(detector, given, tmp_path / "whole", features=True)
+    assert tree(out) == tree(tmp_path / "whole") != before
+
+
+def test_what_was_changed_in_the_output_is_not_overwritten(detector, posts, tmp_path):
+    """As where labels were added to the lines with objects."""
+    given, written = look_at(posts), tmp_path / "out" / "posts.jsonl"
+    detect_all(detector, given, tmp_path / "out")
+    mine = written.read_text() + '\n{"text": "mine"}\n'
+    written.write_text(mine)
+    small_detector.picture(posts.parent / "photos" / "gone.png", 7)
+    with pytest.raises(RecordError, match="posts.jsonl was changed since it was written here: .* or move posts.jsonl away"):
+        detect_all(detector, given, tmp_path / "out")
+    assert written.read_text() == mine
+    written.unlink()
+    detect_all(detector, given, tmp_path / "out")
+    detect_all(detector, given, tmp_path / "whole")
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_strict_minds_what_was_passed_over_before(detector, posts, tmp_path):
+    detect_all(detector, look_at(posts), tmp_path / "out")
+    with pytest.raises(PictureError, match="gone.png: no such file"):
+        detect_all(detector, look_at(posts), tmp_path / "out", strict=True)
 
 
 def test_one_goes_on_with_another_number_of_pictures_at_a_time(detector, posts, tmp_path):
@@ -211,11 +247,21 @@ def test_a_name_that_is_no_text_is_told(tmp_path):
         look_at(tmp_path)
 
 
+def test_posts_in_a_folder_of_pictures_are_not_passed_over_in_silence(posts, caplog):
+    assert look_at(posts.parent).kind == "pictures"
+    assert "in is taken as a folder of pictures: posts.jsonl is not read; of posts give the file itself" in caplog.text
+    caplog.clear()
+    posts.rename(posts.with_name("regions.jsonl"))
+    assert look_at(posts.parent).kind == "pictures" and not caplog.text, "what launch.detect itself has written there"
+
+
 def test_inputs_that_are_none_are_told(tmp_path):
     with pytest.raises(RecordError, match="gone: no such file or folder"):
         look_at(tmp_path / "gone")
     with pytest.raises(RecordError, match="no pictures .*, no train.jsonl, val.jsonl or test.jsonl, and not MNRE's layout"):
         look_at(tmp_path)
+    with pytest.raises(RecordError, match="a.PNG is a picture: give the folder that it lies in, or JSON lines"):
+        look_at(small_detector.picture(tmp_path / "a.PNG"))
     (tmp_path / "train.jsonl").write_text('{"text": "a", "image": "../b.png"}\n')
     with pytest.raises(RecordError, match="train.jsonl:1, field 'image'"):
         look_at(tmp_path)

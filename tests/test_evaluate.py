@@ -13,6 +13,7 @@ import mmre_jax
 from configs import dgf_pt
 from mmre_jax import convert, evaluate, tasks
 from mmre_jax.data.readers import scenes
+from mmre_jax.records import RecordError
 from mmre_jax.training.identity import identity
 from mmre_jax.training.train import train
 
@@ -70,6 +71,15 @@ def test_gates_with_right_and_with_other_pictures(workdir):
     lines = found.table().splitlines()
     assert len(lines) == 8 and len(set(map(len, lines))) == 1
     assert "own pictures" in lines[0] and "other records' pictures" in lines[0]
+
+
+def test_captions_for_other_pictures_are_told(workdir, tmp_path):
+    """They would be read as none, and the table would say so of the model."""
+    path = tmp_path / "captions.json"
+    path.write_text('{"elsewhere.png": "a house"}')
+    for read in (evaluate.gates, evaluate.checkpoint):
+        with pytest.raises(RecordError, match="captions.json: none of its 1 names is that of a record's picture: its first name"):
+            read(workdir, "test", captions=str(path))
 
 
 def test_a_post_is_read_with_its_objects_and_its_caption(workdir, tmp_path):

@@ -77,7 +77,8 @@ def labels_of_records(data: ConfigDict, task: str, train: Sequence[Record]) -> L
     if task == "entities":
         return entity_labels(sorted(found))
     if task == "objects":
-        return object_labels(sorted(found))
+        where = next((f"{record.origin or record.id}: " for record in train if BACKGROUND in _annotation(record)[task]), "")
+        return object_labels(sorted(found), where)
     names = tuple(sorted(found - {data.none_label}))
     return triple_labels(data, names) if task == "triples" else ((data.none_label, *names), data.none_label)
 
@@ -125,10 +126,10 @@ class DataSet:
     chosen_by: str = ""
 
 
-def object_labels(names: Sequence[str]) -> Labels:
-    """The classes of objects behind the background. Raises RecordError where one is called like it."""
+def object_labels(names: Sequence[str], where: str = "") -> Labels:
+    """The classes of objects behind the background. Raises RecordError, which begins with `where`, where one is called like it."""
     if BACKGROUND in names:
-        raise RecordError(f"a region's label is {BACKGROUND!r}, which is what a detector calls the places without an object")
+        raise RecordError(f"{where}a region's label is {BACKGROUND!r}, which is what a detector calls the places without an object")
     return (BACKGROUND, *names), BACKGROUND
 
 

@@ -73,6 +73,10 @@ class Prompted:
         """How many of a record's regions have a file but no box, so that nothing can be read at it."""
         return sum(region.source == self.source and region.box is None for region in record.regions) if self.objects else 0
 
+    def is_bare(self, record: Record) -> bool:
+        """Whether objects are asked for and a record that has a picture has none that can be read."""
+        return self.objects > 0 and record.image is not None and not self.best(record)
+
     def _caption(self, caption: str | None, encoder: TextEncoder) -> dict[str, np.ndarray]:
         length = self.caption_tokens
         ids, count = np.full(length, encoder.special_ids["pad"], np.int32), 0

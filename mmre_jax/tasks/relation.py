@@ -127,8 +127,9 @@ class RelationTask:
 
         Returns:
           sentences_cut: examples of which some piece is cut off.  words_cut_off: words with no piece left.  entities_cut: heads and tails
-          with a piece cut off. Nothing of these where the words are blanked out on purpose.  regions_without_box: of a system that reads
-          objects at their boxes, where there are any.
+          with a piece cut off. Nothing of these where the words are blanked out on purpose.  regions_without_box, and
+          pictures_without_objects, examples that have a picture and no box in it: of a system that reads objects at their boxes, where
+          there are any.
         """
         total = Counter[str](dict.fromkeys(() if self.blank_words else LEFT_OUT, 0))
         for record in map(records.__getitem__, range(0 if self.blank_words else len(records))):
@@ -138,8 +139,11 @@ class RelationTask:
                 total["words_cut_off"] += sum(not read[word] for word in lost)
                 spans = [side.span for side in (record.relations[0].head, record.relations[0].tail)]
                 total["entities_cut"] += sum(not lost.isdisjoint(range(*span)) for span in spans)
-        if self.prompted is not None and (lost := sum(map(self.prompted.unusable, map(records.__getitem__, range(len(records)))))):
-            total["regions_without_box"] = lost
+        if self.prompted is not None:
+            lacking = {"regions_without_box": self.prompted.unusable, "pictures_without_objects": self.prompted.is_bare}
+            for name, count in lacking.items():
+                if lost := sum(map(count, map(records.__getitem__, range(len(records))))):
+                    total[name] = lost
         return dict(total)
 
     def stratum(self, record: Record) -> str:

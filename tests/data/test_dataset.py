@@ -16,7 +16,7 @@ from mmre_jax.analysis import leakage
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet, annotated_tasks, labels_of_records
 from mmre_jax.data.pictures import Slot
-from mmre_jax.records import Mention, Record, Relation, Triple
+from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple
 from mmre_jax.training.train import train
 
 ADA, OSLO = Mention(0, 1, "PER"), Mention(2, 3, "LOC")
@@ -134,3 +134,10 @@ def test_labels_of_records():
     named = [Record("a", ("Ada",), triples=tuple(Triple(Mention(0, 1), label, BOX) for label in ("b", "None", "a")))]
     assert labels_of_records(data, "triples", named) == (("a", "b"), "None")
     assert labels_of_records(data, "relation", bare) == (("None",), "None")
+
+
+def test_an_object_called_like_the_background_is_told_by_its_record():
+    fine, other = (Region(BOX, source="gold", label=label) for label in ("cat", "background"))
+    records = [Record("a", (), regions=(fine,)), Record("b", (), regions=(fine, other), origin="train.jsonl:2")]
+    with pytest.raises(RecordError, match="^train.jsonl:2: a region's label is 'background', which is what a detector"):
+        labels_of_records(config().data, "objects", records)

@@ -85,6 +85,15 @@ def test_objects_are_the_best_boxes_of_their_kind():
     assert boxes_of(dataclasses.replace(RECORD, image=None)) == [], "boxes without a picture to look at"
 
 
+def test_pictures_without_objects_are_told():
+    bare = dataclasses.replace(RECORD, regions=(Region(None, "crop.jpg"), Region(BOXES[0], source="gold")))
+    records = [RECORD, bare, bare, dataclasses.replace(bare, image=None)]
+    assert TASK.left_out(records)["pictures_without_objects"] == 2
+    for asked in (None, dataclasses.replace(ASKED, objects=0)):
+        assert "pictures_without_objects" not in dataclasses.replace(TASK, prompted=asked).left_out(records)
+    assert "pictures_without_objects" not in TASK.left_out([RECORD])
+
+
 def test_captions_are_cut_and_may_be_missing():
     found = TASK.features(RECORD, 16)["caption"]
     special = ENCODER.special_ids
