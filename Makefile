@@ -6,6 +6,8 @@ PYTHON ?= python3
 PYTEST_ARGS ?= -n 2
 QUICKSTART := runs/quickstart
 WHEEL := build/wheel
+PLANS := build/plans
+PLANNED := hvformer.py:mnre qeot.py:more ifaformer.py:mnre rsrnet.py:mnre rsrnet.py:hvpnet_mnre dgf_pt.py:mnre detector.py:jsonl
 EXAMPLES ?= 1000
 SEED ?= $(shell $(PYTHON) -c 'import secrets; print(secrets.randbelow(2**32))')
 
@@ -23,6 +25,7 @@ help:
 	@echo "make parity       compare converted releases of the full size with their second implementations (minutes, 7 GB of memory)"
 	@echo "make benchmark-detector   Faster R-CNN against torchvision's on this machine, in turns (minutes)"
 	@echo "make kill         kill a run of two processes KILLS=20 times at moments drawn from SEED, and compare its end with a whole one (tens of minutes)"
+	@echo "make plan         plan the papers' sizes on TPUs that are not here, as one table (one to two hours; goes on where it was stopped)"
 	@echo "make slurm        run two tasks under a real Slurm on this machine (Debian: slurmctld slurmd slurm-client munge)"
 	@echo "make sky          have SkyPilot read what is submitted to it, in an environment of its own"
 	@echo "make wheel        build the wheel, install it in an environment of its own, and run the quickstart there"
@@ -57,6 +60,20 @@ benchmark-detector: $(VENV)/.run .venv-torchvision/.made
 
 kill: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 0 -s -m slow -k random tests/launch/test_two_processes.py
+
+.venv-plan/.made: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-plan
+	.venv-plan/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[tpu]'
+	@touch $@
+
+# The papers' sizes; where train.batch does not divide over the chips, 8 records on each.
+plan: .venv-plan/.made
+	mkdir -p $(PLANS)
+	set -e; for topology in v5e:4x4 v5p:2x2x2; do for config in $(PLANNED); do \
+	    file=$(PLANS)/$$(echo $$config-$$topology | tr ':' '-').json; labels=0; case $$config in detector*) labels=90;; esac; \
+	    test -s $$file || .venv-plan/bin/python -m launch.plan --config=configs/$$config --topology=$$topology --per-chip=8 --labels=$$labels --json=$$file; \
+	done; done
+	.venv-plan/bin/python -m launch.plan --table=$(PLANS)
 
 slurm: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 0 -m slow tests/launch/test_slurm.py
