@@ -68,7 +68,7 @@ def test_every_number_refuses_what_is_no_number(name, section):
         ({"optim.multipliers": {"head": -1.0}}, "optim.multipliers={'head': -1.0} is not a dictionary from names to numbers of at least 0"),
         ({"text.dropout": 1.5}, "text.dropout=1.5 is not a number in [0, 1)"),
         ({"text.tokenizer": "bpee"}, "text.tokenizer='bpee' is not one of bpe, word"),
-        ({"vision.norm": "layer"}, "vision.norm='layer' is not one of frozen, batch, group"),
+        ({"vision.norm": "layer"}, "vision.norm='layer' is not one of frozen, batch, global, group"),
         ({"vision.level": -1}, "vision.level=-1 is not a whole number of at least 0"),
         ({"vision.norm_eps": -1e-5}, "vision.norm_eps=-1e-05 is not a number of at least 0"),
         ({"vision.stem_stride": 3}, "vision.stem_stride=3 is not a whole number in [1, 2]"),

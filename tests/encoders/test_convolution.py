@@ -70,7 +70,7 @@ def test_group_norm_keeps_pictures_apart() -> None:
 
 
 def test_unknown_norms_are_named() -> None:
-    with pytest.raises(ValueError, match="unknown norm 'layer'; known are frozen, batch, group"):
+    with pytest.raises(ValueError, match="unknown norm 'layer'; known are frozen, batch, global, group"):
         Norm("layer")  # type: ignore[arg-type]
 
 

@@ -74,7 +74,7 @@ def test_norms_of_detectors_are_constants_and_others_parameters() -> None:
     }
     assert "params/stem_0/norm/scale" in targets["batch"] and "batch_stats/stem_0/norm/scale" in targets["frozen"]
     assert "batch_stats/stem_0/norm/mean" in targets["batch"] & targets["frozen"]
-    with pytest.raises(WeightError, match="vision.norm is 'frozen' or 'batch'"):
+    with pytest.raises(WeightError, match="vision.norm is 'frozen', 'batch' or 'global'"):
         resnet_rules(dataclasses.replace(CONFIGS["batch"], norm="group", groups=2))
 
 
