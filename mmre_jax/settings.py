@@ -186,7 +186,7 @@ def sections(config: Any) -> dict[str, Section]:
 def check(config: Any) -> None:
     """Refuses a configuration in which a setting is missing, unknown or out of its range; sections that nobody declares are left alone.
 
-    What two settings have to do with each other is said by the code that needs it, when a system is built (training/setup.py, rehearse).
+    What two settings have to do with each other is said by the code that needs it, when a system is built (training/checks.py, rehearse).
 
     Raises:
       SettingError: naming every such setting, its value and what it can be.

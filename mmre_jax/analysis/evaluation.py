@@ -34,7 +34,7 @@ class Evaluation:
     """A scored split.
 
     kind: the task's name.  records: the task's examples.  predicted: what was found in each.  seen: ids of the examples of which a picture
-    was seen.  known: what the slices compare with training (report.known).  protocol: see training/setup.py.
+    was seen.  known: what the slices compare with training (report.known).  protocol: see training/protocol.py.
     outputs: of each example what the system predicted that `predicted` was decoded from; None for predictions of another program.
     trained: of relations, how often training had each (frequency.training_counts).
     """

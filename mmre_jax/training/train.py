@@ -177,8 +177,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         del state, stream  # the devices are free for the best checkpoint
 
         # ---- the best checkpoint on test
-        found = checkpoints.best()
-        best = processes.decided(lambda: found)
+        best = processes.decided(checkpoints.best)
         variables = devices.replicate(checkpoints.restore_variables(best, devices.abstract(shapes)))
         test = predictor.score(variables, splits["test"], "test")
         headline = task_lib.headline(job.task, test)
