@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 from launch.pods.environment import Environment, EnvironmentFileError, read
 from mmre_jax import cli
+from mmre_jax.text_files import read_text
 
 TEMPLATES = pathlib.Path(__file__).parent / "pods"
 PORT = 8476  # where process 0 listens; JAX's own for clusters that say none
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Renders the file of a kind of cluster; prints it, or writes it and becomes the command that takes it."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
     if arguments.sample:
-        print((TEMPLATES / "run.env").read_text(encoding="utf-8"), end="")
+        print(read_text(TEMPLATES / "run.env"), end="")
         return
     try:
         found = KINDS[arguments.kind](read(arguments.env))
@@ -204,7 +205,7 @@ def _json(value: Any) -> str:
 
 
 def _submission(env: Environment, template: str, values: Mapping[str, str], *command: str) -> Submission:
-    text = (TEMPLATES / template).read_text(encoding="utf-8")
+    text = read_text(TEMPLATES / template)
     return Submission(f"{env['NAME']}.{template}", _PLACEHOLDER.sub(lambda found: values[found[1]], text), command)
 
 

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import types
 import sysconfig
 import tomllib
 
@@ -441,7 +442,7 @@ def job_template(client, jobset):
     """The Job's template as Kubernetes' own models read it: what they do not know is left out, and a missing field is an error."""
     api = client.ApiClient()
     template = json.dumps(jobset["spec"]["replicatedJobs"][0]["template"])
-    return api.sanitize_for_serialization(api.deserialize(template, "V1JobTemplateSpec", "application/json"))
+    return api.sanitize_for_serialization(api.deserialize(types.SimpleNamespace(data=template), "V1JobTemplateSpec"))
 
 
 def damaged(manifest, place):
