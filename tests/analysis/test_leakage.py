@@ -198,7 +198,10 @@ def test_scenes_pass(task):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(("objects", "leaks"), [("grounded", True), ("detected", False), ("none", False)])
+@pytest.mark.parametrize(
+    ("objects", "leaks"),
+    [("grounded", True), *(pytest.param(objects, False, marks=pytest.mark.slow) for objects in ("detected", "none"))],
+)
 def test_mnre(objects, leaks):
     root = pathlib.Path(os.environ.get("MMRE_DATA", pathlib.Path(__file__).parents[2].parent / "shared" / "data")) / "RE_data"
     if not root.is_dir():

@@ -155,6 +155,7 @@ def test_refusals(tmp_path):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_real_validation_split(tmp_path):
     if not REAL.is_dir():
         pytest.skip(f"no real data at {REAL}")

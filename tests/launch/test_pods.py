@@ -11,9 +11,9 @@ import shlex
 import shutil
 import subprocess
 import sys
-import types
 import sysconfig
 import tomllib
+import types
 
 import pytest
 import yaml
@@ -432,7 +432,7 @@ def test_a_jobset_is_one(tmp_path, capsys, kind, changes):
     for damage in (f"{pod}.restartpolicy", f"{pod}.containers.0.volumeMount", "spec.replicatedJobs.0.template.spec.podFailurePolicy.x"):
         broken = damaged(found, damage)
         assert job_template(client, broken) != broken["spec"]["replicatedJobs"][0]["template"], damage
-    with pytest.raises(ValueError, match="V1Container\nname"):
+    with pytest.raises(ValueError, match="Invalid value for `name`"):
         nameless = damaged(found, f"{pod}.x")
         del nameless["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][0]["name"]
         job_template(client, nameless)

@@ -83,6 +83,7 @@ def test_every_system_has_the_same_gradients_however_it_is_mapped(tmp_path, name
     assert_same(on_devices(tmp_path, [name], *mappings, processes=2, devices=2), [name], mappings)
 
 
+@pytest.mark.slow
 def test_a_mesh_saves_memory():
     """By what XLA plans for each of eight devices; the sizes of the papers are in memory.py's reach, and take minutes to compile."""
     sizes = {"text.width": 128, "text.layers": 3, "text.heads": 4, "text.mlp": 512, "text.dropout": 0, "text.attention_dropout": 0}

@@ -82,5 +82,5 @@ def test_a_resnet_is_no_resnest(tmp_path: Path) -> None:
     other = ResNetConfig(depths=(1, 2), stem=8, stem_kernel=3)
     with pytest.raises(WeightError, match="split is True in the checkpoint, False in the model"):
         load_resnet(tmp_path, other, filled(other))
-    with pytest.raises(WeightError, match="vision.norm is 'frozen' or 'batch'"):
+    with pytest.raises(WeightError, match="vision.norm is 'frozen', 'batch' or 'global'"):
         resnest_rules(dataclasses.replace(SMALL, norm="group", groups=4))

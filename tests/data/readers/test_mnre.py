@@ -298,7 +298,10 @@ def test_version_1_checks_relations_of_other_splits(root1):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(("split", "grounded", "detected"), [("train", 32550, 20885), ("val", 4344, 2614), ("test", 4373, 2597)])
+@pytest.mark.parametrize(
+    ("split", "grounded", "detected"),
+    [pytest.param("train", 32550, 20885, marks=pytest.mark.slow), ("val", 4344, 2614), ("test", 4373, 2597)],
+)
 def test_real_counts(split, grounded, detected):
     if not REAL.is_dir():
         pytest.skip(f"no real data at {REAL}")
