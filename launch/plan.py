@@ -48,7 +48,7 @@ def main() -> None:
         files = sorted(pathlib.Path(_TABLE.value).glob("*.json"))
         if not files:
             raise app.UsageError(f"--table={_TABLE.value}: no JSON files there")
-        print(told.markdown([json.loads(read_text(file)) for file in files]))
+        print(told.markdown({file.stem: json.loads(read_text(file)) for file in files}))
         return
     if _CONFIG.value is None or _TOPOLOGY.value is None:
         raise app.UsageError("give --config and --topology, such as --config=configs/hvformer.py:mnre --topology=v5e:4x4")

@@ -73,13 +73,13 @@ def text(result: Result) -> str:
     return "\n".join(lines)
 
 
-def markdown(results: Sequence[Result]) -> str:
-    """Plans as the rows of one Markdown table."""
-    rows = [" | ".join(HEADS), " | ".join("---" for _ in HEADS), *(" | ".join(_row(result)) for result in results)]
+def markdown(results: Mapping[str, Result]) -> str:
+    """Plans, by what they are called, as the rows of one Markdown table."""
+    rows = [" | ".join(HEADS), " | ".join("---" for _ in HEADS), *(" | ".join(_row(*named)) for named in results.items())]
     return "\n".join(f"| {row} |" for row in rows)
 
 
-def _row(result: Result) -> list[str]:
+def _row(name: str, result: Result) -> list[str]:
     about, memory = result["about"], result["memory"]
     chips = result["bounds"][0]["chip"]
     own = [row for row in result["bounds"] if row["chip"] == chips]
@@ -91,7 +91,7 @@ def _row(result: Result) -> list[str]:
     known = memory.get("total") is not None
     other = _gib(memory["other"] + memory["padding"] + memory["results"] + memory["program"]) if known else _gib(memory["other"])
     return [
-        f"{about['system']}, {about['data']}",
+        f"{name}: {about['system']}, {about['data']}",
         about["topology"],
         f"{about['batch']} ({about['per_chip']})",
         str(about["tokens"] or "-"),

@@ -33,7 +33,7 @@ def test_it_prints_and_writes_plans_and_refuses_in_one_line(tmp_path):
             ("plan", *TINY, "--topology=cuda:8", "--mesh=3,3"),
         ]
     )
-    assert table.code == 0 and table.out.count("\n") == 3 and "| hvformer, scenes | cuda:8 | 32 (4) |" in table.out
+    assert table.code == 0 and table.out.count("\n") == 3 and ": hvformer, scenes | cuda:8 | 32 (4) |" in table.out
     said = {
         "no JSON files there": empty,
         "give --config and --topology": none,

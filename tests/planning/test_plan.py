@@ -123,6 +123,6 @@ def test_a_small_system_compiles_for_a_tpu():
 
 
 def test_several_plans_are_one_table(lowered):
-    lines = told.markdown([lowered, lowered]).splitlines()
+    lines = told.markdown({"one": lowered, "other": lowered}).splitlines()
     assert len(lines) == 4 and len({line.count(" | ") for line in lines}) == 1
-    assert lines[2].startswith("| qeot, scenes | cuda:8 | 32 (4) | 32 | unknown | ")
+    assert lines[2].startswith("| one: qeot, scenes | cuda:8 | 32 (4) | 32 | unknown | ") and lines[3].startswith("| other: qeot")
