@@ -25,12 +25,12 @@ def global_sum(x: jax.Array, axis: str | None) -> jax.Array:
     return x if axis is None else jax.lax.psum(x, axis)
 
 
-AXES = ("batch", "data", "fsdp")  # what the axes are called that devices are mapped over: that of pmap, and those of a mesh
+PMAP_AXIS, MESH_AXES = "batch", ("data", "fsdp")  # what the axes are called that devices are mapped over (training/parallel.py, mesh.py)
 
 
 def device_axes() -> tuple[str, ...]:
-    """Of AXES those that the code is mapped over that is being traced."""
-    return tuple(name for name in AXES if _is_mapped(name))
+    """Of PMAP_AXIS and MESH_AXES those that the code is mapped over that is being traced."""
+    return tuple(name for name in (PMAP_AXIS, *MESH_AXES) if _is_mapped(name))
 
 
 def _is_mapped(axis: str) -> bool:

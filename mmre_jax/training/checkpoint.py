@@ -21,7 +21,6 @@ import flax.serialization
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
 from mmre_jax import storage
 from mmre_jax.training import processes
@@ -323,9 +322,7 @@ def _placed(value: Any, target: Any) -> Any:
 
 def _gathered(x: Any) -> Any:
     """The whole of an array that lies in parts in several processes."""
-    if not isinstance(x, jax.Array) or x.is_fully_addressable:
-        return x
-    return np.asarray(x if x.is_fully_replicated else multihost_utils.process_allgather(x, tiled=True))
+    return processes.whole(x) if isinstance(x, jax.Array) and not x.is_fully_addressable else x
 
 
 def _score(metrics: Mapping[str, float]) -> float:

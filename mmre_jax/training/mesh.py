@@ -13,13 +13,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from mmre_jax.losses import MESH_AXES
+from mmre_jax.training import processes
 from mmre_jax.training.state import TrainState
 
-DATA, FSDP = AXES = ("data", "fsdp")
+DATA, FSDP = AXES = MESH_AXES
 WHOLE = -1  # instead of an axis: the array is whole on every device
 LEAST = 1024  # elements of an array that is split; of a smaller one nothing is saved
 # What the backward pass computes again rather than keeps: whole parameters, and what is only another form of them.
@@ -135,7 +136,7 @@ class MeshDevices:
 
     def first(self, tree: Any) -> Any:
         """A tree's whole arrays on the host, in every process."""
-        return jax.tree.map(lambda x: np.asarray(x if x.is_fully_replicated else multihost_utils.process_allgather(x, tiled=True)), tree)
+        return jax.tree.map(processes.whole, tree)
 
     collect = first  # the outputs of all devices of all processes, in order: [global batch, ...]
 

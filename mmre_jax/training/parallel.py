@@ -15,10 +15,11 @@ import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from mmre_jax.losses import PMAP_AXIS
 from mmre_jax.training.mesh import MeshDevices, Sharded, mesh_devices
 from mmre_jax.training.state import TrainState
 
-AXIS = "batch"
+AXIS = PMAP_AXIS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -169,6 +169,11 @@ class AnyFlag:
         return before is not None and bool(np.asarray(before.addressable_data(0)))
 
 
+def whole(x: jax.Array) -> np.ndarray:
+    """The whole of an array that may lie in parts in several processes, on the host of every one."""
+    return np.asarray(x if x.is_fully_replicated else multihost_utils.process_allgather(x, tiled=True))
+
+
 def _tried(do: Callable[[], T]) -> tuple[bool, Any]:
     try:
         return True, do()
