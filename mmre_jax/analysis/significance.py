@@ -34,13 +34,16 @@ def draws(records: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def resampled_f1(counts: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """The F1 of each set of counts in each bootstrap resample of the records (Efron and Tibshirani 1993, chapter 6), float [resamples, ...].
+    """The F1 of each set of counts in each bootstrap resample of the records (Efron and Tibshirani 1993, chapter 6).
 
     F1 is a function of sums over records, so a resample is a matrix product with how often each record was drawn. All programs are scored
     on the same resamples: the bootstrap is paired.
 
     Args:
       counts: int [N, ..., 3], right, predicted and gold of each record.
+
+    Returns:
+      float [resamples, ...].
 
     Raises:
       ValueError: for no records, or no resamples.
