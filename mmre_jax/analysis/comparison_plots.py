@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mmre_jax.analysis.annotate import COLOURS, INK, tint
 from mmre_jax.analysis.fonts import families, shown
@@ -44,6 +45,7 @@ def differences(classes: Sequence[Mapping[str, Any]], names: Sequence[str]) -> F
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, -0.01), max(high, 0.01))
     axes.set_xlabel(f"difference of F1 (right of 0: {shown(names[0])} is better), with 95 % interval", parse_math=False)
+    axes.xaxis.set_major_locator(MaxNLocator(7))
     axes.set_ylabel("classes, with their support")
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
