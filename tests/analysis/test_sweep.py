@@ -72,6 +72,8 @@ def test_tables(shares, grid):
 def test_json_and_back(shares, grid):
     for sweep in (shares, grid, finished({"system.levels": [(0,), (1, 2)]}, [], lambda values, seed: 0.5)):
         assert Sweep.from_json(sweep.to_json()) == sweep
+    with pytest.raises(ValueError, match="written by a former version"):
+        Sweep.from_json({"vary": "system.queries", "runs": {"1": {"micro.f1": 0.5}}})
 
 
 def lines_of(axes):
