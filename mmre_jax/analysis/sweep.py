@@ -82,9 +82,7 @@ class Sweep:
           ValueError: for what a former version wrote.
         """
         if not isinstance(found["vary"], Mapping):
-            raise ValueError(
-                "this sweep.json was written by a former version: the sweep's own command writes it anew, and trains nothing again"
-            )
+            raise ValueError("sweep.json was written by a former version; the sweep's own command writes it anew and trains nothing again")
         vary = {name: [tuple(v) if isinstance(v, list) else v for v in values] for name, values in found["vary"].items()}
         return cls(vary, found["seeds"], {run["folder"]: run["headline"] for run in found["runs"]})
 
