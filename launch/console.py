@@ -79,7 +79,7 @@ def run(main: Callable[..., None], arguments: Sequence[str] = (), *, together: b
     (mmre_jax/settings.py); --workdir, --out and --json places that can be written to.
 
     Args:
-      arguments: what they are called; none are taken if there are none.
+      arguments: what they are called; none are taken if there are none. A last one, "...": or more of them.
       together: whether several processes share the work, as in training. Else the first does it, on its own devices, and the others end.
     """
 
@@ -91,8 +91,9 @@ def run(main: Callable[..., None], arguments: Sequence[str] = (), *, together: b
                 return
             if together:
                 processes.start(_DISTRIBUTED.value, find=_FIND.value)
-            if len(found) != len(arguments):
-                wanted = f"give {' and '.join(arguments)}" if arguments else "unexpected arguments"
+            names = [name for name in arguments if name != "..."]
+            if len(found) < len(names) or (len(found) > len(names) and len(names) == len(arguments)):
+                wanted = f"give {' and '.join(names)}{' or more' * (len(names) < len(arguments))}" if names else "unexpected arguments"
                 raise app.UsageError(f"{wanted}: {' '.join(found) or 'found nothing'}")
             with _first_speaks():
                 main(*found)
