@@ -227,7 +227,7 @@ def _tokenizer(release: Release, directory: str | os.PathLike[str], task: str, c
     """The tokenizer as JSON, checked against the word table."""
     found = load_tokenizer(directory)
     own = TextEncoder(found, markers=False).vocab_size
-    encoder = TextEncoder(found, released_markers=True, markers=task == "relation")
+    encoder = TextEncoder(found, as_released=True, markers=task == "relation")
     rows = released.vocab_rows(release.kind, release.tensors)
     if encoder.vocab_size != rows:
         entries = f"{own} entries" + (f" and {encoder.vocab_size - own} added markers" if task == "relation" else "")

@@ -15,9 +15,10 @@ import numpy as np
 
 from mmre_jax.data.torch_pickle import shown
 from mmre_jax.encoders.bert import BertConfig
-from mmre_jax.systems.hvformer import HVFormerConfig
-from mmre_jax.systems.ifaformer import IFAformerConfig
+from mmre_jax.systems.released.hvformer import ReleasedHVFormerConfig
+from mmre_jax.systems.released.ifaformer import ReleasedIFAformerConfig
 from mmre_jax.systems.released.mkgformer import MKGformerConfig
+from mmre_jax.systems.released.prefixes import ReleasedRSRNeTConfig
 from mmre_jax.systems.rsrnet import RSRNeTConfig
 from mmre_jax.systems.system import ModuleSystem
 from mmre_jax.weights import hvformer, ifaformer, mkgformer, resnet, rsrnet, rules
@@ -201,19 +202,18 @@ def _known(kind: str) -> Kind:
 
 
 def _table(kind: str, system: ModuleSystem) -> Table:
-    tables: dict[str, tuple[type, Callable[[Any], Table]]] = {
-        "hvformer": (HVFormerConfig, lambda net: (as_part(hvformer.hvformer_rules(net), "params"), hvformer.unread(net))),
-        "ifaformer": (IFAformerConfig, lambda net: (as_part(ifaformer.ifaformer_rules(net), "params"), ifaformer.unread(net))),
+    tables: dict[str, tuple[Any, Callable[[Any], Table]]] = {
+        "hvformer": (ReleasedHVFormerConfig, lambda net: (as_part(hvformer.hvformer_rules(net), "params"), hvformer.unread(net))),
+        "ifaformer": (ReleasedIFAformerConfig, lambda net: (as_part(ifaformer.ifaformer_rules(net), "params"), ifaformer.unread(net))),
         "mkgformer": (MKGformerConfig, lambda net: (as_part(mkgformer.mkgformer_rules(net), "params"), mkgformer.unread(net))),
-        "rsrnet": (RSRNeTConfig, lambda net: (rsrnet.rsrnet_rules(net), rsrnet.unread(net))),
+        "rsrnet": (ReleasedRSRNeTConfig | RSRNeTConfig, lambda net: (rsrnet.rsrnet_rules(net), rsrnet.unread(net))),
     }
     known = _known(kind)
     expected, table = tables[known.system]
     net = system.net.config
     if not isinstance(net, expected) or getattr(net, "task", "relation") != known.task:
-        raise WeightError(
-            f"a checkpoint of {kind} fits system.name={known.system} and task.name={known.task}, not a {type(net).__name__} given"
-        )
+        fits = f"system.name={known.system}, system.flavour=reference and task.name={known.task}"
+        raise WeightError(f"a checkpoint of {kind} fits {fits}, not a {type(net).__name__} given")
     return table(net)
 
 

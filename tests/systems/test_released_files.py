@@ -243,7 +243,7 @@ def test_from_the_files_to_the_logits(folder: Path) -> None:
     tensors = random_release("hvpnet_re", SMALL)
     system = system_for("hvpnet_re", tensors, SMALL)
     variables = released.read("hvpnet_re", tensors, empty_variables("hvpnet_re", system, SMALL), system)
-    task = RelationTask(TextEncoder(tokenizer.to_str(), 20, released_markers=True), LABELS, "None")
+    task = RelationTask(TextEncoder(tokenizer.to_str(), 20, as_released=True), LABELS, "None")
     data = data_of(rsrnet.get_config("reference"), folder)
     records = datasets.open_records(data, "val")
     read = datasets.open_pictures(system.plan, data, released=True)
