@@ -243,7 +243,7 @@ def _sized(config: ConfigDict, changes: Mapping[str, Any], max_tokens: int) -> C
     config = ConfigDict(copy.deepcopy(config.to_dict()))
     config.update_from_flattened_dict(changes)
     config.text.max_tokens = max_tokens or config.text.max_tokens
-    # As released: every sequence is padded to the longest, and IFAformer's image stream sees the padding.
+    # As released: every sequence is padded to the longest, and the image streams of IFAformer and MKGformer see the padding.
     config.data.buckets = (config.text.max_tokens,)
     return pretrained.resolve(config)
 

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from mmre_jax.declare import Section, choice, require
 from mmre_jax.systems import dgf_pt, faster_rcnn, hvformer, ifaformer, qeot, rsrnet
+from mmre_jax.systems.released import mkgformer
 from mmre_jax.systems.system import System
 
 BUILDERS = {
@@ -16,6 +17,7 @@ BUILDERS = {
     "faster_rcnn": faster_rcnn.build,
     "hvformer": hvformer.build,
     "ifaformer": ifaformer.build,
+    "mkgformer": mkgformer.build,
     "qeot": qeot.build,
     "rsrnet": rsrnet.build,
 }
@@ -24,6 +26,7 @@ SETTINGS: dict[str, Section] = {  # of section `system`, beside the name
     "faster_rcnn": faster_rcnn.SETTINGS,
     "hvformer": hvformer.SETTINGS,
     "ifaformer": ifaformer.SETTINGS,
+    "mkgformer": mkgformer.SETTINGS,
     "qeot": qeot.SETTINGS,
     "rsrnet": rsrnet.SETTINGS,
 }
@@ -32,6 +35,7 @@ TASKS: dict[str, tuple[str, ...]] = {  # of each system of the library
     "faster_rcnn": ("objects",),
     "hvformer": ("relation",),
     "ifaformer": ("relation", "entities"),
+    "mkgformer": ("relation",),
     "qeot": ("triples",),
     "rsrnet": ("relation", "entities"),
 }

@@ -42,7 +42,7 @@ def unread(config: RSRNeTConfig) -> dict[str, str]:
 
 
 def head_rules(task: str) -> tuple[Rule, ...]:
-    """The table of the part `head` for 'relation' or 'entities', in the names of HVPNeT, RSRNeT and IFAformer."""
+    """The table of the part `head` for 'relation' or 'entities', in the names of HVPNeT, RSRNeT, IFAformer and MKGformer."""
     if task == "relation":
         return dense_rules({"classifier": "head/classifier"})
     return (
