@@ -1,12 +1,12 @@
 """Objects of all pictures of an input, found in shards that a killed program finds again.
 
-OUT/...                          what readers take, see detection_inputs.py; written when all shards are there
-OUT/detect/settings.json         what the shards were made with
-OUT/detect/parts/00000.jsonl     a line for each picture of a shard: {"image", "regions"}, or {"image", "note"}
-OUT/detect/features/00000.safetensors     where asked for: {name of a picture: float32 [objects, hidden]}, row i of which belongs to the
-                                 picture's i-th detected region
-OUT/detect/rejects.jsonl         the pictures that could not be looked at, with the reason
-OUT/detect/summary.json          counts, and the checksums of what readers take
+    OUT/...                          what readers take, see detection_inputs.py; written when all shards are there
+    OUT/detect/settings.json         what the shards were made with
+    OUT/detect/parts/00000.jsonl     a line for each picture of a shard: {"image", "regions"}, or {"image", "note"}
+    OUT/detect/features/00000.safetensors     where asked for: {name of a picture: float32 [objects, hidden]}, row i of which belongs to the
+                                     picture's i-th detected region
+    OUT/detect/rejects.jsonl         the pictures that could not be looked at, with the reason
+    OUT/detect/summary.json          counts, and the checksums of what readers take
 """
 
 from __future__ import annotations

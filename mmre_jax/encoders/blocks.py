@@ -58,7 +58,7 @@ def float32_norm(eps: float, name: str | None = None) -> nn.LayerNorm:
 
 
 class FeedForward(nn.Module):
-    """Dense(hidden) - activation - Dense(D) on x [..., D], as submodules `up` and `down`; `added` [..., hidden] joins in between, before the
+    """Dense(hidden) - activation - Dense(D) on x [..., D], as submodules `up` and `down`; `added` [..., hidden] joins before the
     activation.
 
     Attributes:
