@@ -201,7 +201,6 @@ def test_a_checkpoint_of_before_a_setting_is_completed():
     ("name", "task", "said"),
     [
         ("hvformer", "triples", "system 'hvformer' has the task relation; for triples there is qeot"),
-        ("mkgformer", "entities", "system 'mkgformer' has the task relation; for entities there is ifaformer or rsrnet"),
         ("rsrnet", "triples", "system 'rsrnet' has the task relation or entities; for triples there is qeot"),
         ("hvformer", "objects", "system 'hvformer' has the task relation; for objects there is faster_rcnn"),
     ],
