@@ -41,7 +41,6 @@ VARIANTS = {
     "masked": {},
     "grounded": {"objects": "grounded"},
     "photo alone": {"objects": "none"},
-    "text-only": {"modalities": "text"},
     "reference": {"flavour": "reference", "objects": "grounded"},
 }
 
