@@ -38,7 +38,7 @@ FLOORS = (
     ("training",),
     ("analysis",),
     ("extract", "convert", "detection", "planning"),
-    ("pipelines", "evaluate", "compare", "detection_inputs", "detection_files"),
+    ("pipelines", "evaluate", "compare", "analyse", "detection_inputs", "detection_files"),
     ("cli",),
     ("__main__",),
 )

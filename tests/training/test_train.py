@@ -63,7 +63,7 @@ def test_a_run_leaves_what_it_promises(whole):
     workdir, metrics = whole
     saved = json.loads((workdir / "metrics.json").read_text())
     assert saved == json.loads(json.dumps(metrics))
-    assert set(saved["test"]) == {"count", "accuracy", "micro", "macro", "per_relation"}
+    assert set(saved["test"]) == {"count", "accuracy", "micro", "macro", "per_relation", "told"}
     assert saved["counts"] == {"train": 48, "val": 12, "test": 10}
     assert saved["warnings"] == [] and set(saved["reading"]) == {"val", "test", "not learnt from"}
     assert not any(count for counts in saved["reading"].values() for count in counts.values())
