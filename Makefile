@@ -7,7 +7,7 @@ PYTEST_ARGS ?= -n 2
 QUICKSTART := runs/quickstart
 WHEEL := build/wheel
 PLANS := build/plans
-PLANNED := hvformer.py:mnre qeot.py:more ifaformer.py:mnre rsrnet.py:mnre rsrnet.py:hvpnet_mnre dgf_pt.py:mnre detector.py:jsonl
+PLANNED := hvformer.py:mnre qeot.py:more ifaformer.py:mnre mkgformer.py:mnre rsrnet.py:mnre rsrnet.py:hvpnet_mnre dgf_pt.py:mnre detector.py:jsonl
 EXAMPLES ?= 1000
 SEED ?= $(shell $(PYTHON) -c 'import secrets; print(secrets.randbelow(2**32))')
 

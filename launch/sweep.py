@@ -20,7 +20,10 @@ are numbers, a line for each combination of the others, as bars where there are 
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from absl import app, flags
@@ -52,7 +55,7 @@ def main() -> None:
     workdir, vary, seeds = storage.path(_WORKDIR.value), settings(_VARY.value, _CONFIG.value), numbers(_SEEDS.value)
     if seeds and "train.seed" in vary:
         raise app.UsageError("--seeds are values of train.seed: leave that out of --vary")
-    beside = [read(name) for name in _BESIDE.value]
+    beside = processes.decided(lambda: [read(name) for name in _BESIDE.value])
     names = plots.short_names([str(workdir), *_BESIDE.value])
     if len(set(names)) < len(names):
         raise app.UsageError(f"--beside: two sweeps are called alike: {', '.join(names)}")
@@ -63,19 +66,33 @@ def main() -> None:
             runs[folder] = console.changed(_CONFIG.value, changes)
     for config in runs.values():  # all of them, before the first is trained
         check_settings(config)
-    sweep = Sweep(vary, seeds, {})
+    sweep = processes.decided(lambda: before(workdir, Sweep(vary, seeds, {}), runs))
+    others = dict(zip(names[1:], beside, strict=True))
+    sweep_plots.check_beside(sweep, others)
     for number, (folder, config) in enumerate(runs.items(), 1):
         logger.info("---- %s (%d of %d)", folder, number, len(runs))
         headline = train(config, workdir / folder)["headline"]
-        sweep = Sweep(vary, seeds, {**sweep.headlines, folder: headline})
+        sweep = dataclasses.replace(sweep, headlines={**sweep.headlines, folder: headline})
+        sweep_plots.check_beside(sweep, others)
         write_json(workdir / FILE, sweep.to_json())
         logger.info("%s: %s", folder, task_lib.as_line(headline))
     print(sweep.text())
     if processes.is_first():
-        sweeps = dict(zip(names, [sweep, *beside], strict=True))
+        sweeps = {names[0]: sweep, **others}
         for name, scores in (("curve.png", sweep.scores[:1]), ("scores.png", sweep.scores)):
             plots.save(sweep_plots.curve(sweeps, scores), workdir / name)
         logger.info("written: %s", ", ".join(str(workdir / name) for name in (FILE, "curve.png", "scores.png")))
+
+
+def before(workdir: pathlib.Path, sweep: Sweep, runs: Collection[str]) -> Sweep:
+    """The sweep with the scores of those of its runs that an earlier call has finished; the log names the others, which go."""
+    found = read_json(workdir / FILE)
+    if found is None or not isinstance(found["vary"], Mapping):
+        return sweep
+    headlines = Sweep.from_json(found).headlines
+    if gone := sorted(headlines.keys() - runs):
+        logging.getLogger("mmre_jax").info("%s: %d runs of an earlier call are not of this one: %s", FILE, len(gone), ", ".join(gone)[:200])
+    return dataclasses.replace(sweep, headlines={folder: own for folder, own in headlines.items() if folder in runs})
 
 
 def settings(texts: Sequence[str], config: ConfigDict) -> dict[str, list[Any]]:

@@ -56,7 +56,7 @@ def runs(
     found = []
     for name, place, own in zip(named, places, trained, strict=True):
         if own is None:
-            evaluation = evaluate.predictions(place, against, split, root=root, dataset=dataset)
+            evaluation = evaluate.predictions(place, against, split, root=root, captions=captions, dataset=dataset)
         else:
             evaluation = evaluate.checkpoint(place, split, root=root, captions=captions, dataset=dataset)
         found.append(Run(name, evaluation, own))

@@ -109,7 +109,7 @@ class Gates:
 
 
 def predictions(
-    path: str | os.PathLike[str], config: ConfigDict, split: str, *, root: str = "", dataset: DataSet | None = None
+    path: str | os.PathLike[str], config: ConfigDict, split: str, *, root: str = "", captions: str = "", dataset: DataSet | None = None
 ) -> Evaluation:
     """Any program's predictions of a split, scored.
 
@@ -117,7 +117,7 @@ def predictions(
       path: JSON lines (analysis.evaluation.read_predictions).
       config: the configuration whose task and data they are scored against.
       split: train, val or test.
-      root: the data set's folder, instead of data.root.
+      root, captions: the data set's folder and the file of captions, instead of data.root and data.captions.
       dataset: a user's own, if it is not one of datasets.DATASETS.
 
     Raises:
@@ -125,6 +125,7 @@ def predictions(
       ValueError, RecordError: as `datasets.open_records`.
     """
     data, kind = _data(config, root), config.task.name
+    data.captions = captions or data.captions
     records = datasets.open_records(data, "train", dataset)
     task = scoring_task(config, *datasets.labels(data, kind, records, dataset))
     train, examples = task.examples(records), task.examples(datasets.open_records(data, split, dataset))

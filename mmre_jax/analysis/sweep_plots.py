@@ -5,6 +5,7 @@ Shares of the training set and of the pictures are shown in percent, as in RSRNe
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,15 +34,12 @@ def curve(sweeps: Mapping[str, Sweep], scores: Sequence[str]) -> Figure:
     Raises:
       ValueError: where no run is finished, or a sweep does not vary the setting that is shown, or lacks a score.
     """
-    first = next(iter(sweeps.values()))
-    numeric = [name for name, values in first.vary.items() if all(map(_is_number, values))]
-    across = (numeric or list(first.vary))[0]
+    name, first = next(iter(sweeps.items()))
+    check_beside(dataclasses.replace(first, headlines={name: dict.fromkeys(scores, 0.0)}), sweeps)
+    across, numeric = shown_setting(first)
     lines = {
         label: own for name, sweep in sweeps.items() for label, own in _labelled(sweep, across, name if len(sweeps) > 1 else "").items()
     }
-    lacking = [name for name, sweep in sweeps.items() if set(scores) - set(sweep.scores)]
-    if lacking or not lines:
-        raise ValueError(f"{lacking[0]}: no finished run has {', '.join(scores)}" if lacking else "there is nothing to draw")
     values = list(dict.fromkeys(each.cell.values[place] for own in lines.values() for place, each in own))
     if numeric:
         values.sort()
@@ -74,11 +72,29 @@ def curve(sweeps: Mapping[str, Sweep], scores: Sequence[str]) -> Figure:
     return page
 
 
+def shown_setting(sweep: Sweep) -> tuple[str, bool]:
+    """The setting that a sweep is drawn over: the first whose values are all numbers, or the first one; and whether they are."""
+    numeric = [name for name, values in sweep.vary.items() if all(map(_is_number, values))]
+    return (numeric or list(sweep.vary))[0], bool(numeric)
+
+
+def check_beside(sweep: Sweep, others: Mapping[str, Sweep]) -> None:
+    """Whether other sweeps can be drawn beside one, as far as that is known before its runs have scores, and then wholly.
+
+    Raises:
+      ValueError: naming a sweep that does not vary what the first one is drawn over, has no finished run, or lacks a score.
+    """
+    across, _ = shown_setting(sweep)
+    for name, other in others.items():
+        if across not in other.vary:
+            raise ValueError(f"{name} varies {', '.join(other.vary)}, not {across}")
+        if lacking := [score for score in sweep.scores or other.scores[:1] or ("a score",) if score not in other.scores]:
+            raise ValueError(f"{name}: no finished run has {', '.join(lacking)}")
+
+
 def _labelled(sweep: Sweep, across: str, name: str) -> dict[str, list[tuple[int, Scored]]]:
     """{what its cells have in common: its cells} of each line, each with the place of the shown setting among its values."""
     settings = list(sweep.vary)
-    if across not in settings:
-        raise ValueError(f"{name} varies {', '.join(settings)}, not {across}")
     place = settings.index(across)
     lines: dict[str, list[tuple[int, Scored]]] = {}
     for each in sweep.scored():
@@ -100,7 +116,7 @@ def is_logarithmic(values: Sequence[float]) -> bool:
 def _line(axes: Axes, points: Sequence[Point], label: str, number: int) -> None:
     xs, ys, errors = zip(*points, strict=True)
     colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-    bars = None if np.isnan(errors).all() else np.nan_to_num(errors)
+    bars = None if np.isnan(errors).all() else errors
     axes.errorbar(xs, ys, yerr=bars, color=colour, marker=marker, markersize=4.5, linewidth=1.4, capsize=3, elinewidth=1, label=label)
 
 
@@ -121,7 +137,7 @@ def _bars(axes: Axes, points: Sequence[Point], label: str, number: int, lines: i
     at = np.array(places) + (number - (lines - 1) / 2) * width
     axes.bar(at, heights, width * 0.88, color=tint(colour, 0.35), edgecolor=colour, linewidth=0.7, label=label)
     if not np.isnan(errors).all():
-        axes.errorbar(at, heights, yerr=np.nan_to_num(errors), fmt="none", ecolor=colour, capsize=3, elinewidth=1)
+        axes.errorbar(at, heights, yerr=errors, fmt="none", ecolor=colour, capsize=3, elinewidth=1)
 
 
 def _names(axes: Axes, name: str, values: Sequence[Any]) -> None:

@@ -7,6 +7,7 @@ extract with; of a run also what its data were (training/identity.py). The posit
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -23,7 +24,7 @@ import orbax.checkpoint as ocp
 from mmre_jax import storage
 from mmre_jax.training import processes
 from mmre_jax.training.formats import FORMAT
-from mmre_jax.training.orbax_manager import REMOVED, manager, score_of
+from mmre_jax.training.orbax_manager import REMOVED, SCORES, manager, score_of
 from mmre_jax.training.stage import Stage
 from mmre_jax.training.state import TrainState
 
@@ -127,14 +128,18 @@ class Checkpoints:
             time.sleep(1.0)
 
     def save(self, step: int, state: TrainState, meta: Mapping[str, Any], score: float | None = None) -> None:
-        """Saves the state under `step`, with its dev score if it was evaluated. A step already saved is kept as it is, but for one without
-        a score, of a run that was stopped in front of its evaluation, which gets one.
+        """Saves the state under `step`, with its dev score if it was evaluated. A step already saved is kept as it is; where it has no
+        score, since the run was stopped in its evaluation, it gets one.
 
         Args:
           state: on the host, or as arrays that lie in parts on the devices of all processes, each of which writes its own.
         """
-        saved = processes.decided(lambda: step in self._manager.all_steps())
-        if saved and (score is None or processes.decided(lambda: self._metrics(step) is not None)):
+        if processes.decided(lambda: step in self._manager.all_steps()):
+            if score is not None:
+                with self._saving():
+                    self._join()
+                    processes.decided(lambda: self._add_score(step, score))
+                    self._manager.reload()
             return
         if self._stage is not None:
             state = jax.tree.map(_gathered, state)
@@ -142,13 +147,23 @@ class Checkpoints:
             self._join()
             self._manager.wait_until_finished()
             self._sweep()
-            if saved:
-                self.forget(step)
             self._manager.save(
                 step, args=_items(state, {**meta, "format": FORMAT, "step": step}), metrics=None if score is None else {"score": score}
             )
             if self._stage is not None and not self._read_only:
                 self._stage.send_after(self._manager.wait_until_finished)
+
+    def _add_score(self, step: int, score: float) -> None:
+        """Gives a step that has none a score, whole or not at all, where Orbax looks for it."""
+        if self._metrics(step) is not None:
+            return
+        folder = self._folder / str(step) / SCORES
+        part = folder.with_name(f"{SCORES}.part")
+        part.mkdir(exist_ok=True)
+        storage.write_bytes(part / SCORES, json.dumps({"score": score}).encode())
+        part.replace(folder)
+        if self._stage is not None:
+            self._stage.add(step, f"{SCORES}/{SCORES}")
 
     def wait(self) -> None:
         """Until all saves are on disk, or in their bucket."""

@@ -14,6 +14,7 @@ import orbax.checkpoint as ocp
 from mmre_jax.training import processes
 
 REMOVED = "removed"  # where steps go whole, at once, before their files are removed one by one: a crash leaves no half of one
+SCORES = "metrics"  # the part of a step, and the file in it, that Orbax reads scores from
 
 
 def manager(directory: pathlib.Path, *, read_only: bool, alone: bool) -> ocp.CheckpointManager:

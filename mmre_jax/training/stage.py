@@ -101,6 +101,11 @@ class Stage:
         for step in sorted(self._there.keys() - here):
             self._drop(step)
 
+    def add(self, step: int, name: str) -> None:
+        """Copies one more file of a step that is complete in the bucket to it."""
+        storage.upload(self.folder, [f"{step}/{name}"], self.remote)
+        self._there[step].append(f"{step}/{name}")
+
     def _drop(self, step: int) -> None:
         names = self._there.pop(step)
         storage.remove(self.remote / name for name in names if name == f"{step}/{MARK}")

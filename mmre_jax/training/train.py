@@ -161,6 +161,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
                         log.write(done, {"train": means, "lr": float(rates(done - 1))})
                     progress.advance(note)
 
+                fresh = done > start or (epoch_ends and done not in history)
                 if epoch_ends and done not in history:
                     with contextlib.suppress(Interrupted):  # then it is evaluated when the run goes on
                         history[done] = predictor.score(state.variables(), splits["val"], "val", stopping=stopping)
@@ -169,7 +170,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
                         logger.info("epoch %d, step %d, val: %s", done // order.steps, done, said)
                 score = next(iter(task_lib.headline(job.task, history[done]).values())) if epoch_ends and done in history else None
                 stopped = stopping() or start < done == config.train.max_steps
-                if epoch_ends or (start < done and (stopped or (config.train.save_every and done % config.train.save_every == 0))):
+                if fresh and (epoch_ends or stopped or (config.train.save_every and done % config.train.save_every == 0)):
                     check(state, done)
                     log.flush()
                     checkpoints.save(done, devices.saved(state), meta, score)

@@ -118,7 +118,7 @@ def test_other_sweeps_beside_it(shares, grid):
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["5", "10", "20", "50", "100"]
     with pytest.raises(ValueError, match=r"grid varies system\.mixture, data\.image_share, not data\.train_share"):
         sweep_plots.curve({"shares": shares, "grid": grid}, ["micro.f1"])
-    with pytest.raises(ValueError, match="there is nothing to draw"):
+    with pytest.raises(ValueError, match="x: no finished run has a score"):
         sweep_plots.curve({"x": Sweep(SHARES, [], {})}, [])
 
 

@@ -1,6 +1,8 @@
 """What is mistyped ends in one line and exit code 2, before anything is read or written; help names the variants of a file."""
 
+import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -66,6 +68,7 @@ MISTYPED = [
     (["train", CONFIG, RUN, "--distributed=a:1,2,2"], ["--distributed=a:1,2,2: of 2 processes the ids are 0 to 1"]),
     (["train", CONFIG, RUN, "--distributed=auto"], ["--distributed=auto: JAX detects no cluster here"]),
     (["settings", "--distributed=auto"], ["--distributed=auto: this program runs in one process"]),
+    (["train", CONFIG, RUN, "--distributed_wait=0"], ["distributed_wait"]),
     # ---- flags
     (["train", CONFIG, "--wrkdir={tmp}/run"], ["Unknown command line flag 'wrkdir'. Did you mean: workdir"]),
     (["train", CONFIG, RUN, "more"], ["unexpected arguments: more"]),
@@ -152,3 +155,11 @@ def test_help_names_the_variants_of_the_file_that_is_given(ended):
 
 def test_nothing_was_written(ended):
     assert [path.name for path in ended[1].iterdir()] == ["file"]
+
+
+def test_processes_are_waited_for_as_long_as_is_said(tmp_path):
+    place = ["--distributed=127.0.0.1:9,2,1", "--distributed_wait=1"]
+    typed = [sys.executable, "-m", "launch.train", "--config=hvformer:quickstart", f"--workdir={tmp_path / 'run'}", *place]
+    ended = subprocess.run(typed, env={**os.environ, "JAX_PLATFORMS": "cpu"}, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1, "the same command may go well when the others are there"
+    assert ended.stderr.splitlines()[-1].endswith("the processes have not found each other within 1 s")

@@ -42,6 +42,41 @@ def test_values_have_the_type_of_the_setting():
     assert dict(zip(PARSED, done.stdout.splitlines(), strict=True)) == PARSED
 
 
+SWEEP = """
+from absl import flags
+from launch import console, sweep
+
+def trained(config, workdir):
+    workdir.mkdir(parents=True, exist_ok=True)
+    print("trained", workdir.name)
+    return {"headline": {"micro.f1": config.data.train_share + config.train.seed / 100}}
+
+sweep.train = trained
+flags.mark_flags_as_required(["config", "workdir", "vary"])
+console.run(sweep.main, together=True)
+"""
+
+
+def swept(workdir, *typed):
+    """The command with a stand-in for training."""
+    flags = ["--config=configs/rsrnet.py:quickstart", f"--workdir={workdir}", *typed]
+    return subprocess.run([sys.executable, "-c", SWEEP, *flags], capture_output=True, text=True, check=False)
+
+
+def test_it_writes_draws_and_keeps_what_is_of_the_present_grid(tmp_path):
+    grid = ["--vary=data.train_share=0.1,0.5"]
+    result = swept(tmp_path / "shares", *grid, "--seeds=0,1")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("trained seed_") == 4 and "0.105 +- 0.007" in result.stdout
+    assert {path.name for path in (tmp_path / "shares").glob("*.*") if path.is_file()} == {"sweep.json", "curve.png", "scores.png"}
+    beside = swept(tmp_path / "other", "--vary=optim.lr=0.1,0.2", f"--beside={tmp_path / 'shares'}")
+    assert beside.returncode == 2 and "trained" not in beside.stdout
+    assert f"{'shares'} varies data.train_share, not optim.lr" in beside.stderr
+    result = swept(tmp_path / "shares", *grid, "--seeds=1,2")
+    assert "2 runs of an earlier call are not of this one: data.train_share=0.1/seed_0, data.train_share=0.5/seed_0" in result.stderr
+    assert [run["seed"] for run in json.loads((tmp_path / "shares" / "sweep.json").read_text())["runs"]] == [1, 2, 1, 2]
+
+
 @pytest.mark.slow
 def test_a_grid_with_seeds_is_trained_once(tmp_path):
     """A column a value; with one more seed only its runs are new, and what was trained stays as it was."""

@@ -152,6 +152,32 @@ def test_a_signal_to_one_process_stops_both_with_a_checkpoint(tmp_path, rank):
     assert not list((tmp_path / "run" / FOLDER).glob("*tmp*"))
 
 
+# Process 1 is asked to stop while val is scored for the first time.
+SCORING = """
+import signal
+from mmre_jax.training import evaluate
+track = evaluate.track
+def signalled(stream, name, *given, **more):
+    if name == "val" and index == 1 and not os.path.exists("ASKED"):
+        open("ASKED", "w").close()
+        os.kill(os.getpid(), signal.SIGTERM)
+    return track(stream, name, *given, **more)
+evaluate.track = signalled
+"""
+
+
+def test_two_processes_that_are_stopped_while_they_score_go_on_to_the_same_end(alone, tmp_path):
+    fault, run = SCORING.replace("ASKED", str(tmp_path / "asked")), tmp_path / "run"
+    stopped = train(tmp_path, run, 2, fault, **{"train.eval_batch": 4})
+    assert stopped.returncode == 3 and "stopped after step 6 of 12" in stopped.stderr, stopped.stderr
+    with Checkpoints(run / FOLDER, read_only=True) as checkpoints:
+        assert checkpoints.steps() == [6] and checkpoints.best() is None
+    result = train(tmp_path, run, 2, fault, **{"train.eval_batch": 4})
+    assert result.returncode == 0 and "resumed from step 6" in result.stderr, result.stderr
+    assert metrics(run) == metrics(alone)
+    same(arrays(run, 12), arrays(alone, 12))
+
+
 @pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_run_with_a_message_and_it_can_be_resumed(tmp_path):
     launcher, children = started(tmp_path, **{"train.save_every": 5, "train.max_steps": 6000})

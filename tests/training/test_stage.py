@@ -49,6 +49,26 @@ def test_checkpoints_of_a_bucket_are_kept_and_read_as_on_a_disk(bucket, tmp_path
         locate("s3://bucket/other")
 
 
+def test_a_step_gets_its_score_later_and_its_arrays_stay(bucket, tmp_path):
+    for folder in (tmp_path / "checkpoints", storage.path("s3://bucket/run/checkpoints")):
+        with Checkpoints(folder) as checkpoints:
+            checkpoints.save(1, state_of(1), {"name": "x"})
+        bucket.asked.clear()
+        before = {path: path.stat().st_ino for path in tmp_path.rglob("*") if path.is_file()}
+        with Checkpoints(folder) as checkpoints:
+            assert checkpoints.best() is None
+            checkpoints.save(1, state_of(7), {"name": "other"}, 0.5)
+            assert checkpoints.best() == 1
+            checkpoints.save(1, state_of(7), {"name": "other"}, 0.9)  # it has one
+            for step in (2, 3):
+                checkpoints.save(step, state_of(step), {"name": "x"}, 0.1)
+        with Checkpoints(folder, read_only=True) as checkpoints:
+            assert checkpoints.steps() == [3, 2, 1] and checkpoints.best() == 1, "the best is kept"
+            assert kernel(checkpoints, 1) == [1, 1, 1] and checkpoints.meta(1)["name"] == "x"
+        assert {path: path.stat().st_ino for path in before} == before
+        assert not [name for what, name in bucket.asked if what == "put" and "/1/" in name and not name.endswith("/1/metrics/metrics")]
+
+
 def test_of_an_evaluation_the_optimiser_is_not_fetched(bucket):
     with Checkpoints("s3://bucket/run/checkpoints") as checkpoints:
         checkpoints.save(1, state_of(1), {}, 0.5)

@@ -1,4 +1,4 @@
-"""HVFormer as released (github.com, the paper's repository): as in the paper, but the image encoder's states are detached, absent crops are
+"""HVFormer as its authors released it: as in the paper, but the image encoder's states are detached, absent crops are
 zeros that are attended to, the photo is not looked at, and the experts have no biases.
 """
 
