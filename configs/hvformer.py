@@ -4,8 +4,11 @@
 
 Variants:
   quickstart  small encoders from random weights on `scenes`: test micro-F1 0.98 in under 2 minutes on 2 CPU cores.
+  quickstart_levels  the same with 12 layers of the image encoder, an expert for each of its levels 0-12, and crops of objects: what
+              figures 5-8 and 13 of the paper are drawn of (python -m launch.analyse).
   mnre        the paper's sizes (BERT-base, CLIP ViT-B/32, levels 0, 6, 12) and settings. Give --config.data.root, --config.text.weights
               and --config.vision.weights (transformers directories).
+  mnre_levels the same with an expert for each level 0-12, for those figures.
   minilm      all of MNRE on a CPU: a 6-layer MiniLM as text encoder, a small image encoder from random weights. Test micro-F1 0.64,
               almost all pictures missing, in less than an hour on 2 cores (RESULTS.md).
   reference   what the released code computes, for converted checkpoints: 61 visual tokens of grounded and detected crops.
@@ -24,14 +27,22 @@ from ml_collections import ConfigDict
 
 from configs import common
 
-VARIANTS = ("quickstart", "mnre", "minilm", "reference")
+VARIANTS = ("quickstart", "quickstart_levels", "mnre", "mnre_levels", "minilm", "reference")
 
 
 def get_config(variant: str = "mnre") -> ConfigDict:
     """The locked configuration of a variant."""
     common.choose(variant, VARIANTS)
     config = common.base("hvformer")
-    {"quickstart": _quickstart, "mnre": _mnre, "minilm": _minilm, "reference": _reference}[variant](config)
+    make = {
+        "quickstart": _quickstart,
+        "quickstart_levels": _quickstart_levels,
+        "mnre": _mnre,
+        "mnre_levels": _mnre_levels,
+        "minilm": _minilm,
+        "reference": _reference,
+    }
+    make[variant](config)
     return config.lock()
 
 
@@ -44,9 +55,21 @@ def _quickstart(config: ConfigDict) -> None:
     common.scenes_task(config, "relation")
 
 
+def _quickstart_levels(config: ConfigDict) -> None:
+    _quickstart(config)
+    config.vision.update({"layers": 12, "crop_side": 32})
+    config.system.levels = tuple(range(13))
+    config.data.objects = "detected"
+
+
 def _mnre(config: ConfigDict) -> None:
     config.data.name = "mnre"
     config.optim.clip = 0.0  # neither the paper nor the release clips
+
+
+def _mnre_levels(config: ConfigDict) -> None:
+    _mnre(config)
+    config.system.levels = tuple(range(13))
 
 
 def _minilm(config: ConfigDict) -> None:

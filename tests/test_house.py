@@ -37,7 +37,7 @@ FLOORS = (
     ("training",),
     ("analysis",),
     ("extract", "convert", "detection", "planning"),
-    ("pipelines", "evaluate", "detection_inputs", "detection_files"),
+    ("pipelines", "evaluate", "analyse", "detection_inputs", "detection_files"),
     ("cli",),
     ("__main__",),
 )

@@ -5,8 +5,8 @@ Shapes: B batch, L tokens, P patches, N levels, E = N + 1 experts, D text width,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -61,6 +61,8 @@ class MixtureOfExperts(nn.Module):
         weights = jax.nn.softmax(routed.astype(jnp.float32), axis=-1)  # [B, L, E], the text-only expert first
         if self.is_mutable_collection("intermediates"):
             self.sow("intermediates", "expert_weights", weights)
+        if self.is_mutable_collection("told") and not self.is_initializing():
+            self.sow("told", "expert_weights", weights)
         choices = jnp.concatenate([text[:, :, None], experts], axis=2)  # [B, L, E, D]
         return jnp.einsum("ble,bled->bld", weights.astype(choices.dtype), choices)
 
@@ -78,3 +80,19 @@ class MixtureOfExperts(nn.Module):
         if self.biases:
             outputs = outputs + self.param("experts_out_bias", nn.initializers.zeros, (levels, width)).astype(self.dtype)[None, None]
         return outputs + text[:, :, None]
+
+
+def expert_names(levels: Sequence[int]) -> tuple[str, ...]:
+    """What the E experts are called, in the order of their weights: the text-only one, then one a level."""
+    return ("text", *(str(level) for level in levels))
+
+
+def marked_weights(sown: Mapping[str, Any], batch: Mapping[str, Any], levels: Sequence[int]) -> dict[str, jax.Array]:
+    """{'expert_text': [B], 'expert_0': [B], ...}: each expert's weight, the mean of those at the two markers (HVFormer, figure 9).
+
+    Args:
+      sown: what a network with a `MixtureOfExperts` called "mome" sowed, weights float [B, L, E].
+      batch: text.markers int [B, 2].
+    """
+    weights = jnp.take_along_axis(sown["mome"]["expert_weights"][0], batch["text"]["markers"][:, :, None], axis=1).mean(axis=1)
+    return {f"expert_{name}": weights[:, place] for place, name in enumerate(expert_names(levels))}

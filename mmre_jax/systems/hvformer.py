@@ -7,6 +7,7 @@ one expert a level fuses what they found, and a router mixes the experts per tok
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -19,7 +20,7 @@ from mmre_jax.declare import Section, choice, must_divide, whole, wholes
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, released_crops, vit_config
 from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
-from mmre_jax.fusion.mome import MixtureOfExperts, TextGuidedAttention
+from mmre_jax.fusion.mome import MixtureOfExperts, TextGuidedAttention, marked_weights
 from mmre_jax.heads.relation import RelationHead, RelationObjective
 from mmre_jax.systems.system import ModuleSystem
 
@@ -163,7 +164,8 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         mixture=system.mixture,
         flavour=system.flavour,
     )
-    return ModuleSystem(HVFormer(net, dtype), RelationObjective(), plan)
+    tell = functools.partial(marked_weights, levels=levels) if system.mixture == "experts" else None
+    return ModuleSystem(HVFormer(net, dtype), RelationObjective(), plan, tell=tell)
 
 
 def _check(config: ConfigDict) -> None:

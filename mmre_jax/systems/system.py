@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import flax.linen as nn
@@ -16,6 +16,9 @@ from mmre_jax.losses import key_of_device
 Variables = Mapping[str, Any]
 Batch = Mapping[str, Any]
 Metrics = dict[str, tuple[jax.Array, jax.Array]]
+Tell = Callable[[Mapping[str, Any], Batch], dict[str, jax.Array]]
+
+TOLD = "told/"  # what begins the name of a prediction that is a number of each record, of which evaluation gives the mean over a split
 
 
 class System(Protocol):
@@ -51,6 +54,8 @@ class ModuleSystem:
     """A linen module called as net(text, pixels, present, train=...) under an objective.
 
     given: what the module takes of the batch beside `text`, by name; it stands among the text's entries.
+    tell: from what the net sows as the collection "told", and the batch, to numbers of each record, {name: [B]}, that are to be followed in
+      training: predictions hold them under "told/NAME", and the metrics of a split their means.
     batch_norm: whether the net's statistics follow the training batches; where they do not, nothing but the optimiser changes a variable.
     """
 
@@ -59,6 +64,7 @@ class ModuleSystem:
     plan: PicturePlan
     batch_norm: bool = False
     given: tuple[str, ...] = ()
+    tell: Tell | None = None
 
     def inputs(self, batch: Batch) -> tuple[Any, ...]:
         """The module's positional arguments: text (ids, mask, ...), normalised pixels and presence per slot."""
@@ -84,7 +90,11 @@ class ModuleSystem:
 
     def predict(self, variables: Variables, batch: Batch) -> dict[str, jax.Array]:
         """Predictions of a batch, arrays with leading axis B."""
-        return self.objective.predict(self.net.apply(variables, *self.inputs(batch), train=False), batch)
+        if self.tell is None:
+            return self.objective.predict(self.net.apply(variables, *self.inputs(batch), train=False), batch)
+        outputs, sown = self.net.apply(variables, *self.inputs(batch), train=False, mutable=["told"])
+        told = self.tell(sown["told"], batch)
+        return {**self.objective.predict(outputs, batch), **{TOLD + name: value for name, value in told.items()}}
 
 
 def normalise(pixels: jax.Array, present: jax.Array, slot: Slot) -> jax.Array:

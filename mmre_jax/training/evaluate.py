@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.progress import track
+from mmre_jax.systems.system import TOLD
 from mmre_jax.tasks.task import Found, Outputs
 from mmre_jax.training import processes
 from mmre_jax.training.job import Job
@@ -77,9 +78,17 @@ class Predictor:
         return [found[index] for index in range(len(split.records))] if decode else []
 
     def score(self, variables: Any, split: Split, progress: str = "") -> dict[str, Any]:
-        """The task's metrics of a split; of several processes the first decodes, once for all."""
+        """The task's metrics of a split, and what the system tells beside; of several processes the first decodes, once for all."""
         predicted = self.predict(variables, split, progress, keep=True, decode=processes.is_first())
-        return processes.decided(lambda: self.job.task.metrics(split.records, [p.found for p in predicted], [p.outputs for p in predicted]))
+        found, outputs = [p.found for p in predicted], [p.outputs for p in predicted]
+        return processes.decided(lambda: {**self.job.task.metrics(split.records, found, outputs), **told(outputs)})
+
+
+def told(outputs: Sequence[Outputs]) -> dict[str, dict[str, float]]:
+    """{"told": {name: mean over records}} of what a system tells of every record (`systems.system.TOLD`); {} where it tells nothing."""
+    names = [name for name in (outputs[0] if outputs else ()) if name.startswith(TOLD)]
+    means = {name.removeprefix(TOLD): float(np.mean([own[name] for own in outputs])) for name in names}
+    return {"told": means} if means else {}
 
 
 def make_predictor(job: Job, devices: Devices | MeshDevices) -> Predictor:

@@ -1,0 +1,142 @@
+"""What a figure is made of: a checkpoint with a split of data, and out of it arrays, facts and pages."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mmre_jax.analysis.attention_maps import Sight, layers, row_names, sights
+from mmre_jax.analysis.watching import Pick, Watched, chosen, sown_shapes, watch
+from mmre_jax.training.job import Job, sample
+from mmre_jax.training.mesh import MeshDevices
+from mmre_jax.training.parallel import Devices
+from mmre_jax.training.splits import Split
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """A checkpoint, and the records that are looked at with it.
+
+    variables: on the devices.  workdir: the run's folder.  step: of the checkpoint.
+    name: of the split.  split: its examples, each with its own picture.
+    ids: the examples that a figure of single records shows; empty: those that it finds good.
+    """
+
+    job: Job
+    devices: Devices | MeshDevices
+    variables: Any
+    workdir: pathlib.Path
+    step: int
+    name: str
+    split: Split
+    ids: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def shapes(self) -> Shapes:
+        """{module path: shape for one short record} of what the network sows."""
+        return sown_shapes(self.job)
+
+    @property
+    def sights(self) -> tuple[Sight, ...]:
+        """Where words attend to the picture."""
+        return sights(self.shapes)
+
+    @functools.cached_property
+    def rows(self) -> tuple[str, ...]:
+        """What the rows of words are that `attention_maps.word_rows` gives."""
+        return row_names(sample(self.job))
+
+    def layers(self, encoder: str) -> tuple[str, ...]:
+        """The module paths of the self-attention of 'text' or 'vision'."""
+        return layers(self.shapes, encoder)
+
+    def watch(self, pick: Pick) -> Iterator[Watched]:
+        """What `pick` makes of all records of the split."""
+        return watch(self.job, self.devices, self.variables, self.split, pick, self.name)
+
+    def watch_some(self, pick: Pick, most: int) -> Iterator[Watched]:
+        """What `pick` makes of the records in `ids`, each by itself in that order; without any, of the first `most` that have a picture, or
+        of the first of all if none has.
+
+        Raises:
+          ValueError: for ids that the split does not have.
+        """
+        split = chosen(self.split, self._places(most))
+        found = [each for watched in watch(self.job, self.devices, self.variables, split, pick) for each in watched.each()]
+        yield from sorted(found, key=lambda watched: watched.index[0])
+
+    def _places(self, most: int) -> list[int]:
+        if self.ids:
+            known = {record.id: place for place, record in enumerate(self.split.records)}
+            if lacking := [name for name in self.ids if name not in known]:
+                some = ", ".join(list(known)[:3])
+                raise ValueError(f"--records: {self.name} has no record {lacking[0]!r}; its {len(known):,} are {some}, ...")
+            return [known[name] for name in self.ids]
+        hidden = self.split.picture_of
+        there = [
+            place for place, record in enumerate(self.split.records) if record.image is not None and (hidden is None or hidden[place] >= 0)
+        ]
+        return (there or list(range(len(self.split.records))))[:most]
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """A figure.
+
+    arrays: what it shows, by name.  facts: what the axes of the arrays are, and the numbers that one would quote; plain values.
+    pages: {suffix of the file's name: page}; '' where there is only one.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    facts: Mapping[str, Any]
+    pages: Mapping[str, Figure]
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+    """What a network must sow for a figure.
+
+    words: for the message where it does not.  met: whether it does, from {module path: shape}.
+    """
+
+    words: str
+    met: Callable[[Shapes], bool]
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A figure that can be asked for.
+
+    about: one line.  paper: which published figure it is, '' for none.  systems: which have what it needs, in their ordinary form.
+    draw: makes it; ValueError where the data or the run lack what it shows.
+    """
+
+    about: str
+    paper: str
+    systems: tuple[str, ...]
+    needs: tuple[Need, ...]
+    draw: Callable[[View], Drawn]
+
+    def lacking(self, shapes: Shapes) -> list[str]:
+        """What a network does not sow of what is needed."""
+        return [need.words for need in self.needs if not need.met(shapes)]
+
+
+CROSS = Need("attention of words to the picture", lambda shapes: bool(sights(shapes)))
+LEVELS = Need("attention of words to levels of a vision transformer", lambda shapes: any(s.level is not None for s in sights(shapes)))
+VISION = Need("a vision transformer's attention to itself", lambda shapes: bool(layers(shapes, "vision")))
+TEXT = Need("a text encoder's attention to itself", lambda shapes: bool(layers(shapes, "text")))
+EXPERTS = Need("weights of experts", lambda shapes: "mome/expert_weights" in shapes)
+
+
+def labels_of(found: Sequence[Sight]) -> list[str]:
+    """The labels of some sights."""
+    return [sight.label for sight in found]
