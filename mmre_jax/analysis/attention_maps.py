@@ -77,8 +77,8 @@ def to_picture(arrays: Arrays, sight: Sight) -> jax.Array:
 
 
 def row_names(batch: Batch) -> tuple[str, ...]:
-    """What the W rows of `word_rows` are: of a relation the markers of head and tail, else all words."""
-    return ("head", "tail") if "markers" in batch["text"] else ("all words",)
+    """What the W rows of `word_rows` are: of a relation the opening markers of head and tail, else all words."""
+    return ("<s>", "<o>") if "markers" in batch["text"] else ("all words",)
 
 
 def word_rows(weights: jax.Array, batch: Batch) -> jax.Array:
@@ -86,8 +86,8 @@ def word_rows(weights: jax.Array, batch: Batch) -> jax.Array:
     text = batch["text"]
     if "markers" in text:
         return jnp.take_along_axis(weights, text["markers"][:, None, :, None], axis=2).swapaxes(1, 2)
-    share = text["mask"] / jnp.maximum(text["mask"].sum(axis=1, keepdims=True), 1)
-    return jnp.einsum("bl,bhlp->bhp", share.astype(weights.dtype), weights)[:, None]
+    words = text["mask"].astype(weights.dtype)
+    return jnp.einsum("bl,bhlp->bhp", words / jnp.maximum(words.sum(axis=1, keepdims=True), 1.0), weights)[:, None]
 
 
 def attended(weights: jax.Array) -> jax.Array:

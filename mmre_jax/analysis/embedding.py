@@ -23,7 +23,10 @@ def plane(points: np.ndarray, seed: int = 0) -> np.ndarray:
         raise ValueError(f"t-SNE takes points [n, D], n at least 5, found {list(points.shape)}")
     if not np.isfinite(points).all():
         raise ValueError("t-SNE takes finite points: the hidden states have NaN or infinity")
-    from sklearn.manifold import TSNE  # takes a second to import, and this alone needs it
+    # Both take a second to import, and this alone needs them; scikit-learn brings the latter.
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     perplexity = min(PERPLEXITY, (len(points) - 1) / 3)
-    return TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(points).astype(np.float32)
+    with threadpool_limits(1):  # sums of several threads come out otherwise each time; and beside other programs they wait for each other
+        return TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(points).astype(np.float32)

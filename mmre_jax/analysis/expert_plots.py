@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from mmre_jax.analysis.annotate import CAPTION, DOTS, FAINT, LABEL, tint
+from mmre_jax.analysis.annotate import CAPTION, DOTS, FAINT, LABEL, LINE, tint
 from mmre_jax.analysis.fonts import families, shown
 
 ACROSS = 4  # panels in a line
@@ -47,8 +47,10 @@ def relations(groups: Mapping[str, np.ndarray], titles: Mapping[str, str], names
     figure = Figure(figsize=(0.6 + across * (1.3 + 0.18 * len(names)), 0.8 + 2.1 * down), dpi=DOTS, facecolor="white", layout="constrained")
     figure.suptitle(title, fontsize=LABEL + 1, parse_math=False)
     panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
-    for panel in panels.flat[len(groups) :]:
-        panel.set_axis_off()
+    for number, panel in enumerate(panels.flat):
+        panel.tick_params(labelbottom=number + across >= len(groups))
+        if number >= len(groups):
+            panel.set_axis_off()
     for panel, (label, weights) in zip(panels.flat, groups.items(), strict=False):
         _boxes(panel, weights, names)
         name = shown(titles[label])
@@ -63,6 +65,8 @@ def relations(groups: Mapping[str, np.ndarray], titles: Mapping[str, str], names
 def _boxes(panel: Axes, weights: np.ndarray, names: Sequence[str]) -> None:
     """Quartiles, whiskers to the 5th and 95th percentile, and the median, of each expert."""
     drawn = panel.boxplot(weights, whis=(5, 95), showfliers=False, patch_artist=True, widths=0.65)
+    for line in (*drawn["whiskers"], *drawn["caps"]):
+        line.set(color=LINE)
     for box, median, colour in zip(drawn["boxes"], drawn["medians"], colours(len(names)), strict=True):
         box.set(facecolor=tint(colour, 0.45), edgecolor=colour)
         median.set(color=colour, linewidth=1.6)

@@ -40,6 +40,7 @@ def strips(maps: np.ndarray, titles: Sequence[str], rows: Sequence[str], places:
         image = _draw(panel, maps[number], norm, titles[number])
         panel.set_aspect("auto")
         panel.set_yticks(range(height), rows, fontsize=CAPTION if height <= 10 else SMALL)
+        panel.tick_params(axis="y", length=0)
         for group in range(1, groups):
             panel.axhline(group * height / groups - 0.5, color="white", linewidth=1.2)
         _mark_parts(panel, places, across=True, label=number + across >= count)
@@ -146,7 +147,7 @@ def _mark_parts(panel: Axes, places: Places, *, across: bool, label: bool) -> No
         names.append((name, (part.start + part.stop - 1) / 2))
         if part.start:
             line(part.start - 0.5, color="white", linewidth=0.8)
-    axis.set_ticks([place for _, place in names], [name for name, _ in names] if label else [], fontsize=SMALL)
+    axis.set_ticks([place for _, place in names], [name for name, _ in names], fontsize=SMALL)
     panel.tick_params(axis="x" if across else "y", length=0, labelrotation=90 if across else 0)
     panel.tick_params(**{"labelbottom" if across else "labelleft": label})
 

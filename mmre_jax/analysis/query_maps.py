@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from mmre_jax.analysis import attention_plots
 from mmre_jax.analysis.annotate import FAINT
 from mmre_jax.analysis.attention_plots import QueryPanel
+from mmre_jax.analysis.tokens import token_names
 from mmre_jax.analysis.triple_plots import entity_colours
 from mmre_jax.boxes import pairwise_iou
 from mmre_jax.data.datasets import open_pictures, read_picture
@@ -149,7 +150,7 @@ def _maps(job: Job, record: Record, batch: Any, prediction: dict[str, np.ndarray
     side = round(cells**0.5)
     own = {name: x[0] for name, x in prediction.items()}
     return QueryMaps(
-        tokens=_tokens(job, record)[:length],
+        tokens=token_names(job, record)[:length],
         photo=_photo(record.image),
         grid=(side, side),
         selected=None if selected is None else selected[:, :length],
@@ -164,14 +165,6 @@ def _photo(name: str | None, longest: int = 640) -> np.ndarray:
     image = read_picture(name).copy()  # the one read may be kept for the next reader
     image.thumbnail((longest, longest))
     return np.asarray(image)
-
-
-def _tokens(job: Job, record: Record) -> tuple[str, ...]:
-    """The pieces of a sentence; of an unknown one its word."""
-    encoder = job.task.encoder
-    encoded, unknown = encoder.encode(record.words), encoder.special_ids["unk"]
-    pairs = zip(encoded.ids.tolist(), encoded.words.tolist(), strict=True)
-    return tuple(record.words[word] if i == unknown and word >= 0 else str(encoder.tokenizer.id_to_token(i)) for i, word in pairs)
 
 
 def _one(job: Job, prediction: dict[str, np.ndarray], query: int, record: Record) -> Triple | None:

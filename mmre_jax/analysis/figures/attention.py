@@ -12,9 +12,11 @@ from mmre_jax.analysis.averages import Mean
 from mmre_jax.analysis.figures.entry import Drawn, View, labels_of
 from mmre_jax.analysis.places import Places, visual_places
 from mmre_jax.analysis.sharpness import kurtosis
+from mmre_jax.analysis.tokens import token_names
 from mmre_jax.analysis.watching import Arrays
 from mmre_jax.data.loader import Batch
 
+HEADS = ("spreads most", "looks most at [CLS]", "does both")
 RECORDS = 2  # of a figure of single records, where none are named
 
 
@@ -45,7 +47,7 @@ def about(view: View, places: Places, records: int) -> dict[str, Any]:
 
 def cross(view: View) -> Drawn:
     """Figure 5a: each level a panel, rows of markers over places of the picture; arrays 'attention' [N, W, P]."""
-    weights, places, records = mean_cross(view)
+    weights, places, records = view.once(mean_cross)
     maps, labels = weights.mean(axis=2), labels_of(view.sights)
     title = f"attention to the picture, mean over heads and {records:,} records of {view.name}"
     facts = {**about(view, places, records), "axes": ["sight", "row", "place"], "sights": labels, "rows": view.rows}
@@ -54,9 +56,9 @@ def cross(view: View) -> Drawn:
 
 def cross_by_head(view: View) -> Drawn:
     """Figure 13: the same with a row for each head; arrays 'attention' [N, W, H, P]."""
-    weights, places, records = mean_cross(view)
+    weights, places, records = view.once(mean_cross)
     labels, heads = labels_of(view.sights), weights.shape[2]
-    rows = [f"{row} {head + 1}" for row in view.rows for head in range(heads)]
+    rows = [f"{row} head {head + 1}" for row in view.rows for head in range(heads)]
     title = f"attention to the picture by head, mean over {records:,} records of {view.name}"
     page = map_plots.strips(weights.reshape(len(labels), -1, weights.shape[-1]), labels, rows, places, title, groups=len(view.rows))
     facts = {**about(view, places, records), "axes": ["sight", "row", "head", "place"], "sights": labels, "rows": view.rows}
@@ -65,7 +67,7 @@ def cross_by_head(view: View) -> Drawn:
 
 def kurtosis_by_level(view: View) -> Drawn:
     """Figure 5b: of each marker's mean attention the kurtosis over the places, summed over heads; arrays 'kurtosis' [N, W]."""
-    weights, places, records = mean_cross(view)
+    weights, places, records = view.once(mean_cross)
     values, labels = kurtosis(weights).sum(axis=2), labels_of(view.sights)
     title = f"kurtosis of attention to the picture, summed over heads (eq. 19)\nmean attention of {records:,} records of {view.name}"
     facts = {**about(view, places, records), "axes": ["sight", "row"], "sights": labels, "rows": view.rows, "kurtosis": values.tolist()}
@@ -94,7 +96,7 @@ def mean_vision(view: View) -> tuple[np.ndarray, Places, int]:
 
 def vision_by_head(view: View) -> Drawn:
     """Figure 11: each layer a row of panels, each head a column; arrays 'attention' [N, H, P, P]."""
-    weights, places, records = mean_vision(view)
+    weights, places, records = view.once(mean_vision)
     titles = [[f"layer {layer + 1}, head {head + 1}" for head in range(weights.shape[1])] for layer in range(weights.shape[0])]
     title = f"the image encoder's attention to itself, mean over {records:,} records of {view.name}"
     facts = {**about(view, places, records), "axes": ["layer", "head", "attending place", "place"]}
@@ -102,29 +104,36 @@ def vision_by_head(view: View) -> Drawn:
 
 
 def three_heads(view: View) -> Drawn:
-    """Figure 12: the heads that spread most over the patches, that look most at [CLS], and whose lesser of both, each as a share of the
-    largest, is largest; arrays 'attention' [3, P, P].
+    """Figure 12: the head that spreads most over the patches, the one that looks most at [CLS], and of the others the one whose lesser of
+    both, each as a share of the largest, is largest; arrays 'attention' [3, P, P].
 
     Spread is the mean entropy of the rows' attention to patches, in nats.
 
     Raises:
-      ValueError: for an encoder without [CLS].
+      ValueError: for an encoder without [CLS], or of fewer than three heads.
     """
-    weights, places, records = mean_vision(view)
+    weights, places, records = view.once(mean_vision)
     if not places.has_class:
         raise ValueError("this figure compares attention to patches with attention to [CLS], which this image encoder has none of")
+    if weights.shape[0] * weights.shape[1] < len(HEADS):
+        raise ValueError(f"this figure shows three heads: the image encoder has {weights.shape[0] * weights.shape[1]}")
     patches = weights[..., 1:]
     spread = -(patches * np.log(np.where(patches > 0, patches, 1.0))).sum(axis=-1).mean(axis=-1)
     on_class = weights[..., 0].mean(axis=-1)
     both = np.minimum(spread / spread.max(), on_class / on_class.max())
-    measures = {"spreads most": spread, "looks most at [CLS]": on_class, "does both": both}
-    found = {name: np.unravel_index(int(measure.argmax()), measure.shape) for name, measure in measures.items()}
+    found: dict[str, tuple[int, int]] = {}
+    for name, measure in zip(HEADS, (spread, on_class, both), strict=True):
+        left = measure.copy()
+        for place in found.values():
+            left[place] = -np.inf
+        layer, head = np.unravel_index(int(left.argmax()), left.shape)
+        found[name] = (int(layer), int(head))
     titles = [f"{name}:\nlayer {layer + 1}, head {head + 1}" for name, (layer, head) in found.items()]
     maps = np.stack([weights[place] for place in found.values()])
     title = f"three heads of the image encoder, mean over {records:,} records of {view.name}"
     page = map_plots.squares(maps[None], [titles], places, title)
     heads = [
-        {"head": name, "layer": int(layer) + 1, "number": int(head) + 1, "spread": spread[layer, head], "on_class": on_class[layer, head]}
+        {"head": name, "layer": layer + 1, "number": head + 1, "spread": spread[layer, head], "on_class": on_class[layer, head]}
         for name, (layer, head) in found.items()
     ]
     return Drawn({"attention": maps}, {**about(view, places, records), "heads": heads}, {"": page})
@@ -134,17 +143,16 @@ def text_by_head(view: View) -> Drawn:
     """Of single records the text encoder's attention to itself; arrays 'attention_0', ... [N, H, L, L], one a record."""
 
     def pick(arrays: Arrays, batch: Batch) -> dict[str, Any]:
-        return {"weights": to_itself(arrays, view.layers("text")), "text": {name: batch["text"][name] for name in ("ids", "mask")}}
+        return {"weights": to_itself(arrays, view.layers("text")), "mask": batch["text"]["mask"]}
 
     arrays, pages, facts = {}, {}, []
     for number, watched in enumerate(view.watch_some(pick, RECORDS)):
-        record, text = watched.records[0], watched.picked["text"]
-        length = int(text["mask"][0].sum())
+        record, length = watched.records[0], int(watched.picked["mask"].sum())
         weights = watched.picked["weights"][0, ..., :length, :length]
-        tokens = [str(view.job.task.encoder.tokenizer.id_to_token(int(i))) for i in text["ids"][0, :length]]
+        tokens = token_names(view.job, record)
         titles = [[f"layer {layer + 1}, head {head + 1}" for head in range(weights.shape[1])] for layer in range(weights.shape[0])]
         arrays[f"attention_{number}"] = weights
         pages[str(number)] = map_plots.token_squares(weights, titles, tokens, f"{record.id}: the text encoder's attention to itself")
-        facts.append({"id": record.id, "array": f"attention_{number}", "tokens": tokens})
+        facts.append({"id": record.id, "array": f"attention_{number}", "tokens": list(tokens)})
     axes = ["layer", "head", "attending token", "token"]
     return Drawn(arrays, {"split": view.name, "step": view.step, "axes": axes, "records": facts}, pages)

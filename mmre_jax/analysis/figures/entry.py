@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,6 +19,7 @@ from mmre_jax.training.parallel import Devices
 from mmre_jax.training.splits import Split
 
 Shapes = Mapping[str, tuple[int, ...]]
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,13 @@ class View:
     name: str
     split: Split
     ids: tuple[str, ...] = ()
+    _known: dict[Callable[[View], Any], Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, compute: Callable[[View], Result]) -> Result:
+        """What `compute` makes of this view, computed for the first figure that asks."""
+        if compute not in self._known:
+            self._known[compute] = compute(self)
+        return self._known[compute]
 
     @functools.cached_property
     def shapes(self) -> Shapes:

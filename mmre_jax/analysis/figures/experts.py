@@ -54,7 +54,7 @@ def over_training(view: View) -> Drawn:
     """Figure 9: the experts' mean weights on val after each epoch, and their distribution over the split at the checkpoint; arrays 'steps'
     [T], 'history' [T, E], 'weights' [n, 2, E], 'ids' [n]."""
     steps, means = history(view)
-    weights, _, ids = weights_of(view)
+    weights, _, ids = view.once(weights_of)
     names = names_of(view)
     page = expert_plots.training(steps, means, weights.reshape(-1, len(names)), names, view.name, view.step)
     now = dict(zip(names, weights.mean(axis=(0, 1)).tolist(), strict=True))
@@ -64,7 +64,7 @@ def over_training(view: View) -> Drawn:
 
 def by_relation(view: View) -> Drawn:
     """Figure 10: the distribution of weights at both markers for each relation; arrays 'weights' [n, 2, E], 'relations' [n], 'ids' [n]."""
-    weights, relations, ids = weights_of(view)
+    weights, relations, ids = view.once(weights_of)
     names = names_of(view)
     found, counts = np.unique(relations, return_counts=True)
     some = [str(found[place]) for place in sorted(np.argsort(-counts, kind="stable")[:RELATIONS])]

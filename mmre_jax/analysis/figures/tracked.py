@@ -83,9 +83,9 @@ def mean_token_maps(view: View) -> tuple[np.ndarray, Places, int]:
 
 def tokens(view: View) -> Drawn:
     """Figure 7a, b: H_C of the markers by level and head; arrays 'tracking' [S, W, M, P]."""
-    maps, places, records = mean_token_maps(view)
+    maps, places, records = view.once(mean_token_maps)
     labels, heads = labels_of(tracked_levels(view)), maps.shape[2]
-    rows = [f"{row} {head + 1}" for row in view.rows for head in range(heads)]
+    rows = [f"{row} head {head + 1}" for row in view.rows for head in range(heads)]
     title = f"tracking maps from patches to the markers by head, mean over {records:,} records of {view.name}"
     page = map_plots.strips(maps.reshape(len(labels), -1, maps.shape[-1]), labels, rows, places, title, groups=len(view.rows))
     facts = {**about(view, places, records), "axes": ["sight", "row", "head", "embedded patch"], "sights": labels, "rows": view.rows}
@@ -94,7 +94,7 @@ def tokens(view: View) -> Drawn:
 
 def divergence(view: View) -> Drawn:
     """Figure 7c: of the mean H_C of each marker the divergence of heads; arrays 'divergence' [S, W], in nats."""
-    maps, places, records = mean_token_maps(view)
+    maps, places, records = view.once(mean_token_maps)
     values = divergence_of_heads(np.moveaxis(maps, 2, 0))
     labels = labels_of(tracked_levels(view))
     title = f"divergence of the tracking maps' heads from their mean (eq. 20)\nmean maps of {records:,} records of {view.name}"
@@ -138,7 +138,7 @@ def _page(view: View, watched: Watched, raw: np.ndarray, tracked: np.ndarray, pl
     task, relation = view.job.task, record.relations[0] if record.relations else None
     names = list(view.rows)
     if relation is not None and len(names) == 2:
-        names = [f"{row}: {record.text(end.span)}" for row, end in zip(names, (relation.head, relation.tail), strict=True)]
+        names = [f"{row} {record.text(end.span)}" for row, end in zip(names, (relation.head, relation.tail), strict=True)]
     columns = [f"{name}\n{kind}" for name in names for kind in ("attention", "tracking map")]
     shown = [[maps[place, row] for row in range(len(names)) for maps in (raw, tracked)] for place in some]
     said = [str(relation.label)] if relation is not None else []
