@@ -4,8 +4,8 @@
 
 Variants:
   quickstart  small encoders from random weights on `scenes`: test micro-F1 0.98 in under 2 minutes on 2 CPU cores.
-  quickstart_levels  the same with 12 layers of the image encoder, an expert for each of its levels 0-12, and crops of objects: what
-              figures 5-8 and 13 of the paper are drawn of (python -m launch.analyse).
+  quickstart_levels  a narrower image encoder of 12 layers, an expert for each of its levels 0-12, and crops of objects: what figures 5-8
+              and 13 of the paper are drawn of (python -m launch.analyse).
   mnre        the paper's sizes (BERT-base, CLIP ViT-B/32, levels 0, 6, 12) and settings. Give --config.data.root, --config.text.weights
               and --config.vision.weights (transformers directories).
   mnre_levels the same with an expert for each level 0-12, for those figures.
@@ -57,9 +57,11 @@ def _quickstart(config: ConfigDict) -> None:
 
 def _quickstart_levels(config: ConfigDict) -> None:
     _quickstart(config)
-    config.vision.update({"layers": 12, "crop_side": 32})
+    config.text.update({"width": 32, "mlp": 128})
+    config.vision.update({"layers": 12, "width": 32, "mlp": 64, "crop_side": 32, "crops": 2})
     config.system.levels = tuple(range(13))
     config.data.objects = "detected"
+    config.train.epochs = 3
 
 
 def _mnre(config: ConfigDict) -> None:

@@ -125,6 +125,19 @@ def test_expert_weights_can_be_looked_at():
     assert seen["intermediates"]["tva_0"]["attention"]["attention"][0].shape == (3, 2, 9, 1 + 16 + 2 * 4)
 
 
+def test_training_is_told_the_experts_weights_at_the_markers():
+    system, batch, variables = make(tiny())
+    predicted = jax.jit(system.predict)(variables, batch)
+    _, seen = system.net.apply(variables, *system.inputs(batch), train=False, mutable=["intermediates"])
+    weights, markers = np.asarray(seen["intermediates"]["mome"]["expert_weights"][0]), batch["text"]["markers"]
+    for expert, name in enumerate(("text", "0", "1", "2")):
+        expected = [(weights[b, markers[b, 0], expert] + weights[b, markers[b, 1], expert]) / 2 for b in range(3)]
+        np.testing.assert_allclose(predicted[f"told/expert_{name}"], expected, atol=1e-6)
+    for without in ({"mixture": "concat"}, {"modalities": "text"}):
+        system, batch, variables = make(tiny(**without))
+        assert set(jax.eval_shape(system.predict, variables, batch)) == {"logits", "probabilities"}
+
+
 def test_bf16_computation_keeps_fp32_parameters():
     config = tiny()
     with config.unlocked():

@@ -13,7 +13,7 @@ from toy import ToyNet, ToySystem
 
 from configs import hvformer
 from mmre_jax.data import datasets
-from mmre_jax.training.evaluate import make_predictor
+from mmre_jax.training.evaluate import make_predictor, told
 from mmre_jax.training.job import new_job
 from mmre_jax.training.mesh import mesh_devices
 from mmre_jax.training.parallel import local_devices
@@ -89,3 +89,10 @@ def test_no_batch_sends_the_parameters_again(parts, mapping):
     whole = variables if "mesh" in mapping else jax.tree.map(lambda x: np.stack([x, x]), variables)
     with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
         watched.predict(whole, split)
+
+
+def test_what_a_system_tells_of_records_is_averaged():
+    one, zero = np.float32(1), np.float32(0)
+    outputs = [{"told/a": one, "told/b": zero, "logits": np.zeros(2)}, {"told/a": one + one, "told/b": zero, "logits": np.ones(2)}]
+    assert told(outputs) == {"told": {"a": 1.5, "b": 0.0}}
+    assert told([{"logits": np.zeros(2)}]) == told([]) == {}

@@ -36,7 +36,8 @@ def drawn(view, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name in FIGURES:
             if name == "heads":
-                patch.setattr(attention, "mean_vision", lambda _, found=view.once(attention.mean_vision): with_more_heads(*found))
+                found_by_head = view.once(attention.mean_vision)
+                patch.setattr(attention, "mean_vision", lambda _, found=found_by_head: with_more_heads(*found))
             figure = analyse.draw(view, name)
             found[name] = (figure, analyse.write(figure, name, out))
     return found
