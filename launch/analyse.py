@@ -34,7 +34,7 @@ def main(figure: str) -> None:
     looked = analyse.view(_CHECKPOINT.value, _SPLIT.value, ids=_RECORDS.value, **places)
     out = storage.path(_OUT.value) if _OUT.value else looked.workdir / "analysis" / _SPLIT.value
     for name in FIGURES if figure == analyse.ALL else (figure,):
-        if figure == analyse.ALL and (lacking := FIGURES[name].lacking(looked.shapes)):
+        if figure == analyse.ALL and (lacking := FIGURES[name].lacking(looked.job, looked.shapes)):
             logger.info("%s: left out: no %s", name, " and no ".join(lacking))
             continue
         written = analyse.write(analyse.draw(looked, name), name, out)

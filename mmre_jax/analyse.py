@@ -72,8 +72,8 @@ def draw(looked: View, name: str) -> Drawn:
     """
     check(name)
     system = looked.job.config.system.name
-    if lacking := FIGURES[name].lacking(looked.shapes):
-        able = [other for other, entry in FIGURES.items() if not entry.lacking(looked.shapes)]
+    if lacking := FIGURES[name].lacking(looked.job, looked.shapes):
+        able = [other for other, entry in FIGURES.items() if not entry.lacking(looked.job, looked.shapes)]
         instead = f"what can be drawn of it: {', '.join(able)}" if able else "no figure can be drawn of it"
         raise ValueError(f"figure {name!r} shows {' and '.join(lacking)}, which this checkpoint of {system!r} does not have; {instead}")
     return FIGURES[name].draw(looked)

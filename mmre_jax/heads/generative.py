@@ -55,9 +55,8 @@ class GenerativeDecoder(nn.Module):
             return (jax.nn.softmax(said, axis=-1) @ table, put(cache, longer, place)), (state, said)
 
         # One program for the three steps. Of the last one neither the types that it would say nor its place in the cache is looked at.
-        steps = nn.scan(
-            step, variable_broadcast="params", variable_axes={"intermediates": 0}, split_rngs={"params": False, "dropout": True}
-        )
+        # What the model sows of its stages stays; of these steps it sows nothing.
+        steps = nn.scan(step, variable_broadcast="params", split_rngs={"params": False, "dropout": True})
         places = cache.mask.shape[1] + jnp.arange(STEPS)
         _, (states, said) = steps(self, (spoken, with_room(cache, STEPS - 1)), places)
         return states[-1], said[:2].swapaxes(0, 1)

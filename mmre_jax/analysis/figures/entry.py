@@ -112,11 +112,11 @@ class Drawn:
 class Need:
     """What a network must sow for a figure.
 
-    words: for the message where it does not.  met: whether it does, from {module path: shape}.
+    words: for the message where it does not.  met: whether it does, from the job and {module path: shape} of `watching.sown_shapes`.
     """
 
     words: str
-    met: Callable[[Shapes], bool]
+    met: Callable[[Job, Shapes], bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,16 +133,23 @@ class Entry:
     needs: tuple[Need, ...]
     draw: Callable[[View], Drawn]
 
-    def lacking(self, shapes: Shapes) -> list[str]:
-        """What a network does not sow of what is needed."""
-        return [need.words for need in self.needs if not need.met(shapes)]
+    def lacking(self, job: Job, shapes: Shapes) -> list[str]:
+        """What a job's network does not sow of what is needed, from {module path: shape} of what it does."""
+        return [need.words for need in self.needs if not need.met(job, shapes)]
 
 
-CROSS = Need("attention of words to the picture", lambda shapes: bool(sights(shapes)))
-LEVELS = Need("attention of words to levels of a vision transformer", lambda shapes: any(s.level is not None for s in sights(shapes)))
-VISION = Need("a vision transformer's attention to itself", lambda shapes: bool(layers(shapes, "vision")))
-TEXT = Need("a text encoder's attention to itself", lambda shapes: bool(layers(shapes, "text")))
-EXPERTS = Need("weights of experts", lambda shapes: "mome/expert_weights" in shapes)
+def _reads_words_alone(job: Job, shapes: Shapes) -> bool:
+    """Whether each layer of the text encoder reads a record's tokens and nothing else; DGF-PT's reads stages, with the picture in them."""
+    tokens = sample(job)["text"]["ids"].shape[1]
+    found = layers(shapes, "text")
+    return bool(found) and all(shapes[name][-2] == tokens for name in found)
+
+
+CROSS = Need("attention of words to the picture", lambda _, shapes: bool(sights(shapes)))
+LEVELS = Need("attention of words to levels of a vision transformer", lambda _, shapes: any(s.level is not None for s in sights(shapes)))
+VISION = Need("a vision transformer's attention to itself", lambda _, shapes: bool(layers(shapes, "vision")))
+TEXT = Need("a text encoder's attention to words alone", _reads_words_alone)
+EXPERTS = Need("weights of experts", lambda _, shapes: "mome/expert_weights" in shapes)
 
 
 def labels_of(found: Sequence[Sight]) -> list[str]:

@@ -95,8 +95,9 @@ def test_a_figures_systems_are_those_that_have_what_it_needs(system):
     config = CONFIGS[system].get_config("quickstart").unlock()
     config.data.counts = (8, 4, 4)
     train = datasets.open_records(config.data, "train")
-    shapes = sown_shapes(new_job(config.lock(), train))
-    able = {name for name, entry in FIGURES.items() if not entry.lacking(shapes)}
+    job = new_job(config.lock(), train)
+    shapes = sown_shapes(job)
+    able = {name for name, entry in FIGURES.items() if not entry.lacking(job, shapes)}
     assert able == {name for name, entry in FIGURES.items() if system in entry.systems}
 
 
