@@ -89,8 +89,12 @@ def token_squares(maps: np.ndarray, titles: Sequence[Sequence[str]], tokens: Seq
     return figure
 
 
-def lines(values: np.ndarray, labels: Sequence[str], rows: Sequence[str], title: str, unit: str) -> Figure:
-    """Values [N, W] over N labels: a line for each of W rows, and their mean where there are several."""
+def lines(values: np.ndarray, labels: Sequence[str], rows: Sequence[str], title: str, unit: str, *, decades: bool = False) -> Figure:
+    """Values [N, W] over N labels: a line for each of W rows, and their mean where there are several.
+
+    Args:
+      decades: show values on a logarithmic scale where they span a factor of 100 or more, or the small ones would all look like 0.
+    """
     figure = _page(max(4.8, 1.6 + 0.5 * len(labels)), 3.2, title)
     axes = figure.add_subplot()
     for row, name in enumerate(rows):
@@ -99,6 +103,8 @@ def lines(values: np.ndarray, labels: Sequence[str], rows: Sequence[str], title:
         axes.plot(values.mean(axis=1), color=FAINT, linestyle="--", linewidth=1.2, label="mean")
     axes.set_xticks(range(len(labels)), labels, fontsize=CAPTION, rotation=45 if len(labels) > 6 else 0)
     axes.set_ylabel(unit, fontsize=LABEL)
+    if decades and values.min() > 0 and values.max() >= 100 * values.min():
+        axes.set_yscale("log")
     axes.tick_params(labelsize=CAPTION)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

@@ -95,12 +95,11 @@ def mean_vision(view: View) -> tuple[np.ndarray, Places, int]:
 
 
 def vision_by_head(view: View) -> Drawn:
-    """Figure 11: each layer a row of panels, each head a column; arrays 'attention' [N, H, P, P]."""
+    """Figure 11: a panel for each layer and head; arrays 'attention' [N, H, P, P]."""
     weights, places, records = view.once(mean_vision)
-    titles = [[f"layer {layer + 1}, head {head + 1}" for head in range(weights.shape[1])] for layer in range(weights.shape[0])]
     title = f"the image encoder's attention to itself, mean over {records:,} records of {view.name}"
     facts = {**about(view, places, records), "axes": ["layer", "head", "attending place", "place"]}
-    return Drawn({"attention": weights}, facts, {"": map_plots.squares(weights, titles, places, title)})
+    return Drawn({"attention": weights}, facts, {"": map_plots.squares(*_wide(weights), places, title)})
 
 
 def three_heads(view: View) -> Drawn:
@@ -150,9 +149,16 @@ def text_by_head(view: View) -> Drawn:
         record, length = watched.records[0], int(watched.picked["mask"].sum())
         weights = watched.picked["weights"][0, ..., :length, :length]
         tokens = token_names(view.job, record)
-        titles = [[f"layer {layer + 1}, head {head + 1}" for head in range(weights.shape[1])] for layer in range(weights.shape[0])]
         arrays[f"attention_{number}"] = weights
-        pages[str(number)] = map_plots.token_squares(weights, titles, tokens, f"{record.id}: the text encoder's attention to itself")
+        pages[str(number)] = map_plots.token_squares(*_wide(weights), tokens, f"{record.id}: the text encoder's attention to itself")
         facts.append({"id": record.id, "array": f"attention_{number}", "tokens": list(tokens)})
     axes = ["layer", "head", "attending token", "token"]
     return Drawn(arrays, {"split": view.name, "step": view.step, "axes": axes, "records": facts}, pages)
+
+
+def _wide(weights: np.ndarray) -> tuple[np.ndarray, list[list[str]]]:
+    """Maps [N, H, ...] of layers and heads as rows and columns of panels, whichever there are more of across; and their titles."""
+    titles = np.array([[f"layer {layer + 1}, head {head + 1}" for head in range(weights.shape[1])] for layer in range(weights.shape[0])])
+    if weights.shape[0] > weights.shape[1]:
+        weights, titles = weights.swapaxes(0, 1), titles.T
+    return weights, titles.tolist()

@@ -99,7 +99,7 @@ def divergence(view: View) -> Drawn:
     labels = labels_of(tracked_levels(view))
     title = f"divergence of the tracking maps' heads from their mean (eq. 20)\nmean maps of {records:,} records of {view.name}"
     facts = {**about(view, places, records), "axes": ["sight", "row"], "sights": labels, "rows": view.rows, "divergence": values.tolist()}
-    return Drawn({"divergence": values}, facts, {"": map_plots.lines(values, labels, view.rows, title, "nats")})
+    return Drawn({"divergence": values}, facts, {"": map_plots.lines(values, labels, view.rows, title, "nats", decades=True)})
 
 
 def over_photo(view: View) -> Drawn:
