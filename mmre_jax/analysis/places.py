@@ -62,10 +62,12 @@ def visual_places(job: Job, count: int) -> Places:
     A ViT's pictures have as many cells as patches; any other encoder's pictures have equally many.
 
     Raises:
-      ValueError: where that many places cannot be the cells of the plan's pictures.
+      ValueError: where that many places cannot be the cells of the plan's pictures, or are blocks of channels and not cells.
     """
-    plan = job.system.plan
-    vision = getattr(job.system.net.config, "vision", None)
+    plan, config = job.system.plan, job.system.net.config
+    vision = getattr(config, "vision", None)
+    if getattr(getattr(config, "prefix", None), "flavour", "") == "reference":
+        raise ValueError("the places of the reference flavour's visual prefix are blocks of channels, not cells of a picture")
     pictures = [(slot.name, number, slot.side) for slot in plan for number in range(slot.count)]
     if isinstance(vision, ViTConfig):
         grids = [side // vision.patch for _, _, side in pictures]

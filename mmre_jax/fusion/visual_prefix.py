@@ -42,7 +42,11 @@ class PrefixConfig:
 
 
 class VisualPrefix(nn.Module):
-    """Stage outputs of all pictures -> a pair of keys and values for each text layer."""
+    """Stage outputs of all pictures -> a pair of keys and values for each text layer.
+
+    Where "intermediates" is mutable and there are gates, the weights that they give the stages are sown there as "gates", fp32
+    [B, K, layers, S].
+    """
 
     config: PrefixConfig
     dtype: DTypeLike = jnp.float32
@@ -62,24 +66,30 @@ class VisualPrefix(nn.Module):
           ValueError: for a stage whose map is smaller than 2 x 2.
         """
         cells = [pool(x) for x in maps]
-        mixed = self._released(cells, pictures) if self.config.flavour == "reference" else self._paper(cells)
+        mixed, gates = self._released(cells, pictures) if self.config.flavour == "reference" else self._paper(cells)
+        if gates and not self.is_initializing():
+            weights = jnp.stack(gates, axis=1)  # [M, layers, S]
+            self.sow("intermediates", "gates", weights.reshape(-1, pictures, *weights.shape[1:]))
         return tuple(self._split(layer, pictures) for layer in mixed)
 
-    def _paper(self, cells: list[jax.Array]) -> list[jax.Array]:
-        """Eq. 4-8 and 11: for each stage [M, 2, 2, C] -> for each layer keys and values side by side, [M, 4, 2 D]."""
+    def _paper(self, cells: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
+        """Eq. 4-8 and 11: for each stage [M, 2, 2, C] -> for each layer keys and values side by side, [M, 4, 2 D], and its gate [M, S],
+        where there are gates."""
         config = self.config
+        gates: list[jax.Array] = []
         used = {n: x for n, x in enumerate(cells) if config.stages != "plain" or n == len(cells) - 1}
         projected = [self._dense(config.width, f"project_{n}")(x).reshape(len(x), CELLS, config.width) for n, x in used.items()]
         features = jnp.stack(projected, axis=1)  # [M, S, 4, D]
         if config.stages == "gates":
             mean = features.mean(axis=(1, 2))
-            layers = [mix(self._gate(n, mean, len(projected), config.gate), features) for n in range(config.layers)]
+            gates = [self._gate(n, mean, len(projected), config.gate) for n in range(config.layers)]
+            layers = [mix(gate, features) for gate in gates]
         else:
             layers = [features[:, n * len(projected) // config.layers] for n in range(config.layers)]
-        return [self._dense(2 * config.width, f"keys_values_{n}")(x) for n, x in enumerate(layers)]
+        return [self._dense(2 * config.width, f"keys_values_{n}")(x) for n, x in enumerate(layers)], gates
 
-    def _released(self, cells: list[jax.Array], pictures: int) -> list[jax.Array]:
-        """The released arithmetic: the same result [M, 4, 2 D] of each layer, where a position is a block of channels, not a cell."""
+    def _released(self, cells: list[jax.Array], pictures: int) -> tuple[list[jax.Array], list[jax.Array]]:
+        """The released arithmetic: the same results, where a position of [M, 4, 2 D] is a block of channels, not a cell."""
         config, stages = self.config, len(cells)
         count = len(cells[0])
         blocks = jnp.concatenate(cells, axis=-1).transpose(0, 3, 1, 2).reshape(count, CELLS, -1)
@@ -88,13 +98,14 @@ class VisualPrefix(nn.Module):
         features = features.reshape(count, CELLS, stages, 2 * config.width).swapaxes(1, 2)
         mean = features.mean(axis=1).reshape(count, -1)
         photo = jnp.arange(count) % pictures == 0
-        layers = []
+        layers, gates = [], []
         for n in range(config.layers):
             dense = self._dense(stages, f"gate_{n}")
             scores = dense(mean).astype(jnp.float32)
             active = jnp.where(photo[:, None], GATES[config.gate](scores), nn.leaky_relu(scores))
-            layers.append(mix(nn.softmax(active), features))
-        return layers
+            gates.append(nn.softmax(active))
+            layers.append(mix(gates[-1], features))
+        return layers, gates
 
     def _gate(self, layer: int, mean: jax.Array, stages: int, activation: str) -> jax.Array:
         """Eq. 6-7: mean [M, D] -> weights of the stages, float32 [M, S]."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mmre_jax.analysis.figures import attention, experts, patches, tracked
-from mmre_jax.analysis.figures.entry import CROSS, EXPERTS, LEVELS, TEXT, VISION, Entry
+from mmre_jax.analysis.figures import attention, cases, experts, gates, patches, pictured, queries, tracked
+from mmre_jax.analysis.figures.entry import CROSS, DUAL, EXPERTS, LEVELS, QUERIES, SELECT, STAGES, TEXT, VISION, Entry
 
 FIGURES: dict[str, Entry] = {
     "cross_attention": Entry(
@@ -96,5 +96,55 @@ FIGURES: dict[str, Entry] = {
         ("hvformer",),
         (EXPERTS,),
         experts.by_relation,
+    ),
+    "text_to_picture": Entry(
+        "what the two entities and all tokens attend to, over the photo and its crops, of single records (--records)",
+        "",
+        ("ifaformer", "hvformer", "rsrnet", "qeot"),
+        (CROSS,),
+        pictured.over_pictures,
+    ),
+    "alignment": Entry(
+        "how much of its attention each token gives to the photo and to each crop, of single records (--records)",
+        "IFAformer fig. 1, of the system's own weights",
+        ("ifaformer", "hvformer", "rsrnet", "qeot"),
+        (CROSS,),
+        pictured.alignment,
+    ),
+    "stage_gates": Entry(
+        "weights that the gates give the stages of the image encoder, by layer of the text encoder",
+        "",
+        ("rsrnet",),
+        (STAGES,),
+        gates.by_stage,
+    ),
+    "dual_gates": Entry(
+        "what DGF-PT's gates let through, with a record's own picture and with another's, and by relation",
+        "",
+        ("dgf_pt",),
+        (DUAL,),
+        gates.dual,
+    ),
+    "selective_attention": Entry(
+        "what each cell of the photo attends to in the text, of single records (--records)",
+        "QEOT fig. 3",
+        ("qeot",),
+        (SELECT,),
+        queries.selective,
+    ),
+    "query_attention": Entry(
+        "where in the photo each query looks, of single records (--records)",
+        "QEOT fig. 4",
+        ("qeot",),
+        (QUERIES,),
+        queries.by_query,
+    ),
+    "case_study": Entry(
+        "predictions of several checkpoints (--beside) for the same records, over what each looks at (--records)",
+        "DGF-PT fig. 5",
+        ("hvformer", "ifaformer", "rsrnet", "qeot", "dgf_pt"),
+        (),
+        cases.study,
+        compares=True,
     ),
 }
