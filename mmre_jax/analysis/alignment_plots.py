@@ -23,8 +23,8 @@ def shares(values: np.ndarray, tokens: Sequence[str], pictures: Sequence[np.ndar
     count, across = values.shape
     width = max(NAMES + CELL * across + 0.2, 4.8)
     lines = [piece for line in title.split("\n") for piece in paragraph(line, 72 * (width - 0.4))]
-    above, below = 0.25 + 0.17 * len(lines), ROW * count
-    height = above + CELL + 0.35 + below + 0.15
+    above, below = 0.35 + 0.17 * len(lines), ROW * count
+    height = above + CELL + below + 0.2
     figure = Figure(figsize=(width, height), dpi=DOTS, facecolor="white")
     text = "\n".join(lines)
     figure.text(0.2 / width, 1 - 0.1 / height, text, fontsize=LABEL, color=INK, va="top", parse_math=False, family=families(text))

@@ -18,6 +18,7 @@ WIDTH, EDGE, BETWEEN = 720.0, 18.0, 14.0  # of the page, its margin and the spac
 ACROSS, HIGHEST = 4, 150.0  # most panels in a line; largest height of a photo
 HEAD, ROW = 26.0, 11.0  # of a panel's heading, and of each line below
 MOST = 5  # lines below a panel
+Frame = tuple[float, float, float, float, float]  # left, top, width and height of a panel, in points, and the height of the page
 RIGHT, WRONG = COLOURS[2], COLOURS[4]
 
 
@@ -40,16 +41,21 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A record, its annotation in words, and what each run says of it."""
+    """A record, its annotation in words, and what each run says of it.
+
+    photo: uint8 [H, W, 3]; None where it has none that can be read.
+    """
 
     record: Record
+    photo: np.ndarray | None
     gold: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
 
 
 def page(case: Case) -> Figure:
-    """The sentence above, with its relation, entities or the entities of its triples; below it a panel for each run."""
-    record, across = case.record, min(ACROSS, len(case.verdicts))
+    """The sentence above, with its relation, entities or the entities of its triples; below it the photo and a panel for each run."""
+    record, count = case.record, len(case.verdicts) + 1
+    across = min(ACROSS, count)
     limit = WIDTH - 2 * EDGE
     looks, arrows = _annotated(record)
     words, layout = annotate.sentence(record.words, {s: look.caption for s, look in looks.items()}, arrows, limit - 60)
@@ -57,21 +63,36 @@ def page(case: Case) -> Figure:
     high = max(min(wide / photo_maps.frames_of(v.places)[1], HIGHEST) if v.places.parts else 40.0 for v in case.verdicts) + 12
     lines = max(min(len(verdict.said), MOST) or 1 for verdict in case.verdicts)
     panel = HEAD + high + ROW * lines + 12
-    gold = annotate.paragraph(f"gold: {'; '.join(case.gold) or 'nothing'}", limit)
+    gold = [] if record.relations else annotate.paragraph(f"gold: {'; '.join(case.gold) or 'nothing'}", limit)
     top = EDGE + annotate.sentence_height(layout) + 13 * len(gold) + 8
-    height = top + 16 + panel * -(-len(case.verdicts) // across) + EDGE / 2
+    height = top + panel * -(-count // across) + EDGE / 2
     figure, canvas = annotate.new_page(WIDTH, height)
     write(canvas, EDGE, EDGE - 4, fitted(record.id, limit, CAPTION), CAPTION, FAINT)
     annotate.draw_sentence(canvas, EDGE, EDGE + 2, words, looks, layout, [(label, FAINT, "-") for *_, label in arrows])
     for number, line in enumerate(gold):
         write(canvas, EDGE, top - 13 * (len(gold) - number) + 8, line, LABEL, INK)
-    for number, verdict in enumerate(case.verdicts):
-        left, upper = EDGE + (number % across) * (wide + BETWEEN), top + 16 + panel * (number // across)
-        _draw(figure, canvas, verdict, (left, upper, wide, high, height))
+    frames = [(EDGE + (n % across) * (wide + BETWEEN), top + panel * (n // across), wide, high, height) for n in range(count)]
+    _draw_photo(figure, canvas, case.photo, frames[0])
+    for verdict, frame in zip(case.verdicts, frames[1:], strict=True):
+        _draw(figure, canvas, verdict, frame)
     return figure
 
 
-def _draw(figure: Figure, canvas: annotate.Axes, verdict: Verdict, frame: tuple[float, float, float, float, float]) -> None:
+def _draw_photo(figure: Figure, canvas: annotate.Axes, photo: np.ndarray | None, frame: Frame) -> None:
+    left, upper, wide, high, height = frame
+    write(canvas, left, upper + 8, "the photo", LABEL, INK)
+    if photo is None:
+        write(canvas, left, upper + HEAD + 20, "no picture", LABEL, LINE)
+        return
+    scale = min(wide / photo.shape[1], (high - 12) / photo.shape[0])
+    across, down = photo.shape[1] * scale, photo.shape[0] * scale
+    axes = figure.add_axes((left / WIDTH, 1 - (upper + HEAD + down) / height, across / WIDTH, down / height))
+    axes.imshow(photo, aspect="auto")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(color=LINE, linewidth=0.6)
+
+
+def _draw(figure: Figure, canvas: annotate.Axes, verdict: Verdict, frame: Frame) -> None:
     left, upper, wide, high, height = frame
     write(canvas, left, upper + 8, fitted(verdict.run, wide, LABEL), LABEL, INK)
     looks_at = "attention of its words" if verdict.weights is not None else "what it saw" if verdict.places.parts else "reads no picture"

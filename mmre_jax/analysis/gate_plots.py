@@ -21,7 +21,8 @@ def stages(means: np.ndarray, spreads: np.ndarray, names: Sequence[str], title: 
       means, spreads: float [K, N, S].  names: K, of the pictures.
     """
     count, layers, across = means.shape
-    figure = Figure(figsize=(1.3 + count * (0.5 + 0.8 * across), 1.3 + 0.36 * layers), dpi=DOTS, facecolor="white", layout="constrained")
+    width = max(1.3 + count * (0.5 + 0.8 * across), 4.8)
+    figure = Figure(figsize=(width, 1.5 + 0.36 * layers), dpi=DOTS, facecolor="white", layout="constrained")
     figure.suptitle(title, fontsize=LABEL + 1, parse_math=False, family=families(title))
     panels = figure.subplots(1, count, squeeze=False, sharey=True)[0]
     for panel, mean, spread, name in zip(panels, means, spreads, names, strict=True):

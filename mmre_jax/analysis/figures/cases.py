@@ -13,6 +13,7 @@ from mmre_jax.analysis.attention_maps import to_picture, word_rows
 from mmre_jax.analysis.case_plots import Case, Verdict
 from mmre_jax.analysis.figures.entry import Drawn, View
 from mmre_jax.analysis.places import Part, Places, visual_places
+from mmre_jax.analysis.seen import what_was_seen
 from mmre_jax.analysis.watching import Arrays, Watched
 from mmre_jax.data.loader import Batch
 from mmre_jax.records import Mention, Record, Relation, Triple
@@ -43,7 +44,8 @@ def study(view: View) -> Drawn:
             raise ValueError(f"{record.id}: the runs read different sentences under this id: they are of different data")
         verdicts = [_verdict(*each) for each in zip(views, names, shown, strict=True)]
         arrays |= {f"attention_{number}_{n}": v.weights for n, v in enumerate(verdicts) if v.weights is not None}
-        case = Case(record, gold_of(record, tasks[0]), tuple(verdicts))
+        plan = next((each.job.system.plan for each in views if each.job.system.plan), ())
+        case = Case(record, what_was_seen(record, plan).photo, gold_of(record, tasks[0]), tuple(verdicts))
         pages[str(number)] = case_plots.page(case)
         rows.append(case)
     runs = [

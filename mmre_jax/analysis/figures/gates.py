@@ -41,7 +41,7 @@ def by_stage(view: View) -> Drawn:
         raise ValueError(f"no record of {view.name} has a picture that can be read: there are no gates over one")
     means, spreads = (np.stack([measure(weights, axis=0) for weights in seen.values()]) for measure in (np.mean, np.std))
     names = [f"{name}: {len(weights):,} pictures" for name, weights in seen.items()]
-    title = f"weight of each stage of the image encoder in the prefix of each text layer, {view.name}"
+    title = f"weight of each stage of the image encoder in the prefix of\neach text layer, mean and standard deviation, {view.name}"
     facts = {"split": view.name, "records": len(gates), "step": view.step, "axes": ["record", "picture", "layer", "stage"]}
     facts |= {"pictures": slots, "mean": dict(zip(seen, means.tolist(), strict=True))}
     arrays = {"gates": gates, "there": there, "ids": np.array([record.id for record in view.split.records])}
