@@ -15,13 +15,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test fuzz test-slow parity benchmark-detector gallery kill plan slurm sky wheel lint clean
+.PHONY: help quickstart test fuzz test-slow parity processes benchmark-detector gallery kill plan slurm sky wheel lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make quickstart   train, evaluate and extract on the embedded data set (a few minutes on 2 cores)"
 	@echo "make test         run the tests (make test-slow: those left out, marked slow)"
 	@echo "make fuzz         run the property tests on other examples, EXAMPLES=1000 each; SEED=N repeats a run"
+	@echo "make processes    compare a step of every system in two processes with that of one device (minutes)"
 	@echo "make parity       compare converted releases of the full size with their second implementations (minutes, 7 GB of memory)"
 	@echo "make benchmark-detector   Faster R-CNN against torchvision's on this machine, in turns (minutes)"
 	@echo "make gallery      train small runs of five systems, unless they are there, and draw every figure of a checkpoint into docs (half an hour)"
@@ -46,6 +47,9 @@ fuzz: $(VENV)/.dev $(VENV)/torchvision
 
 test-slow: $(VENV)/.dev $(VENV)/torchvision
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m slow
+
+processes: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 0 -m slow -k every_system tests/training/test_mesh.py
 
 parity: $(VENV)/.dev $(VENV)/torchvision
 	XLA_FLAGS="--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true" $(BIN)/python -m pytest -n 0 -m slow tests/systems/test_released_parity.py tests/systems/test_hvformer_reference.py tests/encoders/rcnn tests/encoders/test_vgg.py

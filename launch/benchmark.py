@@ -13,11 +13,9 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from launch import console
-from mmre_jax import storage
 from mmre_jax.analysis import speed, speed_report
 from mmre_jax.systems import DTYPES
 from mmre_jax.training.checks import check_settings
-from mmre_jax.training.log import write_json
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
 _STEPS = flags.DEFINE_integer("steps", 50, "Timed steps per length and dtype, and steps of the loop.", lower_bound=2)
@@ -30,13 +28,10 @@ def main() -> None:
     """Measures, prints, writes."""
     if unknown := set(_DTYPES.value) - set(DTYPES):
         raise app.UsageError(f"--dtypes knows {', '.join(DTYPES)}, not {', '.join(sorted(unknown))}")
-    logger = console.setup()
+    console.setup()
     check_settings(_CONFIG.value)
     result = speed.measure(_CONFIG.value, dtypes=_DTYPES.value, steps=_STEPS.value, peak_tflops=_PEAK.value)
-    print(speed_report.text(result))
-    if _JSON.value is not None:
-        write_json(storage.path(_JSON.value), result)
-        logger.info("written: %s", _JSON.value)
+    console.leave(result, speed_report.text(result), _JSON.value)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,7 @@ from __future__ import annotations
 from absl import flags
 
 from launch import console
-from mmre_jax import storage
 from mmre_jax.analysis import detector_speed
-from mmre_jax.training.log import write_json
 
 _TORCHVISION = flags.DEFINE_string("torchvision", "", "The Python of an environment with torch, torchvision and safetensors; '' for none.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed looks per size and side.", lower_bound=1)
@@ -24,13 +22,10 @@ _JSON = flags.DEFINE_string("json", None, "Also write the figures there.")
 
 def main() -> None:
     """Measures, prints, writes."""
-    logger = console.setup()
+    console.setup()
     cases = ((1, 800, 1088), (_BATCH.value, 800, 1088))
     result = detector_speed.measure(_TORCHVISION.value, cases=cases, rounds=_ROUNDS.value)
-    print(detector_speed.text(result))
-    if _JSON.value is not None:
-        write_json(storage.path(_JSON.value), result)
-        logger.info("written: %s", _JSON.value)
+    console.leave(result, detector_speed.text(result), _JSON.value)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,9 @@ from absl import flags
 from ml_collections import config_flags
 
 from launch import console
-from mmre_jax import storage
 from mmre_jax.analysis import matching_speed
 from mmre_jax.matching import MATCHERS
 from mmre_jax.training.checks import check_settings
-from mmre_jax.training.log import write_json
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
 _CALLS = flags.DEFINE_integer("calls", 50, "Timed calls per size and matcher.", lower_bound=1)
@@ -28,22 +26,18 @@ _JSON = flags.DEFINE_string("json", None, "Also write the figures there.")
 
 def main() -> None:
     """Measures, prints, writes."""
-    logger = console.setup()
+    console.setup()
     if _CONFIG.value is not None:
         check_settings(_CONFIG.value)
     if _STRESS.value is not None:
-        result = {"stress": [matching_speed.stress(_STRESS.value, matcher) for matcher in MATCHERS]}
-        for row in result["stress"]:
-            speed = f"{row['steps_per_second']:.1f} steps/s"
-            print(f"{row['matcher']}: {row['steps']} steps on {row['devices']} x {row['device']}, {speed}")
-    else:
-        result = matching_speed.measure(calls=_CALLS.value)
-        if _CONFIG.value is not None:
-            result["share"] = matching_speed.step_share(_CONFIG.value, _STEPS.value)
-        print(matching_speed.text(result))
-    if _JSON.value is not None:
-        write_json(storage.path(_JSON.value), result)
-        logger.info("written: %s", _JSON.value)
+        rows = [matching_speed.stress(_STRESS.value, matcher) for matcher in MATCHERS]
+        told = "{matcher}: {steps} steps on {devices} x {device}, {steps_per_second:.1f} steps/s"
+        console.leave({"stress": rows}, "\n".join(told.format(**row) for row in rows), _JSON.value)
+        return
+    result = matching_speed.measure(calls=_CALLS.value)
+    if _CONFIG.value is not None:
+        result["share"] = matching_speed.step_share(_CONFIG.value, _STEPS.value)
+    console.leave(result, matching_speed.text(result), _JSON.value)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from mmre_jax.records import RecordError
 from mmre_jax.training import processes
 from mmre_jax.training.checkpoint import CheckpointError
 from mmre_jax.training.interrupt import Interrupted
+from mmre_jax.training.log import write_json
 from mmre_jax.training.train import NonFiniteError
 from mmre_jax.weights.hub import WeightError
 
@@ -37,6 +38,7 @@ CONFIG = (
 _DISTRIBUTED = flags.DEFINE_string(
     "distributed", "off", f"{processes.FORM}: where this process stands among those of one run; auto: as JAX detects it (launch/README.md)."
 )
+_FIND = flags.DEFINE_integer("distributed_wait", processes.FIND, "Seconds to wait for the other processes to start.", lower_bound=1)
 _HELP = {"--help", "-help", "-h", "-?", "--helpshort", "--helpfull"}
 
 
@@ -62,6 +64,14 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     return config.lock()
 
 
+def leave(result: Mapping[str, Any], text: str, file: str | None) -> None:
+    """Prints a result as text, and writes it as JSON where a file is named, on a disk or in a bucket."""
+    print(text)
+    if file is not None:
+        write_json(storage.path(file), result)
+        logging.getLogger("mmre_jax").info("written: %s", file)
+
+
 def run(main: Callable[..., None], arguments: Sequence[str] = (), *, together: bool = False) -> None:
     """Parses the flags and calls `main` with the arguments beside them. A user's mistake ends with one message and exit code 2.
 
@@ -69,7 +79,7 @@ def run(main: Callable[..., None], arguments: Sequence[str] = (), *, together: b
     (mmre_jax/settings.py); --workdir, --out and --json places that can be written to.
 
     Args:
-      arguments: what they are called; none are taken if there are none.
+      arguments: what they are called; none are taken if there are none. A last one, "...": or more of them.
       together: whether several processes share the work, as in training. Else the first does it, on its own devices, and the others end.
     """
 
@@ -80,9 +90,10 @@ def run(main: Callable[..., None], arguments: Sequence[str] = (), *, together: b
             if not together and not _does_it_alone():
                 return
             if together:
-                processes.start(_DISTRIBUTED.value)
-            if len(found) != len(arguments):
-                wanted = f"give {' and '.join(arguments)}" if arguments else "unexpected arguments"
+                processes.start(_DISTRIBUTED.value, find=_FIND.value)
+            names = [name for name in arguments if name != "..."]
+            if len(found) < len(names) or (len(found) > len(names) and len(names) == len(arguments)):
+                wanted = f"give {' and '.join(names)}{' or more' * (len(names) < len(arguments))}" if names else "unexpected arguments"
                 raise app.UsageError(f"{wanted}: {' '.join(found) or 'found nothing'}")
             with _first_speaks():
                 main(*found)

@@ -5,9 +5,9 @@
     python -m launch.convert runs/released back.safetensors --back
     python -m launch.convert runs/mine my_text_encoder --text
 
-The first takes a state dict of HVPNeT, RSRNeT, IFAformer or HVFormer: safetensors, or with PyTorch installed what torch.save wrote,
-whatever it is called, also inside a trainer's dictionary, and under the names that DataParallel or torch.compile make. It writes a
-checkpoint in the reference flavour, for `mmre_jax.load`, launch.evaluate and launch.extract.
+The first takes a state dict of HVPNeT, RSRNeT, IFAformer, MKGformer or HVFormer: safetensors, or with PyTorch installed what torch.save
+wrote, whatever it is called, also inside a trainer's dictionary, and under the names that DataParallel or torch.compile make. It writes
+a checkpoint in the reference flavour, for `mmre_jax.load`, launch.evaluate and launch.extract.
 Every tensor is read, or is named in TARGET/released.json with the reason why the released code never reads it, and kept beside it: the
 third command writes them all, bit for bit, in their own precision. Sizes are read from the tensors; what does not fit is an error that
 lists it.
@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from configs import hvformer, ifaformer, rsrnet
+from configs import hvformer, ifaformer, mkgformer, rsrnet
 from launch import console
 from mmre_jax import convert
 from mmre_jax.data import datasets
@@ -32,7 +32,7 @@ from mmre_jax.weights import released
 from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.state_dicts import open_release, read_labels
 
-CONFIGS = {"hvpnet": rsrnet, "rsrnet": rsrnet, "ifaformer": ifaformer, "hvformer": hvformer}
+CONFIGS = {"hvpnet": rsrnet, "rsrnet": rsrnet, "ifaformer": ifaformer, "mkgformer": mkgformer, "hvformer": hvformer}
 
 _TOKENIZER = flags.DEFINE_string("tokenizer", None, "Directory of the tokenizer.")
 _LABELS = flags.DEFINE_string("labels", None, "File of relations or tags.")

@@ -25,7 +25,6 @@ from mmre_jax.planning import told
 from mmre_jax.planning.chips import KNOWN
 from mmre_jax.planning.plan import plan
 from mmre_jax.text_files import read_text
-from mmre_jax.training.log import write_json
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, console.CONFIG)
 _TOPOLOGY = flags.DEFINE_string("topology", None, f"The chips: {KNOWN}.")
@@ -41,7 +40,7 @@ _JSON = flags.DEFINE_string("json", None, "Also write the plan there.")
 
 def main() -> None:
     """Compiles, prints, writes."""
-    logger = console.setup()
+    console.setup()
     if not os.environ.get("JAX_PLATFORMS"):
         jax.config.update("jax_platforms", "cpu")  # nothing is computed; and where the compiler of TPUs is, JAX would look for one
     if _TABLE.value is not None:
@@ -62,10 +61,7 @@ def main() -> None:
         vocabulary=_VOCABULARY.value,
         written=None if _HLO.value is None else pathlib.Path(_HLO.value),
     )
-    print(told.text(result))
-    if _JSON.value is not None:
-        write_json(pathlib.Path(_JSON.value), result)
-        logger.info("written: %s", _JSON.value)
+    console.leave(result, told.text(result), _JSON.value)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,23 @@ class MultiHeadAttention(nn.Module):
         prefix_bias: float = 0.0,
         made: KeysValues | None = None,
     ) -> jax.Array:
-        """Attends from x to [prefix; context].
+        """Attends from x to [prefix; context]: `mixed` and the output projection; arguments, result and errors as there."""
+        where = {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias, "made": made}
+        return self.out(self.mixed(x, context, mask, train=train, **where))
+
+    def mixed(
+        self,
+        x: jax.Array,
+        context: jax.Array,
+        mask: jax.Array | None = None,
+        *,
+        train: bool,
+        prefix: KeysValues | None = None,
+        prefix_mask: jax.Array | None = None,
+        prefix_bias: float = 0.0,
+        made: KeysValues | None = None,
+    ) -> jax.Array:
+        """What the heads found of [prefix; context], side by side: what the output projection takes in.
 
         Args:
           x: [B, Lq, D].
@@ -173,7 +189,7 @@ class MultiHeadAttention(nn.Module):
         if sow:
             mixed, weights = mixed
             self.sow("intermediates", "attention", weights)
-        return self.out(mixed.reshape(*mixed.shape[:2], self.width))
+        return mixed.reshape(*mixed.shape[:2], self.width)
 
     def _split(self, x: jax.Array) -> jax.Array:
         return x.reshape(*x.shape[:2], self.heads, self.width // self.heads)

@@ -227,7 +227,7 @@ def _tokenizer(release: Release, directory: str | os.PathLike[str], task: str, c
     """The tokenizer as JSON, checked against the word table."""
     found = load_tokenizer(directory)
     own = TextEncoder(found, markers=False).vocab_size
-    encoder = TextEncoder(found, released_markers=True, markers=task == "relation")
+    encoder = TextEncoder(found, as_released=True, markers=task == "relation")
     rows = released.vocab_rows(release.kind, release.tensors)
     if encoder.vocab_size != rows:
         entries = f"{own} entries" + (f" and {encoder.vocab_size - own} added markers" if task == "relation" else "")
@@ -243,7 +243,7 @@ def _sized(config: ConfigDict, changes: Mapping[str, Any], max_tokens: int) -> C
     config = ConfigDict(copy.deepcopy(config.to_dict()))
     config.update_from_flattened_dict(changes)
     config.text.max_tokens = max_tokens or config.text.max_tokens
-    # As released: every sequence is padded to the longest, and IFAformer's image stream sees the padding.
+    # As released: every sequence is padded to the longest, and the image streams of IFAformer and MKGformer see the padding.
     config.data.buckets = (config.text.max_tokens,)
     return pretrained.resolve(config)
 

@@ -23,7 +23,7 @@ from mmre_jax.training.evaluate import Predictor, make_predictor
 from mmre_jax.training.job import Job, restore_job, shapes
 from mmre_jax.training.locate import locate
 from mmre_jax.training.parallel import local_devices
-from mmre_jax.training.splits import Split
+from mmre_jax.training.splits import Split, open_pictures
 
 KINDS = {"relation": "relations", "entities": "mentions", "triples": "triples", "objects": "regions"}  # what each task finds
 Where = str | tuple[int, int]
@@ -185,8 +185,7 @@ class Extractor:
         looked = [self._look(record, strict) for record in blank]
         examples = relation.examples(blank) if pairs else blank
         lengths = np.array([self.job.task.length(example) for example in examples], np.int64)
-        released = self.job.config.system.flavour == "reference"
-        split = Split(examples, lengths, datasets.open_pictures(self.job.system.plan, released=released))
+        split = Split(examples, lengths, open_pictures(self.job))
         predicted = iter(self._predictor(len(examples)).predict(self.variables, split, progress))
         found = [tuple(x for _ in (r.relations if pairs else (r,)) for x in next(predicted).found) for r in blank]
         return [Extraction(r, f, notes, self.task, masked) for r, f, (notes, masked) in zip(blank, found, looked, strict=True)]

@@ -21,7 +21,7 @@ import releases
 import test_hvformer_reference as hvformer_release
 
 import mmre_jax
-from configs import hvformer, ifaformer, rsrnet
+from configs import hvformer, ifaformer, mkgformer, rsrnet
 from mmre_jax.convert import ABOUT, RELEASED_TAGS, UNREAD, convert, export
 from mmre_jax.data import datasets
 from mmre_jax.records import Mention, Record, Region, Relation
@@ -31,7 +31,7 @@ from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.state_dicts import Release, open_release, read_labels
 
 CASES = Path(__file__).parents[2] / "shared" / "cases" / "convert"
-CONFIGS = {"hvpnet": rsrnet, "rsrnet": rsrnet, "ifaformer": ifaformer, "hvformer": hvformer}
+CONFIGS = {"hvpnet": rsrnet, "rsrnet": rsrnet, "ifaformer": ifaformer, "mkgformer": mkgformer, "hvformer": hvformer}
 WORDS = ("ada", "meets", "grace", "in", "paris", ",", "and", "oslo")
 RELATIONS = ("/per/per/peer", "none", "/per/loc/in", "/per/org/at", "/loc/loc/in")
 TEXT = "ada meets grace in oslo"
@@ -117,9 +117,9 @@ def test_every_tensor_comes_back_bit_for_bit(kind, converted, tmp_path):
     assert not list(folder.glob(".*")), "nothing half-written is left"
 
 
-@pytest.mark.parametrize("kind", ["rsrnet_re", "hvpnet_ner", "ifaformer_re"])  # of each system, and of each task, one
+@pytest.mark.parametrize("kind", ["rsrnet_re", "hvpnet_ner", "ifaformer_re", "mkgformer_re"])  # of each system, and of each task, one
 def test_what_is_extracted_is_what_pytorch_makes_of_the_state_dict(kind, converted, photo):
-    """As released, padded to the longest sequence: IFAformer's image stream sees padding."""
+    """As released, padded to the longest sequence: the image streams of IFAformer and MKGformer see padding."""
     tensors, folder = converted(kind)
     extractor, record = mmre_jax.load(folder / "target"), post(photo)
     [extraction] = extractor.extract_records([record])

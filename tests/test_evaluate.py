@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 import mmre_jax
 from configs import dgf_pt
-from mmre_jax import convert, evaluate, tasks
+from mmre_jax import compare, convert, evaluate, tasks
 from mmre_jax.data.readers import scenes
 from mmre_jax.records import RecordError
 from mmre_jax.training.identity import identity
@@ -111,3 +111,14 @@ def test_what_is_read_of_a_record_is_its_identity(workdir):
     read = functools.partial(tasks.also_read, extractor.job.task)
     assert sums(record, also=read) != sums(moved, also=read)
     assert sums(record, also=lambda r: None) == sums(moved, also=lambda r: None)
+
+
+def test_a_run_beside_what_it_predicted_does_not_differ(workdir, tmp_path):
+    """Its predictions.jsonl is scored against its own configuration."""
+    written = evaluate.checkpoint(workdir, "test").write(tmp_path / "evaluation")
+    found = compare.runs([workdir, tmp_path / "evaluation" / "predictions.jsonl"], names=["run", "file"], resamples=50)
+    assert written[1].name == "predictions.jsonl" and found.runs[0].config == compare.configuration(workdir)
+    (pair,) = found.pairs()
+    assert pair["agreement"] == 1 and pair["mcnemar"]["p"] == 1 and not found.disagreements() and not found.warnings()
+    assert all(test == {"difference": 0, "low": 0, "high": 0, "p": 1, "p_holm": 1} for test in pair["measures"].values())
+    assert [row["system"] for row in found.scores()] == ["dgf_pt", "-"]

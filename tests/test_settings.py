@@ -9,13 +9,13 @@ import re
 import pytest
 from ml_collections import ConfigDict
 
-from configs import dgf_pt, hvformer, ifaformer, qeot, rsrnet
+from configs import dgf_pt, hvformer, ifaformer, mkgformer, qeot, rsrnet
 from mmre_jax import declare, settings, systems
 from mmre_jax.data import datasets
 from mmre_jax.training.checks import rehearse
 from mmre_jax.training.train import train
 
-NAMES = ("detector", "dgf_pt", "hvformer", "ifaformer", "qeot", "rsrnet", "pipeline")
+NAMES = ("detector", "dgf_pt", "hvformer", "ifaformer", "mkgformer", "qeot", "rsrnet", "pipeline")
 MODULES = {name: importlib.import_module(f"configs.{name}") for name in NAMES}
 SECTIONS = [(name, section) for name, section in settings.COMMON.items()]
 SECTIONS += [(f"system.{name}", section) for name, section in systems.SETTINGS.items()]
@@ -123,6 +123,7 @@ def test_a_value_out_of_its_range_ends_a_run_before_anything_is_there(tmp_path, 
         (hvformer, {"text.width": 0}, "text.width unset: give sizes, or --config.text.weights=DIR"),
         (hvformer, {"vision.layers": 0}, "vision.layers unset: give sizes, or --config.vision.weights=DIR"),
         (ifaformer, {"vision.layers": 3}, "the streams share keys and values"),
+        (mkgformer, {"vision.width": 32}, "the streams share keys, and tokens are compared with patches"),
         (hvformer, {"optim.frozen": ("vison",)}, "optim.frozen names ['vison'], but the parts of this system are ['"),
         (rsrnet, {"optim.multipliers": {"hed": 2.0}}, "optim.multipliers names ['hed'], but the trained parts are ['"),
         (qeot, {"optim.frozen": ("project", "select")}, "optim.frozen names ['select'], but the parts of this system are ['decoder"),

@@ -47,9 +47,9 @@ def sights(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Sight, ...]:
             found.append(Sight(name, f"level {match[1]}", int(match[1])))
         elif (match := re.fullmatch(r"text/layer_(\d+)/attention/attention", name)) and shape[-1] > shape[-2]:
             # The prefix is made of the vision stream's state in front of the same layer.
-            found.append(Sight(name, f"layer {match[1]}", int(match[1]), prefix=True))
+            found.append(Sight(name, f"layer {int(match[1]) + 1}", int(match[1]), prefix=True))
         elif match := re.fullmatch(r"fusion_(\d+)/attention", name):
-            found.append(Sight(name, f"layer {match[1]}", int(match[1]) + 1))
+            found.append(Sight(name, f"layer {int(match[1]) + 1}", int(match[1]) + 1))
         elif name == "select/text_to_image":
             found.append(Sight(name, "selective", None))
     return tuple(sorted(found, key=lambda sight: -1 if sight.level is None else sight.level))

@@ -23,6 +23,7 @@ from mmre_jax.tasks import task as task_lib
 from mmre_jax.tasks.entities import EntitiesTask
 from mmre_jax.tasks.task import Found, Outputs, Task
 from mmre_jax.text_files import parse_json, read_text
+from mmre_jax.training.evaluate import told
 from mmre_jax.training.log import write_json, write_text
 
 # Of a line of predictions.jsonl, by task.
@@ -72,7 +73,7 @@ class Evaluation:
 
     @functools.cached_property
     def _scores(self) -> dict[str, Any]:
-        return self.task.metrics(self.records, self.predicted, self.outputs)
+        return {**self.task.metrics(self.records, self.predicted, self.outputs), **told(self.outputs or ())}
 
     @functools.cached_property
     def _slices(self) -> list[report.Row]:

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from mmre_jax.encoders.vit_config import ViTConfig
+from mmre_jax.systems.released.prefixes import ReleasedRSRNeTConfig
 from mmre_jax.training.job import Job
 
 
@@ -66,8 +67,8 @@ def visual_places(job: Job, count: int) -> Places:
     """
     plan, config = job.system.plan, job.system.net.config
     vision = getattr(config, "vision", None)
-    if getattr(getattr(config, "prefix", None), "flavour", "") == "reference":
-        raise ValueError("the places of the reference flavour's visual prefix are blocks of channels, not cells of a picture")
+    if isinstance(config, ReleasedRSRNeTConfig):
+        raise ValueError("the places of the released code's visual prefix are blocks of channels, not cells of a picture")
     pictures = [(slot.name, number, slot.side) for slot in plan for number in range(slot.count)]
     if isinstance(vision, ViTConfig):
         grids = [side // vision.patch for _, _, side in pictures]

@@ -179,7 +179,7 @@ def table(rows: Sequence[Mapping[str, str | int | float | None]], columns: Seque
     for number, row in enumerate(rows):
         if lacking := [column for column in columns if column not in row]:
             raise ValueError(f"row {number} lacks {', '.join(lacking)}; it has {', '.join(row)}")
-    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    cells = [[cell(row[column]) for column in columns] for row in rows]
     widths = [max([len(column), *(len(line[at]) for line in cells)]) for at, column in enumerate(columns)]
     right = [bool(rows) and all(not isinstance(row[column], str) for row in rows) for column in columns]
     lines = [list(columns), ["-" * width for width in widths], *cells]
@@ -190,7 +190,8 @@ def table(rows: Sequence[Mapping[str, str | int | float | None]], columns: Seque
     return "\n".join("  ".join(line).rstrip() for line in padded)
 
 
-def _cell(value: str | int | float | None) -> str:
+def cell(value: str | int | float | None) -> str:
+    """A value as a table shows it: three decimals of a float, '-' for None."""
     if value is None:
         return "-"
     return f"{value:.3f}" if isinstance(value, (float, np.floating)) else str(value)

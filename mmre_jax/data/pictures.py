@@ -35,7 +35,7 @@ class Slot:
     `resize`: 'squash' makes the picture side x side whatever its shape; 'crop' makes its shorter side 256/224 of `side` and keeps the
     centre, as ImageNet models do; 'cover' makes its shorter side `side` and keeps the centre, as CLIP does. Those of the released code, to
     the last grey level: 'crop_bilinear' (HVPNeT, RSRNeT) is torchvision's Resize and CenterCrop, which is bilinear; 'cover_floor'
-    (IFAformer) and 'cover_ceil' (HVFormer) are CLIP's, with the centre's offset rounded down or up where the margin is odd.
+    (IFAformer, MKGformer) and 'cover_ceil' (HVFormer) are CLIP's, with the centre's offset rounded down or up where the margin is odd.
 
     Raises:
       ValueError: a field outside its values.

@@ -59,7 +59,7 @@ class TextEncoder:
     `<s>` and `</s>` (BOS and EOS) stay what they are.
 
     max_tokens: longest sequence, specials and markers included; longer sentences are cut around the entities.
-    released_markers: encode pairs as the released PyTorch code does, see `_joined`; for converted checkpoints only. There a token which
+    as_released: encode as the released PyTorch code does, pairs see `_joined`; for converted checkpoints only. There a token which
       the tokenizer already has under a marker's name is the marker, so that RoBERTa's first `<s>` is its BOS.
     markers: whether there are markers at all; False for tasks that mark no pair, whose word table then has no rows for them.
     causal: whether it is for a GPT: special tokens that the tokenizer lacks have rows behind the markers'. Else their lack is an error.
@@ -67,7 +67,7 @@ class TextEncoder:
 
     tokenizer_json: str
     max_tokens: int = 80
-    released_markers: bool = False
+    as_released: bool = False
     markers: bool = True
     causal: bool = False
 
@@ -99,7 +99,7 @@ class TextEncoder:
     @functools.cached_property
     def added(self) -> tuple[str, ...]:
         """The names of the rows behind the tokenizer's, in their order: of the markers, and of special tokens that it lacks."""
-        own = [name for name in MARKERS if self.released_markers and self.tokenizer.token_to_id(name) is not None]
+        own = [name for name in MARKERS if self.as_released and self.tokenizer.token_to_id(name) is not None]
         markers = [name for name in MARKERS if name not in own] if self.markers else []
         return (*markers, *(names[0] for role, names in ROLES.items() if self.causal and self._own_id(role) is None))
 
@@ -163,7 +163,7 @@ class TextEncoder:
         Raises:
           RecordError: if max_tokens leaves no room for a piece beside specials and markers.
         """
-        if self.released_markers:
+        if self.as_released:
             whole = self._wrap(*(found[: self.max_tokens - 2] for found in self._joined(words, head, tail)))
             if all((whole.ids == self.marker_ids[m]).any() for m in (0, 2)):
                 return self._opened(whole)
@@ -174,12 +174,12 @@ class TextEncoder:
         if len(ids) > room:
             kept = nearest(owners, head, tail, room)
             ids, owners = [ids[i] for i in kept], [owners[i] for i in kept]
-        order = released_order(head, tail) if self.released_markers else nested_order(head, tail)
+        order = released_order(head, tail) if self.as_released else nested_order(head, tail)
         out_ids: list[int] = []
         out_owners: list[int] = []
         position = 0
         for marker, boundary in order:
-            if self.released_markers and boundary == len(words):
+            if self.as_released and boundary == len(words):
                 continue
             while position < len(ids) and owners[position] < boundary:
                 out_ids.append(ids[position])

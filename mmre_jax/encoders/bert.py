@@ -8,7 +8,7 @@ Shape letters: B batch, L tokens, X prefix places, H heads, d head width, D widt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -20,7 +20,11 @@ from mmre_jax.encoders.bert_config import KINDS, BertConfig
 from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, float32_norm, layer_norm
 from mmre_jax.encoders.stages import Cache, extended, positions_of
 
-__all__ = ["KINDS", "Bert", "BertConfig", "BertEmbeddings", "BertLayer"]
+__all__ = ["KINDS", "Bert", "BertConfig", "BertEmbeddings", "BertLayer", "Fuse"]
+
+# From what a layer's heads found [B, L, D], before the output projection, to what joins its feed-forward block before the activation
+# [B, L, mlp].
+Fuse = Callable[[jax.Array], jax.Array]
 
 
 class BertLayer(nn.Module):
@@ -56,14 +60,16 @@ class BertLayer(nn.Module):
         prefix_mask: jax.Array | None = None,
         prefix_bias: float = 0.0,
         made: KeysValues | None = None,
+        fuse: Fuse | None = None,
     ) -> jax.Array:
-        """x [B, L, D]; mask bool, prefix [B, X, H, d] each, prefix_mask, prefix_bias and made as in `MultiHeadAttention`."""
+        """x [B, L, D]; mask bool, prefix [B, X, H, d] each, prefix_mask, prefix_bias and made as in `MultiHeadAttention`; see `Fuse`."""
         config = self.config
         drop = nn.Dropout(config.dropout, deterministic=not train)
         where = {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias, "made": made}
-        mixed = drop(self.attention(x, x, mask, train=train, **where))
-        x = layer_norm(x + mixed, config.eps, self.dtype, "attention_norm")
-        hidden = drop(FeedForward(config.mlp, config.activation, self.dtype, config.init_std, name="mlp")(x))
+        found = self.attention.mixed(x, x, mask, train=train, **where)
+        added = None if fuse is None else fuse(found)
+        x = layer_norm(x + drop(self.attention.out(found)), config.eps, self.dtype, "attention_norm")
+        hidden = drop(FeedForward(config.mlp, config.activation, self.dtype, config.init_std, name="mlp")(x, added))
         return layer_norm(x + hidden, config.eps, self.dtype, "mlp_norm")
 
 
@@ -212,10 +218,11 @@ class Bert(nn.Module):
         prefix_mask: jax.Array | None = None,
         prefix_bias: float = 0.0,
         made: KeysValues | None = None,
+        fuse: Fuse | None = None,
     ) -> jax.Array:
         """Layer n of x [B, L, D], see `BertLayer`: [B, L, D]."""
-        x = self.layer[n](x, mask, train=train, prefix=prefix, prefix_mask=prefix_mask, prefix_bias=prefix_bias, made=made)
-        return self._sown(x)
+        where = {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias, "made": made}
+        return self._sown(self.layer[n](x, mask, train=train, **where, fuse=fuse))
 
     def _positions(self, ids: jax.Array, mask: jax.Array | None) -> jax.Array:
         first = self.config.first_position

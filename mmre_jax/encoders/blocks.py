@@ -58,7 +58,8 @@ def float32_norm(eps: float, name: str | None = None) -> nn.LayerNorm:
 
 
 class FeedForward(nn.Module):
-    """Dense(hidden) - activation - Dense(D) on x [..., D], as submodules `up` and `down`.
+    """Dense(hidden) - activation - Dense(D) on x [..., D], as submodules `up` and `down`; `added` [..., hidden] joins before the
+    activation.
 
     Attributes:
       hidden: width between the two layers.
@@ -73,7 +74,8 @@ class FeedForward(nn.Module):
     init_std: float = 0.02
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, added: jax.Array | None = None) -> jax.Array:
         init = kernel_init(self.init_std)
-        hidden = ACTIVATIONS[self.activation](nn.Dense(self.hidden, dtype=self.dtype, kernel_init=init, name="up")(x))
+        hidden = nn.Dense(self.hidden, dtype=self.dtype, kernel_init=init, name="up")(x)
+        hidden = ACTIVATIONS[self.activation](hidden if added is None else hidden + added)
         return nn.Dense(x.shape[-1], dtype=self.dtype, kernel_init=init, name="down")(hidden)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import jax
 
-from mmre_jax.encoders.bert import Bert
-from mmre_jax.encoders.vit import ViT
-
-RELEASED_BIAS = 1.0  # the released code adds its mask of ones to the scores of the visual keys, where it meant 0
+from mmre_jax.encoders.bert import Bert, BertConfig
+from mmre_jax.encoders.vit import ViT, ViTConfig
 
 
 def exchange(
@@ -43,26 +41,9 @@ def exchange(
     return text
 
 
-def exchange_released(bert: Bert, vit: ViT, text: jax.Array, vision: jax.Array, text_mask: jax.Array, *, train: bool) -> jax.Array:
-    """What the released code computes instead of eq. 2; arguments and result as in `exchange`.
-
-    The vision stream is one layer behind in what it sees of the text, padding included; the text stream takes the visual keys for
-    values, too, and adds 1 to their scores; at layer 0 both see the other's embedded states, reshaped into heads without a transpose.
-    The vision stream's last layer gives only its keys: nothing reads its values, queries or output.
-    """
-    layers, heads = bert.config.layers, bert.config.heads
-    of_text, keys = (_raw_heads(text, heads),) * 2, _raw_heads(vision, heads)
-    for n in range(layers):
-        if n > 0:
-            keys = vit.keys(n, vision)
-        if n < layers - 1:
-            behind, of_text = of_text, bert.keys_values(n, text)
-            vision = vit.run_layer(n, vision, None, train=train, prefix=behind)
-        text = bert.run_layer(n, text, text_mask, train=train, prefix=(keys, keys), prefix_bias=RELEASED_BIAS)
-    return text
-
-
-def _raw_heads(x: jax.Array, heads: int) -> jax.Array:
-    """The memory of [B, n, D] read as [B, H, n, d], in this library's order of axes: [B, n, H, d]."""
-    batch, count, width = x.shape
-    return x.reshape(batch, heads, count, width // heads).swapaxes(1, 2)
+def must_agree(text: BertConfig, vision: ViTConfig) -> None:
+    """Raises ValueError for encoders that cannot share keys and values."""
+    sizes = tuple((config.layers, config.heads, config.width // config.heads) for config in (text, vision))
+    if sizes[0] != sizes[1]:
+        names = "layers, heads and head widths"
+        raise ValueError(f"the streams share keys and values: their {names} must agree, found text {sizes[0]}, vision {sizes[1]}")

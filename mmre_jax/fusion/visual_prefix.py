@@ -27,9 +27,6 @@ class PrefixConfig:
     stages: 'gates' mixes all stages for each layer; '1t3' gives each stage to its share of the layers (stage i to layers 3i-2..3i of 12);
       'plain' gives the last stage to all.
     gate: activation before the softmax over stages, a key of GATES.
-    flavour: 'reference' is what the released code computes: one projection of all stages, whose channels and cells were reshaped without
-      regard to what they are; gates shared by full image and crops; the crops' gates always with leaky ReLU.
-    hidden: width inside the reference flavour's projection.
     """
 
     layers: int
@@ -37,8 +34,6 @@ class PrefixConfig:
     heads: int
     stages: Literal["gates", "1t3", "plain"] = "gates"
     gate: str = "selu"
-    flavour: Literal["paper", "reference"] = "paper"
-    hidden: int = 800
 
 
 class VisualPrefix(nn.Module):
@@ -66,13 +61,12 @@ class VisualPrefix(nn.Module):
           ValueError: for a stage whose map is smaller than 2 x 2.
         """
         cells = [pool(x) for x in maps]
-        mixed, gates = self._released(cells, pictures) if self.config.flavour == "reference" else self._paper(cells)
+        mixed, gates = self._mixed(cells)
         if gates and not self.is_initializing():
-            weights = jnp.stack(gates, axis=1)  # [M, layers, S]
-            self.sow("intermediates", "gates", weights.reshape(-1, pictures, *weights.shape[1:]))
+            self.sow("intermediates", "gates", by_picture(gates, pictures))
         return tuple(self._split(layer, pictures) for layer in mixed)
 
-    def _paper(self, cells: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
+    def _mixed(self, cells: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
         """Eq. 4-8 and 11: for each stage [M, 2, 2, C] -> for each layer keys and values side by side, [M, 4, 2 D], and its gate [M, S],
         where there are gates."""
         config = self.config
@@ -88,25 +82,6 @@ class VisualPrefix(nn.Module):
             layers = [features[:, n * len(projected) // config.layers] for n in range(config.layers)]
         return [self._dense(2 * config.width, f"keys_values_{n}")(x) for n, x in enumerate(layers)], gates
 
-    def _released(self, cells: list[jax.Array], pictures: int) -> tuple[list[jax.Array], list[jax.Array]]:
-        """The released arithmetic: the same results, where a position of [M, 4, 2 D] is a block of channels, not a cell."""
-        config, stages = self.config, len(cells)
-        count = len(cells[0])
-        blocks = jnp.concatenate(cells, axis=-1).transpose(0, 3, 1, 2).reshape(count, CELLS, -1)
-        hidden = jnp.tanh(self._dense(config.hidden, "project_in")(blocks))
-        features = self._dense(stages * 2 * config.width, "project_out")(hidden)  # [M, 4, S * 2 D]
-        features = features.reshape(count, CELLS, stages, 2 * config.width).swapaxes(1, 2)
-        mean = features.mean(axis=1).reshape(count, -1)
-        photo = jnp.arange(count) % pictures == 0
-        layers, gates = [], []
-        for n in range(config.layers):
-            dense = self._dense(stages, f"gate_{n}")
-            scores = dense(mean).astype(jnp.float32)
-            active = jnp.where(photo[:, None], GATES[config.gate](scores), nn.leaky_relu(scores))
-            gates.append(nn.softmax(active))
-            layers.append(mix(gates[-1], features))
-        return layers, gates
-
     def _gate(self, layer: int, mean: jax.Array, stages: int, activation: str) -> jax.Array:
         """Eq. 6-7: mean [M, D] -> weights of the stages, float32 [M, S]."""
         return nn.softmax(GATES[activation](self._dense(stages, f"gate_{layer}")(mean).astype(jnp.float32)))
@@ -114,16 +89,9 @@ class VisualPrefix(nn.Module):
     def _split(self, both: jax.Array, pictures: int) -> KeysValues:
         """[B * K, 4, 2 D] -> keys and values [B, 4 K, H, d] each."""
         config = self.config
-        length, head = pictures * CELLS, config.width // config.heads
-
-        def heads(x: jax.Array) -> jax.Array:
-            x = x.reshape(-1, length, config.width)
-            if config.flavour == "reference":  # the released code reads the memory of [4 K, D] as [H, 4 K, d]
-                return x.reshape(-1, config.heads, length, head).swapaxes(1, 2)
-            return x.reshape(-1, length, config.heads, head)
-
         keys, values = jnp.split(both, 2, axis=-1)
-        return heads(keys), heads(values)
+        shape = (-1, pictures * CELLS, config.heads, config.width // config.heads)
+        return keys.reshape(shape), values.reshape(shape)
 
     def _dense(self, width: int, name: str) -> nn.Dense:
         return nn.Dense(width, dtype=self.dtype, name=name)
@@ -141,6 +109,12 @@ def pool(x: jax.Array) -> jax.Array:
     window = side // 2
     windows = x[:, : 2 * window, : 2 * window].reshape(len(x), 2, window, 2, window, x.shape[-1])
     return windows.mean((2, 4))
+
+
+def by_picture(gates: Sequence[jax.Array], pictures: int) -> jax.Array:
+    """Of each layer its gate [B * K, S], K pictures a record one after the other -> [B, K, layers, S]."""
+    weights = jnp.stack(gates, axis=1)
+    return weights.reshape(-1, pictures, *weights.shape[1:])
 
 
 def mix(weights: jax.Array, features: jax.Array) -> jax.Array:

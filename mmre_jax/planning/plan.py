@@ -114,7 +114,7 @@ def plan(
     read = program.read(traced.jaxpr, {"data": data, "fsdp": fsdp})
     sizes = _sizes(state, arguments[1:])
     if found.platform == "cuda":
-        told = _lowered(mapped, arguments, sizes, read, seconds)
+        told = _lowered(traced, sizes, read, seconds)
     else:
         told = _compiled(traced, found, fsdp, sizes, seconds, written)
     collectives, accessed = told.pop("collectives", read.collectives), told.pop("accessed", None)
@@ -265,16 +265,14 @@ def out_of_memory(message: str) -> str | None:
     return message.partition("RESOURCE_EXHAUSTED:")[2].strip().partition("\n")[0][:300]
 
 
-def _lowered(
-    mapped: Any, arguments: tuple[Any, ...], sizes: Mapping[str, int], read: program.Program, seconds: dict[str, float]
-) -> dict[str, Any]:
+def _lowered(traced: Any, sizes: Mapping[str, int], read: program.Program, seconds: dict[str, float]) -> dict[str, Any]:
     """Lowers for GPUs. What only their compiler knows is left out."""
     if read.callbacks:
         raise PlanError(
             "a step that calls the host cannot be lowered for GPUs from here: QEOT matches on the device with --config.system.matcher=optax"
         )
     began = time.perf_counter()
-    jax.export.export(mapped, platforms=["cuda"])(*arguments)
+    traced.lower(lowering_platforms=("cuda",))
     seconds["lower"] = time.perf_counter() - began
     return {"memory": {**sizes, "hbm": None, "fits": None, "says": ""}}
 

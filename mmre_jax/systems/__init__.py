@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmre_jax.declare import Section, choice, require
-from mmre_jax.systems import dgf_pt, faster_rcnn, hvformer, ifaformer, qeot, rsrnet
+from mmre_jax.systems import dgf_pt, faster_rcnn, hvformer, ifaformer, qeot, released, rsrnet
+from mmre_jax.systems.released import mkgformer, prefixes
 from mmre_jax.systems.system import System
 
 BUILDERS = {
@@ -16,6 +17,7 @@ BUILDERS = {
     "faster_rcnn": faster_rcnn.build,
     "hvformer": hvformer.build,
     "ifaformer": ifaformer.build,
+    "mkgformer": mkgformer.build,
     "qeot": qeot.build,
     "rsrnet": rsrnet.build,
 }
@@ -24,14 +26,16 @@ SETTINGS: dict[str, Section] = {  # of section `system`, beside the name
     "faster_rcnn": faster_rcnn.SETTINGS,
     "hvformer": hvformer.SETTINGS,
     "ifaformer": ifaformer.SETTINGS,
+    "mkgformer": mkgformer.SETTINGS,
     "qeot": qeot.SETTINGS,
-    "rsrnet": rsrnet.SETTINGS,
+    "rsrnet": {**rsrnet.SETTINGS, **prefixes.SETTINGS},
 }
 TASKS: dict[str, tuple[str, ...]] = {  # of each system of the library
     "dgf_pt": ("relation",),
     "faster_rcnn": ("objects",),
     "hvformer": ("relation",),
     "ifaformer": ("relation", "entities"),
+    "mkgformer": ("relation",),
     "qeot": ("triples",),
     "rsrnet": ("relation", "entities"),
 }
@@ -57,4 +61,5 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str]) -> Syst
         raise ValueError(f"system.name={config.system.name!r} is not one of {', '.join(BUILDERS)}")
     if config.system.name in SETTINGS:
         require("system", config.system, declared(config.system.name))
-    return BUILDERS[config.system.name](config, vocab_size=vocab_size, labels=labels, dtype=DTYPES[config.train.dtype])
+    builders = {**BUILDERS, **released.BUILDERS} if released.is_asked_for(config) else BUILDERS
+    return builders[config.system.name](config, vocab_size=vocab_size, labels=labels, dtype=DTYPES[config.train.dtype])

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from mmre_jax.declare import Section, choice, must_divide, whole, wholes
 from mmre_jax.encoders.bert import Bert, BertConfig
-from mmre_jax.encoders.from_config import bert_config, photo_and_objects, released_crops, vit_config
+from mmre_jax.encoders.from_config import bert_config, photo_and_objects, vit_config
 from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
 from mmre_jax.fusion.mome import MixtureOfExperts, TextGuidedAttention, marked_weights
 from mmre_jax.heads.relation import RelationHead, RelationObjective
@@ -34,8 +34,6 @@ class HVFormerConfig:
       alone is "w/o HVF".
     gather: 'tva', or 'cls' for "w/o TVA": the [CLS] patch of each level for every token.
     mixture: 'experts', or 'concat' for "w/o MoME".
-    flavour: 'reference' is what the released code computes: the image states are detached, absent pictures are zeros that are attended
-      to, and the experts have no biases.
     """
 
     text: BertConfig
@@ -45,7 +43,6 @@ class HVFormerConfig:
     heads: int = 12
     gather: Literal["tva", "cls"] = "tva"
     mixture: Literal["experts", "concat"] = "experts"
-    flavour: Literal["paper", "reference"] = "paper"
 
     def __post_init__(self) -> None:
         if self.vision is None:
@@ -88,15 +85,13 @@ class HVFormer(nn.Module):
 
     def _see(
         self, vision: ViTConfig, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], train: bool
-    ) -> tuple[list[jax.Array], jax.Array | None]:
-        """The chosen levels [B, P, V] and which patches may be attended to, bool [B, P] (None: all)."""
-        reference = self.config.flavour == "reference"
-        mask = None if reference else patch_mask(vision, present)
+    ) -> tuple[list[jax.Array], jax.Array]:
+        """The chosen levels [B, P, V] and which patches may be attended to, bool [B, P]."""
+        mask = patch_mask(vision, present)
         hidden = ViT(vision, dtype=self.dtype, name="vision")(pixels, mask, train=train)
-        levels = [hidden[level] for level in self.config.levels]
-        return [jax.lax.stop_gradient(level) for level in levels] if reference else levels, mask
+        return [hidden[level] for level in self.config.levels], mask
 
-    def _fuse(self, text: jax.Array, levels: list[jax.Array], mask: jax.Array | None) -> jax.Array:
+    def _fuse(self, text: jax.Array, levels: list[jax.Array], mask: jax.Array) -> jax.Array:
         """text [B, L, D], levels N x [B, P, V], mask [B, P] -> [B, L, D]."""
         config, width = self.config, text.shape[-1]
         if config.gather == "tva":
@@ -106,14 +101,11 @@ class HVFormer(nn.Module):
             ]
         else:
             visual = [self._class_patch(f"cls_{name}", level, text, mask) for name, level in zip(config.levels, levels, strict=True)]
-        mixture = MixtureOfExperts(config.mixture, biases=config.flavour == "paper", dtype=self.dtype, name="mome")
-        return mixture(text, visual)
+        return MixtureOfExperts(config.mixture, dtype=self.dtype, name="mome")(text, visual)
 
-    def _class_patch(self, name: str, level: jax.Array, text: jax.Array, mask: jax.Array | None) -> jax.Array:
+    def _class_patch(self, name: str, level: jax.Array, text: jax.Array, mask: jax.Array) -> jax.Array:
         """The [CLS] patch [B, V] of a level for every token: [B, L, D]; zero where there is no picture."""
-        patch = level[:, 0]
-        if mask is not None:
-            patch = jnp.where(mask[:, :1], patch, jnp.zeros_like(patch))
+        patch = jnp.where(mask[:, :1], level[:, 0], jnp.zeros_like(level[:, 0]))
         if patch.shape[-1] != text.shape[-1]:
             patch = nn.Dense(text.shape[-1], dtype=self.dtype, name=name)(patch)
         return jnp.broadcast_to(patch[:, None], text.shape)
@@ -143,17 +135,14 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
       labels: relations, the empty one included.
 
     Raises:
-      ValueError: for settings that contradict each other or that no flavour has.
+      ValueError: for settings that contradict each other.
     """
-    _check(config)
+    check(config)
     system, text = config.system, bert_config(config.text, vocab_size)
     if system.modalities == "text":
         net = HVFormerConfig(text=text, vision=None, relations=len(labels), levels=())
         return ModuleSystem(HVFormer(net, dtype), RelationObjective(), ())
-    levels = tuple(system.levels) or default_levels(config.vision.layers)
-    if levels[-1] > config.vision.layers:
-        raise ValueError(f"system.levels={levels} go beyond the image encoder's vision.layers={config.vision.layers}")
-    plan = released_crops(config.vision) if system.flavour == "reference" else photo_and_objects(config.vision, config.data.objects)
+    levels, plan = levels_of(config), photo_and_objects(config.vision, config.data.objects)
     net = HVFormerConfig(
         text=text,
         vision=vit_config(config.vision, plan, levels[-1]),
@@ -162,22 +151,24 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         heads=system.heads,
         gather=system.gather,
         mixture=system.mixture,
-        flavour=system.flavour,
     )
     tell = functools.partial(marked_weights, levels=levels) if system.mixture == "experts" else None
     return ModuleSystem(HVFormer(net, dtype), RelationObjective(), plan, tell=tell)
 
 
-def _check(config: ConfigDict) -> None:
+def levels_of(config: ConfigDict) -> tuple[int, ...]:
+    """The levels that get an expert. Raises ValueError for one that the image encoder does not have."""
+    levels = tuple(config.system.levels) or default_levels(config.vision.layers)
+    if levels[-1] > config.vision.layers:
+        raise ValueError(f"system.levels={levels} go beyond the image encoder's vision.layers={config.vision.layers}")
+    return levels
+
+
+def check(config: ConfigDict) -> None:
+    """Raises ValueError for settings that contradict each other, in whatever flavour."""
     if config.task.name != "relation":
         raise ValueError(f"system 'hvformer' has the task relation, found task.name={config.task.name!r}")
     if config.system.modalities == "both" and config.vision.kind != "vit":
         raise ValueError(f"the experts look at a transformer's levels: vision.kind={config.vision.kind!r} has none")
-    if config.system.modalities == "text":
-        return
-    must_divide("system.heads", config.system.heads, "text.width", config.text.width)
-    if config.system.flavour == "reference":
-        if "vision" not in config.optim.frozen:
-            raise ValueError("the reference flavour detaches the image encoder's states: name it in optim.frozen")
-        if config.data.objects != "grounded":
-            raise ValueError("the reference flavour looks at grounded and detected crops: set data.objects=grounded")
+    if config.system.modalities == "both":
+        must_divide("system.heads", config.system.heads, "text.width", config.text.width)

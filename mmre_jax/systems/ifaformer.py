@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -18,7 +17,7 @@ from mmre_jax.declare import Section, choice, flag, number
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, released_crops, vit_config
 from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
-from mmre_jax.fusion.cross_stream import exchange, exchange_released
+from mmre_jax.fusion.cross_stream import exchange, must_agree
 from mmre_jax.heads.choice import apply_head, check_task, objective
 from mmre_jax.systems.system import ModuleSystem
 
@@ -31,8 +30,6 @@ class IFAformerConfig:
     task, classes: 'relation' or 'entities', and its relations or tags.
     head_dropout: before the entity head.
     text_attention: False is "w/o text attention" in the vision stream.
-    flavour: 'reference' is what the released code computes (cross_stream.exchange_released); absent pictures are zeros that are
-      attended to.
     """
 
     text: BertConfig
@@ -41,15 +38,10 @@ class IFAformerConfig:
     classes: int
     head_dropout: float = 0.1
     text_attention: bool = True
-    flavour: Literal["paper", "reference"] = "paper"
 
     def __post_init__(self) -> None:
-        if self.vision is None:
-            return
-        text, vision = ((c.layers, c.heads, c.width // c.heads) for c in (self.text, self.vision))
-        if text != vision:
-            names = "layers, heads and head widths"
-            raise ValueError(f"the streams share keys and values: their {names} must agree, found text {text}, vision {vision}")
+        if self.vision is not None:
+            must_agree(self.text, self.vision)
 
 
 class IFAformer(nn.Module):
@@ -75,13 +67,10 @@ class IFAformer(nn.Module):
         else:
             vit = ViT(config.vision, dtype=self.dtype, name="vision")
             embedded = bert.embed(text["ids"], text["mask"], train=train)
-            if config.flavour == "reference":
-                states = exchange_released(bert, vit, embedded, vit.embed(pixels, None, train=train), text["mask"], train=train)
-            else:
-                mask = patch_mask(config.vision, present)
-                patches = vit.embed(pixels, mask, train=train)
-                how = {"text_attention": config.text_attention, "train": train}
-                states = exchange(bert, vit, embedded, patches, text["mask"], mask, **how)
+            mask = patch_mask(config.vision, present)
+            patches = vit.embed(pixels, mask, train=train)
+            how = {"text_attention": config.text_attention, "train": train}
+            states = exchange(bert, vit, embedded, patches, text["mask"], mask, **how)
         return apply_head(config.task, config.classes, states, text, dropout=config.head_dropout, dtype=self.dtype, train=train)
 
 
@@ -96,9 +85,7 @@ SETTINGS: Section = {
 
 def _plan(config: ConfigDict) -> PicturePlan:
     """The photo and the crops of the protocol. Under 'grounded' those are the crops of both visual grounding and object detection, as the
-    paper has it, at the sides that they were released with; as released they come without the photo."""
-    if config.system.flavour == "reference":
-        return released_crops(config.vision)
+    paper has it, at the sides that they were released with."""
     found = photo_and_objects(config.vision, config.data.objects)
     return (found[0], *released_crops(config.vision)) if config.data.objects == "grounded" else found
 
@@ -112,20 +99,22 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
       labels: relations, or tags.
 
     Raises:
-      ValueError: for settings that contradict each other or that no flavour has.
+      ValueError: for settings that contradict each other.
     """
+    check(config)
     system, text = config.system, bert_config(config.text, vocab_size)
-    check_task(config.task.name, "ifaformer")
     head = {"task": config.task.name, "classes": len(labels), "head_dropout": system.head_dropout}
     aim = objective(config.task.name, labels, system.constrain)
     if system.modalities == "text":
         return ModuleSystem(IFAformer(IFAformerConfig(text, None, **head), dtype), aim, ())
-    if config.vision.kind != "vit":
-        raise ValueError(f"the vision stream is a transformer: vision.kind={config.vision.kind!r} has no keys and values")
-    if system.flavour == "reference" and (config.data.objects != "grounded" or not system.text_attention):
-        needed = "set data.objects=grounded and system.text_attention=True"
-        raise ValueError(f"the reference flavour looks at grounded and detected crops and at the text: {needed}")
     plan = _plan(config)
     vision = vit_config(config.vision, plan, config.vision.layers)
-    net = IFAformerConfig(text, vision, **head, text_attention=system.text_attention, flavour=system.flavour)
+    net = IFAformerConfig(text, vision, **head, text_attention=system.text_attention)
     return ModuleSystem(IFAformer(net, dtype), aim, plan)
+
+
+def check(config: ConfigDict) -> None:
+    """Raises ValueError for settings that contradict each other, in whatever flavour."""
+    check_task(config.task.name, "ifaformer")
+    if config.system.modalities == "both" and config.vision.kind != "vit":
+        raise ValueError(f"the vision stream is a transformer: vision.kind={config.vision.kind!r} has no keys and values")

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmre_jax.attention import KeysValues
-from mmre_jax.declare import Section, choice, flag, number, whole
+from mmre_jax.declare import Section, choice, flag, number
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, pyramid_config, resnet_config
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig, PyramidEncoder
@@ -73,8 +73,8 @@ class RSRNeT(nn.Module):
 
     def _see(
         self, vision: ResNetConfig | PyramidConfig, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], train: bool
-    ) -> tuple[tuple[KeysValues, ...], jax.Array | None]:
-        """The prefix of each text layer, and which of its positions may be attended to, bool [B, X] (None: all)."""
+    ) -> tuple[tuple[KeysValues, ...], jax.Array]:
+        """The prefix of each text layer, and which of its positions may be attended to, bool [B, X]."""
         pictures = jnp.concatenate([pixels[name] for name in self.config.pictures], axis=1)  # [B, K, S, S, 3]
         each = pictures.reshape(-1, *pictures.shape[2:])
         if isinstance(vision, PyramidConfig):
@@ -82,8 +82,6 @@ class RSRNeT(nn.Module):
         else:
             maps = ResNet(vision, dtype=self.dtype, name="vision")(each, train=train)
         prefixes = VisualPrefix(self.config.prefix, dtype=self.dtype, name="prefix")(maps, pictures.shape[1])
-        if self.config.prefix.flavour == "reference":  # an absent crop is a picture of zeros there, and attended to
-            return prefixes, None
         there = jnp.concatenate([present[name] for name in self.config.pictures], axis=1)
         return prefixes, jnp.repeat(there, CELLS, axis=1)
 
@@ -93,7 +91,6 @@ SETTINGS: Section = {
     "modalities": choice("both", ("both", "text"), "text: without image encoder"),
     "stages": choice("gates", ("gates", "1t3", "plain"), "how stages become a layer's prefix: mixed by a gate, equal shares, the last"),
     "gate": choice("selu", GATES, "activation of the gates: selu (RSRNeT), leaky_relu (HVPNeT)"),
-    "hidden": whole(800, "[1, inf)", "reference: width inside the projection of the stages"),
     "head_dropout": number(0.1, "[0, 1)", "entities: before the linear layer"),
     "constrain": flag(True, "entities: rule out what BIO forbids"),
     "pool": choice("markers", POOLS, "relations: what they are read from, the states of both entity markers or of [CLS]"),
@@ -109,9 +106,9 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
       labels: relations, or tags.
 
     Raises:
-      ValueError: for settings that contradict each other or that no flavour has.
+      ValueError: for settings that contradict each other.
     """
-    _check(config)
+    check(config)
     system = config.system
     text = bert_config(config.text, vocab_size)
     head = {"task": config.task.name, "classes": len(labels), "head_dropout": system.head_dropout, "pool": system.pool}
@@ -119,13 +116,8 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     if system.modalities == "text":
         return ModuleSystem(RSRNeT(RSRNeTConfig(text, None, None, (), **head), dtype), aim, ())
     plan = photo_and_objects(config.vision, config.data.objects)
-    stages = resnet_config(config.vision, frozen="vision" in config.optim.frozen)
-    if config.vision.side <= stages.stride:
-        raise ValueError(f"vision.side={config.vision.side} leaves the last of {len(stages.depths)} stages fewer than 2 x 2 cells")
-    if system.flavour == "reference":
-        shift = CELLS * sum(slot.count for slot in plan) if text.kind == "roberta" else 0  # as transformers counts a prefix
-        text = dataclasses.replace(text, position_offset=shift)
-    prefix = PrefixConfig(text.layers, text.width, text.heads, system.stages, system.gate, system.flavour, system.hidden)
+    stages = stages_of(config)
+    prefix = PrefixConfig(text.layers, text.width, text.heads, system.stages, system.gate)
     vision: ResNetConfig | PyramidConfig = stages
     if config.vision.kind == "rcnn":
         level = len(stages.depths) - 1 if system.stages == "plain" else None  # all levels but the coarsest, which is none of a stage
@@ -134,14 +126,20 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     return ModuleSystem(RSRNeT(net, dtype), aim, plan, stages.follows)
 
 
-def _check(config: ConfigDict) -> None:
+def stages_of(config: ConfigDict) -> ResNetConfig:
+    """The image encoder's stages. Raises ValueError for pictures that leave them too little."""
+    stages = resnet_config(config.vision, frozen="vision" in config.optim.frozen)
+    if config.vision.side <= stages.stride:
+        raise ValueError(f"vision.side={config.vision.side} leaves the last of {len(stages.depths)} stages fewer than 2 x 2 cells")
+    return stages
+
+
+def check(config: ConfigDict) -> None:
+    """Raises ValueError for settings that contradict each other, in whatever flavour."""
     check_task(config.task.name, "rsrnet")
     system = config.system
-    if system.pool == "cls" and (config.task.name != "relation" or system.flavour == "reference"):
-        reason = (
-            "the released code reads relations at the markers" if config.task.name == "relation" else "entities are read at every token"
-        )
-        raise ValueError(f"system.pool=cls reads a relation from [CLS]; {reason}: set system.pool=markers")
+    if system.pool == "cls" and config.task.name != "relation":
+        raise ValueError("system.pool=cls reads a relation from [CLS]; entities are read at every token: set system.pool=markers")
     if system.modalities == "text":
         return
     if config.vision.kind not in ("resnet", "resnest", "rcnn"):
@@ -152,10 +150,3 @@ def _check(config: ConfigDict) -> None:
         )
     if config.data.objects != "none" and config.vision.crop_side != config.vision.side:
         raise ValueError(f"photo and crops go through one encoder: vision.crop_side={config.vision.crop_side} is not {config.vision.side}")
-    if system.flavour == "reference":
-        if system.stages != "gates" or len(config.vision.depths) != 4:
-            raise ValueError("the reference flavour has gates over the four stages of its image encoder")
-        if config.vision.kind == "rcnn":
-            raise ValueError("the released code has a ResNet or a ResNeSt: set vision.kind, found 'rcnn'")
-        if "vision" not in config.optim.frozen:
-            raise ValueError("the released code never trains the image encoder: name vision in optim.frozen")

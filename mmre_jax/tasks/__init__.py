@@ -33,8 +33,8 @@ def build(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], none:
     if config.data.blank_words:
         raise ValueError(f"data.blank_words is a control of task 'relation': words are what task {name!r} is to find")
     if name == "entities":
-        released = config.system.flavour == "reference"
-        return EntitiesTask(encoder, released_tags(labels) if released else tuple(labels), none, released=released)
+        tags = released_tags(labels) if encoder.as_released else tuple(labels)
+        return EntitiesTask(encoder, tags, none, released=encoder.as_released)
     if name == "objects":
         return ObjectsTask(encoder, tuple(labels), none, max_targets=config.task.max_targets)
     settings = config.task

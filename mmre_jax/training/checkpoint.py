@@ -7,12 +7,10 @@ extract with; of a run also what its data were (training/identity.py). The posit
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import pathlib
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
@@ -25,14 +23,13 @@ import orbax.checkpoint as ocp
 from mmre_jax import storage
 from mmre_jax.training import processes
 from mmre_jax.training.formats import FORMAT
+from mmre_jax.training.orbax_manager import REMOVED, manager, score_of
 from mmre_jax.training.stage import Stage
 from mmre_jax.training.state import TrainState
 
 T = TypeVar("T")
 
 FOLDER = "checkpoints"
-REMOVED = "removed"  # where steps go whole, at once, before their files are removed one by one: a crash leaves no half of one
-SEEN = 60.0  # seconds within which what one process has written is to be seen by the others
 
 
 class CheckpointError(ValueError):
@@ -51,9 +48,9 @@ class Checkpoints:
         disk (stage.py), and each process reads all of it.
 
     Reading damaged files raises DamagedCheckpoint, whatever the method; each process reads by itself, and where there are several each
-    looks again and again for SEEN seconds, since a network's disk may tell late. A save that fails, on a full disk for one, raises
-    CheckpointError: by the next `save`, by `wait`, or at the end of the context; what was saved before stays as it is. Where it fails
-    because another process is gone, that is raised as it came (see processes.is_loss); where it took too long, a RuntimeError.
+    looks again and again for processes.SEEN seconds, since a network's disk may tell late. A save that fails, on a full disk for one,
+    raises CheckpointError: by the next `save`, by `wait`, or at the end of the context; what was saved before stays as it is. Where
+    another process is gone, that is raised as it came (see processes.is_loss); where it took too long, a RuntimeError.
     """
 
     def __init__(self, directory: str | pathlib.Path, *, read_only: bool = False) -> None:
@@ -62,9 +59,10 @@ class Checkpoints:
         self._read_only = read_only or (remote and not processes.is_first())
         self._stage = Stage(self.directory, clear=not self._read_only) if remote else None
         self._folder = self._stage.folder if self._stage else self.directory
-        self._manager = _manager(self._folder, read_only=self._read_only, alone=remote or self._read_only)
+        self._manager = manager(self._folder, read_only=self._read_only, alone=remote or self._read_only)
         # Where a save waits for the other processes, reading does not: any of them may find damaged what this one does not.
-        self._reader = self._manager if remote or self._read_only else _manager(self._folder, read_only=True, alone=True)
+        waits = not (remote or self._read_only or processes.is_alone())
+        self._reader = manager(self._folder, read_only=True, alone=True) if waits else self._manager
         self._sweep()
 
     def __enter__(self) -> Checkpoints:
@@ -111,11 +109,11 @@ class Checkpoints:
 
     def _metrics(self, step: int) -> float | None:
         found = self._read(step, lambda: self._reader.metrics(step))
-        return None if found is None else _score(found)
+        return None if found is None else score_of(found)
 
     def _read(self, step: int, read: Callable[[], T], arrays: Collection[str] = ()) -> T:
         """What `read` returns of a step's files. arrays: the parts whose arrays it reads."""
-        deadline = time.monotonic() + (0.0 if processes.is_alone() else SEEN)
+        deadline = time.monotonic() + (0.0 if processes.is_alone() else processes.SEEN)
         while True:
             # Brings what is in a bucket to where Orbax reads it. Not being able to is no damage of the checkpoint.
             if self._stage is not None and self._stage.fetch(step, arrays):
@@ -129,12 +127,14 @@ class Checkpoints:
             time.sleep(1.0)
 
     def save(self, step: int, state: TrainState, meta: Mapping[str, Any], score: float | None = None) -> None:
-        """Saves the state under `step`, with its dev score if it was evaluated. A step already saved is kept as it is.
+        """Saves the state under `step`, with its dev score if it was evaluated. A step already saved is kept as it is, but for one without
+        a score, of a run that was stopped in front of its evaluation, which gets one.
 
         Args:
           state: on the host, or as arrays that lie in parts on the devices of all processes, each of which writes its own.
         """
-        if processes.decided(lambda: step in self._manager.all_steps()):
+        saved = processes.decided(lambda: step in self._manager.all_steps())
+        if saved and (score is None or processes.decided(lambda: self._metrics(step) is not None)):
             return
         if self._stage is not None:
             state = jax.tree.map(_gathered, state)
@@ -142,6 +142,8 @@ class Checkpoints:
             self._join()
             self._manager.wait_until_finished()
             self._sweep()
+            if saved:
+                self.forget(step)
             self._manager.save(
                 step, args=_items(state, {**meta, "format": FORMAT, "step": step}), metrics=None if score is None else {"score": score}
             )
@@ -239,54 +241,6 @@ class Checkpoints:
         return {name: jax.tree.map(_placed, found[name], tree) for name, tree in wanted.items()}
 
 
-def _manager(directory: pathlib.Path, *, read_only: bool, alone: bool) -> ocp.CheckpointManager:
-    """Orbax's view of a folder of steps: for all processes together, or for this one alone."""
-    policies, own = ocp.checkpoint_managers, jax.process_index()
-    alone = alone and not processes.is_alone()  # where there is one, Orbax's defaults say so
-    among = ocp.options.MultiprocessingOptions(own, {own}, f"of_{own}") if alone else ocp.options.MultiprocessingOptions()
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=policies.AnyPreservationPolicy(
-            [policies.LatestN(2), policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)]
-        ),
-        best_fn=_score,  # without it Orbax stores no metrics for the policy to read
-        todelete_subdir=None if read_only else REMOVED,
-        create=not read_only and not alone,  # which Orbax does for all processes together only
-        read_only=read_only,
-        save_interval_steps=0 if read_only else 1,
-        async_options=ocp.AsyncOptions(barrier_sync_fn=None if alone or processes.is_alone() else _barrier),
-        multiprocessing_options=among,
-    )
-    handlers = {
-        "variables": ocp.StandardCheckpointHandler(multiprocessing_options=among),
-        "optimiser": ocp.StandardCheckpointHandler(multiprocessing_options=among),
-        "meta": ocp.JsonCheckpointHandler(multiprocessing_options=among),
-    }
-    with _without_message("Given directory is read only"):  # which was asked for
-        return ocp.CheckpointManager(directory, options=options, item_handlers=handlers)
-
-
-def _barrier(*, key: str, timeout_ms: int) -> None:
-    """Where the threads that save wait for those of the other processes. One whose save has just failed does not wait: the others never
-    come where it is, and it is to say so and end, which they notice."""
-    if sys.exc_info()[1] is None:
-        ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
-
-
-@contextlib.contextmanager
-def _without_message(start: str) -> Iterator[None]:
-    """Keeps one message of Orbax from the log, where a program that only loads a checkpoint would print it."""
-
-    def other(entry: logging.LogRecord) -> bool:
-        return not entry.getMessage().startswith(start)
-
-    logger = logging.getLogger("absl")
-    logger.addFilter(other)
-    try:
-        yield
-    finally:
-        logger.removeFilter(other)
-
-
 @contextlib.contextmanager
 def _damage(where: pathlib.Path) -> Iterator[None]:
     """What Orbax raises on files that are cut short or missing, as one kind of error."""
@@ -325,10 +279,6 @@ def _gathered(x: Any) -> Any:
     return processes.whole(x) if isinstance(x, jax.Array) and not x.is_fully_addressable else x
 
 
-def _score(metrics: Mapping[str, float]) -> float:
-    return float(metrics["score"])
-
-
 def _items(state: TrainState, meta: Mapping[str, Any]) -> ocp.args.Composite:
     tree = flax.serialization.to_state_dict(state)
     return ocp.args.Composite(
@@ -353,15 +303,3 @@ def _compare(where: str, wanted: Any, saved: Any) -> None:
     if problems:
         shown = "\n  ".join(sorted(problems)[:8])
         raise CheckpointError(f"{where} is a checkpoint of another configuration ({len(problems)} differences):\n  {shown}")
-
-
-def differences(saved: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Lines that name the keys in which two nested configurations differ."""
-    lines = []
-    for key in sorted(saved.keys() | wanted.keys()):
-        name, a, b = f"{prefix}{key}", saved.get(key, "(absent)"), wanted.get(key, "(absent)")
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            lines += differences(a, b, f"{name}.")
-        elif a != b:
-            lines.append(f"{name}: {a!r} in the checkpoint, {b!r} here")
-    return lines

@@ -15,12 +15,14 @@ from mmre_jax.progress import track
 from mmre_jax.systems.system import TOLD
 from mmre_jax.tasks.task import Found, Outputs
 from mmre_jax.training import processes
+from mmre_jax.training.interrupt import Interrupted
 from mmre_jax.training.job import Job
 from mmre_jax.training.mesh import MeshDevices
 from mmre_jax.training.parallel import Devices
 from mmre_jax.training.splits import Split
 from mmre_jax.training.step import make_predict_step, precise
 
+Stopping = Callable[[], bool]
 logger = logging.getLogger(__name__)
 
 
@@ -41,7 +43,16 @@ class Predictor:
     devices: Devices | MeshDevices
     step: Callable[[Any, Any], dict[str, jax.Array]]
 
-    def predict(self, variables: Any, split: Split, progress: str = "", *, keep: bool = False, decode: bool = True) -> list[Predicted]:
+    def predict(
+        self,
+        variables: Any,
+        split: Split,
+        progress: str = "",
+        *,
+        keep: bool = False,
+        decode: bool = True,
+        stopping: Stopping | None = None,
+    ) -> list[Predicted]:
         """What the task decodes for every record of a split, in the split's order.
 
         Args:
@@ -49,6 +60,10 @@ class Predictor:
           progress: name under which progress is shown; it is not where empty.
           keep: whether to keep the outputs, which the task's metrics want; they can be far larger than what is decoded from them.
           decode: False in a process that only lends its devices to the others; nothing is returned.
+          stopping: asked in front of each batch whether to stop, in all processes alike.
+
+        Raises:
+          Interrupted: where it was to stop.
         """
         config = self.job.config
         if not len(split.records):
@@ -68,6 +83,8 @@ class Predictor:
         )
         found: dict[int, Predicted] = {}
         for shard in track(self.devices.prefetch(stream), progress, order.steps, unit="batch", leave=False):
+            if stopping is not None and stopping():
+                raise Interrupted("stopped while a split was scored; the same command goes on from there")
             outputs = self.devices.collect(self.step(variables, shard))
             if not decode:
                 continue
@@ -77,9 +94,10 @@ class Predictor:
                 found[index] = Predicted(self.job.task.decode(own, split.records[index]), bool(own["seen"]), own if keep else {})
         return [found[index] for index in range(len(split.records))] if decode else []
 
-    def score(self, variables: Any, split: Split, progress: str = "") -> dict[str, Any]:
-        """The task's metrics of a split, and what the system tells beside; of several processes the first decodes, once for all."""
-        predicted = self.predict(variables, split, progress, keep=True, decode=processes.is_first())
+    def score(self, variables: Any, split: Split, progress: str = "", *, stopping: Stopping | None = None) -> dict[str, Any]:
+        """The task's metrics of a split, and what the system tells beside; of several processes the first decodes, once for all.
+        stopping: as `predict`."""
+        predicted = self.predict(variables, split, progress, keep=True, decode=processes.is_first(), stopping=stopping)
         found, outputs = [p.found for p in predicted], [p.outputs for p in predicted]
         return processes.decided(lambda: {**self.job.task.metrics(split.records, found, outputs), **told(outputs)})
 

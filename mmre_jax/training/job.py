@@ -18,6 +18,7 @@ from mmre_jax.data.pictures import plan_to_json
 from mmre_jax.data.text import SPECIALS, TextEncoder, load_tokenizer, train_tokenizer
 from mmre_jax.encoders.from_config import CAUSAL
 from mmre_jax.records import Mention, Record, Relation
+from mmre_jax.systems import released
 from mmre_jax.systems.system import System
 from mmre_jax.tasks.task import Task
 from mmre_jax.training.checkpoint import CheckpointError
@@ -145,9 +146,8 @@ def make_task(config: ConfigDict, labels: Sequence[str], none: str, tokenizer: s
 
 def text_encoder(config: ConfigDict, tokenizer: str) -> TextEncoder:
     """What encodes a configuration's words, with a tokenizer as JSON."""
-    released, pairs = config.system.flavour == "reference", config.task.name == "relation"
-    causal = config.text.kind in CAUSAL
-    return TextEncoder(tokenizer, config.text.max_tokens, released_markers=released, markers=pairs, causal=causal)
+    how = {"markers": config.task.name == "relation", "causal": config.text.kind in CAUSAL}
+    return TextEncoder(tokenizer, config.text.max_tokens, as_released=released.is_asked_for(config), **how)
 
 
 def shapes(job: Job) -> Any:

@@ -24,7 +24,6 @@ from mmre_jax.text_files import read_text
 from mmre_jax.training import processes
 
 NAME = ".lock"
-SEEN = 60.0  # seconds within which what one machine writes is to be seen by the others
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +97,7 @@ def _take(workdir: pathlib.Path, held: contextlib.ExitStack) -> str:
 
 def _see(workdir: pathlib.Path, holder: str) -> None:
     """Waits until the lock says what the first process wrote into it; a network's disk may tell late."""
-    path, deadline = workdir / NAME, time.monotonic() + SEEN
+    path, deadline = workdir / NAME, time.monotonic() + processes.SEEN
     while _said(path) != holder:
         if time.monotonic() > deadline:
             raise OSError(f"--workdir={workdir} on {socket.gethostname()} is not the folder that {holder.strip()} has: it must be shared")

@@ -27,6 +27,7 @@ FORM = "auto, off or HOST:PORT,PROCESSES,ID"
 # Seconds: to find each other, which is long where a cluster starts its nodes one after the other; to be silent before one counts as dead,
 # after which the others end with a message; to wait at the end for the others, of which the first writes tables and plots.
 FIND, SILENCE, LEAVE = 300, 30, 300
+SEEN = 60.0  # seconds within which what one process has written is to be seen by the others, on whatever disk they share
 LEAST = 1024  # bytes that are handed on at once: of few sizes, since each is compiled
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from mmre_jax import storage
 from mmre_jax.data.dataset import RecordSource
 from mmre_jax.training import identity, processes
-from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, DamagedCheckpoint, differences
+from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints, DamagedCheckpoint
 from mmre_jax.training.job import Job, read_meta, restore_job
 from mmre_jax.training.state import TrainState
 
@@ -114,7 +114,7 @@ def check_same(saved: Saved, job: Job, data: identity.Identity, records: Mapping
       data, records: of this run, by split.
     """
     before = restore_job(saved.meta).config
-    lines = [line for line in differences(before.to_dict(), job.config.to_dict()) if not line.startswith(tuple(f"{key}:" for key in FREE))]
+    lines = [line for line in _differences(before.to_dict(), job.config.to_dict()) if not line.startswith(tuple(f"{key}:" for key in FREE))]
     if any(line.startswith("train.epochs:") for line in lines):
         lines.append(_of_epochs(saved.step, before.train.epochs, job.config.train.epochs, workdir))
     if lines:
@@ -125,6 +125,18 @@ def check_same(saved: Saved, job: Job, data: identity.Identity, records: Mapping
         raise CheckpointError(f"the run in {workdir} was begun on other data; give it those, or use another --workdir:\n  {_joined(lines)}")
     if lines := [name for name in ("labels", "none", "tokenizer") if saved.meta[name] != job.meta()[name]]:
         raise CheckpointError(f"the workdir holds a checkpoint with another {', '.join(lines)}; use another --workdir")
+
+
+def _differences(saved: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Lines that name the keys in which two nested configurations differ."""
+    lines = []
+    for key in sorted(saved.keys() | wanted.keys()):
+        name, a, b = f"{prefix}{key}", saved.get(key, "(absent)"), wanted.get(key, "(absent)")
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            lines += _differences(a, b, f"{name}.")
+        elif a != b:
+            lines.append(f"{name}: {a!r} in the checkpoint, {b!r} here")
+    return lines
 
 
 def _joined(lines: list[str]) -> str:

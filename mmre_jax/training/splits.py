@@ -16,6 +16,7 @@ from mmre_jax.data.loader import Batch, Order, batches
 from mmre_jax.data.released_pictures import STAND_IN, ReleasedPictures
 from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures, stratified
 from mmre_jax.records import Record
+from mmre_jax.systems import released
 from mmre_jax.training.job import Job
 
 logger = logging.getLogger(__name__)
@@ -54,8 +55,7 @@ def make_split(
     settings, seed = job.config.data, job.config.train.seed
     examples = training_examples(job, records) if train else job.task.examples(records)
     lengths = np.array([job.task.length(record) for record in examples], np.int64)
-    released = job.config.system.flavour == "reference"
-    pictures = datasets.open_pictures(job.system.plan, settings if data is None else data, dataset, released=released)
+    pictures = open_pictures(job, settings if data is None else data, dataset)
     if isinstance(pictures, ReleasedPictures) and any(slot.source == "photo" for slot in job.system.plan):
         replaced, zeros = pictures.replaced(examples)
         if replaced or zeros:
@@ -65,6 +65,11 @@ def make_split(
         whose = np.arange(len(examples)) if picture_of is None else picture_of
         picture_of = hidden_pictures(examples, whose, settings.image_share, seed)
     return Split(examples, lengths, pictures, picture_of)
+
+
+def open_pictures(job: Job, data: ConfigDict | None = None, dataset: DataSet | None = None) -> PictureSource | None:
+    """The pictures that a job's system looks at, of the files that records name or of a data set; see `datasets.open_pictures`."""
+    return datasets.open_pictures(job.system.plan, data, dataset, released=released.is_asked_for(job.config))
 
 
 def training_examples(job: Job, records: RecordSource) -> Sequence[Record]:

@@ -135,41 +135,45 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         step, key = mapped_step(job, devices, state, total)
         predictor = make_predictor(job, devices)
         stream = devices.prefetch(train_stream(job, order, splits["train"], start, total))
+        check = functools.partial(check_finite, devices=devices, order=order, train=splits["train"], workdir=workdir, meta=meta)
         rates, clock, note = schedule(config.optim, total), Clock(skip=2 * len(config.data.buckets)), ""  # the first steps compile
 
         # ---- train: log, evaluate and save at each epoch's end, save now and then, stop when any process is asked to
-        asked = processes.AnyFlag()
-        with StopSignal() as stop, Progress("train", total, start=start, unit="step") as progress:
-            for done in range(start + 1, total + 1):
-                with clock.step():
-                    with clock.waiting():
-                        batch = next(stream)
-                    state, metrics = step(state, batch, key)
-                    if jax.default_backend() == "cpu":  # steps in flight with callbacks can starve each other of threads there
-                        jax.block_until_ready(metrics)
-                epoch_ends = done % order.steps == 0 or done == total
-                if epoch_ends or done % config.train.log_every == 0:
-                    means = {name: float(value) for name, value in devices.first(metrics).items()}
-                    check_finite(state, done, devices, order, splits["train"], workdir, meta)
-                    note = f"loss {means['loss']:.3f}"
-                    log.write(done, {"train": means, "lr": float(rates(done - 1))})
-                progress.advance(note)
+        asked, stop = processes.AnyFlag(), opened.enter_context(StopSignal())
 
-                if epoch_ends:
-                    if fresh := done not in history:
-                        history[done] = predictor.score(state.variables(), splits["val"], "val")
+        def stopping() -> bool:
+            return asked.ask(stop.asked)
+
+        with Progress("train", total, start=start, unit="step") as progress:
+            for done in range(start, total + 1):  # the first may be an epoch's end that was saved, but not evaluated
+                epoch_ends = done > 0 and (done % order.steps == 0 or done == total)
+                if done > start:
+                    with clock.step():
+                        with clock.waiting():
+                            batch = next(stream)
+                        state, metrics = step(state, batch, key)
+                        if jax.default_backend() == "cpu":  # steps in flight with callbacks can starve each other of threads there
+                            jax.block_until_ready(metrics)
+                    if epoch_ends or done % config.train.log_every == 0:
+                        means = {name: float(value) for name, value in devices.first(metrics).items()}
+                        check(state, done)
+                        note = f"loss {means['loss']:.3f}"
+                        log.write(done, {"train": means, "lr": float(rates(done - 1))})
+                    progress.advance(note)
+
+                if epoch_ends and done not in history:
+                    with contextlib.suppress(Interrupted):  # then it is evaluated when the run goes on
+                        history[done] = predictor.score(state.variables(), splits["val"], "val", stopping=stopping)
                         log.write(done, {"val": history[done]})
-                    scores = task_lib.headline(job.task, history[done])
-                    if fresh:
-                        logger.info("epoch %d, step %d, val: %s", done // order.steps, done, task_lib.as_line(scores))
+                        said = task_lib.as_line(task_lib.headline(job.task, history[done]))
+                        logger.info("epoch %d, step %d, val: %s", done // order.steps, done, said)
+                score = next(iter(task_lib.headline(job.task, history[done]).values())) if epoch_ends and done in history else None
+                stopped = stopping() or start < done == config.train.max_steps
+                if epoch_ends or (start < done and (stopped or (config.train.save_every and done % config.train.save_every == 0))):
+                    check(state, done)
                     log.flush()
-                    checkpoints.save(done, devices.saved(state), meta, next(iter(scores.values())))
-                stopping = asked.ask(stop.asked) or done == config.train.max_steps
-                if not epoch_ends and (stopping or (config.train.save_every and done % config.train.save_every == 0)):
-                    check_finite(state, done, devices, order, splits["train"], workdir, meta)
-                    log.flush()
-                    checkpoints.save(done, devices.saved(state), meta)
-                if stopping:
+                    checkpoints.save(done, devices.saved(state), meta, score)
+                if stopped:
                     checkpoints.wait()
                     raise Interrupted(f"stopped after step {done} of {total}; the same command goes on from there")
         checkpoints.wait()
@@ -179,11 +183,11 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         # ---- the best checkpoint on test
         best = processes.decided(checkpoints.best)
         variables = devices.replicate(checkpoints.restore_variables(best, devices.abstract(shapes)))
-        test = predictor.score(variables, splits["test"], "test")
+        test = predictor.score(variables, splits["test"], "test", stopping=stopping)
         headline = task_lib.headline(job.task, test)
         metrics = {
             "test": test,
-            "val": history[best] if best in history else predictor.score(variables, splits["val"], "val"),  # a lost log
+            "val": history[best] if best in history else predictor.score(variables, splits["val"], "val", stopping=stopping),  # a lost log
             "headline": headline,
             "best_step": best,
             "steps": total,
@@ -246,6 +250,7 @@ def tell(
 def check_finite(
     state: TrainState,
     done: int,
+    *,
     devices: Devices | MeshDevices,
     order: Order,
     train: Split,

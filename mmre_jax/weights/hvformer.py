@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmre_jax.systems.hvformer import HVFormerConfig
+from mmre_jax.systems.released.hvformer import ReleasedHVFormerConfig
 from mmre_jax.weights import two_streams
 from mmre_jax.weights.rules import Rule, WeightError, dense_rules, norm_rules
 
@@ -10,13 +10,13 @@ _CROSS = "model.encoder.vision2text_layer_agg.cross_modal_att_layer"
 _MIXTURE = "model.encoder.vision2text_layer_agg.moe_layer_wise_agg"
 
 
-def hvformer_rules(config: HVFormerConfig) -> tuple[Rule, ...]:
-    """The table of the released state dict, for the parameters of an `HVFormer(config)` of the reference flavour.
+def hvformer_rules(config: ReleasedHVFormerConfig) -> tuple[Rule, ...]:
+    """The table of the released state dict, for the parameters of a `ReleasedHVFormer(config)`.
 
     Raises:
       WeightError: for a configuration that the authors released no checkpoints of.
     """
-    if config.vision is None or config.flavour != "reference" or config.vision.dialect != "clip":
+    if config.vision.dialect != "clip":
         raise WeightError("released checkpoints fit the reference flavour with its CLIP image encoder alone")
     attention = {
         f"{_CROSS}.{{n}}.self_attn.text_q_proj": "tva_{n}/attention/query",
@@ -34,12 +34,11 @@ def hvformer_rules(config: HVFormerConfig) -> tuple[Rule, ...]:
     )
 
 
-def unread(config: HVFormerConfig) -> dict[str, str]:
+def unread(config: ReleasedHVFormerConfig) -> dict[str, str]:
     """{pattern: reason} for the tensors of a release that its forward pass never reads."""
-    layers = 0 if config.vision is None else config.vision.layers
     return {
         **two_streams.UNREAD,
         "model.vision_post_layernorm.*": "the levels are taken before it",
         f"{_CROSS}.*.self_attn.vision_and_text_k_proj.*": "declared, never called",
-        **{f"{_CROSS}.{n}.*": f"no expert looks at level {n}" for n in range(layers + 1) if n not in config.levels},
+        **{f"{_CROSS}.{n}.*": f"no expert looks at level {n}" for n in range(config.vision.layers + 1) if n not in config.levels},
     }

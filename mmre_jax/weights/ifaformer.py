@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmre_jax.systems.ifaformer import IFAformerConfig
+from mmre_jax.systems.released.ifaformer import ReleasedIFAformerConfig
 from mmre_jax.weights import two_streams
 from mmre_jax.weights.rsrnet import head_rules
 from mmre_jax.weights.rules import Rule, WeightError
@@ -11,21 +11,20 @@ from mmre_jax.weights.rules import Rule, WeightError
 _LAST = ("self_attn.q_proj", "self_attn.v_proj", "self_attn.out_proj", "layer_norm2", "mlp")
 
 
-def ifaformer_rules(config: IFAformerConfig) -> tuple[Rule, ...]:
-    """The table of the released state dict, for the parameters of an `IFAformer(config)` of the reference flavour.
+def ifaformer_rules(config: ReleasedIFAformerConfig) -> tuple[Rule, ...]:
+    """The table of the released state dict, for the parameters of a `ReleasedIFAformer(config)`.
 
     Raises:
       WeightError: for a configuration that the authors released no checkpoints of.
     """
-    if config.vision is None or config.flavour != "reference" or config.vision.dialect != "clip":
+    if config.vision.dialect != "clip":
         raise WeightError("released checkpoints fit the reference flavour with its CLIP image encoder alone")
     return (*two_streams.stream_rules(config.vision), *head_rules(config.task))
 
 
-def unread(config: IFAformerConfig) -> dict[str, str]:
+def unread(config: ReleasedIFAformerConfig) -> dict[str, str]:
     """{pattern: reason} for the tensors of a release that its forward pass never reads."""
-    layers = 0 if config.vision is None else config.vision.layers
-    last = [f"model.encoder.vision_layers.{layers - 1}.{name}.*" for name in _LAST]
+    last = [f"model.encoder.vision_layers.{config.vision.layers - 1}.{name}.*" for name in _LAST]
     return {
         **two_streams.UNREAD,
         "model.text_pooler.*": "the heads look at the tokens' states, not at the pooled one",

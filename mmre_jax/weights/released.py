@@ -15,11 +15,13 @@ import numpy as np
 
 from mmre_jax.data.torch_pickle import shown
 from mmre_jax.encoders.bert import BertConfig
-from mmre_jax.systems.hvformer import HVFormerConfig
-from mmre_jax.systems.ifaformer import IFAformerConfig
+from mmre_jax.systems.released.hvformer import ReleasedHVFormerConfig
+from mmre_jax.systems.released.ifaformer import ReleasedIFAformerConfig
+from mmre_jax.systems.released.mkgformer import MKGformerConfig
+from mmre_jax.systems.released.prefixes import ReleasedRSRNeTConfig
 from mmre_jax.systems.rsrnet import RSRNeTConfig
 from mmre_jax.systems.system import ModuleSystem
-from mmre_jax.weights import hvformer, ifaformer, resnet, rsrnet, rules
+from mmre_jax.weights import hvformer, ifaformer, mkgformer, resnet, rsrnet, rules
 from mmre_jax.weights.rules import Rule, WeightError, as_part
 
 Tensors = Mapping[str, np.ndarray]
@@ -34,6 +36,7 @@ _STREAMS = ("model.text_embeddings.", "model.encoder.text_layer.")
 _BERT = {"text.kind": "bert", "text.eps": 1e-12}
 _ROBERTA = {"text.kind": "roberta", "text.eps": 1e-5, "text.pad_id": 1}
 _RESNET, _RESNEST, _CLIP = "image_model.resnet.conv1.weight", "image_model.resnet.conv1.0.weight", "model.vision_embeddings.class_embedding"
+_FUSION = "model.encoder.text_layer.0.intermediate.fusion_dense.weight"  # MKGformer's alone, in which all of IFAformer's names are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +46,12 @@ class Kind:
     Attributes:
       system: name of the system that it is a flavour of.
       task: 'relation' or 'entities'.
-      image: a tensor of its image encoder, that of no other.
+      image: a tensor of its image encoder, or of what it fuses by.
       head: name of the layer that gives the classes.
       text: where the text encoder's embeddings and layers are.
       fixed: what the published system is, but no shape shows.
       max_tokens: to which the released code pads every sequence.
+      lacks: a tensor that it does not have, though one that has all of its names does; '' where there is no such.
     """
 
     system: str
@@ -57,23 +61,23 @@ class Kind:
     text: tuple[str, str]
     fixed: Mapping[str, Any]
     max_tokens: int = 80
+    lacks: str = ""
 
 
 _HVPNET = {**_BERT, "vision.kind": "resnet", "system.gate": "leaky_relu"}
 _RSRNET = {**_ROBERTA, "vision.kind": "resnest", "system.gate": "selu"}
+_VIT = {**_BERT, "vision.kind": "vit"}
 _KINDS = {
     "hvpnet_re": Kind("rsrnet", "relation", _RESNET, "classifier", _PREFIXED, _HVPNET),
     "hvpnet_ner": Kind("rsrnet", "entities", _RESNET, "fc", _PREFIXED, _HVPNET),
     "rsrnet_re": Kind("rsrnet", "relation", _RESNEST, "classifier", _PREFIXED, _RSRNET),
     "rsrnet_ner": Kind("rsrnet", "entities", _RESNEST, "fc", _PREFIXED, _RSRNET),
-    "ifaformer_re": Kind("ifaformer", "relation", _CLIP, "classifier", _STREAMS, {**_BERT, "vision.kind": "vit"}),
-    "ifaformer_ner": Kind("ifaformer", "entities", _CLIP, "fc", _STREAMS, {**_BERT, "vision.kind": "vit"}, max_tokens=40),
-    "hvformer_re": Kind("hvformer", "relation", _CLIP, "re_classifier.classifier", _STREAMS, {**_BERT, "vision.kind": "vit"}),
+    "ifaformer_re": Kind("ifaformer", "relation", _CLIP, "classifier", _STREAMS, _VIT, lacks=_FUSION),
+    "ifaformer_ner": Kind("ifaformer", "entities", _CLIP, "fc", _STREAMS, _VIT, max_tokens=40, lacks=_FUSION),
+    "mkgformer_re": Kind("mkgformer", "relation", _FUSION, "classifier", _STREAMS, _VIT),
+    "hvformer_re": Kind("hvformer", "relation", _CLIP, "re_classifier.classifier", _STREAMS, _VIT),
 }
 KINDS = tuple(_KINDS)
-
-# Systems that look like one of the kinds, by a tensor that none of those has.
-_STRANGERS = {"model.encoder.text_layer.0.intermediate.fusion_dense.weight": "MKGformer"}
 
 
 def recognise(tensors: Tensors) -> str:
@@ -82,14 +86,13 @@ def recognise(tensors: Tensors) -> str:
     Raises:
       WeightError: if no kind or several fit; it says what was looked for.
     """
-    for name, system in _STRANGERS.items():
-        if name in tensors:
-            raise WeightError(f"this is a checkpoint of {system} (it has {name}); known are {', '.join(KINDS)}")
     marks = {kind: (known.image, f"{known.head}.weight") for kind, known in _KINDS.items()}
-    fitting = [kind for kind, names in marks.items() if all(name in tensors for name in names) or _is_text_only_of(kind, tensors)]
+    possible = [kind for kind, known in _KINDS.items() if known.lacks not in tensors]
+    fitting = [kind for kind in possible if all(name in tensors for name in marks[kind]) or _is_text_only_of(kind, tensors)]
     if len(fitting) == 1:
         return fitting[0]
-    looked_for = "\n  ".join(f"{kind}: {' and '.join(marks[kind])}" for kind in fitting or KINDS)
+    without = {kind: f", not {known.lacks}" if known.lacks else "" for kind, known in _KINDS.items()}
+    looked_for = "\n  ".join(f"{kind}: {' and '.join(marks[kind])}{without[kind]}" for kind in fitting or KINDS)
     if fitting:
         raise WeightError(f"these tensors fit several kinds of released checkpoints\n  {looked_for}")
     some = [shown(name) for name in sorted(tensors)[:3]]
@@ -199,18 +202,18 @@ def _known(kind: str) -> Kind:
 
 
 def _table(kind: str, system: ModuleSystem) -> Table:
-    tables: dict[str, tuple[type, Callable[[Any], Table]]] = {
-        "hvformer": (HVFormerConfig, lambda net: (as_part(hvformer.hvformer_rules(net), "params"), hvformer.unread(net))),
-        "ifaformer": (IFAformerConfig, lambda net: (as_part(ifaformer.ifaformer_rules(net), "params"), ifaformer.unread(net))),
-        "rsrnet": (RSRNeTConfig, lambda net: (rsrnet.rsrnet_rules(net), rsrnet.unread(net))),
+    tables: dict[str, tuple[Any, Callable[[Any], Table]]] = {
+        "hvformer": (ReleasedHVFormerConfig, lambda net: (as_part(hvformer.hvformer_rules(net), "params"), hvformer.unread(net))),
+        "ifaformer": (ReleasedIFAformerConfig, lambda net: (as_part(ifaformer.ifaformer_rules(net), "params"), ifaformer.unread(net))),
+        "mkgformer": (MKGformerConfig, lambda net: (as_part(mkgformer.mkgformer_rules(net), "params"), mkgformer.unread(net))),
+        "rsrnet": (ReleasedRSRNeTConfig | RSRNeTConfig, lambda net: (rsrnet.rsrnet_rules(net), rsrnet.unread(net))),
     }
     known = _known(kind)
     expected, table = tables[known.system]
     net = system.net.config
     if not isinstance(net, expected) or getattr(net, "task", "relation") != known.task:
-        raise WeightError(
-            f"a checkpoint of {kind} fits system.name={known.system} and task.name={known.task}, not a {type(net).__name__} given"
-        )
+        fits = f"system.name={known.system}, system.flavour=reference and task.name={known.task}"
+        raise WeightError(f"a checkpoint of {kind} fits {fits}, not a {type(net).__name__} given")
     return table(net)
 
 

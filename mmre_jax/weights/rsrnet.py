@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmre_jax.systems.released.prefixes import ReleasedRSRNeTConfig
 from mmre_jax.systems.rsrnet import RSRNeTConfig
 from mmre_jax.weights.bert import bert_rules
 from mmre_jax.weights.resnest import resnest_rules
@@ -11,8 +12,8 @@ from mmre_jax.weights.rules import Rule, WeightError, as_part, dense_rules
 IMAGE = "image_model.resnet."
 
 
-def rsrnet_rules(config: RSRNeTConfig) -> tuple[Rule, ...]:
-    """The table of the released state dict, for the variables of an `RSRNeT(config)` of the reference flavour, or of one without pictures.
+def rsrnet_rules(config: ReleasedRSRNeTConfig | RSRNeTConfig) -> tuple[Rule, ...]:
+    """The table of the released state dict, for the variables of a `ReleasedRSRNeT(config)`, or of an `RSRNeT(config)` without pictures.
 
     Raises:
       WeightError: for a configuration that the authors released no checkpoints of.
@@ -20,7 +21,7 @@ def rsrnet_rules(config: RSRNeTConfig) -> tuple[Rule, ...]:
     text = (*as_part(bert_rules("bert."), "text"), *head_rules(config.task))
     if config.vision is None:
         return as_part(text, "params")
-    if config.prefix is None or config.prefix.flavour != "reference":
+    if isinstance(config, RSRNeTConfig):
         raise WeightError("released checkpoints fit the reference flavour with its image encoder alone")
     vision = resnest_rules if config.vision.split else resnet_rules
     dense = {
@@ -31,9 +32,9 @@ def rsrnet_rules(config: RSRNeTConfig) -> tuple[Rule, ...]:
     return (*as_part((*text, *dense_rules(dense)), "params"), *vision(config.vision, prefix=IMAGE, part="vision/"))
 
 
-def unread(config: RSRNeTConfig) -> dict[str, str]:
+def unread(config: ReleasedRSRNeTConfig | RSRNeTConfig) -> dict[str, str]:
     """{pattern: reason} for the tensors of a release that its forward pass never reads."""
-    vision = {} if config.vision is None else resnet_unread(config.vision, len(config.vision.depths), prefix=IMAGE)
+    vision = resnet_unread(config.vision, len(config.vision.depths), prefix=IMAGE) if isinstance(config, ReleasedRSRNeTConfig) else {}
     return {
         "bert.embeddings.position_ids": "a constant",
         "bert.pooler.*": "the heads look at the tokens' states, not at the pooled one",
@@ -42,7 +43,7 @@ def unread(config: RSRNeTConfig) -> dict[str, str]:
 
 
 def head_rules(task: str) -> tuple[Rule, ...]:
-    """The table of the part `head` for 'relation' or 'entities', in the names of HVPNeT, RSRNeT and IFAformer."""
+    """The table of the part `head` for 'relation' or 'entities', in the names of HVPNeT, RSRNeT, IFAformer and MKGformer."""
     if task == "relation":
         return dense_rules({"classifier": "head/classifier"})
     return (

@@ -1,4 +1,4 @@
-"""What the released state dicts of the systems built on BERT and CLIP's vision tower (HVFormer, IFAformer) have in common."""
+"""What the released state dicts of the systems built on BERT and CLIP's vision tower (HVFormer, IFAformer, MKGformer) have in common."""
 
 from __future__ import annotations
 

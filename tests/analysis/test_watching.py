@@ -107,7 +107,7 @@ def test_keys_before_the_words_own_are_the_picture(untrained):
     job = mmre_jax.load(untrained["entities"]).job
     view = analyse.view(untrained["entities"])
     first, second = view.sights
-    assert (first.label, first.level, first.prefix, second.level) == ("layer 0", 0, True, 1)
+    assert (first.label, first.level, first.prefix, second.level) == ("layer 1", 0, True, 1)
 
     def pick(arrays, batch):
         assert row_names(batch) == ("all words",)

@@ -51,7 +51,7 @@ def test_markers_nest(head, tail, expected):
 
 def test_released_markers_drop_a_closing_marker_at_the_end():
     tokenizer = train_tokenizer([("a", "b", "c", "d")], 60)
-    encoder = TextEncoder(tokenizer, released_markers=True)
+    encoder = TextEncoder(tokenizer, as_released=True)
     assert render(encoder, encoder.encode_pair(("a", "b", "c"), (0, 1), (2, 3))) == "[CLS] <s> a </s> b <o> c [SEP]"
     assert render(encoder, encoder.encode_pair(("a", "b", "c"), (1, 2), (0, 1))) == "[CLS] <o> a <s> </o> b </s> c [SEP]"
 
@@ -209,7 +209,7 @@ def test_released_markers_are_the_tokenizers_own_where_it_has_them(tmp_path):
     """The released code adds `<s>` and `</s>`, which RoBERTa has, so that the first `<s>` is the BOS, and only two rows are new."""
     theirs = roberta(False)
     theirs.save_pretrained(tmp_path)
-    encoder = TextEncoder(load_tokenizer(tmp_path), released_markers=True)
+    encoder = TextEncoder(load_tokenizer(tmp_path), as_released=True)
     size = len(theirs)
     assert encoder.marker_ids == (0, 2, size, size + 1) and encoder.vocab_size == size + 2
     encoded = encoder.encode_pair(("in", "anna", "oslo", "was"), (1, 2), (2, 3))
@@ -217,7 +217,7 @@ def test_released_markers_are_the_tokenizers_own_where_it_has_them(tmp_path):
     assert [int(i) for i in encoded.ids if i in (0, 2, size, size + 1)] == [0, 0, 2, size, size + 1, 2]
     theirs.add_tokens(["<o>", "</o>"], special_tokens=True)
     theirs.save_pretrained(tmp_path)
-    again = TextEncoder(load_tokenizer(tmp_path), released_markers=True)
+    again = TextEncoder(load_tokenizer(tmp_path), as_released=True)
     assert (again.marker_ids, again.vocab_size) == (encoder.marker_ids, encoder.vocab_size)
 
 

@@ -110,7 +110,7 @@ def marked(words: tuple[str, ...], head: tuple[int, int], tail: tuple[int, int])
 def encoders(tmp_path_factory) -> tuple[TextEncoder, Slow]:
     folder = tmp_path_factory.mktemp("roberta")
     (folder / "tokenizer.json").write_text(byte_level(), encoding="utf-8")
-    return TextEncoder(load_tokenizer(folder), max_tokens=60, released_markers=True), Slow(byte_level())
+    return TextEncoder(load_tokenizer(folder), max_tokens=60, as_released=True), Slow(byte_level())
 
 
 WORD = st.text(st.characters(exclude_categories=("Z", "C"), exclude_characters="<>"), min_size=1, max_size=6)
@@ -163,7 +163,7 @@ def test_the_end_of_a_long_sentence_is_cut_unless_a_marker_would_go(encoders):
 def test_a_berts_pieces_are_those_of_its_words(words, head):
     """BERT splits at spaces before anything else: the joined sentence has the same pieces, around the same markers."""
     assume(not any(name in word for name in SPECIALS for word in words))
-    encoder = TextEncoder(bert(), max_tokens=500, released_markers=True)
+    encoder = TextEncoder(bert(), max_tokens=500, as_released=True)
     found = encoder.encode_pair(tuple(words), (head, head + 1), (1 - head, 2 - head))
     assert found.ids[list(found.markers)].tolist() == [encoder.marker_ids[0], encoder.marker_ids[2]]
     plain = [i for i in found.ids.tolist() if i not in encoder.marker_ids]
@@ -172,7 +172,7 @@ def test_a_berts_pieces_are_those_of_its_words(words, head):
 
 
 def test_a_special_token_that_a_post_spells_out_is_one_as_released():
-    encoder = TextEncoder(bert(), released_markers=True)
+    encoder = TextEncoder(bert(), as_released=True)
     found = encoder.encode_pair(("oslo", "[SEP]", "anna"), (0, 1), (2, 3))
     assert (found.ids == encoder.special_ids["sep"]).sum() == 2
 
@@ -190,7 +190,7 @@ def test_closing_markers_that_the_released_insertion_drops(split, dropped, encod
     records = mnre.read(REAL, split)
     assert sum(len(r.words) in (r.relations[0].head.end, r.relations[0].tail.end) for r in records) == dropped
     encoder, slow = encoders
-    encoder, different = TextEncoder(encoder.tokenizer_json, max_tokens=1000, released_markers=True), 0
+    encoder, different = TextEncoder(encoder.tokenizer_json, max_tokens=1000, as_released=True), 0
     for record in records[:400]:
         pair = record.relations[0]
         ids = encoder.encode_pair(record.words, pair.head.span, pair.tail.span).ids

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
+from mmre_jax.attention import MultiHeadAttention
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.weights.bert import load_bert
 from mmre_jax.weights.hub import WeightError, read_config
@@ -54,6 +55,26 @@ def initial(config: BertConfig) -> Any:
 @functools.partial(jax.jit, static_argnames=("config", "dtype", "mutable"))
 def encode(config: BertConfig, variables: Any, *inputs: np.ndarray | None, dtype: Any = jnp.float32, mutable: Any = False) -> Any:
     return Bert(config, dtype).apply(variables, *inputs, train=False, mutable=mutable)
+
+
+def test_what_joins_the_feed_forward_block_is_made_of_what_the_heads_found() -> None:
+    """And of the layer it is given to alone; nothing added changes nothing."""
+    variables, x = initial(SMALL), jnp.asarray(np.random.default_rng(2).normal(size=(3, 9, 32)).astype(np.float32))
+    layer, met = variables["params"]["layer_1"], []
+    run = Bert(SMALL).bind(variables).run_layer
+    plain = run(1, x, None, train=False)
+
+    def fuse(found: jax.Array) -> jax.Array:
+        met.append(np.asarray(found) @ layer["attention"]["out"]["kernel"] + layer["attention"]["out"]["bias"])
+        return jnp.zeros((*found.shape[:2], SMALL.mlp))
+
+    np.testing.assert_array_equal(run(1, x, None, train=False, fuse=fuse), plain)
+    attention = MultiHeadAttention(SMALL.width, SMALL.heads)
+    np.testing.assert_allclose(met[0], attention.apply({"params": layer["attention"]}, x, x, train=False), atol=1e-5)
+    raised = {"params": {**variables["params"], "layer_1": {**layer, "mlp": {**layer["mlp"], "up": {**layer["mlp"]["up"]}}}}}
+    raised["params"]["layer_1"]["mlp"]["up"]["bias"] = layer["mlp"]["up"]["bias"] + 0.5
+    added = run(1, x, None, train=False, fuse=lambda found: jnp.full((*found.shape[:2], SMALL.mlp), 0.5))
+    np.testing.assert_allclose(added, Bert(SMALL).bind(raised).run_layer(1, x, None, train=False), atol=1e-5)
 
 
 def reference(config: BertConfig) -> Any:

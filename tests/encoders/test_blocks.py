@@ -52,3 +52,6 @@ def test_feed_forward_is_two_dense_layers() -> None:
     expected = np.maximum(np.asarray(x) @ up["kernel"], 0.0) @ down["kernel"]
     assert up["kernel"].shape == (4, 6)
     np.testing.assert_allclose(module.apply(variables, x), expected, atol=1e-5)
+    added = np.arange(6, dtype=np.float32) - 3
+    expected = np.maximum(np.asarray(x @ up["kernel"]) + added, 0.0) @ down["kernel"]
+    np.testing.assert_allclose(module.apply(variables, x, jnp.broadcast_to(added, (2, 3, 6))), expected, atol=1e-5)

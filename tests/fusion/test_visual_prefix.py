@@ -17,7 +17,7 @@ MAPS = [random.normal(size=(4, side, side, c)).astype(np.float32) for side, c in
 
 
 def make(stages: Any = "gates", layers: int = 3, **other: Any) -> tuple[VisualPrefix, Any]:
-    module = VisualPrefix(PrefixConfig(layers, WIDTH, HEADS, stages, hidden=7, **other))
+    module = VisualPrefix(PrefixConfig(layers, WIDTH, HEADS, stages, **other))
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), MAPS, PICTURES))
     values = np.random.default_rng(1)
     return module, jax.tree.map(lambda p: values.normal(0, 0.7, p.shape).astype(np.float32), shapes)
@@ -97,50 +97,14 @@ def test_which_stage_reaches_which_layer(stages: str, expected: list[list[bool]]
     assert any(name.startswith("gate_") for name in variables["params"]) == (stages == "gates")
 
 
-@pytest.mark.parametrize("flavour", ["paper", "reference"])
-def test_a_picture_reaches_its_own_record_alone(flavour: str) -> None:
-    maps, (module, variables) = (MAPS, make()) if flavour == "paper" else (four_stages(), released())
-    before, changed = apply(module, variables, maps), [x.copy() for x in maps]
+def test_a_picture_reaches_its_own_record_alone() -> None:
+    module, variables = make()
+    before, changed = apply(module, variables), [x.copy() for x in MAPS]
     for x in changed:
         x[3] += 1  # the second picture of the second record
     for (keys, values), (keys_too, values_too) in zip(before, apply(module, variables, changed), strict=True):
         for a, b in ((keys, keys_too), (values, values_too)):
             np.testing.assert_array_equal(a[0], b[0])
             assert not np.allclose(a[1], b[1])
-            if flavour == "paper":  # the released code reads positions across its heads
-                np.testing.assert_array_equal(a[1, :4], b[1, :4])
-                assert (a[1, 4:] != b[1, 4:]).any(axis=(1, 2)).all()
-
-
-def four_stages() -> list[np.ndarray]:
-    return [np.random.default_rng(n).normal(size=(4, 4, 4, 4)).astype(np.float32) for n in range(4)]
-
-
-def released(gate: str = "selu") -> tuple[VisualPrefix, Any]:
-    module = VisualPrefix(PrefixConfig(2, WIDTH, HEADS, gate=gate, flavour="reference", hidden=7))
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), four_stages(), PICTURES))
-    values = np.random.default_rng(2)
-    return module, jax.tree.map(lambda p: values.normal(0, 0.7, p.shape).astype(np.float32), shapes)
-
-
-def test_released_gates_of_crops_are_leaky_whatever_the_photos_are() -> None:
-    (module, variables), (leaky, _) = released(), released("leaky_relu")
-    a, b = (np.stack(apply(m, variables, four_stages())[0]) for m in (module, leaky))  # [2, B, 8, H, d]
-    memory = [x.swapaxes(2, 3).reshape(2, 2, 8, WIDTH) for x in (a, b)]  # as the released code lays it out
-    np.testing.assert_allclose(memory[0][:, :, 4:], memory[1][:, :, 4:], atol=1e-6)
-    assert not np.allclose(memory[0][:, :, :4], memory[1][:, :, :4], atol=1e-3)
-
-
-def test_released_positions_are_blocks_of_channels() -> None:
-    """A position is a quarter of the channels over all cells, not one cell of all channels."""
-    module, variables = released()
-    params = variables["params"]
-    before = apply(module, variables, four_stages())
-    changed = four_stages()
-    for x in changed:
-        x[:, :2, :2] += 1  # the first cell of every stage: in every block, so that every position changes
-    after = apply(module, variables, changed)
-    assert all((a[0] != b[0]).any(axis=(2, 3)).all() for a, b in zip(before, after, strict=True))
-    assert params["project_in"]["kernel"].shape == (4 * 4, 7)  # stages x channels: as many as a quarter of them over four cells
-    assert params["project_out"]["kernel"].shape == (7, 4 * 2 * WIDTH)
-    assert params["gate_0"]["kernel"].shape == (4 * 2 * WIDTH, 4)
+            np.testing.assert_array_equal(a[1, :4], b[1, :4])
+            assert (a[1, 4:] != b[1, 4:]).any(axis=(1, 2)).all()

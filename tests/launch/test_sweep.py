@@ -23,7 +23,14 @@ PARSED = {
     "data.train_share=0.5,1": "('data.train_share', [0.5, 1])",
     "system.levels=(0,);(1,2)": "('system.levels', [(0,), (1, 2)])",
     "system.mixture=experts,concat": "('system.mixture', ['experts', 'concat'])",
+    "optim.multipliers.head=1,10.0": "('optim.multipliers.head', [1, 10.0])",
+    "parallel.mesh.fsdp=1,2": "('parallel.mesh.fsdp', [1, 2])",
     "system.width=1": "refused: --vary: the configuration has no setting 'system.width'",
+    "parallel.mesh.x=1": "refused: --vary: the configuration has no setting 'parallel.mesh.x'",
+    "data.counts.x=1": "refused: --vary: the configuration has no setting 'data.counts.x'",
+    "parallel.mesh=1": "refused: --vary: parallel.mesh has parts: name one, parallel.mesh.NAME",
+    "optim.multipliers.head=high": "refused: --vary: optim.multipliers.head: 'high' is not a value",
+    "train=1": "refused: --vary is SECTION.NAME=VALUE,VALUE,..., found 'train=1'",
     "train.epochs=1.5": "refused: --vary: train.epochs is a int such as 5, found 1.5",
     "train.epochs=": "refused: --vary is SECTION.NAME=VALUE,VALUE,..., found 'train.epochs='",
     "data.image_share=half": "refused: --vary: data.image_share: 'half' is not a value",
@@ -36,9 +43,22 @@ def test_values_have_the_type_of_the_setting():
 
 
 @pytest.mark.slow
-def test_a_column_a_value(tmp_path):
+def test_a_grid_with_seeds_is_trained_once(tmp_path):
+    """A column a value; with one more seed only its runs are new, and what was trained stays as it was."""
     tiny = ["--config.data.counts=(64,8,8)", "--config.train.epochs=1", "--config.train.compilation_cache="]
-    command = [sys.executable, "-m", "launch.sweep", "--config=configs/qeot.py:quickstart", "--vary=system.queries=1,2"]
-    done = subprocess.run([*command, f"--workdir={tmp_path}", *tiny], capture_output=True, text=True, check=True)
-    assert done.stdout.split()[:3] == ["system.queries", "1", "2"]
-    assert set(json.loads((tmp_path / "sweep.json").read_text())["runs"]) == {"1", "2"}
+    command = [sys.executable, "-m", "launch.sweep", "--config=configs/qeot.py:quickstart", "--vary=system.queries=1,2", *tiny]
+
+    def run(*more):
+        done = subprocess.run([*command, f"--workdir={tmp_path}", *more], capture_output=True, text=True, check=True)
+        return done.stdout, json.loads((tmp_path / "sweep.json").read_text())
+
+    out, found = run("--seeds=0")
+    assert out.split()[:3] == ["system.queries", "1", "2"]
+    assert [run["folder"] for run in found["runs"]] == ["system.queries=1/seed_0", "system.queries=2/seed_0"]
+    metrics = [tmp_path / run["folder"] / "metrics.json" for run in found["runs"]]
+    assert [json.loads(path.read_text())["headline"] for path in metrics] == [run["headline"] for run in found["runs"]]
+    before = [path.stat().st_mtime_ns for path in metrics]
+    out, again = run("--seeds=0,1")
+    assert "+-" in out and len(again["runs"]) == 4 and [run for run in again["runs"] if run["seed"] == 0] == found["runs"]
+    assert [path.stat().st_mtime_ns for path in metrics] == before
+    assert (tmp_path / "curve.png").stat().st_size and (tmp_path / "scores.png").stat().st_size

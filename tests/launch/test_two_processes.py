@@ -200,8 +200,8 @@ def test_a_checkpoint_that_one_process_sees_late_is_waited_for(alone, tmp_path):
 
 # What process 1 reads of the last checkpoint's variables is damaged.
 DAMAGED = """
-from mmre_jax.training import checkpoint
-checkpoint.SEEN = 2.0
+from mmre_jax.training import checkpoint, processes
+processes.SEEN = 2.0
 restore = checkpoint.Checkpoints.restore
 def damaged(self, step, state):
     return self._read(step, lambda: int("damage") if index == 1 and step == 6 else restore(self, step, state))

@@ -1,4 +1,4 @@
-"""The released forward passes of HVPNeT, RSRNeT and IFAformer in PyTorch, as functions of a state dict in the authors' names.
+"""The released forward passes of HVPNeT, RSRNeT, IFAformer and MKGformer in PyTorch, as functions of a state dict in the authors' names.
 
 A second implementation, written from the description of what the released code computes, operation by operation.
 """
@@ -60,11 +60,17 @@ class State:
         words, places = self[f"{embeddings}.word_embeddings.weight"][ids], self[f"{embeddings}.position_embeddings.weight"][positions]
         return self.norm(f"{embeddings}.LayerNorm", words + places + self[f"{embeddings}.token_type_embeddings.weight"][0], self.eps)
 
-    def after_attention(self, layer: str, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
-        """The rest of a BERT layer: x and the attention's context, [B, n, D] each."""
+    def after_attention(self, layer: str, x: torch.Tensor, mixed: torch.Tensor, fused: torch.Tensor | float = 0.0) -> torch.Tensor:
+        """The rest of a BERT layer: x and the attention's context, [B, n, D] each; `fused` joins before the activation."""
         x = self.norm(f"{layer}.attention.output.LayerNorm", self.linear(f"{layer}.attention.output.dense", mixed) + x, self.eps)
-        hidden = self.linear(f"{layer}.output.dense", F.gelu(self.linear(f"{layer}.intermediate.dense", x)))
+        hidden = self.linear(f"{layer}.output.dense", F.gelu(self.linear(f"{layer}.intermediate.dense", x) + fused))
         return self.norm(f"{layer}.output.LayerNorm", hidden + x, self.eps)
+
+    def after_clip_attention(self, layer: str, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+        """The rest of a layer of CLIP's vision tower, likewise."""
+        x = x + self.linear(f"{layer}.self_attn.out_proj", mixed)
+        hidden = self.linear(f"{layer}.mlp.fc1", self.norm(f"{layer}.layer_norm2", x, 1e-5))
+        return x + self.linear(f"{layer}.mlp.fc2", hidden * torch.sigmoid(1.702 * hidden))
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, added: torch.Tensor | float = 0.0) -> torch.Tensor:
@@ -178,7 +184,7 @@ def prefixed_text(state: State, batch: Batch, rsrnet: bool) -> torch.Tensor:
     return x
 
 
-# ---- IFAformer.
+# ---- IFAformer and MKGformer.
 
 
 def patches(state: State, batch: Batch) -> torch.Tensor:
@@ -208,9 +214,7 @@ def exchanged_text(state: State, batch: Batch) -> torch.Tensor:
         normed = state.norm(f"{layer}.layer_norm1", vision, 1e-5)
         q, of_vision, v = state.projected(layer, VISION, normed)
         mixed = attend(q, torch.cat([of_text[0], of_vision], dim=2), torch.cat([of_text[1], v], dim=2))
-        vision = vision + state.linear(f"{layer}.self_attn.out_proj", mixed)
-        hidden = state.linear(f"{layer}.mlp.fc1", state.norm(f"{layer}.layer_norm2", vision, 1e-5))
-        vision = vision + state.linear(f"{layer}.mlp.fc2", hidden * torch.sigmoid(1.702 * hidden))
+        vision = state.after_clip_attention(layer, vision, mixed)
 
         layer = f"model.encoder.text_layer.{n}"
         q, k, v = state.projected(layer, TEXT, text)
@@ -220,12 +224,37 @@ def exchanged_text(state: State, batch: Batch) -> torch.Tensor:
     return text
 
 
+def met_text(state: State, batch: Batch) -> torch.Tensor:
+    """The last text states of MKGformer, [B, n, D]; its streams meet in the last third of the layers."""
+    ids, mask = torch.tensor(batch["text"]["ids"]).long(), torch.tensor(batch["text"]["mask"]).float()
+    text = state.embed("model.text_embeddings", ids, torch.arange(ids.shape[1]).expand_as(ids))
+    vision, added = patches(state, batch), ((1.0 - mask) * -10000.0)[:, None, None]
+    layers = layers_of(state, "model.encoder.text_layer.")
+    first = {2: 1, 3: 2, 12: 8}[layers]
+    of_text: list[torch.Tensor] = []
+    for n in range(layers):
+        layer = f"model.encoder.vision_layers.{n}"
+        q, k, v = state.projected(layer, VISION, state.norm(f"{layer}.layer_norm1", vision, 1e-5))
+        if n >= first:  # of the text's layer before, padding included
+            k, v = (torch.cat(pair, dim=2) for pair in zip(of_text, (k, v), strict=True))
+        vision = state.after_clip_attention(layer, vision, attend(q, k, v))
+
+        layer = f"model.encoder.text_layer.{n}"
+        q, *of_text = state.projected(layer, TEXT, text)
+        mixed, fused = attend(q, *of_text, added), 0.0
+        if n >= first:
+            found = torch.softmax(mixed @ vision.transpose(1, 2), dim=-1) @ vision
+            fused = state.linear(f"{layer}.intermediate.fusion_dense", found)
+        text = state.after_attention(layer, text, mixed, fused)
+    return text
+
+
 # ---- Heads.
 
 
 def states_of(state: State, batch: Batch, kind: str) -> torch.Tensor:
-    if kind.startswith("ifaformer"):
-        return exchanged_text(state, batch)
+    if kind.startswith(("ifaformer", "mkgformer")):
+        return (exchanged_text if kind.startswith("ifaformer") else met_text)(state, batch)
     return prefixed_text(state, batch, kind.startswith("rsrnet"))
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from configs import hvformer as configs
 from mmre_jax import systems
+from mmre_jax.systems.hvformer import HVFormer, HVFormerConfig
 from mmre_jax.systems.system import ModuleSystem
 from mmre_jax.weights import released
 from mmre_jax.weights.hub import WeightError
@@ -335,9 +336,10 @@ def test_what_does_not_fit_is_named(change: Callable[[dict[str, np.ndarray]], No
 
 def test_other_flavours_have_no_releases() -> None:
     system, shapes = make(SMALL)
-    paper = dataclasses.replace(system.net.config, flavour="paper")
-    with pytest.raises(WeightError, match="reference flavour"):
-        read_released(random_release(SMALL), shapes, paper)
+    config = HVFormerConfig(system.net.config.text, system.net.config.vision, SMALL.relations, SMALL.levels, SMALL.heads)
+    paper = dataclasses.replace(system, net=HVFormer(config))
+    with pytest.raises(WeightError, match="hvformer_re fits .*system.flavour=reference.* not a HVFormerConfig"):
+        released.read("hvformer_re", random_release(SMALL), {"params": shapes}, paper)
 
 
 def of_no_bytes(shape: tuple[int, ...]) -> np.ndarray:

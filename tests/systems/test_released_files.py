@@ -1,7 +1,7 @@
 """The reference flavours from the files on: a folder as the authors have it, read here and by a second implementation.
 
 The second implementation opens the files with Pillow and hands them to torchvision's transforms (HVPNeT, RSRNeT) or to CLIP's own image
-processor (IFAformer); HVFormer's pinned version of the latter is written out.
+processor (IFAformer, MKGformer); HVFormer's pinned version of the latter is written out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import released_torch
 import torchvision_here
 from releases import SMALL, empty_variables, random_release, system_for
 
-from configs import hvformer, ifaformer, rsrnet
+from configs import hvformer, ifaformer, mkgformer, rsrnet
 from mmre_jax.data import datasets
 from mmre_jax.data.pictures import fit
 from mmre_jax.data.text import TextEncoder
@@ -188,9 +188,9 @@ def seen_by_clip(image: Image.Image, side: int, system: str) -> np.ndarray:
     return np.asarray(processor(images=[image], return_tensors="np")["pixel_values"][0])
 
 
-@pytest.mark.parametrize("system", ["ifaformer", "hvformer"])
-def test_ifaformer_and_hvformer_see_what_clips_processor_makes_of_the_files(system: str, folder: Path) -> None:
-    config = {"ifaformer": ifaformer, "hvformer": hvformer}[system].get_config("reference")
+@pytest.mark.parametrize("system", ["ifaformer", "mkgformer", "hvformer"])
+def test_systems_with_clips_tower_see_what_clips_processor_makes_of_the_files(system: str, folder: Path) -> None:
+    config = {"ifaformer": ifaformer, "mkgformer": mkgformer, "hvformer": hvformer}[system].get_config("reference")
     plan, data = released_crops(config.vision), data_of(config, folder)
     read = datasets.open_pictures(plan, data, released=True)
     for number, record in enumerate(datasets.open_records(data, "val")):
@@ -203,7 +203,9 @@ def test_ifaformer_and_hvformer_see_what_clips_processor_makes_of_the_files(syst
 @pytest.mark.parametrize("system", ["ifaformer", "hvformer"])
 @pytest.mark.parametrize("side", [224, 128, 64])
 def test_every_shape_of_picture_is_cut_as_clip_cuts_it(side: int, system: str, tmp_path: Path) -> None:
-    config = {"ifaformer": ifaformer, "hvformer": hvformer}[system].get_config("reference").copy_and_resolve_references()
+    config = (
+        {"ifaformer": ifaformer, "mkgformer": mkgformer, "hvformer": hvformer}[system].get_config("reference").copy_and_resolve_references()
+    )
     config.vision.crop_side = side
     plan = released_crops(config.vision)[:1]
     paths = [draw(tmp_path / f"{n}.jpg", size, n, grey=n == 2) for n, size in enumerate((*SHAPES, (side, side + 1), (side + 3, side)))]
@@ -241,7 +243,7 @@ def test_from_the_files_to_the_logits(folder: Path) -> None:
     tensors = random_release("hvpnet_re", SMALL)
     system = system_for("hvpnet_re", tensors, SMALL)
     variables = released.read("hvpnet_re", tensors, empty_variables("hvpnet_re", system, SMALL), system)
-    task = RelationTask(TextEncoder(tokenizer.to_str(), 20, released_markers=True), LABELS, "None")
+    task = RelationTask(TextEncoder(tokenizer.to_str(), 20, as_released=True), LABELS, "None")
     data = data_of(rsrnet.get_config("reference"), folder)
     records = datasets.open_records(data, "val")
     read = datasets.open_pictures(system.plan, data, released=True)

@@ -144,7 +144,7 @@ def test_the_two_published_systems(variant, text, split, gate, task):
     system = systems.build(resolve(configs.get_config(variant)), vocab_size=40, labels=TAGS)
     net = system.net.config
     assert (net.text.kind, net.vision.split, net.prefix.gate, net.task) == (text, split, gate, task)
-    assert (net.text.layers, net.vision.depths, net.vision.norm, net.prefix.flavour) == (12, (3, 4, 6, 3), "frozen", "paper")
+    assert (net.text.layers, net.vision.depths, net.vision.norm) == (12, (3, 4, 6, 3), "frozen")
     assert [(slot.count, slot.side, slot.resize) for slot in system.plan] == [(1, 224, "crop"), (3, 224, "crop")]
 
 

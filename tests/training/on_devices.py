@@ -20,7 +20,7 @@ import numpy as np  # noqa: E402
 import optax  # noqa: E402
 from toy import ToyNet, ToySystem  # noqa: E402
 
-from configs import detector, dgf_pt, hvformer, ifaformer, qeot, rsrnet  # noqa: E402
+from configs import detector, dgf_pt, hvformer, ifaformer, mkgformer, qeot, rsrnet  # noqa: E402
 from mmre_jax.data import datasets  # noqa: E402
 from mmre_jax.data.loader import Order  # noqa: E402
 from mmre_jax.training import processes  # noqa: E402
@@ -48,6 +48,7 @@ SYSTEMS = {  # configuration, its variant, what is changed
     "hvformer": (hvformer, "quickstart", {"optim.frozen": ("text",)}),
     "ifaformer": (ifaformer, "quickstart", {}),
     "ifaformer_entities": (ifaformer, "quickstart_entities", {}),
+    "mkgformer": (mkgformer, "quickstart", {}),
     "rsrnet": (rsrnet, "quickstart", {}),  # whose image encoder has group normalisation, as QEOT's
     "rsrnet_entities": (rsrnet, "quickstart_entities", {"vision.norm": "global"}),
     "qeot": (qeot, "quickstart", {}),

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import hvformer, ifaformer, rsrnet
+from configs import hvformer, ifaformer, mkgformer, rsrnet
 from mmre_jax.data import datasets
 from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.data.text import train_tokenizer
@@ -105,7 +105,7 @@ def test_metrics_say_how_products_are_computed_and_the_released_ones_are_exact()
     with jax.default_matmul_precision("tensorfloat32"):
         assert protocol(config())["precision"] == "tensorfloat32", "what the environment says stands where the setting leaves it alone"
         assert protocol(config(**{"train.precision": "highest"}))["precision"] == "highest"
-    for module in (hvformer, ifaformer, rsrnet):
+    for module in (hvformer, ifaformer, mkgformer, rsrnet):
         assert module.get_config("reference").train.precision == "highest"
 
 

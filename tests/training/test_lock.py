@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from configs import hvformer
-from mmre_jax.training import lock
+from mmre_jax.training import lock, processes
 from mmre_jax.training.lock import WorkdirInUse, locked
 from mmre_jax.training.train import train
 
@@ -76,7 +76,7 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, caplog):
 
 
 def test_a_workdir_that_is_not_the_first_processes_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock, "SEEN", 0.0)
+    monkeypatch.setattr(processes, "SEEN", 0.0)
     with locked(tmp_path):
         holder = (tmp_path / lock.NAME).read_text()
         lock._see(tmp_path, holder)

@@ -20,7 +20,9 @@ from mmre_jax import storage, systems
 from mmre_jax.data import datasets
 from mmre_jax.data.decode import PictureError
 from mmre_jax.data.readers import jsonl
+from mmre_jax.progress import track
 from mmre_jax.records import Mention, Record, RecordError, Relation
+from mmre_jax.training import evaluate
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
 from mmre_jax.training.checks import enable_compilation_cache
 from mmre_jax.training.clock import Clock
@@ -61,7 +63,7 @@ def test_a_run_leaves_what_it_promises(whole):
     workdir, metrics = whole
     saved = json.loads((workdir / "metrics.json").read_text())
     assert saved == json.loads(json.dumps(metrics))
-    assert set(saved["test"]) == {"count", "accuracy", "micro", "macro", "per_relation"}
+    assert set(saved["test"]) == {"count", "accuracy", "micro", "macro", "per_relation", "told"}
     assert saved["counts"] == {"train": 48, "val": 12, "test": 10}
     assert saved["warnings"] == [] and set(saved["reading"]) == {"val", "test", "not learnt from"}
     assert not any(count for counts in saved["reading"].values() for count in counts.values())
@@ -90,6 +92,27 @@ def test_stopped_and_resumed_is_bit_identical(whole, tmp_path, stop):
     assert [json.loads(line) for line in first.splitlines() if '"val"' in line] == [
         json.loads(line) for line in second.splitlines() if '"val"' in line
     ]
+
+
+@pytest.mark.parametrize(("split", "said", "best"), [("val", "after step 6 of 12", None), ("test", "while a split was scored", 12)])
+def test_a_signal_while_a_split_is_scored_does_not_wait_for_its_end(whole, tmp_path, monkeypatch, split, said, best):
+    def signalled(stream, name, *given, **more):
+        if name == split:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return track(stream, name, *given, **more)
+
+    monkeypatch.setattr(evaluate, "track", signalled)
+    with pytest.raises(Interrupted, match=said):
+        train(config(), tmp_path)
+    with Checkpoints(tmp_path / FOLDER, read_only=True) as checkpoints:
+        assert checkpoints.latest() == (best or 6) and (best is not None or checkpoints.best() is None), "nothing is lost"
+    monkeypatch.undo()
+    assert train(config(), tmp_path)["test"] == whole[1]["test"]
+    with Checkpoints(tmp_path / FOLDER, read_only=True) as ours, Checkpoints(whole[0] / FOLDER, read_only=True) as theirs:
+        assert ours.best() == theirs.best() and ours.steps() == theirs.steps()
+    assert [row["val"] for row in read_rows(tmp_path) if "val" in row] == [row["val"] for row in read_rows(whole[0]) if "val" in row]
+    for a, b in zip(jax.tree.leaves(arrays(whole[0], 12)), jax.tree.leaves(arrays(tmp_path, 12)), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_run_in_a_bucket_is_the_run_on_a_disk(whole, bucket):

@@ -1,4 +1,4 @@
-"""Released state dicts of HVPNeT, RSRNeT and IFAformer with random values: every key and shape, at any size, and the systems they fit."""
+"""Released state dicts with random values, of all but HVFormer: every key and shape, at any size, and the systems they fit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from configs import ifaformer, rsrnet
+from configs import ifaformer, mkgformer, rsrnet
 from mmre_jax import systems
 from mmre_jax.systems.system import ModuleSystem
 from mmre_jax.weights import released
@@ -43,6 +43,8 @@ class Sizes:
 SMALL = Sizes()
 FULL = Sizes(768, 3072, 12, 12, 23, 13, 512, 30526, 800, (3, 4, 6, 3), 64, 224, 32, 50, 30)
 WORDS = {"hvpnet_re": 30526, "hvpnet_ner": 30522, "rsrnet_re": 50267, "rsrnet_ner": 250002, "ifaformer_re": 30526, "ifaformer_ner": 30522}
+WORDS |= {"mkgformer_re": 30526}
+CONFIGS = {"hvpnet": rsrnet, "rsrnet": rsrnet, "ifaformer": ifaformer, "mkgformer": mkgformer}
 KINDS = tuple(WORDS)
 
 
@@ -149,8 +151,10 @@ def head_shapes(kind: str, s: Sizes) -> Shapes:
 
 def shapes_of(kind: str, s: Sizes) -> Shapes:
     """Every tensor of a release of these sizes."""
-    if kind.startswith("ifaformer"):
+    if kind.startswith(("ifaformer", "mkgformer")):
         text = text_shapes("model.text_embeddings", "model.encoder.text_layer", "model.text_pooler", s, types=2)
+        for n in range(s.layers if kind.startswith("mkgformer") else 0):
+            text |= layer_shapes(f"model.encoder.text_layer.{n}.intermediate.fusion_dense", s.width, s.mlp)
         return text | clip_shapes(s) | head_shapes(kind, s)
     split = kind.startswith("rsrnet")
     text = text_shapes("bert.embeddings", "bert.encoder.layer", "bert.pooler", s, types=1 if split else 2)
@@ -192,7 +196,7 @@ def value(name: str, noise: np.ndarray) -> np.ndarray:
 
 def system_for(kind: str, tensors: dict[str, np.ndarray], s: Sizes, norm: str = "frozen") -> ModuleSystem:
     """The system that a release fits, by the sizes that its tensors show. norm: of a convolutional image encoder."""
-    configs = ifaformer if kind.startswith("ifaformer") else rsrnet
+    configs = CONFIGS[kind.partition("_")[0]]
     config = configs.get_config("reference").copy_and_resolve_references()
     with config.unlocked():
         config.update_from_flattened_dict(released.sizes(kind, tensors, heads=s.heads))

@@ -24,8 +24,9 @@ LISTED = {
     "rsrnet_re": "RSRNeT_RE",
     "rsrnet_ner": "RSRNeT_NER",
     "ifaformer_re": "IFAformer_RE",
+    "mkgformer_re": "MKGformer_RE",
 }
-MKGFORMER = "model.encoder.text_layer.0.intermediate.fusion_dense.weight"
+FUSION = "model.encoder.text_layer.0.intermediate.fusion_dense"
 Tensors = dict[str, np.ndarray]
 
 
@@ -63,7 +64,7 @@ def test_a_release_is_read_and_written_at_full_size(kind: str) -> None:
     }
     assert changes["text.max_tokens"] == (40 if kind == "ifaformer_ner" else 80), "as released: its image stream attends to padding"
     system = system_for(kind, tensors, s)
-    slots = [("grounded", 3, 128), ("detected", 3, 64)] if "ifaformer" in kind else [("photo", 1, 224), ("grounded", 3, 224)]
+    slots = [("grounded", 3, 128), ("detected", 3, 64)] if "former" in kind else [("photo", 1, 224), ("grounded", 3, 224)]
     assert [(slot.name, slot.count, slot.side) for slot in system.plan] == slots
     shapes = empty_variables(kind, system, s)
     filled = released.read(kind, tensors, jax.tree.map(lambda leaf: of_no_bytes(leaf.shape), shapes), system)
@@ -86,7 +87,7 @@ def test_what_is_unread_never_matters_and_all_else_does(kind: str) -> None:
         "model.vision_post",
         "model.vision_embeddings.position_embedding",
     )
-    last = r"model\.encoder\.vision_layers\.1\.(self_attn\.[qvo]|mlp|layer_norm2)"
+    last = r"model\.encoder\.vision_layers\.1\.(self_attn\.[qvo]|mlp|layer_norm2)" if kind.startswith("ifaformer") else FUSION
     for name in tensors:
         excused = name.startswith(starts) or name.endswith(("position_ids", "num_batches_tracked")) or bool(re.match(last, name))
         assert (name in reasons) == excused, name
@@ -116,7 +117,6 @@ def with_zeros(name: str, *shape: int) -> Callable[[Tensors], Any]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (with_zeros(MKGFORMER, 4, 4), "a checkpoint of MKGformer"),
         (with_zeros("fc.weight", 13, 32), r"fit several kinds.*\n  ifaformer_re: .*\n  ifaformer_ner: "),
         (without("classifier.weight"), r"no released checkpoint has these \d+ tensors.*\n  hvpnet_re: image_model.resnet.conv1.weight and"),
         (lambda tensors: tensors.clear(), r"these 0 tensors"),
@@ -181,8 +181,17 @@ def test_kinds_and_systems_that_do_not_agree_are_refused() -> None:
     for kind in ("ifaformer_ner", "hvpnet_re", "hvformer_re"):
         with pytest.raises(WeightError, match=f"a checkpoint of {kind} fits system.name="):
             released.unread(kind, tensors, system)
-    with pytest.raises(WeightError, match="one of hvpnet_re, .* found 'mkgformer_re'"):
-        released.classes("mkgformer_re", tensors)
+    with pytest.raises(WeightError, match="one of hvpnet_re, .* found 'mkgformer_ner'"):
+        released.classes("mkgformer_ner", tensors)
+
+
+def test_mkgformer_is_told_from_ifaformer_and_its_entities_are_no_kind() -> None:
+    """All of IFAformer's tensors are among MKGformer's."""
+    tensors = {name: of_no_bytes(shape) for name, shape in shapes_of("mkgformer_re", SMALL).items()}
+    assert set(shapes_of("ifaformer_re", SMALL)) < set(tensors) and released.recognise(tensors) == "mkgformer_re"
+    tensors["fc.weight"] = tensors.pop("classifier.weight")
+    with pytest.raises(WeightError, match=rf"\n  ifaformer_ner: .* and fc.weight, not {FUSION}.weight\n"):
+        released.recognise(tensors)
 
 
 def test_kept_tensors_are_unread_ones_alone() -> None:

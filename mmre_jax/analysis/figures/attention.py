@@ -13,6 +13,7 @@ from mmre_jax.analysis.figures.entry import Drawn, View, labels_of
 from mmre_jax.analysis.places import Places, visual_places
 from mmre_jax.analysis.sharpness import kurtosis
 from mmre_jax.analysis.tokens import token_names
+from mmre_jax.analysis.tracking import normalised
 from mmre_jax.analysis.watching import Arrays
 from mmre_jax.data.loader import Batch
 
@@ -106,7 +107,7 @@ def three_heads(view: View) -> Drawn:
     """Figure 12: the head that spreads most over the patches, the one that looks most at [CLS], and of the others the one whose lesser of
     both, each as a share of the largest, is largest; arrays 'attention' [3, P, P].
 
-    Spread is the mean entropy of the rows' attention to patches, in nats.
+    Spread is the mean entropy of the rows' attention among patches alone, in nats.
 
     Raises:
       ValueError: for an encoder without [CLS], or of fewer than three heads.
@@ -116,7 +117,7 @@ def three_heads(view: View) -> Drawn:
         raise ValueError("this figure compares attention to patches with attention to [CLS], which this image encoder has none of")
     if weights.shape[0] * weights.shape[1] < len(HEADS):
         raise ValueError(f"this figure shows three heads: the image encoder has {weights.shape[0] * weights.shape[1]}")
-    patches = weights[..., 1:]
+    patches = normalised(weights[..., 1:])
     spread = -(patches * np.log(np.where(patches > 0, patches, 1.0))).sum(axis=-1).mean(axis=-1)
     on_class = weights[..., 0].mean(axis=-1)
     both = np.minimum(spread / spread.max(), on_class / on_class.max())

@@ -1,0 +1,84 @@
+"""HVFormer as released (github.com, the paper's repository): as in the paper, but the image encoder's states are detached, absent crops are
+zeros that are attended to, the photo is not looked at, and the experts have no biases.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from mmre_jax.encoders.bert import Bert, BertConfig
+from mmre_jax.encoders.from_config import bert_config, released_crops, vit_config
+from mmre_jax.encoders.vit import ViT, ViTConfig
+from mmre_jax.fusion.mome import MixtureOfExperts, TextGuidedAttention
+from mmre_jax.heads.relation import RelationHead, RelationObjective
+from mmre_jax.systems import hvformer
+from mmre_jax.systems.system import ModuleSystem
+
+
+@dataclasses.dataclass(frozen=True)
+class ReleasedHVFormerConfig:
+    """Sizes. levels: ascending, the hidden states of the image encoder that get an expert; 0 is the embedded patches."""
+
+    text: BertConfig
+    vision: ViTConfig
+    relations: int
+    levels: tuple[int, ...]
+    heads: int = 12
+
+
+class ReleasedHVFormer(nn.Module):
+    """The network: (text, pixels, present) -> relation logits."""
+
+    config: ReleasedHVFormerConfig
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        text: Mapping[str, jax.Array],
+        pixels: Mapping[str, jax.Array],
+        present: Mapping[str, jax.Array],
+        *,
+        train: bool,
+    ) -> jax.Array:
+        """Arguments and result as of `HVFormer`; what is present is not asked for."""
+        config = self.config
+        states = Bert(config.text, dtype=self.dtype, name="text")(text["ids"], text["mask"], train=train)[-1]
+        hidden = ViT(config.vision, dtype=self.dtype, name="vision")(pixels, None, train=train)
+        visual = [
+            TextGuidedAttention(config.text.width, config.heads, dtype=self.dtype, name=f"tva_{level}")(
+                states, jax.lax.stop_gradient(hidden[level]), None
+            )
+            for level in config.levels
+        ]
+        states = MixtureOfExperts(biases=False, dtype=self.dtype, name="mome")(states, visual)
+        return RelationHead(config.relations, dtype=self.dtype, name="head")(states, text["markers"])
+
+
+def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: jnp.dtype) -> ModuleSystem:
+    """The system of a resolved configuration; arguments as of the paper's. Without pictures it is the paper's.
+
+    Raises:
+      ValueError: for settings that contradict each other or that the release does not have.
+    """
+    system = config.system
+    if system.modalities == "text":
+        return hvformer.build(config, vocab_size=vocab_size, labels=labels, dtype=dtype)
+    hvformer.check(config)
+    if "vision" not in config.optim.frozen:
+        raise ValueError("the reference flavour detaches the image encoder's states: name it in optim.frozen")
+    if config.data.objects != "grounded":
+        raise ValueError("the reference flavour looks at grounded and detected crops: set data.objects=grounded")
+    if (system.gather, system.mixture) != ("tva", "experts"):
+        needed = "set system.gather=tva and system.mixture=experts"
+        raise ValueError(f"the reference flavour has text-guided attention and a mixture of experts: {needed}")
+    plan, levels = released_crops(config.vision), hvformer.levels_of(config)
+    text, vision = bert_config(config.text, vocab_size), vit_config(config.vision, plan, levels[-1])
+    net = ReleasedHVFormerConfig(text, vision, len(labels), levels, system.heads)
+    return ModuleSystem(ReleasedHVFormer(net, dtype), RelationObjective(), plan)
