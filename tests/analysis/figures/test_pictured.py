@@ -42,7 +42,8 @@ def test_a_record_without_a_picture_is_refused(view):
 
 
 def test_mkgformers_fusion_is_a_sight_behind_its_layer():
-    found = sights({"fusion_3/attention": (1, 1, 5, 7), "fusion_2/attention": (1, 1, 5, 7), "text/layer_3/attention/attention": (1, 2, 5, 5)})
+    shapes = {"fusion_3/attention": (1, 1, 5, 7), "fusion_2/attention": (1, 1, 5, 7), "text/layer_3/attention/attention": (1, 2, 5, 5)}
+    found = sights(shapes)
     assert [(sight.label, sight.level, sight.prefix) for sight in found] == [("layer 3", 3, False), ("layer 4", 4, False)]
 
 
