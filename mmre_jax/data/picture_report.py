@@ -49,7 +49,9 @@ class PictureReport:
 
     def summary(self) -> str:
         """A few lines for the terminal."""
-        lines = [f"photos: {self.photos}; {self.records_with_photo:,} of {self.records:,} records have theirs", f"crops:  {self.crops}"]
+        lines = [f"photos: {self.photos}; {self.records_with_photo:,} of {self.records:,} records have theirs"]
+        if self.crops.referenced:
+            lines.append(f"crops:  {self.crops}")
         return "\n".join(lines + [f"  {example}" for example in dict.fromkeys(self.photos.examples + self.crops.examples)])
 
     def to_json(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ zeros that are attended to, the photo is not looked at, and the experts have no 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
@@ -15,7 +16,7 @@ from ml_collections import ConfigDict
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, released_crops, vit_config
 from mmre_jax.encoders.vit import ViT, ViTConfig
-from mmre_jax.fusion.mome import MixtureOfExperts, TextGuidedAttention
+from mmre_jax.fusion.mome import MixtureOfExperts, TextGuidedAttention, marked_weights
 from mmre_jax.heads.relation import RelationHead, RelationObjective
 from mmre_jax.systems import hvformer
 from mmre_jax.systems.system import ModuleSystem
@@ -81,4 +82,5 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     plan, levels = released_crops(config.vision), hvformer.levels_of(config)
     text, vision = bert_config(config.text, vocab_size), vit_config(config.vision, plan, levels[-1])
     net = ReleasedHVFormerConfig(text, vision, len(labels), levels, system.heads)
-    return ModuleSystem(ReleasedHVFormer(net, dtype), RelationObjective(), plan)
+    tell = functools.partial(marked_weights, levels=levels)
+    return ModuleSystem(ReleasedHVFormer(net, dtype), RelationObjective(), plan, tell=tell)
