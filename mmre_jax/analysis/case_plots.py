@@ -55,7 +55,7 @@ class Case:
 def page(case: Case) -> Figure:
     """The sentence above, with its relation, entities or the entities of its triples; below it the photo and a panel for each run."""
     record, count = case.record, len(case.verdicts) + 1
-    across = min(ACROSS, count)
+    across = -(-count // -(-count // ACROSS))  # of as few lines as there are, each as full as the others
     limit = WIDTH - 2 * EDGE
     looks, arrows = _annotated(record)
     words, layout = annotate.sentence(record.words, {s: look.caption for s, look in looks.items()}, arrows, limit - 60)
