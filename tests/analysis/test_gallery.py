@@ -47,7 +47,7 @@ def test_sweeps_vary_what_there_is(command):
 
 
 def test_pictures_are_made_small():
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (900, 1600, 3), dtype=np.uint8))
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (270, 480, 3), dtype=np.uint8))
     packed = io.BytesIO()
     noise.save(packed, "PNG")
     found = gallery.small(packed.getvalue())
