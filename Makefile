@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test fuzz test-slow parity processes benchmark-detector kill plan slurm sky wheel lint clean
+.PHONY: help quickstart test fuzz test-slow parity processes benchmark-detector gallery kill plan slurm sky wheel lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make processes    compare a step of every system in two processes with that of one device (minutes)"
 	@echo "make parity       compare converted releases of the full size with their second implementations (minutes, 7 GB of memory)"
 	@echo "make benchmark-detector   Faster R-CNN against torchvision's on this machine, in turns (minutes)"
+	@echo "make gallery      train small runs of five systems, unless they are there, and draw every figure of a checkpoint into docs (half an hour)"
 	@echo "make kill         kill a run of two processes KILLS=20 times at moments drawn from SEED, and compare its end with a whole one (tens of minutes)"
 	@echo "make plan         plan the papers' sizes on TPUs that are not here, as one table (one to two hours; goes on where it was stopped)"
 	@echo "make slurm        run two tasks under a real Slurm on this machine (Debian: slurmctld slurmd slurm-client munge)"
@@ -61,6 +62,9 @@ parity: $(VENV)/.dev $(VENV)/torchvision
 
 benchmark-detector: $(VENV)/.run .venv-torchvision/.made
 	$(BIN)/python -m launch.benchmark_detector --torchvision=.venv-torchvision/bin/python
+
+gallery: $(VENV)/.run
+	$(BIN)/python -m launch.gallery
 
 kill: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 0 -s -m slow -k random tests/launch/test_two_processes.py

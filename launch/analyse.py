@@ -3,10 +3,12 @@
     python -m launch.analyse --checkpoint=runs/quickstart kurtosis
     python -m launch.analyse --checkpoint=runs/quickstart tracking_photo --records=scenes:relations:0:test:0
     python -m launch.analyse --checkpoint=runs/quickstart all
+    python -m launch.analyse --checkpoint=runs/a --beside=runs/b,runs/c case_study
 
 Writes FIGURE.png, what it shows as arrays in FIGURE.npz, and what their axes are in FIGURE.json, into --out (by default
 WORKDIR/analysis/SPLIT). Means are over all records of the split; figures of single records show --records, or the first ones that have a
-picture. `all` draws every figure that the system has, and names the others.
+picture. case_study shows several checkpoints on the same records, and writes a table into case_study.md. `all` draws every figure that
+the system has, and names the others.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from mmre_jax.records import SPLITS
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
 _SPLIT = flags.DEFINE_enum("split", "test", SPLITS, "Which split.")
 _RECORDS = flags.DEFINE_list("records", [], "ID,ID: the records that figures of single records show.")
+_BESIDE = flags.DEFINE_list("beside", [], "RUN,RUN: other checkpoints, which a figure that compares shows beside the first.")
 _ROOT = flags.DEFINE_string("root", None, "The data set's folder, where it is not where it was in training.")
 _CAPTIONS = flags.DEFINE_string("captions", "", "The file of captions, where it is not where it was in training.")
 _OUT = flags.DEFINE_string("out", None, "Folder for the figures.")
@@ -29,9 +32,9 @@ _OUT = flags.DEFINE_string("out", None, "Folder for the figures.")
 def main(figure: str) -> None:
     """Draws one figure or all, and names what was written."""
     logger = console.setup()
-    analyse.check(figure)
+    analyse.check(figure, compares=bool(_BESIDE.value))
     places = {"root": _ROOT.value or "", "captions": _CAPTIONS.value}
-    looked = analyse.view(_CHECKPOINT.value, _SPLIT.value, ids=_RECORDS.value, **places)
+    looked = analyse.view(_CHECKPOINT.value, _SPLIT.value, ids=_RECORDS.value, beside=_BESIDE.value, **places)
     out = storage.path(_OUT.value) if _OUT.value else looked.workdir / "analysis" / _SPLIT.value
     for name in FIGURES if figure == analyse.ALL else (figure,):
         if figure == analyse.ALL and (lacking := FIGURES[name].lacking(looked.job, looked.shapes)):

@@ -17,16 +17,19 @@ from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.declare import did_you_mean
 from mmre_jax.training.locate import locate
-from mmre_jax.training.log import write_json
+from mmre_jax.training.log import write_json, write_text
 from mmre_jax.training.splits import make_split
 
 ALL = "all"  # instead of a figure's name: every one that the system has
 
 
-def check(name: str) -> None:
-    """Raises ValueError for a name that is neither a figure's nor ALL."""
+def check(name: str, *, compares: bool = False) -> None:
+    """Raises ValueError for a name that is neither a figure's nor ALL, and, where it is to compare, for a figure that does not."""
     if name != ALL and name not in FIGURES:
         raise ValueError(f"there is no figure {name!r}{did_you_mean(name, [*FIGURES, ALL])}")
+    able = [other for other, entry in FIGURES.items() if entry.compares]
+    if compares and name not in (ALL, *able):
+        raise ValueError(f"figure {name!r} shows one checkpoint: --beside is for {', '.join(able)}")
 
 
 def view(
@@ -34,6 +37,7 @@ def view(
     split: str = "test",
     *,
     ids: Sequence[str] = (),
+    beside: Sequence[str | os.PathLike[str]] = (),
     root: str = "",
     captions: str = "",
     dataset: DataSet | None = None,
@@ -44,6 +48,7 @@ def view(
       path: a run's workdir (its best step is taken) or the directory of one step.
       split: train (of it what the run was trained on), val or test.
       ids: examples that figures of single records show; those that they find good where empty.
+      beside: other runs or steps, for figures that compare.
       root: the data set's folder, where it is not where it was in training.
       captions: the file of captions, where it is not where it was in training.
       dataset: a user's own that the checkpoint was trained on, if it is not one of datasets.DATASETS.
@@ -58,7 +63,9 @@ def view(
     records = datasets.open_records(data, split, dataset)
     shown = make_split(extractor.job, records, train=split == "train", data=data, dataset=dataset)
     workdir = pathlib.Path(locate(path)[0]).parent
-    return View(extractor.job, extractor.predictor.devices, extractor.variables, workdir, extractor.step, split, shown, tuple(ids))
+    others = tuple(view(other, split, ids=ids, root=root, captions=captions, dataset=dataset) for other in beside)
+    devices = extractor.predictor.devices
+    return View(extractor.job, devices, extractor.variables, workdir, extractor.step, split, shown, tuple(ids), others)
 
 
 def draw(looked: View, name: str) -> Drawn:
@@ -80,8 +87,8 @@ def draw(looked: View, name: str) -> Drawn:
 
 
 def write(drawn: Drawn, name: str, out: str | os.PathLike[str]) -> list[pathlib.Path]:
-    """Writes NAME.npz (arrays), NAME.json (facts, and the arrays' shapes) and NAME.png, of several pages NAME_SUFFIX.png, into a folder,
-    each whole or not at all. Returns what it wrote, pictures last."""
+    """Writes NAME.npz (arrays), NAME.json (facts, and the arrays' shapes), NAME.md where there is a table, and NAME.png, of several pages
+    NAME_SUFFIX.png, into a folder, each whole or not at all. Returns what it wrote, pictures last."""
     folder = storage.path(out)
     storage.make_folder(folder)
     packed = io.BytesIO()
@@ -89,10 +96,13 @@ def write(drawn: Drawn, name: str, out: str | os.PathLike[str]) -> list[pathlib.
     storage.write_bytes(folder / f"{name}.npz", packed.getvalue())
     shapes = {key: list(array.shape) for key, array in drawn.arrays.items()}
     write_json(folder / f"{name}.json", {"figure": name, "paper": FIGURES[name].paper, **drawn.facts, "arrays": shapes})
+    tables = [folder / f"{name}.md"] if drawn.table else []
+    for place in tables:
+        write_text(place, drawn.table)
     pages = [folder / (f"{name}_{suffix}.png" if suffix else f"{name}.png") for suffix in drawn.pages]
     for page, place in zip(drawn.pages.values(), pages, strict=True):
         plots.save(page, place)
-    return [folder / f"{name}.npz", folder / f"{name}.json", *pages]
+    return [folder / f"{name}.npz", folder / f"{name}.json", *tables, *pages]
 
 
 def listed() -> str:

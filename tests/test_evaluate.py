@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 import mmre_jax
 from configs import dgf_pt
-from mmre_jax import compare, convert, evaluate, tasks
+from mmre_jax import analyse, compare, convert, evaluate, tasks
 from mmre_jax.data.readers import scenes
 from mmre_jax.records import RecordError
 from mmre_jax.training.identity import identity
@@ -71,6 +71,15 @@ def test_gates_with_right_and_with_other_pictures(workdir):
     lines = found.table().splitlines()
     assert len(lines) == 8 and len(set(map(len, lines))) == 1
     assert "own pictures" in lines[0] and "other records' pictures" in lines[0]
+
+
+def test_the_figure_of_the_gates_has_the_same_means(workdir):
+    """Two ways through the checkpoint."""
+    found, drawn = evaluate.gates(workdir, "test"), analyse.draw(analyse.view(workdir), "dual_gates")
+    for name, row in (("own", found.own), ("other", found.other)):
+        means = drawn.facts["mean"][name]
+        np.testing.assert_allclose([means[key] for key in means], [row[key] for key in means], atol=1e-5)
+    assert drawn.arrays["own"].shape == (8, 5) and len(means) == 5
 
 
 def test_captions_for_other_pictures_are_told(workdir, tmp_path):

@@ -36,7 +36,7 @@ def sights(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Sight, ...]:
     """Where words attend to the picture, in order; empty for a system in which they do not.
 
     HVFormer: at its levels. IFAformer, RSRNeT, HVPNeT: at each layer of the text encoder, where places of the picture stand as a prefix
-    before the words' own keys. QEOT: in its selective attention.
+    before the words' own keys. MKGformer: in the fusion of its last layers. QEOT: in its selective attention.
 
     Args:
       shapes: {module path: shape}, of `watching.sown_shapes`.
@@ -48,6 +48,8 @@ def sights(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Sight, ...]:
         elif (match := re.fullmatch(r"text/layer_(\d+)/attention/attention", name)) and shape[-1] > shape[-2]:
             # The prefix is made of the vision stream's state in front of the same layer.
             found.append(Sight(name, f"layer {int(match[1]) + 1}", int(match[1]), prefix=True))
+        elif match := re.fullmatch(r"fusion_(\d+)/attention", name):
+            found.append(Sight(name, f"layer {int(match[1]) + 1}", int(match[1]) + 1))
         elif name == "select/text_to_image":
             found.append(Sight(name, "selective", None))
     return tuple(sorted(found, key=lambda sight: -1 if sight.level is None else sight.level))

@@ -35,7 +35,7 @@ def grid(
       pictures: {slot: uint8 [K, S, S, 3]}, as the network saw them.  present: {slot: bool [K]}.
       places: what the P places are.
     """
-    frames, width = _frames(places)
+    frames, width = frames_of(places)
     across, down = len(columns) + 1, len(rows)
     figure = Figure(figsize=(0.5 + PANEL * width * across, 0.8 + (PANEL + 0.22) * down), dpi=DOTS, facecolor="white", layout="constrained")
     figure.suptitle(title, fontsize=LABEL + 1, parse_math=False, family=families(title))
@@ -51,11 +51,11 @@ def grid(
             lines = "\n".join(fitted(line, 72 * PANEL * width, CAPTION) for line in heading.split("\n"))
             panel.set_title(lines, fontsize=CAPTION, parse_math=False, family=families(lines))
         values = None if column == 0 else maps[row][column - 1]
-        _draw(panel, values, frames, pictures, present, places)
+        draw(panel, values, frames, pictures, present, places)
     return figure
 
 
-def _frames(places: Places) -> tuple[list[tuple[float, float, float]], float]:
+def frames_of(places: Places) -> tuple[list[tuple[float, float, float]], float]:
     """Left, top and side of each picture, and the width of all: photos 1 high, then columns of STACK crops each."""
     large = [part for part in places.parts if part.slot == "photo"]
     side = (1 - (STACK - 1) * GAP) / STACK
@@ -72,7 +72,7 @@ def _frames(places: Places) -> tuple[list[tuple[float, float, float]], float]:
     return frames, left + (side if len(large) < len(places.parts) else -GAP) + 0.01
 
 
-def _draw(
+def draw(
     panel: Axes,
     values: np.ndarray | None,
     frames: Sequence[tuple[float, float, float]],
@@ -80,6 +80,7 @@ def _draw(
     present: Mapping[str, np.ndarray],
     places: Places,
 ) -> None:
+    """Pictures in their frames, in axes in which the photo is 1 high: as they are, or grey below a map float [P]."""
     largest = 0.0 if values is None else max(float(values[part.start : part.stop].max()) for part in places.parts)
     for part, (left, top, side) in zip(places.parts, frames, strict=True):
         extent = (left, left + side, top + side, top)

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from mmre_jax.encoders.vit_config import ViTConfig
+from mmre_jax.systems.released.prefixes import ReleasedRSRNeTConfig
 from mmre_jax.training.job import Job
 
 
@@ -62,10 +63,12 @@ def visual_places(job: Job, count: int) -> Places:
     A ViT's pictures have as many cells as patches; any other encoder's pictures have equally many.
 
     Raises:
-      ValueError: where that many places cannot be the cells of the plan's pictures.
+      ValueError: where that many places cannot be the cells of the plan's pictures, or are blocks of channels and not cells.
     """
-    plan = job.system.plan
-    vision = getattr(job.system.net.config, "vision", None)
+    plan, config = job.system.plan, job.system.net.config
+    vision = getattr(config, "vision", None)
+    if isinstance(config, ReleasedRSRNeTConfig):
+        raise ValueError("the places of the released code's visual prefix are blocks of channels, not cells of a picture")
     pictures = [(slot.name, number, slot.side) for slot in plan for number in range(slot.count)]
     if isinstance(vision, ViTConfig):
         grids = [side // vision.patch for _, _, side in pictures]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -133,29 +133,43 @@ def query_mapper(job: Job, variables: Any) -> Callable[[Record], QueryMaps]:
         batch = next(batches(order, [record], job.task.features, open_pictures(job.system.plan), threads=1))
         if not batch["present"][PHOTO].any():
             raise ValueError(f"{record.origin or record.id}: no picture to look at")
-        return _maps(job, record, batch, *jax.tree.map(np.asarray, compiled(batch)))
+        prediction, sown = jax.tree.map(np.asarray, compiled(batch))
+        last = f"layer_{job.system.net.config.decoder_layers - 1}"
+        selected = sown["select"]["image_to_text"][0][0] if "select" in sown else None
+        queries = sown["decoder"][last]["cross"]["attention"][0][0] if "decoder" in sown else None
+        return query_maps(job, record, batch["text"]["mask"][0], {name: x[0] for name, x in prediction.items()}, selected, queries)
 
     return mapper
 
 
-def _maps(job: Job, record: Record, batch: Any, prediction: dict[str, np.ndarray], sown: Any) -> QueryMaps:
-    """What was attended to in one record. prediction, sown: of `batch`, which is this record alone."""
-    config, padded, length = job.system.net.config, batch["text"]["ids"].shape[1], int(batch["text"]["mask"].sum())
-    selected = sown["select"]["image_to_text"][0][0, 0] if "select" in sown else None
-    queries = None
-    if "decoder" in sown:
-        last = sown["decoder"][f"layer_{config.decoder_layers - 1}"]["cross"]["attention"][0]
-        queries = last[0].mean(axis=0)[:, padded if config.memory == "both" else 0 :]
+def query_maps(
+    job: Job,
+    record: Record,
+    mask: np.ndarray,
+    prediction: Mapping[str, np.ndarray],
+    selected: np.ndarray | None,
+    queries: np.ndarray | None,
+) -> QueryMaps:
+    """What was attended to in one record.
+
+    Args:
+      mask: bool [L'], True on its L tokens.
+      prediction: of this record alone.
+      selected: float32 [1, P, L'], of the image to the text.
+      queries: float32 [H, Q, P], of the last decoder layer; where the memory is of both, [H, Q, L' + P].
+    """
+    length = int(mask.sum())
+    selected = None if selected is None else selected[0]
+    queries = None if queries is None else queries.mean(axis=0)[:, len(mask) if job.system.net.config.memory == "both" else 0 :]
     cells = next((x.shape[axis] for x, axis in ((selected, 0), (queries, 1)) if x is not None), 0)
     side = round(cells**0.5)
-    own = {name: x[0] for name, x in prediction.items()}
     return QueryMaps(
         tokens=token_names(job, record)[:length],
         photo=_photo(record.image),
         grid=(side, side),
         selected=None if selected is None else selected[:, :length],
         queries=None if queries is None else queries.reshape(-1, side, side),
-        found=tuple(_one(job, own, query, record) for query in range(len(own["box"]))),
+        found=tuple(_one(job, prediction, query, record) for query in range(len(prediction["box"]))),
     )
 
 
@@ -167,7 +181,7 @@ def _photo(name: str | None, longest: int = 640) -> np.ndarray:
     return np.asarray(image)
 
 
-def _one(job: Job, prediction: dict[str, np.ndarray], query: int, record: Record) -> Triple | None:
+def _one(job: Job, prediction: Mapping[str, np.ndarray], query: int, record: Record) -> Triple | None:
     """What one query says by itself."""
     alone = {name: x[query : query + 1] for name, x in prediction.items()}
     found = job.task.decode(alone, record)

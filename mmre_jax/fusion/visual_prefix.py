@@ -37,7 +37,11 @@ class PrefixConfig:
 
 
 class VisualPrefix(nn.Module):
-    """Stage outputs of all pictures -> a pair of keys and values for each text layer."""
+    """Stage outputs of all pictures -> a pair of keys and values for each text layer.
+
+    Where "intermediates" is mutable and there are gates, the weights that they give the stages are sown there as "gates", fp32
+    [B, K, layers, S].
+    """
 
     config: PrefixConfig
     dtype: DTypeLike = jnp.float32
@@ -57,20 +61,26 @@ class VisualPrefix(nn.Module):
           ValueError: for a stage whose map is smaller than 2 x 2.
         """
         cells = [pool(x) for x in maps]
-        return tuple(self._split(layer, pictures) for layer in self._mixed(cells))
+        mixed, gates = self._mixed(cells)
+        if gates and not self.is_initializing():
+            self.sow("intermediates", "gates", by_picture(gates, pictures))
+        return tuple(self._split(layer, pictures) for layer in mixed)
 
-    def _mixed(self, cells: list[jax.Array]) -> list[jax.Array]:
-        """Eq. 4-8 and 11: for each stage [M, 2, 2, C] -> for each layer keys and values side by side, [M, 4, 2 D]."""
+    def _mixed(self, cells: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
+        """Eq. 4-8 and 11: for each stage [M, 2, 2, C] -> for each layer keys and values side by side, [M, 4, 2 D], and its gate [M, S],
+        where there are gates."""
         config = self.config
+        gates: list[jax.Array] = []
         used = {n: x for n, x in enumerate(cells) if config.stages != "plain" or n == len(cells) - 1}
         projected = [self._dense(config.width, f"project_{n}")(x).reshape(len(x), CELLS, config.width) for n, x in used.items()]
         features = jnp.stack(projected, axis=1)  # [M, S, 4, D]
         if config.stages == "gates":
             mean = features.mean(axis=(1, 2))
-            layers = [mix(self._gate(n, mean, len(projected), config.gate), features) for n in range(config.layers)]
+            gates = [self._gate(n, mean, len(projected), config.gate) for n in range(config.layers)]
+            layers = [mix(gate, features) for gate in gates]
         else:
             layers = [features[:, n * len(projected) // config.layers] for n in range(config.layers)]
-        return [self._dense(2 * config.width, f"keys_values_{n}")(x) for n, x in enumerate(layers)]
+        return [self._dense(2 * config.width, f"keys_values_{n}")(x) for n, x in enumerate(layers)], gates
 
     def _gate(self, layer: int, mean: jax.Array, stages: int, activation: str) -> jax.Array:
         """Eq. 6-7: mean [M, D] -> weights of the stages, float32 [M, S]."""
@@ -99,6 +109,12 @@ def pool(x: jax.Array) -> jax.Array:
     window = side // 2
     windows = x[:, : 2 * window, : 2 * window].reshape(len(x), 2, window, 2, window, x.shape[-1])
     return windows.mean((2, 4))
+
+
+def by_picture(gates: Sequence[jax.Array], pictures: int) -> jax.Array:
+    """Of each layer its gate [B * K, S], K pictures a record one after the other -> [B, K, layers, S]."""
+    weights = jnp.stack(gates, axis=1)
+    return weights.reshape(-1, pictures, *weights.shape[1:])
 
 
 def mix(weights: jax.Array, features: jax.Array) -> jax.Array:

@@ -56,6 +56,7 @@ def test_gates_by_hand(gate: str) -> None:
     module, variables = make(gate=gate)
     p = jax.tree.map(np.float64, variables["params"])
     found = apply(module, variables)
+    sown = module.apply(variables, MAPS, PICTURES, mutable=["intermediates"])[1]["intermediates"]["gates"][0]
     for picture in range(4):
         cells = []
         for n, x in enumerate(MAPS):  # eq. 4-5
@@ -68,6 +69,7 @@ def test_gates_by_hand(gate: str) -> None:
         for layer in range(3):
             scores = activation(gate, mean @ p[f"gate_{layer}"]["kernel"] + p[f"gate_{layer}"]["bias"])  # eq. 6
             weights = np.exp(scores) / np.exp(scores).sum()  # eq. 7
+            np.testing.assert_allclose(sown[picture // PICTURES, picture % PICTURES, layer], weights, atol=1e-5)
             gated = sum(weight * v for weight, v in zip(weights, cells, strict=True))  # eq. 8
             both = gated @ p[f"keys_values_{layer}"]["kernel"] + p[f"keys_values_{layer}"]["bias"]  # eq. 11
             record, first = picture // PICTURES, picture % PICTURES * 4  # eq. 9

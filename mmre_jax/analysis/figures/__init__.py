@@ -2,84 +2,84 @@
 
 from __future__ import annotations
 
-from mmre_jax.analysis.figures import attention, experts, patches, tracked
-from mmre_jax.analysis.figures.entry import CROSS, EXPERTS, LEVELS, TEXT, VISION, Entry
+from mmre_jax.analysis.figures import attention, cases, experts, gates, patches, pictured, queries, tracked
+from mmre_jax.analysis.figures.entry import CROSS, DUAL, EXPERTS, LEVELS, QUERIES, SELECT, STAGES, TEXT, VISION, Entry
 
 FIGURES: dict[str, Entry] = {
     "cross_attention": Entry(
         "what the two entities' markers attend to in the picture, by level: mean over heads and records",
         "HVFormer fig. 5a",
-        ("hvformer", "ifaformer", "rsrnet", "qeot"),
+        ("hvformer", "ifaformer", "mkgformer", "rsrnet", "qeot"),
         (CROSS,),
         attention.cross,
     ),
     "cross_attention_heads": Entry(
         "the same by head",
         "HVFormer fig. 13",
-        ("hvformer", "ifaformer", "rsrnet", "qeot"),
+        ("hvformer", "ifaformer", "mkgformer", "rsrnet", "qeot"),
         (CROSS,),
         attention.cross_by_head,
     ),
     "kurtosis": Entry(
         "how concentrated that attention is, by level (eq. 19), summed over heads",
         "HVFormer fig. 5b",
-        ("hvformer", "ifaformer", "rsrnet", "qeot"),
+        ("hvformer", "ifaformer", "mkgformer", "rsrnet", "qeot"),
         (CROSS,),
         attention.kurtosis_by_level,
     ),
     "self_attention": Entry(
         "the vision transformer's attention to itself by layer and head, mean over records",
         "HVFormer fig. 11",
-        ("hvformer", "ifaformer"),
+        ("hvformer", "ifaformer", "mkgformer"),
         (VISION,),
         attention.vision_by_head,
     ),
     "heads": Entry(
         "three heads of it: the one that spreads most, the one most on [CLS], the one that does both",
         "HVFormer fig. 12",
-        ("hvformer", "ifaformer"),
+        ("hvformer", "ifaformer", "mkgformer"),
         (VISION,),
         attention.three_heads,
     ),
     "text_attention": Entry(
         "the text encoder's attention to itself by layer and head, of single records (--records)",
         "",
-        ("hvformer", "ifaformer", "rsrnet", "qeot"),
+        ("hvformer", "ifaformer", "mkgformer", "rsrnet", "qeot"),
         (TEXT,),
         attention.text_by_head,
     ),
     "patch_tracking": Entry(
         "hierarchical tracking maps from patches to patches by level, H_V (eq. 13-17), mean over records",
         "HVFormer fig. 6",
-        ("hvformer", "ifaformer"),
+        ("hvformer", "ifaformer", "mkgformer"),
         (VISION,),
         tracked.patches,
     ),
     "token_tracking": Entry(
         "hierarchical tracking maps from patches to the markers by level and head, H_C (eq. 18), mean over records",
         "HVFormer fig. 7a, b",
-        ("hvformer", "ifaformer"),
+        ("hvformer", "ifaformer", "mkgformer"),
         (LEVELS, VISION),
         tracked.tokens,
     ),
     "divergence": Entry(
         "how far the heads of those maps are from their mean, by level (eq. 20)",
         "HVFormer fig. 7c",
-        ("hvformer", "ifaformer"),
+        ("hvformer", "ifaformer", "mkgformer"),
         (LEVELS, VISION),
         tracked.divergence,
     ),
     "tracking_photo": Entry(
         "attention and tracking maps of the two markers over the pictures of single records (--records)",
         "",
-        ("hvformer", "ifaformer"),
+        ("hvformer", "ifaformer", "mkgformer"),
         (LEVELS, VISION),
         tracked.over_photo,
     ),
     "embedding": Entry(
         "patches of all levels in a plane by t-SNE, of a few records (--records)",
         "HVFormer fig. 8",
-        ("hvformer", "ifaformer"),
+        ("hvformer", "ifaformer", "mkgformer"),
         (VISION,),
         patches.embedding,
     ),
@@ -96,5 +96,55 @@ FIGURES: dict[str, Entry] = {
         ("hvformer",),
         (EXPERTS,),
         experts.by_relation,
+    ),
+    "text_to_picture": Entry(
+        "what the two entities and all tokens attend to, over the photo and its crops, of single records (--records)",
+        "",
+        ("ifaformer", "hvformer", "mkgformer", "rsrnet", "qeot"),
+        (CROSS,),
+        pictured.over_pictures,
+    ),
+    "alignment": Entry(
+        "how much of its attention each token gives to the photo and to each crop, of single records (--records)",
+        "IFAformer fig. 1, of the system's own weights",
+        ("ifaformer", "hvformer", "mkgformer", "rsrnet", "qeot"),
+        (CROSS,),
+        pictured.alignment,
+    ),
+    "stage_gates": Entry(
+        "weights that the gates give the stages of the image encoder, by layer of the text encoder",
+        "",
+        ("rsrnet",),
+        (STAGES,),
+        gates.by_stage,
+    ),
+    "dual_gates": Entry(
+        "what DGF-PT's gates let through, with a record's own picture and with another's, and by relation",
+        "",
+        ("dgf_pt",),
+        (DUAL,),
+        gates.dual,
+    ),
+    "selective_attention": Entry(
+        "what each cell of the photo attends to in the text, of single records (--records)",
+        "QEOT fig. 3",
+        ("qeot",),
+        (SELECT,),
+        queries.selective,
+    ),
+    "query_attention": Entry(
+        "where in the photo each query looks, of single records (--records)",
+        "QEOT fig. 4",
+        ("qeot",),
+        (QUERIES,),
+        queries.by_query,
+    ),
+    "case_study": Entry(
+        "predictions of several checkpoints (--beside) for the same records, over what each looks at (--records)",
+        "DGF-PT fig. 5",
+        ("hvformer", "ifaformer", "mkgformer", "rsrnet", "qeot", "dgf_pt"),
+        (),
+        cases.study,
+        compares=True,
     ),
 }

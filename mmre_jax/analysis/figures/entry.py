@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ class View:
     variables: on the devices.  workdir: the run's folder.  step: of the checkpoint.
     name: of the split.  split: its examples, each with its own picture.
     ids: the examples that a figure of single records shows; empty: those that it finds good.
+    beside: other checkpoints on the same records, for a figure that compares.
     """
 
     job: Job
@@ -39,6 +41,7 @@ class View:
     name: str
     split: Split
     ids: tuple[str, ...] = ()
+    beside: tuple[View, ...] = ()
     _known: dict[Callable[[View], Any], Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, compute: Callable[[View], Result]) -> Result:
@@ -101,11 +104,13 @@ class Drawn:
 
     arrays: what it shows, by name.  facts: what the axes of the arrays are, and the numbers that one would quote; plain values.
     pages: {suffix of the file's name: page}; '' where there is only one.
+    table: what the pages show in words, as Markdown; '' for none.
     """
 
     arrays: Mapping[str, np.ndarray]
     facts: Mapping[str, Any]
     pages: Mapping[str, Figure]
+    table: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +129,7 @@ class Entry:
     """A figure that can be asked for.
 
     about: one line.  paper: which published figure it is, '' for none.  systems: which have what it needs, in their ordinary form.
-    draw: makes it; ValueError where the data or the run lack what it shows.
+    draw: makes it; ValueError where the data or the run lack what it shows.  compares: whether it shows View.beside.
     """
 
     about: str
@@ -132,10 +137,17 @@ class Entry:
     systems: tuple[str, ...]
     needs: tuple[Need, ...]
     draw: Callable[[View], Drawn]
+    compares: bool = False
 
     def lacking(self, job: Job, shapes: Shapes) -> list[str]:
         """What a job's network does not sow of what is needed, from {module path: shape} of what it does."""
         return [need.words for need in self.needs if not need.met(job, shapes)]
+
+
+def last_cross(shapes: Shapes) -> str:
+    """The module path of the cross-attention of a query decoder's last layer, '' without a decoder."""
+    found = [match for name in shapes if (match := re.fullmatch(r"decoder/layer_(\d+)/cross/attention", name))]
+    return max(found, key=lambda match: int(match[1]))[0] if found else ""
 
 
 def _reads_words_alone(job: Job, shapes: Shapes) -> bool:
@@ -150,6 +162,10 @@ LEVELS = Need("attention of words to levels of a vision transformer", lambda _, 
 VISION = Need("a vision transformer's attention to itself", lambda _, shapes: bool(layers(shapes, "vision")))
 TEXT = Need("a text encoder's attention to words alone", _reads_words_alone)
 EXPERTS = Need("weights of experts", lambda _, shapes: "mome/expert_weights" in shapes)
+STAGES = Need("gates over the stages of an image encoder", lambda _, shapes: "prefix/gates" in shapes)
+DUAL = Need("dual-gated fusion", lambda job, _: bool(job.system.plan) and getattr(job.system.net.config, "dual_gate", False))
+SELECT = Need("attention of the picture's cells to words", lambda _, shapes: "select/image_to_text" in shapes)
+QUERIES = Need("queries that attend to the picture", lambda _, shapes: bool(last_cross(shapes)))
 
 
 def labels_of(found: Sequence[Sight]) -> list[str]:

@@ -12,6 +12,7 @@ from mmre_jax.analysis.attention_maps import Sight, attended, to_itself, to_pict
 from mmre_jax.analysis.averages import Mean
 from mmre_jax.analysis.figures.attention import about
 from mmre_jax.analysis.figures.entry import Drawn, View, labels_of
+from mmre_jax.analysis.figures.single import row_titles, spread, title_of
 from mmre_jax.analysis.places import Places, visual_places
 from mmre_jax.analysis.sharpness import divergence_of_heads
 from mmre_jax.analysis.tracking import patch_tracking, token_tracking
@@ -133,18 +134,10 @@ def over_photo(view: View) -> Drawn:
 def _page(view: View, watched: Watched, raw: np.ndarray, tracked: np.ndarray, places: Places) -> Any:
     """The page of one record: levels down; for each row of words its attention and its tracking map across."""
     found = tracked_levels(view)
-    some = sorted({round(place) for place in np.linspace(0, len(found) - 1, min(LEVELS, len(found)))})
-    record = watched.records[0]
-    task, relation = view.job.task, record.relations[0] if record.relations else None
-    names = list(view.rows)
-    if relation is not None and len(names) == 2:
-        names = [f"{row} {record.text(end.span)}" for row, end in zip(names, (relation.head, relation.tail), strict=True)]
+    some = spread(len(found), LEVELS)
+    names = row_titles(view, watched.records[0])
     columns = [f"{name}\n{kind}" for name in names for kind in ("attention", "tracking map")]
     shown = [[maps[place, row] for row in range(len(names)) for maps in (raw, tracked)] for place in some]
-    said = [str(relation.label)] if relation is not None else []
-    predicted = task.decode({name: x[0] for name, x in watched.prediction.items()}, record)
-    said += [f"predicted {x.label}" for x in predicted if hasattr(x, "head")]
-    title = f"{record.id}: {' '.join(record.words)}" + (f"\n{', '.join(said)}" if said else "")
     pictures = {name: pixels[0] for name, pixels in watched.picked["pictures"].items()}
     present = {name: there[0] for name, there in watched.picked["present"].items()}
-    return photo_maps.grid(shown, columns, [found[place].label for place in some], pictures, present, places, title)
+    return photo_maps.grid(shown, columns, [found[place].label for place in some], pictures, present, places, title_of(view, watched))

@@ -20,7 +20,7 @@ from mmre_jax.declare import Section, whole
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
-from mmre_jax.fusion.visual_prefix import CELLS, GATES, mix, pool
+from mmre_jax.fusion.visual_prefix import CELLS, GATES, by_picture, mix, pool
 from mmre_jax.heads.choice import apply_head, objective
 from mmre_jax.systems import rsrnet
 from mmre_jax.systems.released.raw_view import raw_view
@@ -51,7 +51,7 @@ class ReleasedRSRNeTConfig:
 class ReleasedPrefix(nn.Module):
     """Stage outputs of all pictures -> a pair of keys and values for each text layer.
 
-    layers, width, heads: of the text encoder.  gate, hidden: as of `ReleasedRSRNeTConfig`.
+    layers, width, heads: of the text encoder.  gate, hidden: as of `ReleasedRSRNeTConfig`. Gates are sown as `VisualPrefix` sows them.
     """
 
     layers: int
@@ -71,13 +71,16 @@ class ReleasedPrefix(nn.Module):
         features = features.reshape(count, CELLS, stages, 2 * self.width).swapaxes(1, 2)
         mean = features.mean(axis=1).reshape(count, -1)
         photo = jnp.arange(count) % pictures == 0
-        layers = []
+        layers, gates = [], []
         for n in range(self.layers):
             scores = self._dense(stages, f"gate_{n}")(mean).astype(jnp.float32)
             active = jnp.where(photo[:, None], GATES[self.gate](scores), nn.leaky_relu(scores))
-            both = mix(nn.softmax(active), features).reshape(-1, pictures * CELLS, 2 * self.width)
+            gates.append(nn.softmax(active))
+            both = mix(gates[-1], features).reshape(-1, pictures * CELLS, 2 * self.width)
             keys, values = jnp.split(both, 2, axis=-1)
             layers.append((raw_view(keys, self.heads), raw_view(values, self.heads)))
+        if not self.is_initializing():
+            self.sow("intermediates", "gates", by_picture(gates, pictures))
         return tuple(layers)
 
     def _dense(self, width: int, name: str) -> nn.Dense:
