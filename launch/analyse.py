@@ -6,8 +6,8 @@
     python -m launch.analyse --checkpoint=runs/a --beside=runs/b,runs/c case_study
 
 Writes FIGURE.png, what it shows as arrays in FIGURE.npz, and what their axes are in FIGURE.json, into --out (by default
-WORKDIR/analysis/SPLIT). Means are over all records of the split; figures of single records show --records, or the first ones that have a
-picture. case_study shows several checkpoints on the same records, and writes a table into case_study.md. `all` draws every figure that
+WORKDIR/analysis/SPLIT). Means are over all records of the split; figures of single records show the first ones that have a picture.
+--records says which are to be looked at instead. case_study shows several checkpoints on the same records, and writes a table into case_study.md. `all` draws every figure that
 the system has, and names the others.
 """
 
@@ -22,7 +22,7 @@ from mmre_jax.records import SPLITS
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
 _SPLIT = flags.DEFINE_enum("split", "test", SPLITS, "Which split.")
-_RECORDS = flags.DEFINE_list("records", [], "ID,ID: the records that figures of single records show.")
+_RECORDS = flags.DEFINE_list("records", [], "ID,ID: the records that are looked at.")
 _BESIDE = flags.DEFINE_list("beside", [], "RUN,RUN: other checkpoints, which a figure that compares shows beside the first.")
 _ROOT = flags.DEFINE_string("root", None, "The data set's folder, where it is not where it was in training.")
 _CAPTIONS = flags.DEFINE_string("captions", "", "The file of captions, where it is not where it was in training.")

@@ -47,7 +47,7 @@ def view(
     Args:
       path: a run's workdir (its best step is taken) or the directory of one step.
       split: train (of it what the run was trained on), val or test.
-      ids: examples that figures of single records show; those that they find good where empty.
+      ids: examples that are looked at; all where empty, of which figures of single records show those that they find good.
       beside: other runs or steps, for figures that compare.
       root: the data set's folder, where it is not where it was in training.
       captions: the file of captions, where it is not where it was in training.

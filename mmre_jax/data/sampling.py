@@ -16,7 +16,7 @@ SHUFFLES = ("none", "train", "test", "both")
 
 
 def stratified(strata: Sequence[str], share: float, seed: int) -> np.ndarray:
-    """A share of the records drawn without replacement from each stratum (low-resource training, RSRNeT fig. 4).
+    """A share of the records drawn without replacement from each stratum (low-resource training, RSRNeT fig. 5).
 
     Every stratum gives its share rounded down or up, the largest remainders up, so that the whole is the share rounded.
 

@@ -29,7 +29,7 @@ class View:
 
     variables: on the devices.  workdir: the run's folder.  step: of the checkpoint.
     name: of the split.  split: its examples, each with its own picture.
-    ids: the examples that a figure of single records shows; empty: those that it finds good.
+    ids: the examples that are looked at; empty: all, of which a figure of single records shows those that it finds good.
     beside: other checkpoints on the same records, for a figure that compares.
     """
 
@@ -51,6 +51,11 @@ class View:
         return self._known[compute]
 
     @functools.cached_property
+    def looked_at(self) -> Split:
+        """The records in `ids`, else all. Raises ValueError for ids that the split does not have."""
+        return chosen(self.split, self._places(0)) if self.ids else self.split
+
+    @functools.cached_property
     def shapes(self) -> Shapes:
         """{module path: shape for one short record} of what the network sows."""
         return sown_shapes(self.job)
@@ -70,8 +75,8 @@ class View:
         return layers(self.shapes, encoder)
 
     def watch(self, pick: Pick) -> Iterator[Watched]:
-        """What `pick` makes of all records of the split."""
-        return watch(self.job, self.devices, self.variables, self.split, pick, self.name)
+        """What `pick` makes of all records that are looked at."""
+        return watch(self.job, self.devices, self.variables, self.looked_at, pick, self.name)
 
     def watch_some(self, pick: Pick, most: int) -> Iterator[Watched]:
         """What `pick` makes of the records in `ids`, each by itself in that order; without any, of the first `most` that have a picture, or

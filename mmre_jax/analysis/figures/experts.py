@@ -32,7 +32,7 @@ def weights_of(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     found = list(view.watch(pick))
     index = np.concatenate([watched.index for watched in found])
     weights = np.concatenate([watched.picked for watched in found])[np.argsort(index)]
-    records = view.split.records
+    records = view.looked_at.records
     return weights, np.array([str(r.relations[0].label) for r in records]), np.array([r.id for r in records])
 
 

@@ -44,14 +44,14 @@ def by_stage(view: View) -> Drawn:
     title = f"weight of each stage of the image encoder in the prefix of\neach text layer, mean and standard deviation, {view.name}"
     facts = {"split": view.name, "records": len(gates), "step": view.step, "axes": ["record", "picture", "layer", "stage"]}
     facts |= {"pictures": slots, "mean": dict(zip(seen, means.tolist(), strict=True))}
-    arrays = {"gates": gates, "there": there, "ids": np.array([record.id for record in view.split.records])}
+    arrays = {"gates": gates, "there": there, "ids": np.array([record.id for record in view.looked_at.records])}
     return Drawn(arrays, facts, {"": gate_plots.stages(means, spreads, names, title)})
 
 
 def told(view: View, *, shuffled: bool) -> tuple[np.ndarray, np.ndarray]:
     """What `joint.TOLD` names of each of a split's n records, float32 [n, 5], and which saw a picture, bool [n]; shuffled: with another
     record's picture, as launch.gates shows them."""
-    split = view.split
+    split = view.looked_at
     if shuffled:
         seed, share = view.job.config.train.seed, view.job.config.data.image_share
         whose = shuffled_pictures(len(split.records), seed)
@@ -74,7 +74,7 @@ def dual(view: View) -> Drawn:
     (own, own_seen), (other, other_seen) = (told(view, shuffled=shuffled) for shuffled in (False, True))
     if not own_seen.any() or not other_seen.any():
         raise ValueError(f"no record of {view.name} has a picture that can be read: nothing goes through the gates")
-    relations = np.array([str(record.relations[0].label) for record in view.split.records])
+    relations = np.array([str(record.relations[0].label) for record in view.looked_at.records])
     found, counts = np.unique(relations[own_seen], return_counts=True)
     some = [str(found[place]) for place in sorted(np.argsort(-counts, kind="stable")[:RELATIONS])]
     groups = {label: relations[own_seen] == label for label in some}
@@ -88,5 +88,5 @@ def dual(view: View) -> Drawn:
     facts = {"split": view.name, "records": len(own), "step": view.step, "axes": ["record", "number"], "numbers": TOLD}
     facts |= {"mean": means, "mean_by_relation": by_relation}
     arrays = {"own": own, "other": other, "own_seen": own_seen, "other_seen": other_seen, "relations": relations}
-    arrays["ids"] = np.array([record.id for record in view.split.records])
+    arrays["ids"] = np.array([record.id for record in view.looked_at.records])
     return Drawn(arrays, facts, {"": page})

@@ -86,6 +86,8 @@ def test_records_that_are_named_are_shown(trained, view):
     figure = tracked.over_photo(analyse.view(trained, ids=wanted))
     assert [record["id"] for record in figure.facts["records"]] == wanted
     assert set(figure.pages) == {"0", "1"} and figure.arrays["tracking_1"].shape == (2, 2, 7)
+    figure = analyse.draw(analyse.view(trained, ids=wanted), "experts_relations")
+    assert figure.facts["records"] == 2, "means are over these alone"
     with pytest.raises(ValueError, match="--records: test has no record 'nobody'; its 16 are scenes:relations:0:test:0"):
         tracked.over_photo(analyse.view(trained, ids=["nobody"]))
 
