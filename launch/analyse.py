@@ -7,8 +7,8 @@
 
 Writes FIGURE.png, what it shows as arrays in FIGURE.npz, and what their axes are in FIGURE.json, into --out (by default
 WORKDIR/analysis/SPLIT). Means are over all records of the split; figures of single records show the first ones that have a picture.
---records says which are to be looked at instead. case_study shows several checkpoints on the same records, and writes a table into case_study.md. `all` draws every figure that
-the system has, and names the others.
+--records says which are to be looked at instead. case_study shows several checkpoints on the same records, and writes a table into
+case_study.md. `all` draws every figure that the system has, and names the others.
 """
 
 from __future__ import annotations
