@@ -41,7 +41,7 @@ RUNS = {
         {"data.counts": "(2048,128,256)", "data.buckets": "(32,)", "data.objects": "detected", "train.epochs": "4"},
     ),
     "rsrnet": Run("rsrnet.py:quickstart"),
-    "qeot": Run("qeot.py:quickstart"),
+    "qeot": Run("qeot.py:quickstart", {"data.counts": "(1536,128,256)", "data.buckets": "(32,)", "train.epochs": "4"}),
     "dgf_pt": Run("dgf_pt.py:quickstart"),
 }
 BESIDE = ("ifaformer", "rsrnet", "dgf_pt")  # of a figure that compares, beside its first system: those of the same task
