@@ -36,5 +36,5 @@ def test_help_lists_the_figures():
 def test_a_wrong_name_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="there is no figure 'kurtossis'; did you mean kurtosis?"):
         analyse.check("kurtossis")
-    with pytest.raises(ValueError, match="there is no figure 'everything'; there are all, cross_attention"):
+    with pytest.raises(ValueError, match="there is no figure 'everything'; there are alignment, all, case_study"):
         analyse.check("everything")

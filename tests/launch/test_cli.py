@@ -120,6 +120,7 @@ def test_predictions_of_any_program_score_under_the_same_protocol(evaluated, tmp
     result = run("evaluate", f"--predictions={out / 'predictions.jsonl'}", *data, f"--out={tmp_path}")
     assert result.returncode == 0, result.stderr
     again, first = (json.loads((folder / "metrics.json").read_text()) for folder in (tmp_path, out))
+    assert set(first["test"].pop("told")) == {"expert_text", "expert_0", "expert_1"}, "which the system tells of itself alone"
     assert again["test"] == first["test"] and again["slices"] == first["slices"]
     assert (tmp_path / "predictions.jsonl").read_text() == (out / "predictions.jsonl").read_text()
 
