@@ -8,7 +8,7 @@ Variants:
               and 13 of the paper are drawn of (python -m launch.analyse).
   mnre        the paper's sizes (BERT-base, CLIP ViT-B/32, levels 0, 6, 12) and settings. Give --config.data.root, --config.text.weights
               and --config.vision.weights (transformers directories).
-  mnre_levels the same with an expert for each level 0-12, for those figures.
+  mnre_levels  the same with an expert for each level 0-12, for those figures.
   minilm      all of MNRE on a CPU: a 6-layer MiniLM as text encoder, a small image encoder from random weights. Test micro-F1 0.64,
               almost all pictures missing, in less than an hour on 2 cores (RESULTS.md).
   reference   what the released code computes, for converted checkpoints: 61 visual tokens of grounded and detected crops.
