@@ -17,8 +17,9 @@ Whose numbers in mnre: the paper's (appendix A.1) are AdamW at 1e-5, 20 epochs, 
 and 80 tokens are the release's (run_mre.sh), and so is the side of grounded crops, 128 pixels. Neither clips gradients. Ours: no weight
 decay on biases and norms, and every number of quickstart and minilm.
 
-Ablations (any variant): --config.system.modalities=text, --config.system.levels=(12,) ("w/o HVF" and figure 4),
---config.system.gather=cls ("w/o TVA"), --config.system.mixture=concat ("w/o MoME").
+Ablations (text-only of any variant, the others of any but `reference`): --config.system.modalities=text,
+--config.system.levels=(12,) ("w/o HVF" and figure 4), --config.system.gather=cls ("w/o TVA"), --config.system.mixture=concat
+("w/o MoME").
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from mmre_jax.data.pictures import Slot
 from mmre_jax.data.readers import jsonl, mnre
 from mmre_jax.records import RecordError
 from mmre_jax.text_files import read_text
-from mmre_jax.training import identity, lock
+from mmre_jax.training import identity, lock, processes
 from mmre_jax.training.checkpoint import Checkpoints
 from mmre_jax.training.locate import is_run, locate
 from mmre_jax.training.lock import WorkdirInUse, locked
@@ -275,7 +275,7 @@ def test_the_run_that_began_last_has_the_workdir(bucket):
 
 
 def test_a_bucket_that_is_not_the_first_processes_is_told(bucket, monkeypatch):
-    monkeypatch.setattr(lock, "SEEN", 0.0)
+    monkeypatch.setattr(processes, "SEEN", 0.0)
     with locked(storage.path("s3://bucket/run")) as hold:
         lock._see(hold.workdir, hold.holder)
         with pytest.raises(OSError, match="is not the folder that"):
