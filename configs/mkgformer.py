@@ -3,7 +3,7 @@
     python -m launch.train --config=configs/mkgformer.py:quickstart --workdir=runs/mkgformer
 
 Variants:
-  quickstart   small encoders from random weights on `scenes`.
+  quickstart   small encoders from random weights on `scenes`: test micro-F1 0.99 in about 4 minutes on 2 CPU cores (RESULTS.md).
   mnre         BERT-base and CLIP ViT-B/32, photo and crops. Give --config.data.root, --config.text.weights and
                --config.vision.weights (transformers directories).
   minilm_mnre  MNRE on a CPU: a 6-layer MiniLM, and a vision transformer of its depth and width from random weights. Give
