@@ -67,13 +67,13 @@ def main() -> None:
     for config in runs.values():  # all of them, before the first is trained
         check_settings(config)
     sweep = processes.decided(lambda: before(workdir, Sweep(vary, seeds, {}), runs))
-    others = dict(zip(names[1:], beside, strict=True))
-    sweep_plots.check_beside(sweep, others)
+    others, (across, _) = dict(zip(names[1:], beside, strict=True)), sweep_plots.shown_setting(sweep)
+    sweep_plots.check_beside(across, sweep.scores, others)
     for number, (folder, config) in enumerate(runs.items(), 1):
         logger.info("---- %s (%d of %d)", folder, number, len(runs))
         headline = train(config, workdir / folder)["headline"]
         sweep = dataclasses.replace(sweep, headlines={**sweep.headlines, folder: headline})
-        sweep_plots.check_beside(sweep, others)
+        sweep_plots.check_beside(across, sweep.scores, others)
         write_json(workdir / FILE, sweep.to_json())
         logger.info("%s: %s", folder, task_lib.as_line(headline))
     print(sweep.text())

@@ -5,7 +5,6 @@ Shares of the training set and of the pictures are shown in percent, as in RSRNe
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,9 +33,8 @@ def curve(sweeps: Mapping[str, Sweep], scores: Sequence[str]) -> Figure:
     Raises:
       ValueError: where no run is finished, or a sweep does not vary the setting that is shown, or lacks a score.
     """
-    name, first = next(iter(sweeps.items()))
-    check_beside(dataclasses.replace(first, headlines={name: dict.fromkeys(scores, 0.0)}), sweeps)
-    across, numeric = shown_setting(first)
+    across, numeric = shown_setting(next(iter(sweeps.values())))
+    check_beside(across, scores, sweeps)
     lines = {
         label: own for name, sweep in sweeps.items() for label, own in _labelled(sweep, across, name if len(sweeps) > 1 else "").items()
     }
@@ -78,18 +76,18 @@ def shown_setting(sweep: Sweep) -> tuple[str, bool]:
     return (numeric or list(sweep.vary))[0], bool(numeric)
 
 
-def check_beside(sweep: Sweep, others: Mapping[str, Sweep]) -> None:
-    """Whether other sweeps can be drawn beside one, as far as that is known before its runs have scores, and then wholly.
+def check_beside(across: str, scores: Sequence[str], sweeps: Mapping[str, Sweep]) -> None:
+    """Whether sweeps can be drawn over a setting, with these scores, of which there are none before the first run has ended.
 
     Raises:
-      ValueError: naming a sweep that does not vary what the first one is drawn over, has no finished run, or lacks a score.
+      ValueError: naming a sweep that does not vary the setting, has no finished run, or lacks a score.
     """
-    across, _ = shown_setting(sweep)
-    for name, other in others.items():
-        if across not in other.vary:
-            raise ValueError(f"{name} varies {', '.join(other.vary)}, not {across}")
-        if lacking := [score for score in sweep.scores or other.scores[:1] or ("a score",) if score not in other.scores]:
-            raise ValueError(f"{name}: no finished run has {', '.join(lacking)}")
+    for name, sweep in sweeps.items():
+        if across not in sweep.vary:
+            raise ValueError(f"{name} varies {', '.join(sweep.vary)}, not {across}")
+        lacking = [score for score in scores if score not in sweep.scores]
+        if lacking or not sweep.scores:
+            raise ValueError(f"{name}: no finished run has {', '.join(lacking or ['a score'])}")
 
 
 def _labelled(sweep: Sweep, across: str, name: str) -> dict[str, list[tuple[int, Scored]]]:

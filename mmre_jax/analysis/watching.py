@@ -99,6 +99,11 @@ def watch(
         yield Watched(tuple(split.records[int(i)] for i in own["index"]), own["index"], own["prediction"], own["picked"])
 
 
+def first(tree: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What arrays [B, ...] hold of the first record."""
+    return {name: array[0] for name, array in tree.items()}
+
+
 def chosen(split: Split, places: Sequence[int]) -> Split:
     """The records of a split at some places, in that order, as it shows them: each with its own picture, or none where it hides it."""
     picture_of = None

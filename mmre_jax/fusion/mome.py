@@ -59,10 +59,9 @@ class MixtureOfExperts(nn.Module):
             return nn.Dense(width, dtype=self.dtype, name="concat_out")(hidden)
         routed = nn.Dense(len(visual) + 1, dtype=self.dtype, name="router")(jnp.concatenate([text, *visual], axis=-1))
         weights = jax.nn.softmax(routed.astype(jnp.float32), axis=-1)  # [B, L, E], the text-only expert first
-        if self.is_mutable_collection("intermediates"):
-            self.sow("intermediates", "expert_weights", weights)
-        if self.is_mutable_collection("told") and not self.is_initializing():
-            self.sow("told", "expert_weights", weights)
+        for collection in ("intermediates", "told"):
+            if self.is_mutable_collection(collection) and not self.is_initializing():
+                self.sow(collection, "expert_weights", weights)
         choices = jnp.concatenate([text[:, :, None], experts], axis=2)  # [B, L, E, D]
         return jnp.einsum("ble,bled->bld", weights.astype(choices.dtype), choices)
 

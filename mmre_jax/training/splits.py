@@ -52,19 +52,27 @@ def make_split(
     Raises:
       RecordError: for a record that lacks what the task is to find.
     """
-    settings, seed = job.config.data, job.config.train.seed
     examples = training_examples(job, records) if train else job.task.examples(records)
     lengths = np.array([job.task.length(record) for record in examples], np.int64)
-    pictures = open_pictures(job, settings if data is None else data, dataset)
+    pictures = open_pictures(job, job.config.data if data is None else data, dataset)
     if isinstance(pictures, ReleasedPictures) and any(slot.source == "photo" for slot in job.system.plan):
         replaced, zeros = pictures.replaced(examples)
         if replaced or zeros:
             logger.info("photos that are not there: %d are %s, as released, and %d zeros", replaced, STAND_IN, zeros)
-    picture_of = shuffled_pictures(len(examples), seed) if shuffled else None
-    if settings.image_share != 1.0:
-        whose = np.arange(len(examples)) if picture_of is None else picture_of
-        picture_of = hidden_pictures(examples, whose, settings.image_share, seed)
-    return Split(examples, lengths, pictures, picture_of)
+    return Split(examples, lengths, pictures, picture_of(job, examples, shuffled=shuffled))
+
+
+def picture_of(job: Job, examples: Sequence[Record], *, shuffled: bool) -> np.ndarray | None:
+    """Whose picture each example is shown with, as `Split.picture_of`; of the pictures data.image_share.
+
+    Args:
+      shuffled: other records' (the visual shuffle).
+    """
+    share, seed = job.config.data.image_share, job.config.train.seed
+    whose = shuffled_pictures(len(examples), seed) if shuffled else None
+    if share == 1.0:
+        return whose
+    return hidden_pictures(examples, np.arange(len(examples)) if whose is None else whose, share, seed)
 
 
 def open_pictures(job: Job, data: ConfigDict | None = None, dataset: DataSet | None = None) -> PictureSource | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from mmre_jax.analysis import map_plots
 from mmre_jax.analysis.attention_maps import attended, to_itself, to_picture, word_rows
-from mmre_jax.analysis.averages import Mean
 from mmre_jax.analysis.figures.entry import Drawn, View, labels_of
 from mmre_jax.analysis.places import Places, visual_places
 from mmre_jax.analysis.sharpness import kurtosis
@@ -33,11 +34,10 @@ def mean_cross(view: View) -> tuple[np.ndarray, Places, int]:
         found = [to_picture(arrays, sight) for sight in view.sights]
         return {"rows": [word_rows(weights, batch) for weights in found], "seen": [attended(weights).any(axis=1) for weights in found]}
 
-    mean = Mean()
-    for watched in view.watch(pick):
-        mean.add(np.stack(watched.picked["rows"], axis=1), np.stack(watched.picked["seen"], axis=1).any(axis=1))
-    if not mean.count:
-        raise ValueError(f"no record of {view.name} has a picture that can be read: there is no attention to one")
+    def values(picked: Any) -> tuple[np.ndarray, np.ndarray]:
+        return np.stack(picked["rows"], axis=1), np.stack(picked["seen"], axis=1).any(axis=1)
+
+    mean = view.mean(pick, values, "there is no attention to one")
     return mean.value(), visual_places(view.job, mean.value().shape[-1]), mean.count
 
 
@@ -58,12 +58,17 @@ def cross(view: View) -> Drawn:
 def cross_by_head(view: View) -> Drawn:
     """Figure 13: the same with a row for each head; arrays 'attention' [N, W, H, P]."""
     weights, places, records = view.once(mean_cross)
-    labels, heads = labels_of(view.sights), weights.shape[2]
-    rows = [f"{row} head {head + 1}" for row in view.rows for head in range(heads)]
     title = f"attention to the picture by head, mean over {records:,} records of {view.name}"
-    page = map_plots.strips(weights.reshape(len(labels), -1, weights.shape[-1]), labels, rows, places, title, groups=len(view.rows))
-    facts = {**about(view, places, records), "axes": ["sight", "row", "head", "place"], "sights": labels, "rows": view.rows}
+    page = strips_by_head(view, weights, labels_of(view.sights), places, title)
+    axes = ["sight", "row", "head", "place"]
+    facts = {**about(view, places, records), "axes": axes, "sights": labels_of(view.sights), "rows": view.rows}
     return Drawn({"attention": weights}, facts, {"": page})
+
+
+def strips_by_head(view: View, maps: np.ndarray, labels: Sequence[str], places: Places, title: str) -> Figure:
+    """A panel for each of N sights, in it a row for each of W rows of words and H heads: maps [N, W, H, P]."""
+    rows = [f"{row} head {head + 1}" for row in view.rows for head in range(maps.shape[2])]
+    return map_plots.strips(maps.reshape(len(labels), -1, maps.shape[-1]), labels, rows, places, title, groups=len(view.rows))
 
 
 def kurtosis_by_level(view: View) -> Drawn:
@@ -86,11 +91,7 @@ def mean_vision(view: View) -> tuple[np.ndarray, Places, int]:
         weights = to_itself(arrays, view.layers("vision"))
         return {"weights": weights.transpose(0, 3, 1, 2, 4), "seen": attended(weights)}
 
-    mean = Mean()
-    for watched in view.watch(pick):
-        mean.add(watched.picked["weights"], watched.picked["seen"])
-    if not mean.count:
-        raise ValueError(f"no record of {view.name} has a picture that can be read: there is no attention in one")
+    mean = view.mean(pick, lambda picked: (picked["weights"], picked["seen"]), "there is no attention in one")
     value = mean.value().transpose(1, 2, 0, 3)
     return np.nan_to_num(value), visual_places(view.job, value.shape[-1]), mean.count
 

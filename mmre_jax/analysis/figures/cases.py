@@ -14,7 +14,7 @@ from mmre_jax.analysis.case_plots import Case, Verdict
 from mmre_jax.analysis.figures.entry import Drawn, View
 from mmre_jax.analysis.places import Part, Places, visual_places
 from mmre_jax.analysis.seen import what_was_seen
-from mmre_jax.analysis.watching import Arrays, Watched
+from mmre_jax.analysis.watching import Arrays, Watched, first
 from mmre_jax.data.loader import Batch
 from mmre_jax.records import Mention, Record, Relation, Triple
 from mmre_jax.tasks.triple_metrics import strict_matches
@@ -100,7 +100,7 @@ def instructive(views: Sequence[View]) -> tuple[str, ...]:
         for watched in view.watch(lambda _, batch: {"index": batch["index"]}):
             for each in watched.each():
                 record = each.records[0]
-                said = judged(view, {name: x[0] for name, x in each.prediction.items()}, record)
+                said = judged(view, first(each.prediction), record)
                 gold = gold_of(record, str(view.job.config.task.name))
                 right[-1][record.id] = len(said) == len(gold) and all(hit for *_, hit in said)
     shared = [record for record in views[0].split.records if all(record.id in found for found in right)]
@@ -148,9 +148,9 @@ def _verdict(view: View, name: str, watched: Watched) -> Verdict:
     record, picked = watched.records[0], watched.picked
     weights = picked["weights"][0] if "weights" in picked else None
     places = whole_pictures(view) if weights is None else visual_places(view.job, len(weights))
-    pictures, present = ({slot: x[0] for slot, x in picked[kind].items()} for kind in ("pictures", "present"))
+    pictures, present = first(picked["pictures"]), first(picked["present"])
     seen = any(there.any() for there in present.values())
-    said = judged(view, {key: x[0] for key, x in watched.prediction.items()}, record)
+    said = judged(view, first(watched.prediction), record)
     system = str(view.job.config.system.name)
     return Verdict(name, system, said, pictures, present, places, weights if seen else None)
 

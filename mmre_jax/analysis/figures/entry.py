@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mmre_jax.analysis.attention_maps import Sight, layers, row_names, sights
+from mmre_jax.analysis.averages import Mean
 from mmre_jax.analysis.watching import Pick, Watched, chosen, sown_shapes, watch
 from mmre_jax.training.job import Job, sample
 from mmre_jax.training.mesh import MeshDevices
@@ -77,6 +78,23 @@ class View:
     def watch(self, pick: Pick) -> Iterator[Watched]:
         """What `pick` makes of all records that are looked at."""
         return watch(self.job, self.devices, self.variables, self.looked_at, pick, self.name)
+
+    def mean(self, pick: Pick, values: Callable[[Any], tuple[np.ndarray, np.ndarray]], missing: str) -> Mean:
+        """A mean over the records that are looked at.
+
+        Args:
+          values: of what `pick` made of a batch the arrays [B, ...] that the mean is of, and which of them count (`Mean.add`).
+          missing: what there is not where none count, for the message.
+
+        Raises:
+          ValueError: where none count, for want of pictures.
+        """
+        mean = Mean()
+        for watched in self.watch(pick):
+            mean.add(*values(watched.picked))
+        if not mean.count:
+            raise ValueError(f"no record of {self.name} has a picture that can be read: {missing}")
+        return mean
 
     def watch_some(self, pick: Pick, most: int) -> Iterator[Watched]:
         """What `pick` makes of the records in `ids`, each by itself in that order; without any, of the first `most` that have a picture, or
@@ -171,6 +189,12 @@ STAGES = Need("gates over the stages of an image encoder", lambda _, shapes: "pr
 DUAL = Need("dual-gated fusion", lambda job, _: bool(job.system.plan) and getattr(job.system.net.config, "dual_gate", False))
 SELECT = Need("attention of the picture's cells to words", lambda _, shapes: "select/image_to_text" in shapes)
 QUERIES = Need("queries that attend to the picture", lambda _, shapes: bool(last_cross(shapes)))
+
+
+def frequent(relations: np.ndarray, most: int = 12) -> list[str]:
+    """The relations that are drawn, str [n] of n records: those with the most records, in the order of their names."""
+    found, counts = np.unique(relations, return_counts=True)
+    return [str(found[place]) for place in sorted(np.argsort(-counts, kind="stable")[:most])]
 
 
 def labels_of(found: Sequence[Sight]) -> list[str]:

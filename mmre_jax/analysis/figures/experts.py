@@ -8,14 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmre_jax.analysis import expert_plots
-from mmre_jax.analysis.figures.entry import Drawn, View
+from mmre_jax.analysis.figures.entry import Drawn, View, frequent
 from mmre_jax.analysis.plots import short_names
 from mmre_jax.analysis.watching import Arrays
 from mmre_jax.data.loader import Batch
 from mmre_jax.fusion.mome import expert_names
 from mmre_jax.training.log import read_rows
-
-RELATIONS = 12  # most that are drawn: those with the most records
 
 
 def names_of(view: View) -> tuple[str, ...]:
@@ -66,11 +64,10 @@ def by_relation(view: View) -> Drawn:
     """Figure 10: the distribution of weights at both markers for each relation; arrays 'weights' [n, 2, E], 'relations' [n], 'ids' [n]."""
     weights, relations, ids = view.once(weights_of)
     names = names_of(view)
-    found, counts = np.unique(relations, return_counts=True)
-    some = [str(found[place]) for place in sorted(np.argsort(-counts, kind="stable")[:RELATIONS])]
+    some, all_of_them = frequent(relations), len(set(relations))
     groups = {label: weights[relations == label].reshape(-1, len(names)) for label in some}
     titles = dict(zip(some, short_names(some), strict=True))
-    note = f" ({len(some)} of {len(found)})" if len(some) < len(found) else ""
+    note = f" ({len(some)} of {all_of_them})" if len(some) < all_of_them else ""
     page = expert_plots.relations(groups, titles, names, f"weights of the experts by relation{note}, {view.name}")
     means = {label: dict(zip(names, group.mean(axis=0).tolist(), strict=True)) for label, group in groups.items()}
     facts = {"split": view.name, "records": len(weights), "step": view.step, "experts": names, "mean_weights": means}

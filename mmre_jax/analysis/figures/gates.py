@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from mmre_jax.analysis import gate_plots
-from mmre_jax.analysis.figures.entry import Drawn, View
+from mmre_jax.analysis.figures.entry import Drawn, View, frequent
 from mmre_jax.analysis.plots import short_names
-from mmre_jax.analysis.watching import Arrays, watch
+from mmre_jax.analysis.watching import Arrays
 from mmre_jax.data.loader import Batch
-from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures
 from mmre_jax.heads.joint import TOLD
-
-RELATIONS = 12  # most that are drawn: those with the most records
+from mmre_jax.training.evaluate import Predictor, make_predictor
+from mmre_jax.training.splits import picture_of
 
 
 def by_stage(view: View) -> Drawn:
@@ -48,20 +47,14 @@ def by_stage(view: View) -> Drawn:
     return Drawn(arrays, facts, {"": gate_plots.stages(means, spreads, names, title)})
 
 
-def told(view: View, *, shuffled: bool) -> tuple[np.ndarray, np.ndarray]:
+def told(view: View, predictor: Predictor, *, shuffled: bool) -> tuple[np.ndarray, np.ndarray]:
     """What `joint.TOLD` names of each of a split's n records, float32 [n, 5], and which saw a picture, bool [n]; shuffled: with another
     record's picture, as launch.gates shows them."""
     split = view.looked_at
     if shuffled:
-        seed, share = view.job.config.train.seed, view.job.config.data.image_share
-        whose = shuffled_pictures(len(split.records), seed)
-        split = dataclasses.replace(split, picture_of=whose if share == 1.0 else hidden_pictures(split.records, whose, share, seed))
-    stream = watch(view.job, view.devices, view.variables, split, lambda _, batch: batch["present"], view.name)
-    values, seen = np.zeros((len(split.records), len(TOLD)), np.float32), np.zeros(len(split.records), bool)
-    for watched in stream:
-        values[watched.index] = watched.prediction["fusion"]
-        seen[watched.index] = np.any([there.any(axis=1) for there in watched.picked.values()], axis=0)
-    return values, seen
+        split = dataclasses.replace(split, picture_of=picture_of(view.job, split.records, shuffled=True))
+    predicted = predictor.predict(view.variables, split, view.name, keep=True)
+    return np.stack([each.outputs["fusion"] for each in predicted]), np.array([each.seen for each in predicted])
 
 
 def dual(view: View) -> Drawn:
@@ -71,12 +64,12 @@ def dual(view: View) -> Drawn:
     Raises:
       ValueError: where no record has a picture.
     """
-    (own, own_seen), (other, other_seen) = (told(view, shuffled=shuffled) for shuffled in (False, True))
+    predictor = make_predictor(view.job, view.devices)
+    (own, own_seen), (other, other_seen) = (told(view, predictor, shuffled=shuffled) for shuffled in (False, True))
     if not own_seen.any() or not other_seen.any():
         raise ValueError(f"no record of {view.name} has a picture that can be read: nothing goes through the gates")
     relations = np.array([str(record.relations[0].label) for record in view.looked_at.records])
-    found, counts = np.unique(relations[own_seen], return_counts=True)
-    some = [str(found[place]) for place in sorted(np.argsort(-counts, kind="stable")[:RELATIONS])]
+    some = frequent(relations[own_seen])
     groups = {label: relations[own_seen] == label for label in some}
     title = f"what the gates let through of the pictures, {int(own_seen.sum()):,} records of {view.name}"
     page = gate_plots.fusion(own[own_seen], other[other_seen], list(TOLD), groups, short_names(some), title)

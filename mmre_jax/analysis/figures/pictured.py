@@ -14,7 +14,7 @@ from mmre_jax.analysis.figures.entry import Drawn, View, labels_of
 from mmre_jax.analysis.figures.single import row_titles, spread, title_of
 from mmre_jax.analysis.places import Places, visual_places
 from mmre_jax.analysis.tokens import token_names
-from mmre_jax.analysis.watching import Arrays, Watched
+from mmre_jax.analysis.watching import Arrays, Watched, first
 from mmre_jax.data.loader import Batch
 
 RECORDS = 2  # where none are named
@@ -37,12 +37,12 @@ class Look:
     @property
     def pictures(self) -> dict[str, np.ndarray]:
         """{slot: uint8 [K, S, S, 3]}, what the network saw."""
-        return {name: pixels[0] for name, pixels in self.watched.picked["pictures"].items()}
+        return first(self.watched.picked["pictures"])
 
     @property
     def present(self) -> dict[str, np.ndarray]:
         """{slot: bool [K]}, which of them there are."""
-        return {name: there[0] for name, there in self.watched.picked["present"].items()}
+        return first(self.watched.picked["present"])
 
 
 def looks(view: View) -> list[Look]:

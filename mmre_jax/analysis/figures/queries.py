@@ -8,7 +8,7 @@ import numpy as np
 
 from mmre_jax.analysis.figures.entry import Drawn, View, last_cross
 from mmre_jax.analysis.query_maps import QueryMaps, query_maps
-from mmre_jax.analysis.watching import Arrays
+from mmre_jax.analysis.watching import Arrays, first
 from mmre_jax.data.loader import Batch
 from mmre_jax.records import Record, Triple
 
@@ -30,7 +30,7 @@ def looked_at(view: View) -> list[tuple[Record, tuple[Triple, ...], QueryMaps]]:
 
     shown = []
     for watched in view.watch_some(pick, RECORDS):
-        record, own, picked = watched.records[0], {name: x[0] for name, x in watched.prediction.items()}, watched.picked
+        record, own, picked = watched.records[0], first(watched.prediction), watched.picked
         if not any(there.any() for there in picked["present"].values()):
             raise ValueError(f"{record.origin or record.id}: no picture to look at")
         selected, queries = (picked[name][0] if name in picked else None for name in ("selected", "queries"))

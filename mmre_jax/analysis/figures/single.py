@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmre_jax.analysis.figures.entry import View
-from mmre_jax.analysis.watching import Watched
+from mmre_jax.analysis.watching import Watched, first
 from mmre_jax.records import Record
 
 
@@ -19,7 +19,7 @@ def title_of(view: View, watched: Watched) -> str:
     """The id and sentence of the record that was watched, and of a relation on a second line what it is and what was predicted."""
     record, task = watched.records[0], view.job.task
     said = [str(record.relations[0].label)] if record.relations else []
-    predicted = task.decode({name: x[0] for name, x in watched.prediction.items()}, record)
+    predicted = task.decode(first(watched.prediction), record)
     said += [f"predicted {x.label}" for x in predicted if hasattr(x, "head")]
     return f"{record.id}: {' '.join(record.words)}" + (f"\n{', '.join(said)}" if said else "")
 

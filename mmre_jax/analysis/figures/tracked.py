@@ -9,18 +9,18 @@ import numpy as np
 
 from mmre_jax.analysis import map_plots, photo_maps
 from mmre_jax.analysis.attention_maps import Sight, attended, to_itself, to_picture, word_rows
-from mmre_jax.analysis.averages import Mean
-from mmre_jax.analysis.figures.attention import about
+from mmre_jax.analysis.figures.attention import about, strips_by_head
 from mmre_jax.analysis.figures.entry import Drawn, View, labels_of
 from mmre_jax.analysis.figures.single import row_titles, spread, title_of
 from mmre_jax.analysis.places import Places, visual_places
 from mmre_jax.analysis.sharpness import divergence_of_heads
 from mmre_jax.analysis.tracking import patch_tracking, token_tracking
-from mmre_jax.analysis.watching import Arrays, Watched
+from mmre_jax.analysis.watching import Arrays, Watched, first
 from mmre_jax.data.loader import Batch
 
 RECORDS = 3  # of the figure of single records, where none are named
 LEVELS = 5  # most levels that it shows
+NOTHING = "there are no patches to track"
 
 
 def tracked_levels(view: View) -> tuple[Sight, ...]:
@@ -36,11 +36,10 @@ def patches(view: View) -> Drawn:
         weights = to_itself(arrays, view.layers("vision"))
         return {"weights": weights.mean(axis=2), "seen": attended(weights)}
 
-    mean = Mean()
-    for watched in view.watch(pick):
-        mean.add(patch_tracking(watched.picked["weights"]).transpose(0, 2, 1, 3), watched.picked["seen"])
-    if not mean.count:
-        raise ValueError(f"no record of {view.name} has a picture that can be read: there are no patches to track")
+    def values(picked: Any) -> tuple[np.ndarray, np.ndarray]:
+        return patch_tracking(picked["weights"]).transpose(0, 2, 1, 3), picked["seen"]
+
+    mean = view.mean(pick, values, NOTHING)
     maps = np.nan_to_num(mean.value()).transpose(1, 0, 2)
     places = visual_places(view.job, maps.shape[-1])
     own = np.diagonal(maps, axis1=1, axis2=2).mean(axis=1)
@@ -73,22 +72,21 @@ def mean_token_maps(view: View) -> tuple[np.ndarray, Places, int]:
     Raises:
       ValueError: where no record has a picture.
     """
-    mean = Mean()
-    for watched in view.watch(lambda arrays, batch: _pick_both(view, arrays, batch)):
-        maps = token_maps(view, watched.picked)
-        mean.add(maps, maps.any(axis=tuple(range(1, maps.ndim))))
-    if not mean.count:
-        raise ValueError(f"no record of {view.name} has a picture that can be read: there are no patches to track")
+
+    def values(picked: Any) -> tuple[np.ndarray, np.ndarray]:
+        maps = token_maps(view, picked)
+        return maps, maps.any(axis=tuple(range(1, maps.ndim)))
+
+    mean = view.mean(lambda arrays, batch: _pick_both(view, arrays, batch), values, NOTHING)
     return mean.value(), visual_places(view.job, mean.value().shape[-1]), mean.count
 
 
 def tokens(view: View) -> Drawn:
     """Figure 7a, b: H_C of the markers by level and head; arrays 'tracking' [S, W, M, P]."""
     maps, places, records = view.once(mean_token_maps)
-    labels, heads = labels_of(tracked_levels(view)), maps.shape[2]
-    rows = [f"{row} head {head + 1}" for row in view.rows for head in range(heads)]
+    labels = labels_of(tracked_levels(view))
     title = f"tracking maps from patches to the markers by head, mean over {records:,} records of {view.name}"
-    page = map_plots.strips(maps.reshape(len(labels), -1, maps.shape[-1]), labels, rows, places, title, groups=len(view.rows))
+    page = strips_by_head(view, maps, labels, places, title)
     facts = {**about(view, places, records), "axes": ["sight", "row", "head", "embedded patch"], "sights": labels, "rows": view.rows}
     return Drawn({"tracking": maps}, facts, {"": page})
 
@@ -138,6 +136,5 @@ def _page(view: View, watched: Watched, raw: np.ndarray, tracked: np.ndarray, pl
     names = row_titles(view, watched.records[0])
     columns = [f"{name}\n{kind}" for name in names for kind in ("attention", "tracking map")]
     shown = [[maps[place, row] for row in range(len(names)) for maps in (raw, tracked)] for place in some]
-    pictures = {name: pixels[0] for name, pixels in watched.picked["pictures"].items()}
-    present = {name: there[0] for name, there in watched.picked["present"].items()}
+    pictures, present = first(watched.picked["pictures"]), first(watched.picked["present"])
     return photo_maps.grid(shown, columns, [found[place].label for place in some], pictures, present, places, title_of(view, watched))
