@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -39,37 +39,38 @@ def scales(params: Mapping[str, Any], multipliers: Mapping[str, float], frozen: 
     return {part: jax.tree.map(lambda _, part=part: float(multipliers.get(part, 1.0)), tree) for part, tree in params.items()}
 
 
-def clip(limit: float, norm: Callable[[Any], jax.Array]) -> optax.GradientTransformation:
-    """As `optax.clip_by_global_norm`, for updates whose norm is told by `norm`: they may lie in parts on several devices."""
+def clip(limit: float) -> optax.GradientTransformationExtraArgs:
+    """As `optax.clip_by_global_norm`, for updates whose global norm is given: they may lie in parts on several devices, and one number for
+    all of them lets XLA clip in the pass that updates."""
 
-    def clipped(updates: Any, _: Any) -> Any:
-        found = norm(updates)
-        return jax.tree.map(lambda u: jnp.where(found < limit, u, (u / found.astype(u.dtype)) * limit), updates)
+    def clipped(updates: Any, state: optax.EmptyState, params: Any = None, *, norm: jax.Array, **_: Any) -> tuple[Any, optax.EmptyState]:
+        del params
+        factor = jnp.where(norm < limit, 1.0, limit / norm)
+        return jax.tree.map(lambda u: u * factor.astype(u.dtype), updates), state
 
-    return optax.stateless(clipped)
+    return optax.GradientTransformationExtraArgs(lambda _: optax.EmptyState(), clipped)
 
 
-def make_optimizer(
-    config: Any, params: Mapping[str, Any], total_steps: int, norm: Callable[[Any], jax.Array] = optax.tree.norm
-) -> optax.GradientTransformation:
+def make_optimizer(config: Any, params: Mapping[str, Any], total_steps: int) -> optax.GradientTransformationExtraArgs:
     """The optimiser of config.optim for these trained parameters: every one is in it, once.
+
+    Its `update` is told `norm`, the global norm of the updates over all devices.
 
     Args:
       config: lr, warmup, schedule, weight_decay, clip (0: none), b1, b2, eps, multipliers {part: factor}, frozen.
       total_steps: optimiser steps of the whole run.
-      norm: of updates, over all devices.
     """
     factors = scales(params, dict(config.multipliers), config.frozen)
     chain = optax.chain(
-        clip(config.clip, norm) if config.clip else optax.identity(),
+        clip(config.clip) if config.clip else optax.identity(),
         optax.scale_by_adam(config.b1, config.b2, config.eps),
         optax.add_decayed_weights(config.weight_decay, decay_mask(params)),
         optax.stateless(lambda updates, _: jax.tree.map(lambda u, f: u * f, updates, factors)),
         optax.scale_by_learning_rate(schedule(config, total_steps)),
     )
 
-    def update(updates: Any, state: optax.OptState, params: Any = None) -> tuple[Any, optax.OptState]:
+    def update(updates: Any, state: optax.OptState, params: Any = None, *, norm: jax.Array, **_: Any) -> tuple[Any, optax.OptState]:
         with jax.numpy_dtype_promotion("standard"):  # optax's bias correction mixes integers and floats
-            return chain.update(updates, state, params)
+            return chain.update(updates, state, params, norm=norm)
 
-    return optax.GradientTransformation(chain.init, update)
+    return optax.GradientTransformationExtraArgs(chain.init, update)

@@ -57,13 +57,15 @@ def make_train_step(
 
     Args:
       axis: the mapped axis, or the axes of a mesh.
-      layout: how the parameters lie on the devices; whole on each if None. `tx` is to take norms as it does.
+      tx: may ask for `norm`, the gradients' global norm.
+      layout: how the parameters lie on the devices; whole on each if None.
       remat: one of settings.REMATS, what the backward pass computes again instead of keeping it.
       accumulate: the shard is worked through in that many equal parts, one after the other, and their gradients averaged: less memory.
         Each part's loss is normalised over that part of the global batch.
     """
 
     layout = Replicated(axis) if layout is None else layout
+    told = optax.with_extra_args_support(tx)
     remembering = {"none": layout.regathering, "dots": with_products_alone}[remat]
 
     def gradients(state: TrainState, stats: Any, batch: Any, key: jax.Array) -> tuple[Any, Any, Any]:
@@ -96,11 +98,15 @@ def make_train_step(
         means["gradient_norm"] = layout.norm(grads)
         fine = jnp.isfinite(means["loss"]) & jnp.isfinite(means["gradient_norm"]) & (state.failed < 0)
 
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        new = {"params": params, "opt_state": opt_state, "stats": {**state.stats, **stats}}
-        old = {name: getattr(state, name) for name in new}
-        kept = jax.tree.map(lambda a, b: jnp.where(fine, a, b), new, old)
+        old = {"params": state.params, "opt_state": state.opt_state, "stats": state.stats}
+
+        def updated() -> dict[str, Any]:
+            updates, opt_state = told.update(grads, state.opt_state, state.params, norm=means["gradient_norm"])
+            return {"params": optax.apply_updates(state.params, updates), "opt_state": opt_state, "stats": {**state.stats, **stats}}
+
+        # One branch or the other on buffers that are donated, and nothing but numbers is known only now: a pass over each parameter and its
+        # moments. Choosing with `where`, parameter by parameter, would take three.
+        kept = jax.lax.cond(fine, updated, lambda: old)
         failed = jnp.where(fine | (state.failed >= 0), state.failed, state.step)
         return state.replace(step=state.step + 1, failed=failed, **kept), means
 
@@ -138,7 +144,7 @@ def mapped_step(job: Job, devices: Devices | MeshDevices, state: TrainState, tot
       state: on the devices or not; only its structure matters, and for a mesh its shapes.
     """
     config, layout = job.config, devices.layout(state.variables())
-    tx = make_optimizer(config.optim, state.params, total_steps, layout.norm)
+    tx = make_optimizer(config.optim, state.params, total_steps)
     step = make_train_step(job.system, tx, axis=layout.axis, accumulate=config.optim.accumulate, layout=layout, remat=config.train.remat)
     step = precise(step, config.train.precision)
     key = devices.replicate(jax.random.key_data(jax.random.key(config.train.seed + 1)))

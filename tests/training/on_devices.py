@@ -116,7 +116,7 @@ def devices_of(written):
 def outcome(devices, system, batch, variables, frozen):
     """Gradients after clipping, metrics, and predictions, on the host; and the share of the parameters that one device holds."""
     layout = devices.layout(variables)
-    tx = optax.chain(clip(CLIP, layout.norm), optax.sgd(1.0, momentum=0.5))  # whose trace is, after one step, the gradient
+    tx = optax.chain(clip(CLIP), optax.sgd(1.0, momentum=0.5))  # whose trace is, after one step, the gradient
     step = make_train_step(system, tx, axis=layout.axis, layout=layout)
     key = np.asarray(jax.random.key_data(jax.random.key(0)))
     state = create(variables, frozen, tx)

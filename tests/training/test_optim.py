@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from configs import common
-from mmre_jax.training.optim import decay_mask, make_optimizer, schedule
+from mmre_jax.training.optim import clip, decay_mask, make_optimizer, schedule
 
 PARAMS = {
     "text": {"dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "norm": {"scale": jnp.ones(2), "bias": jnp.ones(2)}},
@@ -22,7 +23,7 @@ def config(**more):
 
 def updates(grads, **more):
     tx = make_optimizer(config(**more), PARAMS, 10)
-    return tx.update(grads, tx.init(PARAMS), PARAMS)[0]
+    return tx.update(grads, tx.init(PARAMS), PARAMS, norm=optax.tree.norm(grads))[0]
 
 
 def test_warm_up_then_linear_to_zero():
@@ -51,8 +52,14 @@ def test_every_parameter_moves_and_parts_have_their_own_rate():
         updates(grads, multipliers={"head": 2.0})
 
 
-def test_clipping_is_by_the_global_norm():
+def test_clipping_is_that_of_optax():
     tx = make_optimizer(config(clip=1.0, b1=0.0), PARAMS, 10)
-    _, state = tx.update(jax.tree.map(lambda p: 100.0 * p, PARAMS), tx.init(PARAMS), PARAMS)
+    grads = jax.tree.map(lambda p: 100.0 * p, PARAMS)
+    _, state = tx.update(grads, tx.init(PARAMS), PARAMS, norm=optax.tree.norm(grads))
     second = sum(float(leaf.sum()) for leaf in jax.tree.leaves(state[1].nu))
     np.testing.assert_allclose(second, 1e-3, rtol=1e-4)  # (1 - b2) of a gradient of norm 1
+    for limit in (0.5, 1e3):  # cut, and let through as it is
+        theirs = optax.clip_by_global_norm(limit)
+        wanted, _ = theirs.update(grads, theirs.init(PARAMS))
+        found, _ = clip(limit).update(grads, optax.EmptyState(), norm=optax.tree.norm(grads))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, wanted)
