@@ -23,7 +23,7 @@ from mmre_jax import cli
 
 sys.path += [str(Path(__file__).parent / folder) for folder in ("launch", "weights")]
 import releases  # noqa: E402
-from typed import run_all  # noqa: E402
+from typed import Server  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 # In the checkout, in the wheel.
@@ -151,9 +151,11 @@ def test_it_extracts_converts_and_takes_configurations_of_ones_own(fresh, elsewh
         ["mmre", "convert", "converted", back.name, "--back"],
         ["mmre", "settings", "--config=own.py:quickstart", "--json"],
     ]
-    ended = run_all(commands, python=fresh / "python", folder=elsewhere, environment=environment())
-    assert all(found.code == 0 for found in ended), ended
+    server = Server(fresh / "python", elsewhere, environment(), flags=())
+    ended = [server.run(*typed) for typed in commands]
+    server.close()
+    assert all(found.returncode == 0 for found in ended), ended
     assert len((elsewhere / "extracted" / "extracted.jsonl").read_text().splitlines()) == 2
     before, after = load_file(state), load_file(back)
     assert before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
-    assert json.loads(ended[3].out)["config"] == "own.py:quickstart"
+    assert json.loads(ended[3].stdout)["config"] == "own.py:quickstart"

@@ -1,7 +1,6 @@
 """The launchers as a person types them, each in a process of its own, since they share flag names (launch.prepare: test_prepare.py)."""
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -11,26 +10,12 @@ from PIL import Image
 
 from mmre_jax.data.readers import scenes
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-STRICT = ["-W", "error", "-W", "ignore:the load_module() method:DeprecationWarning"]  # how ml_collections reads a configuration's file
-
-
-def run(module, *arguments):
-    command = [sys.executable, *STRICT, "-m", f"launch.{module}", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ, timeout=300, check=False)
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from typed import ROOT, message, run  # noqa: E402
 
 
 def rows(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def assert_one_message(result, *parts):
-    """A user's mistake ends with one line on stderr and exit code 2."""
-    assert result.returncode == 2, result.stderr
-    [line] = [line for line in result.stderr.splitlines() if line.strip()]
-    assert line.startswith("error: ") and all(part in line for part in parts), line
 
 
 @pytest.fixture(scope="module")
@@ -261,20 +246,21 @@ def test_the_posts_of_the_shared_case_are_all_extracted(trained, tmp_path):
 def test_strictly_a_missing_picture_ends_with_a_message(trained, tmp_path):
     (tmp_path / "in.jsonl").write_text('{"text": "a b", "image": "gone.png", "mentions": [[0, 1], [1, 2]]}\n')
     result = run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'out'}", "--strict")
-    assert_one_message(result, "in.jsonl:1: image: ", "gone.png: no such file")
+    said = message(result)
+    assert "in.jsonl:1: image: " in said and "gone.png: no such file" in said
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "said"),
     [
         ('{"text": "a b", "relations": [', "in.jsonl:2: not a JSON value"),
         ('{"text": "a b", "mentions": [[0, 1]]}', "in.jsonl:2: no 'relations', so all pairs of 'mentions' are tried: two or more"),
     ],
 )
-def test_a_broken_line_ends_with_a_message(trained, tmp_path, line, message):
+def test_a_broken_line_ends_with_a_message(trained, tmp_path, line, said):
     (tmp_path / "in.jsonl").write_text(f'{{"text": "a b", "mentions": [[0, 1], [1, 2]]}}\n{line}\n')
-    assert_one_message(run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'out'}"), message)
+    assert said in message(run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'out'}"))
 
 
 @pytest.mark.parametrize(

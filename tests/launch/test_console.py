@@ -1,14 +1,12 @@
 """What is mistyped ends in one line and exit code 2, before anything is read or written; help names the variants of a file."""
 
-import os
 import pathlib
-import subprocess
 import sys
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from typed import message, run_all  # noqa: E402
+from typed import message, run  # noqa: E402
 
 CONFIG = "--config=configs/hvformer.py:quickstart"
 QEOT = "--config=configs/qeot.py:quickstart"
@@ -124,7 +122,7 @@ def ended(tmp_path_factory):
     (tmp / "file").write_text("")
     commands = [[part.replace("{tmp}", str(tmp)) for part in command] for command in COMMANDS.values()]
     platforms = [{"JAX_PLATFORMS": key[1]} if key[1] in PLATFORMS else {} for key in COMMANDS]
-    return dict(zip(COMMANDS, run_all(commands, platforms), strict=True)), tmp
+    return {key: run(*typed, environment=more) for key, typed, more in zip(COMMANDS, commands, platforms, strict=True)}, tmp
 
 
 @pytest.mark.parametrize("number", range(len(MISTYPED)), ids=[" ".join(command[:1] + command[2:]) for command, _ in MISTYPED])
@@ -137,8 +135,8 @@ def test_one_line_says_what_is_wrong(ended, number):
 
 def test_two_wrong_settings_are_told_at_once(ended):
     found = ended[0]["two"]
-    lines = [line.split("=")[0] for line in found.err.splitlines()]
-    assert found.code == 2 and lines == ["error: 2 settings are wrong:", "  train.batch", "  train.seed"]
+    lines = [line.split("=")[0] for line in found.stderr.splitlines()]
+    assert found.returncode == 2 and lines == ["error: 2 settings are wrong:", "  train.batch", "  train.seed"]
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -149,8 +147,8 @@ def test_a_backend_that_is_not_there(ended, platform):
 
 def test_help_names_the_variants_of_the_file_that_is_given(ended):
     found, without = ended[0]["variants"], ended[0]["train", "help"]
-    assert all(f"\n  {variant}: " in found.out for variant in ("quickstart", "gmner", "more"))
-    assert "gmner" not in without.out and "--config=x.py: there is no such file" in message(ended[0]["no variants"])
+    assert all(f"\n  {variant}: " in found.stdout for variant in ("quickstart", "gmner", "more"))
+    assert "gmner" not in without.stdout and "--config=x.py: there is no such file" in message(ended[0]["no variants"])
 
 
 def test_nothing_was_written(ended):
@@ -159,7 +157,6 @@ def test_nothing_was_written(ended):
 
 def test_processes_are_waited_for_as_long_as_is_said(tmp_path):
     place = ["--distributed=127.0.0.1:9,2,1", "--distributed_wait=1"]
-    typed = [sys.executable, "-m", "launch.train", "--config=hvformer:quickstart", f"--workdir={tmp_path / 'run'}", *place]
-    ended = subprocess.run(typed, env={**os.environ, "JAX_PLATFORMS": "cpu"}, capture_output=True, text=True, check=False)
+    ended = run("train", "--config=hvformer:quickstart", f"--workdir={tmp_path / 'run'}", *place)
     assert ended.returncode == 1, "the same command may go well when the others are there"
     assert ended.stderr.splitlines()[-1].endswith("the processes have not found each other within 1 s")

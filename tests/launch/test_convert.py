@@ -1,9 +1,7 @@
 """The command as a person types it: a state dict in, a checkpoint that evaluates, and the state dict out again."""
 
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
@@ -12,17 +10,12 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "weights"))
-import releases
+sys.path += [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1] / "weights")]
+import releases  # noqa: E402
+from typed import run  # noqa: E402
 
-ROOT = pathlib.Path(__file__).parents[2]
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ada", "meets", "grace", "in", "paris")
 SIZES = releases.Sizes(words=len(WORDS), positions=16)
-
-
-def run(module, *arguments):
-    command = [sys.executable, "-W", "error", "-m", f"launch.{module}", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ, timeout=300, check=False)
 
 
 @pytest.fixture

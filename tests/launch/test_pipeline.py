@@ -1,20 +1,18 @@
 """launch.pipeline as a person types it: three small parts trained, put together and scored as QEOT is."""
 
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
 
 from mmre_jax import pipelines
 from mmre_jax.data.readers import scenes
 
-ROOT = pathlib.Path(__file__).parents[2]
-STRICT = ["-W", "error", "-W", "ignore:the load_module() method:DeprecationWarning"]  # how ml_collections reads a configuration's file
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import typed  # noqa: E402
+
 PARTS = {"tagger": "entities", "detector": "objects", "classifier": "relation"}
 SMALL = {
     "data": {"counts": "48,8,8"},
@@ -30,11 +28,8 @@ pytestmark = pytest.mark.slow  # three runs are trained; tests/test_pipelines.py
 
 def run(*arguments):
     """With one device and the compiled programs of the suite: starting and compiling take all the time."""
-    cache = {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
     small = [f"--config.{section}.{name}={value}" for section, found in SMALL.items() for name, value in found.items()]
-    command = [sys.executable, *STRICT, "-m", "launch.pipeline", "--config=configs/qeot.py:quickstart", *small, *map(str, arguments)]
-    environment = {**os.environ, **cache, "XLA_FLAGS": ""}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=600, check=False)
+    return typed.run("pipeline", "--config=configs/qeot.py:quickstart", *small, *arguments, environment={"XLA_FLAGS": ""}, seconds=600)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from typed import run_all  # noqa: E402
+from typed import run  # noqa: E402
 
 TINY = (
     "--config=configs/hvformer.py:quickstart",
@@ -19,21 +19,22 @@ TINY = (
 
 def test_it_prints_and_writes_plans_and_refuses_in_one_line(tmp_path):
     file = tmp_path / "plan.json"
-    (good,) = run_all([("plan", *TINY, "--topology=cuda:8", f"--json={file}")])
-    assert good.code == 0, good.err
-    assert "hvformer on scenes for cuda:8: 8 chips, mesh data=8, fsdp=1" in good.out and "cannot be known here" in good.out
+    good = run("plan", *TINY, "--topology=cuda:8", f"--json={file}")
+    assert good.returncode == 0, good.stderr
+    assert "hvformer on scenes for cuda:8: 8 chips, mesh data=8, fsdp=1" in good.stdout and "cannot be known here" in good.stdout
     assert json.loads(file.read_text())["about"]["batch"] == 32
-    table, empty, none, unknown, batch, mesh = run_all(
-        [
-            ("plan", f"--table={tmp_path}"),
-            ("plan", f"--table={tmp_path / 'other'}"),
-            ("plan", *TINY),
-            ("plan", *TINY, "--topology=v9:2x2"),
-            ("plan", *TINY, "--topology=cuda:8", "--config.train.batch=9"),
-            ("plan", *TINY, "--topology=cuda:8", "--mesh=3,3"),
-        ]
+    table, empty, none, unknown, batch, mesh = (
+        run("plan", *typed)
+        for typed in (
+            [f"--table={tmp_path}"],
+            [f"--table={tmp_path / 'other'}"],
+            TINY,
+            (*TINY, "--topology=v9:2x2"),
+            (*TINY, "--topology=cuda:8", "--config.train.batch=9"),
+            (*TINY, "--topology=cuda:8", "--mesh=3,3"),
+        )
     )
-    assert table.code == 0 and table.out.count("\n") == 3 and ": hvformer, scenes | cuda:8 | 32 (4) |" in table.out
+    assert table.returncode == 0 and table.stdout.count("\n") == 3 and ": hvformer, scenes | cuda:8 | 32 (4) |" in table.stdout
     said = {
         "no JSON files there": empty,
         "give --config and --topology": none,
@@ -42,5 +43,5 @@ def test_it_prints_and_writes_plans_and_refuses_in_one_line(tmp_path):
         "are not the 8 chips": mesh,
     }
     for words, ended in said.items():
-        assert ended.code == 2 and words in ended.err, ended
-        assert len([line for line in ended.err.splitlines() if line.strip()]) == 1, ended.err
+        assert ended.returncode == 2 and words in ended.stderr, ended
+        assert len([line for line in ended.stderr.splitlines() if line.strip()]) == 1, ended.stderr

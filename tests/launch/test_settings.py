@@ -12,7 +12,7 @@ from launch import config_file
 from mmre_jax import settings, systems
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from typed import run_all  # noqa: E402
+from typed import run  # noqa: E402
 
 FILES = ("hvformer", "ifaformer", "mkgformer", "qeot", "rsrnet", "pipeline")
 
@@ -20,9 +20,9 @@ FILES = ("hvformer", "ifaformer", "mkgformer", "qeot", "rsrnet", "pipeline")
 @pytest.fixture(scope="module")
 def printed():
     one = ["settings", "--config=configs/qeot.py:quickstart", "--config.optim.lr=0.5"]
-    found = run_all([["settings"], ["settings", "--json"], one, [*one, "--json"]])
-    assert all(ended.code == 0 and not ended.err for ended in found), found
-    return [ended.out for ended in found]
+    found = [run(*typed) for typed in (["settings"], ["settings", "--json"], one, [*one, "--json"])]
+    assert all(ended.returncode == 0 and not ended.stderr for ended in found), found
+    return [ended.stdout for ended in found]
 
 
 def test_every_setting_is_printed_with_range_default_and_meaning(printed):
