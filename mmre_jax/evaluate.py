@@ -58,7 +58,7 @@ def checkpoint(
     about = {**protocol(job.config), "pictures": "shuffled" if shuffled else "own", "step": extractor.step}
     found, outputs = [p.found for p in predicted], [p.outputs for p in predicted]
     trained = training_counts(train) if kind == "relation" else {}
-    return Evaluation(split, kind, job.task, shown.records, found, seen, report.known(kind, train), about, outputs, trained)
+    return Evaluation(split, kind, job.task, shown.records, found, seen, report.known(kind, train), about, outputs, trained, shown.encoded)
 
 
 def gates(path: str | os.PathLike[str], split: str, *, root: str = "", captions: str = "", dataset: DataSet | None = None) -> Gates:
@@ -81,7 +81,7 @@ def gates(path: str | os.PathLike[str], split: str, *, root: str = "", captions:
         shown, predicted = _predicted(extractor, data, split, shuffled, dataset)
         values = [p.outputs["fusion"] for p in predicted if p.seen]
         means = np.mean(values, axis=0).tolist() if values else [float("nan")] * len(TOLD)
-        scores = extractor.job.task.metrics(shown.records, [p.found for p in predicted])
+        scores = extractor.job.task.metrics(shown.records, [p.found for p in predicted], None, shown.encoded)
         rows.append({"pictures": len(values), **dict(zip(TOLD, means, strict=True)), "micro.f1": task_lib.at(scores, "micro.f1")})
     return Gates(split, len(shown.records), *rows)
 
@@ -136,7 +136,8 @@ def predictions(
         example.id for example in examples if example.image and datasets.readable(example.image)
     )  # what the other program looked at is not known
     trained = training_counts(train) if kind == "relation" else {}
-    return Evaluation(split, kind, task, examples, found, seen, report.known(kind, train), about, trained=trained)
+    encoded = task.encode(examples)
+    return Evaluation(split, kind, task, examples, found, seen, report.known(kind, train), about, trained=trained, encoded=encoded)
 
 
 def _predicted(

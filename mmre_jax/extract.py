@@ -8,11 +8,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from mmre_jax import tasks
 from mmre_jax.data import datasets
 from mmre_jax.data.decode import PictureError
+from mmre_jax.data.encoded import Encoded
 from mmre_jax.data.pictures import picture_at, sources
 from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span, plain
 from mmre_jax.tasks import WORDLESS, relation
@@ -182,22 +181,24 @@ class Extractor:
             else dataclasses.replace(r, relations=(), mentions=(), triples=(), regions=tuple(x for x in r.regions if x.source != "gold"))
             for r in records
         ]
-        looked = [self._look(record, strict) for record in blank]
         examples = relation.examples(blank) if pairs else blank
-        lengths = np.array([self.job.task.length(example) for example in examples], np.int64)
-        split = Split(examples, lengths, open_pictures(self.job))
+        encoded = self.job.task.encode(examples)
+        tokens = iter(encoded)
+        looked = [self._look(record, [next(tokens) for _ in (record.relations if pairs else (record,))], strict) for record in blank]
+        split = Split(examples, encoded, open_pictures(self.job))
         predicted = iter(self._predictor(len(examples)).predict(self.variables, split, progress))
         found = [tuple(x for _ in (r.relations if pairs else (r,)) for x in next(predicted).found) for r in blank]
         return [Extraction(r, f, notes, self.task, masked) for r, f, (notes, masked) in zip(blank, found, looked, strict=True)]
 
-    def _look(self, record: Record, strict: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _look(self, record: Record, encoded: Sequence[Encoded], strict: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Reads all that the system will be shown of a record. What it will not be shown, and of that what is missing or damaged, which is
         an error where `strict`."""
         where = record.origin or record.id
         if self.task == "relation" and not record.relations:
             raise RecordError(f"{where}: no pair to find the relation of")
         opened: dict[str, Any] = {}
-        notes = [f"{cut} of {len(record.words)} words are cut off: too long"] if (cut := self._cut_off(record)) else []
+        cut = max(len(each.cut_off()) for each in encoded)  # of the worst pair
+        notes = [f"{cut} of {len(record.words)} words are cut off: too long"] if cut else []
         masked: list[str] = []
         for slot in self.job.system.plan:
             places = [place for place in sources(record, slot) if place]
@@ -224,17 +225,6 @@ class Extractor:
             notes.append("trained without captions: the caption is not read")
         masked = list(dict.fromkeys(masked))  # crops of one photo say the same
         return (*notes, *masked), tuple(masked)
-
-    def _cut_off(self, record: Record) -> int:
-        """How many words of a record the system does not read, since the sentence has more pieces than it takes; of the worst pair."""
-        encoder = self.job.task.encoder
-        if self.task in WORDLESS:
-            return 0
-        if self.task == "relation":
-            read = [encoder.encode_pair(record.words, pair.head.span, pair.tail.span) for pair in record.relations]
-        else:
-            read = [encoder.encode(record.words)]
-        return max(len(encoder.cut_off(record.words, encoded)) for encoded in read)
 
     def _predictor(self, examples: int) -> Predictor:
         """The predictor for a few examples: rows that fill up a batch cost as much as real ones, and starting workers takes seconds."""

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from mmre_jax import storage, tasks
 from mmre_jax.analysis import frequency, plots, report
 from mmre_jax.data.dataset import objects_of
+from mmre_jax.data.encoded import Encoded
 from mmre_jax.data.text import TextEncoder, train_tokenizer
 from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple, as_number, check_box, check_span, plain
 from mmre_jax.tasks import task as task_lib
@@ -38,6 +39,7 @@ class Evaluation:
     was seen.  known: what the slices compare with training (report.known).  protocol: see training/protocol.py.
     outputs: of each example what the system predicted that `predicted` was decoded from; None for predictions of another program.
     trained: of relations, how often training had each (frequency.training_counts).
+    encoded: the examples' tokens; None where they are yet to be found.
     """
 
     split: str
@@ -50,6 +52,7 @@ class Evaluation:
     protocol: Mapping[str, Any]
     outputs: Sequence[Outputs] | None = None
     trained: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    encoded: Sequence[Encoded] | None = None
 
     def scores(self) -> dict[str, Any]:
         """The task's metrics."""
@@ -73,7 +76,7 @@ class Evaluation:
 
     @functools.cached_property
     def _scores(self) -> dict[str, Any]:
-        return {**self.task.metrics(self.records, self.predicted, self.outputs), **told(self.outputs or ())}
+        return {**self.task.metrics(self.records, self.predicted, self.outputs, self.encoded), **told(self.outputs or ())}
 
     @functools.cached_property
     def _slices(self) -> list[report.Row]:
@@ -86,6 +89,7 @@ class Evaluation:
             has_picture=lambda record: record.id in self.seen,
             known=self.known,
             outputs=self.outputs,
+            encoded=self.encoded,
         )
 
     def text(self) -> str:

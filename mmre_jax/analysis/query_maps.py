@@ -129,8 +129,9 @@ def query_mapper(job: Job, variables: Any) -> Callable[[Record], QueryMaps]:
     compiled = jax.jit(precise(look, job.config.train.precision))
 
     def mapper(record: Record) -> QueryMaps:
-        order = Order(np.array([job.task.length(record)]), 1, job.config.data.buckets, train=False)
-        batch = next(batches(order, [record], job.task.features, open_pictures(job.system.plan), threads=1))
+        encoded = job.task.encode([record])
+        order = Order(np.array([len(encoded[0])]), 1, job.config.data.buckets, train=False)
+        batch = next(batches(order, [record], job.task.features, open_pictures(job.system.plan), encoded=encoded, threads=1))
         if not batch["present"][PHOTO].any():
             raise ValueError(f"{record.origin or record.id}: no picture to look at")
         prediction, sown = jax.tree.map(np.asarray, compiled(batch))

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from mmre_jax.data.dataset import objects_of
+from mmre_jax.data.encoded import Encoded
 from mmre_jax.records import Mention, Record
 from mmre_jax.tasks import relation
 from mmre_jax.tasks.task import Found, Outputs, at
 
 Row = dict[str, str | int | float | None]
-Metrics = Callable[..., Mapping[str, Any]]  # of records, of what was found in each, and of each one's outputs where they are known
+Metrics = Callable[..., Mapping[str, Any]]  # of records, of what was found in each, and of each one's outputs and tokens where known
 # What of an example and of what was found in it belongs to a slice; None where nothing does.
 Slice = Callable[[Record, Found], tuple[Record, Found] | None]
 
@@ -83,6 +84,7 @@ def slices(
     has_picture: Callable[[Record], bool],
     known: frozenset[Any],
     outputs: Sequence[Outputs] | None = None,
+    encoded: Sequence[Encoded] | None = None,
 ) -> list[Row]:
     """Scores of the whole and of its slices.
 
@@ -94,6 +96,7 @@ def slices(
       has_picture: whether the system saw a picture of this record (a path alone does not say that the file can be read).
       known: of the training split, see `known`.
       outputs: what a system of ours predicted of each record, for the metrics; None if another program predicted.
+      encoded: each record's tokens, for the metrics; None where they are to find them.
 
     Returns:
       Rows slice, count (examples), and the headline's numbers under their dotted names. An empty slice has count 0 and None for its
@@ -104,8 +107,12 @@ def slices(
     for name, part in _parts(kind, has_picture, known):
         parts = [part(*both) for both in zip(records, predicted, strict=True)]
         chosen = [both for both in parts if both is not None]
-        own = [] if outputs is None else [[x for x, both in zip(outputs, parts, strict=True) if both is not None]]
-        scores = metrics([record for record, _ in chosen], [found for _, found in chosen], *own) if chosen else None
+        own = {
+            name: [each for each, both in zip(values, parts, strict=True) if both is not None]
+            for name, values in (("outputs", outputs), ("encoded", encoded))
+            if values is not None
+        }
+        scores = metrics([record for record, _ in chosen], [found for _, found in chosen], **own) if chosen else None
         values = {key: None if scores is None else at(scores, key) for key in headline}
         rows.append({"slice": name, "count": len(chosen), **values})
     return rows

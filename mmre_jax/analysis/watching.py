@@ -91,7 +91,8 @@ def watch(
         return {"index": batch["index"], "valid": batch["valid"], "prediction": prediction, "picked": picked}
 
     mapped = devices.map(precise(step, config.train.precision), takes=("variables", "records"), gives="records")
-    stream = batches(order, split.records, job.task.features, split.pictures, picture_of=split.picture_of, threads=config.data.threads)
+    shown = {"encoded": split.encoded, "picture_of": split.picture_of}
+    stream = batches(order, split.records, job.task.features, split.pictures, **shown, threads=config.data.threads)
     for shard in track(devices.prefetch(stream), progress, order.steps, unit="batch", leave=False):
         found = devices.collect(mapped(variables, shard))
         there = np.flatnonzero(found["valid"])
@@ -109,9 +110,8 @@ def chosen(split: Split, places: Sequence[int]) -> Split:
     picture_of = None
     if split.picture_of is not None:
         picture_of = np.where(split.picture_of[list(places)] < 0, -1, np.arange(len(places)))
-    return dataclasses.replace(
-        split, records=[split.records[place] for place in places], lengths=split.lengths[list(places)], picture_of=picture_of
-    )
+    records, encoded = ([values[place] for place in places] for values in (split.records, split.encoded))
+    return dataclasses.replace(split, records=records, encoded=encoded, picture_of=picture_of)
 
 
 def _sown(job: Job, variables: Any, batch: Batch) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import grain
@@ -16,10 +16,11 @@ import numpy as np
 from absl import flags
 
 from mmre_jax.data.dataset import PictureSource, RecordSource
+from mmre_jax.data.encoded import Encoded
 from mmre_jax.records import Record
 
 Batch = Mapping[str, Any]
-Features = Callable[[Record, int], dict[str, Any]]
+Features = Callable[[Record, int, Encoded | None], dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,6 +87,7 @@ class Fetch:
     source: RecordSource
     features: Features
     pictures: PictureSource | None
+    encoded: Sequence[Encoded] | None
     picture_of: np.ndarray | None
     process: int
     processes: int
@@ -99,11 +101,18 @@ class Fetch:
         shown = self._shown(record, max(index, 0))
         # What is known of a picture goes with it: regions and caption.
         seen = dataclasses.replace(record, image=shown.image, regions=shown.regions, caption=shown.caption)
-        features = self.features(seen, int(lengths[step % self.order.steps]))
+        features = self.features(seen, int(lengths[step % self.order.steps]), self._read(max(index, 0)))
         features |= {"index": np.int32(index), "valid": np.bool_(index >= 0)}
         if self.pictures is not None:
             features["pictures"], features["present"] = self.pictures(shown)
         return features
+
+    def _read(self, index: int) -> Encoded | None:
+        """The tokens of a record, with the caption of the picture that it is shown with."""
+        if self.encoded is None or self.picture_of is None:
+            return None if self.encoded is None else self.encoded[index]
+        other = int(self.picture_of[index])
+        return dataclasses.replace(self.encoded[index], caption=None if other < 0 else self.encoded[other].caption)
 
     def _shown(self, record: Record, index: int) -> Record:
         """The record whose pictures this one is shown with."""
@@ -119,6 +128,7 @@ def batches(
     features: Features,
     pictures: PictureSource | None,
     *,
+    encoded: Sequence[Encoded] | None = None,
     first: int = 0,
     last: int | None = None,
     picture_of: np.ndarray | None = None,
@@ -131,8 +141,9 @@ def batches(
     """This process's shard of the global batches of steps [first, last), as nested dicts of numpy arrays [batch / processes, ...].
 
     Args:
-      features: (record, length) -> model inputs and targets of one record, padded to `length` tokens, without a leading axis.
+      features: (record, length, its tokens) -> model inputs and targets of one record, padded to `length` tokens, without a leading axis.
       pictures: record -> (pixels, present); None for systems without pictures.
+      encoded: the tokens of every record; None leaves it to `features` to find them.
       last: one epoch if None.
       picture_of: int [N], the record whose picture each record is shown with, -1 for none (data/sampling.py); its own if None.
       workers: processes that prepare records; 0 prepares them in `threads` threads of this one.
@@ -141,7 +152,7 @@ def batches(
     if order.batch % processes:
         raise ValueError(f"a batch of {order.batch} does not divide over {processes} processes")
     local = order.batch // processes
-    fetch = Fetch(order, source, features, pictures, picture_of, process, processes)
+    fetch = Fetch(order, source, features, pictures, encoded, picture_of, process, processes)
     last = order.steps if last is None else last
     stream = grain.MapDataset.range(first * local, last * local).map(fetch)
     if workers:

@@ -15,6 +15,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from mmre_jax.data import letter_case
+from mmre_jax.data.encoded import Encoded
 from mmre_jax.data.markers import MARKERS, Span, nearest, nested_order, released_order
 from mmre_jax.data.tokenizer_files import behind_space, converted
 from mmre_jax.data.torch_pickle import is_lfs_pointer, lfs_message
@@ -32,19 +33,7 @@ ROLES = {  # the special tokens that an encoder needs, under BERT's names and Ro
 LEAST = {"bpe": len(SPECIALS), "word": len(SPECIALS), "byte_bpe": len(SPECIALS) + 256}  # entries of each kind of trained tokenizer
 END = "<|endoftext|>"  # GPT-2's only special token, which stands between two texts
 _MARKER = re.compile(r"(</?s>|\s*</?o>\s*)")
-
-
-@dataclasses.dataclass(frozen=True)
-class Encoded:
-    """A tokenised sentence.
-
-    ids: int32 [n], with [CLS] first and [SEP] last.  words: int32 [n], the word each piece comes from, -1 for specials and markers.
-    markers: positions of the head's and the tail's opening markers, or () where no pair was marked.
-    """
-
-    ids: np.ndarray
-    words: np.ndarray
-    markers: tuple[int, ...] = ()
+Pieces = tuple[list[int], list[int]]  # of a sentence: the pieces' ids, and the word each comes from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,17 +122,19 @@ class TextEncoder:
             found[role] = self._base + self.added.index(names[0]) if own is None else own
         return found
 
-    def pieces(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
+    def pieces(self, words: Sequence[str]) -> Pieces:
         """Ids of all pieces of `words`, and the word each comes from. A word of which the tokenizer leaves nothing has no piece."""
-        encoding = self.tokenizer.encode(list(words), is_pretokenized=True, add_special_tokens=False)
-        special = self.special_ids
-        # XLM-R's model has "<s>" among its pieces, so that a post could still spell it out: there it is an unknown word.
-        ids = [special["unk"] if i in special.values() else i for i in encoding.ids]
-        return ids, [-1 if w is None else w for w in encoding.word_ids]
+        return self._each_once([words])[tuple(words)]
 
-    def cut_off(self, words: Sequence[str], encoded: Encoded) -> set[int]:
-        """The words that have a piece, and none in an encoding of theirs: the sentence was too long."""
-        return set(self.pieces(words)[1]).difference(encoded.words.tolist())
+    def _each_once(self, sentences: Iterable[Sequence[str]]) -> dict[tuple[str, ...], Pieces]:
+        """The pieces of each different sentence, tokenised together, on all processors."""
+        different = list(dict.fromkeys(map(tuple, sentences)))
+        # XLM-R's model has "<s>" among its pieces, so that a post could still spell it out: there it is an unknown word.
+        unknown, special = self.special_ids["unk"], set(self.special_ids.values())
+        encodings = self.tokenizer.encode_batch(different, add_special_tokens=False, is_pretokenized=True)
+        ids = ([unknown if i in special else i for i in each.ids] for each in encodings)
+        owners = ([-1 if word is None else word for word in each.word_ids] for each in encodings)
+        return dict(zip(different, zip(ids, owners, strict=True), strict=True))
 
     def encode(self, words: Sequence[str], max_tokens: int | None = None) -> Encoded:
         """The sentence without markers; an over-long one loses its end.
@@ -151,9 +142,13 @@ class TextEncoder:
         Args:
           max_tokens: longest sequence, specials included; the encoder's if None.
         """
-        ids, owners = self.pieces(words)
+        return self.encode_all([words], max_tokens)[0]
+
+    def encode_all(self, sentences: Sequence[Sequence[str]], max_tokens: int | None = None) -> list[Encoded]:
+        """`encode` of each; one that comes again is not tokenised again."""
         room = (self.max_tokens if max_tokens is None else max_tokens) - 2
-        return self._wrap(ids[:room], owners[:room])
+        found = {words: self._wrap(ids[:room], owners[:room], owners) for words, (ids, owners) in self._each_once(sentences).items()}
+        return [found[tuple(words)] for words in sentences]
 
     def encode_pair(self, words: Sequence[str], head: Span, tail: Span) -> Encoded:
         """The sentence with `<s> head </s>` and `<o> tail </o>`; of an over-long one the pieces farthest from both entities go.
@@ -163,33 +158,45 @@ class TextEncoder:
         Raises:
           RecordError: if max_tokens leaves no room for a piece beside specials and markers.
         """
+        return self.encode_pairs([(words, head, tail)])[0]
+
+    def encode_pairs(self, pairs: Sequence[tuple[Sequence[str], Span, Span]]) -> list[Encoded]:
+        """`encode_pair` of each; a sentence of several pairs is tokenised once, save as released, where it is another text for each."""
         if self.as_released:
-            whole = self._wrap(*(found[: self.max_tokens - 2] for found in self._joined(words, head, tail)))
-            if all((whole.ids == self.marker_ids[m]).any() for m in (0, 2)):
-                return self._opened(whole)
-        ids, owners = self.pieces(words)
+            return [self._as_released(*pair) for pair in pairs]
+        pieces = self._each_once(words for words, _, _ in pairs)
+        return [self._marked(pieces[tuple(words)], nested_order(head, tail), head, tail) for words, head, tail in pairs]
+
+    def _as_released(self, words: Sequence[str], head: Span, tail: Span) -> Encoded:
+        ids, owners = self._joined(words, head, tail)
+        cut = self._wrap(ids[: self.max_tokens - 2], owners[: self.max_tokens - 2], [owner for owner in owners if owner >= 0])
+        if all((cut.ids == self.marker_ids[m]).any() for m in (0, 2)):
+            return self._opened(cut)
+        order = [(marker, boundary) for marker, boundary in released_order(head, tail) if boundary < len(words)]
+        return self._marked(self.pieces(words), order, head, tail)
+
+    def _marked(self, pieces: Pieces, order: Sequence[tuple[int, int]], head: Span, tail: Span) -> Encoded:
+        """A sentence's pieces with the markers among them. order: (marker, word boundary) as they are to stand."""
+        ids, owners = pieces
         room = self.max_tokens - 2 - len(MARKERS)
         if room < 2:
             raise RecordError(f"max_tokens={self.max_tokens} leaves no room for text beside [CLS], [SEP] and four markers")
         if len(ids) > room:
             kept = nearest(owners, head, tail, room)
             ids, owners = [ids[i] for i in kept], [owners[i] for i in kept]
-        order = released_order(head, tail) if self.as_released else nested_order(head, tail)
         out_ids: list[int] = []
         out_owners: list[int] = []
         position = 0
         for marker, boundary in order:
-            if self.as_released and boundary == len(words):
-                continue
             while position < len(ids) and owners[position] < boundary:
                 out_ids.append(ids[position])
                 out_owners.append(owners[position])
                 position += 1
             out_ids.append(self.marker_ids[marker])
             out_owners.append(-1)
-        return self._opened(self._wrap(out_ids + ids[position:], out_owners + owners[position:]))
+        return self._opened(self._wrap(out_ids + ids[position:], out_owners + owners[position:], pieces[1]))
 
-    def _joined(self, words: Sequence[str], head: Span, tail: Span) -> tuple[list[int], list[int]]:
+    def _joined(self, words: Sequence[str], head: Span, tail: Span) -> Pieces:
         """Ids and words of all pieces of a marked sentence without [CLS] and [SEP], as the released code makes them.
 
         The markers are inserted among the words, in the order `<s>`, `</s>`, `<o>`, `</o>` at one boundary and none behind the last word;
@@ -223,9 +230,10 @@ class TextEncoder:
         opened = tuple(int(np.flatnonzero(encoded.ids == self.marker_ids[m])[0]) for m in (0, 2))
         return dataclasses.replace(encoded, markers=opened)
 
-    def _wrap(self, ids: list[int], owners: list[int]) -> Encoded:
+    def _wrap(self, ids: list[int], owners: list[int], whole: list[int]) -> Encoded:
         special = self.special_ids
-        return Encoded(ids=np.array([special["cls"], *ids, special["sep"]], np.int32), words=np.array([-1, *owners, -1], np.int32))
+        arrays = ([special["cls"], *ids, special["sep"]], [-1, *owners, -1], whole)
+        return Encoded(*(np.array(values, np.int32) for values in arrays))
 
 
 def load_tokenizer(directory: str | pathlib.Path) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 
 from mmre_jax.data.annotation import flat, not_flat
 from mmre_jax.data.dataset import RecordSource
-from mmre_jax.data.text import Encoded, TextEncoder
+from mmre_jax.data.encoded import Encoded
+from mmre_jax.data.text import TextEncoder
 from mmre_jax.records import Mention, Record, RecordError
 from mmre_jax.tasks.task import Found, Outputs, precision_recall_f1
 
@@ -63,11 +64,11 @@ class EntitiesTask:
                 self._tag_id(f"B-{kind}", record)
         return found
 
-    def length(self, record: Record) -> int:
-        """Tokens of an example, specials included."""
-        return len(self.encoder.encode(record.words).ids)
+    def encode(self, records: Sequence[Record]) -> list[Encoded]:
+        """The sentence of each record."""
+        return self.encoder.encode_all([record.words for record in records])
 
-    def features(self, record: Record, length: int) -> dict[str, Any]:
+    def features(self, record: Record, length: int, encoded: Encoded | None = None) -> dict[str, Any]:
         """Model inputs and targets of one example, padded to `length` tokens.
 
         Mentions that overlap cannot all be tagged (see annotation.flat).
@@ -78,8 +79,8 @@ class EntitiesTask:
         Raises:
           RecordError: for a mention whose tags are not among the labels.
         """
-        encoded = self.encoder.encode(record.words)
-        size = len(encoded.ids)
+        encoded = encoded or self.encoder.encode(record.words)
+        size = len(encoded)
         ids = np.full(length, self.encoder.special_ids["pad"], np.int32)
         ids[:size] = encoded.ids
         mask = np.arange(length) < size
@@ -110,7 +111,7 @@ class EntitiesTask:
             raise RecordError(f"{record.origin or record.id}: mentions: the tag {tag!r} is not one of {', '.join(self.labels)}")
         return self.labels.index(tag)
 
-    def decode(self, prediction: Mapping[str, np.ndarray], record: Record) -> tuple[Mention, ...]:
+    def decode(self, prediction: Mapping[str, np.ndarray], record: Record, encoded: Encoded | None = None) -> tuple[Mention, ...]:
         """The mentions that a record's tags spell, by seqeval's default rules: an I- without a predecessor of its type begins a mention.
 
         Words without a piece are no part of the sequence: a mention goes on over them. PAD, X, [CLS] and [SEP] on a word mean `none`.
@@ -120,13 +121,19 @@ class EntitiesTask:
         """
         from seqeval.metrics.sequence_labeling import get_entities  # slow to import: it loads scikit-learn
 
-        positions, words = first_pieces(self.encoder.encode(record.words))
+        positions, words = first_pieces(encoded or self.encoder.encode(record.words))
         outside = (self.none, *SPECIAL_TAGS)
         tags = [self.labels[i] for i in prediction["tags"][positions]]
         found = get_entities(["O" if tag in outside else tag for tag in tags])
         return tuple(Mention(int(words[first]), int(words[last]) + 1, kind) for kind, first, last in found)
 
-    def metrics(self, records: Sequence[Record], predicted: Sequence[Found], outputs: Sequence[Outputs] | None = None) -> dict[str, Any]:
+    def metrics(
+        self,
+        records: Sequence[Record],
+        predicted: Sequence[Found],
+        outputs: Sequence[Outputs] | None = None,
+        encoded: Sequence[Encoded] | None = None,
+    ) -> dict[str, Any]:
         """`entity_metrics` of all mentions, with what no prediction can find because the encoder does not see it.
 
         Returns:
@@ -139,17 +146,12 @@ class EntitiesTask:
         gold = [_entities(record.mentions, record) for record in records]
         guesses = [_entities(found, record) for record, found in zip(records, predicted, strict=True)]
         lost: dict[str, Counter[str]] = {"truncated": Counter(words=0, mentions=0), "pieceless": Counter(words=0, mentions=0)}
-        for record, entities in zip(records, gold, strict=True):
-            for name, words in zip(lost, self._unseen(record), strict=True):
+        for record, entities, each in zip(records, gold, self.encode(records) if encoded is None else encoded, strict=True):
+            for name, words in zip(lost, _unseen(record, each), strict=True):
                 lost[name].update(words=len(words), mentions=sum(not words.isdisjoint(range(start, end)) for start, end, _ in entities))
         return {"count": len(records), "entity": entity_metrics(gold, guesses, self.types), **{name: dict(n) for name, n in lost.items()}}
 
-    def _unseen(self, record: Record) -> tuple[set[int], set[int]]:
-        """The words of a record that were cut off, and those that have no piece."""
-        having = set(self.encoder.pieces(record.words)[1])
-        return self.encoder.cut_off(record.words, self.encoder.encode(record.words)), set(range(len(record.words))) - having
-
-    def left_out(self, records: RecordSource) -> dict[str, int]:
+    def left_out(self, examples: Sequence[Record], encoded: Sequence[Encoded] | None = None) -> dict[str, int]:
         """How many gold mentions training does not see, or not whole; the metrics count them all the same.
 
         Returns:
@@ -157,9 +159,9 @@ class EntitiesTask:
           is cut off.  without_pieces: the tokenizer leaves nothing of it.
         """
         total = Counter[str](dict.fromkeys(LEFT_OUT, 0))
-        for record in map(records.__getitem__, range(len(records))):
+        for record, each in zip(examples, self.encode(examples) if encoded is None else encoded, strict=True):
             total["overlapping"] += len(not_flat(record.mentions))
-            cut, pieceless = self._unseen(record)
+            cut, pieceless = _unseen(record, each)
             for mention in flat(record.mentions) if cut or pieceless else ():
                 words = set(range(mention.start, mention.end))
                 total["truncated"] += not cut.isdisjoint(words)
@@ -188,6 +190,11 @@ def _entities(mentions: Iterable[Mention], record: Record) -> set[Entity]:
             raise RecordError(f"{where} has no type and can be neither learnt from nor scored")
         found.add((mention.start, mention.end, mention.type))
     return found
+
+
+def _unseen(record: Record, encoded: Encoded) -> tuple[set[int], set[int]]:
+    """The words of a record that were cut off, and those that have no piece."""
+    return encoded.cut_off(), set(range(len(record.words))).difference(encoded.whole.tolist())
 
 
 def first_pieces(encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:

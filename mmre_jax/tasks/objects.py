@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mmre_jax.data.dataset import RecordSource, objects_of
+from mmre_jax.data.encoded import Encoded
 from mmre_jax.data.text import TextEncoder
 from mmre_jax.declare import Section, SettingError, whole
 from mmre_jax.records import Record, RecordError, Region
@@ -62,12 +63,12 @@ class ObjectsTask:
                 self.label_id(region, record)
         return found
 
-    def length(self, record: Record) -> int:
-        """1: no words are read, so that all batches have one shape."""
-        del record
-        return 1
+    def encode(self, records: Sequence[Record]) -> list[Encoded]:
+        """A token of padding for each, since no words are read: all batches have one shape."""
+        nothing = np.full(1, -1, np.int32)
+        return [Encoded(np.full(1, self.encoder.special_ids["pad"], np.int32), nothing, nothing[:0])] * len(records)
 
-    def features(self, record: Record, length: int) -> dict[str, Any]:
+    def features(self, record: Record, length: int, encoded: Encoded | None = None) -> dict[str, Any]:
         """Targets of one example, with T rows, `valid` ones first: box float32 [T, 4], normalised xyxy, label int32 [T], valid bool [T].
 
         Objects that `left_out` counts have no row. Rows that are not valid hold the whole picture, and the background.
@@ -75,7 +76,7 @@ class ObjectsTask:
         Raises:
           RecordError: for an object of a class that is not among the labels.
         """
-        del length
+        del length, encoded
         kept = objects_of(record)[: self.max_targets]
         box = np.tile(np.array([0.0, 0.0, 1.0, 1.0], np.float32), (self.max_targets, 1))
         label = np.zeros(self.max_targets, np.int32)
@@ -83,14 +84,14 @@ class ObjectsTask:
             box[row], label[row] = region.box, self.label_id(region, record)
         return {"targets": {"box": box, "label": label, "valid": np.arange(self.max_targets) < len(kept)}}
 
-    def left_out(self, records: RecordSource) -> dict[str, int]:
+    def left_out(self, examples: Sequence[Record], encoded: Sequence[Encoded] | None = None) -> dict[str, int]:
         """How many objects training does not see; the metrics count them all the same.
 
         Returns:
           beyond_max_targets: of a picture that has more; the first ones are kept.
         """
-        counts = (len(objects_of(records[index])) for index in range(len(records)))
-        return {LEFT_OUT[0]: sum(max(count - self.max_targets, 0) for count in counts)}
+        del encoded
+        return {LEFT_OUT[0]: sum(max(len(objects_of(record)) - self.max_targets, 0) for record in examples)}
 
     def label_id(self, region: Region, record: Record) -> int:
         """The class of an object.
@@ -103,13 +104,13 @@ class ObjectsTask:
             raise RecordError(f"{where}: regions: {region.label!r} is not one of {', '.join(self.labels[1:])}")
         return self.labels.index(region.label)
 
-    def decode(self, prediction: Outputs, record: Record) -> tuple[Region, ...]:
+    def decode(self, prediction: Outputs, record: Record, encoded: Encoded | None = None) -> tuple[Region, ...]:
         """The objects that were detected, best first.
 
         Args:
           prediction: box float [D, 4], normalised xyxy, label int [D], score float [D], found bool [D].
         """
-        del record
+        del record, encoded
         found = []
         for row in np.flatnonzero(prediction["found"]):
             x0, y0, x1, y1 = (float(side) for side in np.clip(prediction["box"][row].astype(np.float64), 0.0, 1.0))
@@ -118,7 +119,13 @@ class ObjectsTask:
                 found.append(Region((x0, y0, x1, y1), label=label, score=score))
         return tuple(sorted(found, key=lambda region: -(region.score or 0.0)))
 
-    def metrics(self, records: Sequence[Record], predicted: Sequence[Found], outputs: Sequence[Outputs] | None = None) -> dict[str, Any]:
+    def metrics(
+        self,
+        records: Sequence[Record],
+        predicted: Sequence[Found],
+        outputs: Sequence[Outputs] | None = None,
+        encoded: Sequence[Encoded] | None = None,
+    ) -> dict[str, Any]:
         """`average_precision` of the records' objects and of those that were found by whatever program.
 
         Raises:

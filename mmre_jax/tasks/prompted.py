@@ -12,7 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmre_jax.data.dataset import RecordSource
-from mmre_jax.data.text import Encoded, Span, TextEncoder
+from mmre_jax.data.encoded import Encoded
+from mmre_jax.data.text import Span, TextEncoder
 from mmre_jax.declare import SettingError
 from mmre_jax.fusion.prefixes import words_around
 from mmre_jax.heads.joint import UNKNOWN
@@ -36,12 +37,21 @@ class Prompted:
     objects: int = 0
     caption_tokens: int = 0
 
-    def features(self, record: Record, encoded: Encoded, spans: Sequence[Span], encoder: TextEncoder, length: int) -> dict[str, Any]:
+    def captioned(self, encoded: Sequence[Encoded], records: Sequence[Record], encoder: TextEncoder) -> list[Encoded]:
+        """The sentences of examples with their captions, where any are asked for; one of several records is tokenised once."""
+        if not self.caption_tokens:
+            return list(encoded)
+        captions = [tuple((record.caption or "").split()) for record in records]
+        said = dict(zip(captions, encoder.encode_all(captions, self.caption_tokens), strict=True))
+        return [dataclasses.replace(e, caption=said[words].ids if words else None) for e, words in zip(encoded, captions, strict=True)]
+
+    def features(self, record: Record, encoded: Encoded, spans: Sequence[Span], pad: int, length: int) -> dict[str, Any]:
         """Further inputs and targets of one example.
 
         Args:
-          encoded: its marked sentence.
+          encoded: its marked sentence, and its caption.
           spans: of head and tail in that sentence's words.
+          pad: what a caption is padded with.
           length: tokens that the sentence is padded to.
 
         Returns:
@@ -58,7 +68,10 @@ class Prompted:
                 boxes[k], mask[k] = region.box, True
             found["objects"] = {"boxes": boxes, "mask": mask}
         if self.caption_tokens:
-            found["caption"] = self._caption(record.caption, encoder)
+            said = np.zeros(0, np.int32) if encoded.caption is None else encoded.caption
+            ids = np.full(self.caption_tokens, pad, np.int32)
+            ids[: len(said)] = said
+            found["caption"] = {"ids": ids, "mask": np.arange(self.caption_tokens) < len(said)}
         return found
 
     def best(self, record: Record) -> list[Region]:
@@ -76,14 +89,6 @@ class Prompted:
     def is_bare(self, record: Record) -> bool:
         """Whether objects are asked for and a record that has a picture has none that can be read."""
         return self.objects > 0 and record.image is not None and not self.best(record)
-
-    def _caption(self, caption: str | None, encoder: TextEncoder) -> dict[str, np.ndarray]:
-        length = self.caption_tokens
-        ids, count = np.full(length, encoder.special_ids["pad"], np.int32), 0
-        if words := (caption or "").split():
-            said = encoder.encode(words, length).ids
-            ids[: len(said)], count = said, len(said)
-        return {"ids": ids, "mask": np.arange(length) < count}
 
     def _type_id(self, name: str | None) -> int:
         known = [kind.casefold() for kind in self.types]

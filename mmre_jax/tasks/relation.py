@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mmre_jax.data.dataset import RecordSource
-from mmre_jax.data.text import Encoded, Span, TextEncoder
+from mmre_jax.data.encoded import Encoded
+from mmre_jax.data.text import Span, TextEncoder
 from mmre_jax.records import Record, RecordError, Relation
 from mmre_jax.tasks.prompted import Prompted
 from mmre_jax.tasks.task import Found, Outputs, precision_recall_f1
 
 LEFT_OUT = ("sentences_cut", "words_cut_off", "entities_cut")
+BLANK_SPANS = ((0, 1), (1, 2))  # of head and tail where the words are blanked out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,25 +59,25 @@ class RelationTask:
             self.label_id(record.relations[0].label, record)
         return found
 
-    def encode(self, record: Record) -> Encoded:
-        """The marked sentence of an example."""
-        spans = self._spans(record)
-        return self._blank(*spans) if self.blank_words else self.encoder.encode_pair(record.words, *spans)
+    def encode(self, records: Sequence[Record]) -> list[Encoded]:
+        """The marked sentence of each example, with its caption where captions are read."""
+        if self.blank_words:
+            blank = self._blank()
+            found = [blank for _ in records]
+        else:
+            found = self.encoder.encode_pairs([(record.words, *self._spans(record)) for record in records])
+        return found if self.prompted is None else self.prompted.captioned(found, records, self.encoder)
 
     def _spans(self, record: Record) -> tuple[Span, Span]:
         """Head and tail in the words that are read."""
         relation = record.relations[0]
-        return ((0, 1), (1, 2)) if self.blank_words else (relation.head.span, relation.tail.span)
+        return BLANK_SPANS if self.blank_words else (relation.head.span, relation.tail.span)
 
-    def _blank(self, head: Span, tail: Span) -> Encoded:
-        marked = self.encoder.encode_pair(("x", "x"), head, tail)
+    def _blank(self) -> Encoded:
+        marked = self.encoder.encode_pair(("x", "x"), *BLANK_SPANS)
         return dataclasses.replace(marked, ids=np.where(marked.words >= 0, np.int32(self.encoder.special_ids["mask"]), marked.ids))
 
-    def length(self, record: Record) -> int:
-        """Tokens of an example, specials and markers included."""
-        return len(self.encode(record).ids)
-
-    def features(self, record: Record, length: int) -> dict[str, Any]:
+    def features(self, record: Record, length: int, encoded: Encoded | None = None) -> dict[str, Any]:
         """Model inputs of one example, padded to `length` tokens: text.ids int32 [L], text.mask bool [L], text.markers int32 [2], label
         int32; and what `prompted` adds.
 
@@ -84,14 +86,15 @@ class RelationTask:
         Raises:
           RecordError: for a relation that is not among the labels.
         """
-        encoded = self.encode(record)
-        ids = np.full(length, self.encoder.special_ids["pad"], np.int32)
-        ids[: len(encoded.ids)] = encoded.ids
+        encoded = encoded or self.encode([record])[0]
+        spans, pad = self._spans(record), self.encoder.special_ids["pad"]
+        more = {} if self.prompted is None else self.prompted.features(record, encoded, spans, pad, length)
+        ids = np.full(length, pad, np.int32)
+        ids[: len(encoded)] = encoded.ids
         label = record.relations[0].label
-        more = {} if self.prompted is None else self.prompted.features(record, encoded, self._spans(record), self.encoder, length)
         return {
             **more,
-            "text": {"ids": ids, "mask": np.arange(length) < len(encoded.ids), "markers": np.array(encoded.markers, np.int32)},
+            "text": {"ids": ids, "mask": np.arange(length) < len(encoded), "markers": np.array(encoded.markers, np.int32)},
             "label": np.int32(0 if label is None else self.label_id(label, record)),
         }
 
@@ -105,24 +108,31 @@ class RelationTask:
             raise RecordError(f"{record.origin or record.id}: relation: {label!r} is not one of {', '.join(self.labels)}")
         return self.labels.index(label)
 
-    def decode(self, prediction: Mapping[str, np.ndarray], record: Record) -> tuple[Relation, ...]:
+    def decode(self, prediction: Mapping[str, np.ndarray], record: Record, encoded: Encoded | None = None) -> tuple[Relation, ...]:
         """The predicted relation of one example, scored with its probability.
 
         Args:
           prediction: probabilities float [R].
         """
+        del encoded
         best = int(np.argmax(prediction["probabilities"]))
         score = float(prediction["probabilities"][best])
         return (dataclasses.replace(record.relations[0], label=self.labels[best], score=score),)
 
-    def metrics(self, records: Sequence[Record], predicted: Sequence[Found], outputs: Sequence[Outputs] | None = None) -> dict[str, Any]:
+    def metrics(
+        self,
+        records: Sequence[Record],
+        predicted: Sequence[Found],
+        outputs: Sequence[Outputs] | None = None,
+        encoded: Sequence[Encoded] | None = None,
+    ) -> dict[str, Any]:
         """`metrics` over the labels of the examples' relations and of those found for them, one each."""
         index = {label: i for i, label in enumerate(self.labels)}
         both = [[record.relations[0] for record in records], [found[0] for found in predicted]]
         ids = [np.array([index[str(relation.label)] for relation in relations], np.int64) for relations in both]
         return metrics(ids[0], ids[1], self.labels, self.none_id)
 
-    def left_out(self, records: RecordSource) -> dict[str, int]:
+    def left_out(self, examples: Sequence[Record], encoded: Sequence[Encoded] | None = None) -> dict[str, int]:
         """What of the examples' sentences training does not see, since they are cut around their entities.
 
         Returns:
@@ -132,8 +142,9 @@ class RelationTask:
           there are any.
         """
         total = Counter[str](dict.fromkeys(() if self.blank_words else LEFT_OUT, 0))
-        for record in map(records.__getitem__, range(0 if self.blank_words else len(records))):
-            owners, read = Counter(self.encoder.pieces(record.words)[1]), Counter(self.encode(record).words.tolist())
+        read_of = () if self.blank_words else self.encode(examples) if encoded is None else encoded
+        for record, each in zip(examples, read_of, strict=not self.blank_words):
+            owners, read = Counter(each.whole.tolist()), Counter(each.words.tolist())
             if lost := {word for word, pieces in owners.items() if pieces > read[word]}:
                 total["sentences_cut"] += 1
                 total["words_cut_off"] += sum(not read[word] for word in lost)
@@ -142,7 +153,7 @@ class RelationTask:
         if self.prompted is not None:
             lacking = {"regions_without_box": self.prompted.unusable, "pictures_without_objects": self.prompted.is_bare}
             for name, count in lacking.items():
-                if lost := sum(map(count, map(records.__getitem__, range(len(records))))):
+                if lost := sum(map(count, examples)):
                     total[name] = lost
         return dict(total)
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mmre_jax.data.dataset import RecordSource
+from mmre_jax.data.encoded import Encoded
 from mmre_jax.data.text import TextEncoder
 from mmre_jax.records import Mention, Record, Region, Relation, Triple
 
@@ -17,6 +18,9 @@ Outputs = Mapping[str, np.ndarray]  # what a system predicts of one example, wit
 
 class Task(Protocol):
     """Records to arrays, arrays back to what a person reads, and scores.
+
+    An example's text is tokenised once, by `encode`, and what comes of it handed to all that asks for `encoded`; where that is None, it is
+    tokenised anew.
 
     labels: classes in the order of the head's outputs.  none: the label that says that there is nothing.
     headline: names into `metrics`, levels joined by dots; the first one selects a run's best checkpoint, higher being better.
@@ -38,27 +42,33 @@ class Task(Protocol):
         """What is learnt from and scored; RecordError for a record that lacks what the task is to find."""
         ...
 
-    def length(self, record: Record) -> int:
-        """Tokens of an example."""
+    def encode(self, records: Sequence[Record]) -> list[Encoded]:
+        """The tokens of each example; those of a sentence that several share are found once."""
         ...
 
-    def features(self, record: Record, length: int) -> dict[str, Any]:
+    def features(self, record: Record, length: int, encoded: Encoded | None = None) -> dict[str, Any]:
         """Model inputs and targets of one example, padded to `length` tokens; no leading axis."""
         ...
 
-    def decode(self, prediction: Outputs, record: Record) -> Found:
+    def decode(self, prediction: Outputs, record: Record, encoded: Encoded | None = None) -> Found:
         """What a system's outputs for one example say, in the types of the annotation, scored."""
         ...
 
-    def metrics(self, records: Sequence[Record], predicted: Sequence[Found], outputs: Sequence[Outputs] | None = None) -> dict[str, Any]:
+    def metrics(
+        self,
+        records: Sequence[Record],
+        predicted: Sequence[Found],
+        outputs: Sequence[Outputs] | None = None,
+        encoded: Sequence[Encoded] | None = None,
+    ) -> dict[str, Any]:
         """Scores as a tree of plain numbers: annotated examples, and what was found in each, by whatever program.
 
         outputs: what a system of ours predicted of each, for a task whose scores look at more than was found.
         """
         ...
 
-    def left_out(self, records: RecordSource) -> dict[str, int]:
-        """What of the annotation training cannot be shown, counted by reason; empty where all of it can. The metrics count it all."""
+    def left_out(self, examples: Sequence[Record], encoded: Sequence[Encoded] | None = None) -> dict[str, int]:
+        """What of the examples' annotation training cannot be shown, counted by reason; empty where all can. The metrics count it all."""
         ...
 
     def stratum(self, record: Record) -> str:

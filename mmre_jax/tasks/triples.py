@@ -11,7 +11,8 @@ import numpy as np
 
 from mmre_jax import boxes
 from mmre_jax.data.dataset import RecordSource
-from mmre_jax.data.text import Encoded, TextEncoder
+from mmre_jax.data.encoded import Encoded
+from mmre_jax.data.text import TextEncoder
 from mmre_jax.declare import Section, number, whole
 from mmre_jax.records import Box, Mention, Record, RecordError, Triple
 from mmre_jax.tasks import triple_metrics
@@ -81,11 +82,11 @@ class TriplesTask:
                 self.label_id(triple.label, record)
         return found
 
-    def length(self, record: Record) -> int:
-        """Tokens of an example, specials included."""
-        return len(self.encoder.encode(record.words).ids)
+    def encode(self, records: Sequence[Record]) -> list[Encoded]:
+        """The sentence of each record."""
+        return self.encoder.encode_all([record.words for record in records])
 
-    def features(self, record: Record, length: int) -> dict[str, Any]:
+    def features(self, record: Record, length: int, encoded: Encoded | None = None) -> dict[str, Any]:
         """Model inputs and targets of one example: text {ids int32 [L], mask bool [L]}, and targets with T rows, `valid` ones first:
         start, end int32 [T] (tokens of the span's first and last piece), relation int32 [T], box float32 [T, 4] (cx, cy, w, h),
         valid bool [T].
@@ -95,14 +96,14 @@ class TriplesTask:
         Raises:
           RecordError: for a relation that is not among the labels.
         """
-        encoded = self.encoder.encode(record.words)
+        encoded = encoded or self.encoder.encode(record.words)
         ids = np.full(length, self.encoder.special_ids["pad"], np.int32)
-        ids[: len(encoded.ids)] = encoded.ids
+        ids[: len(encoded)] = encoded.ids
         rows, _ = self._targets(record, encoded)
         blank: Target = (0, 0, 0, (0.0, 0.0, 1.0, 1.0))
         start, end, relation, box = zip(*rows, *[blank] * (self.max_targets - len(rows)), strict=True)
         return {
-            "text": {"ids": ids, "mask": np.arange(length) < len(encoded.ids)},
+            "text": {"ids": ids, "mask": np.arange(length) < len(encoded)},
             "targets": {
                 "start": np.array(start, np.int32),
                 "end": np.array(end, np.int32),
@@ -112,7 +113,7 @@ class TriplesTask:
             },
         }
 
-    def left_out(self, records: RecordSource) -> dict[str, int]:
+    def left_out(self, examples: Sequence[Record], encoded: Sequence[Encoded] | None = None) -> dict[str, int]:
         """How many gold triples training does not see; the metrics count them all the same.
 
         Returns:
@@ -120,17 +121,16 @@ class TriplesTask:
           sequence.  without_pieces: the tokenizer leaves nothing of the span.
         """
         total = Counter[str](dict.fromkeys(LEFT_OUT, 0))
-        for record in map(records.__getitem__, range(len(records))):
-            total.update(self._targets(record, self.encoder.encode(record.words))[1])
+        for record, each in zip(examples, self.encode(examples) if encoded is None else encoded, strict=True):
+            total.update(self._targets(record, each)[1])
         return dict(total)
 
     def _targets(self, record: Record, encoded: Encoded) -> tuple[list[Target], dict[str, int]]:
-        owners = self._owners(record, encoded)
         rows: list[Target] = []
         left = dict.fromkeys(LEFT_OUT, 0)
         for triple in record.triples:
             relation = self.label_id(triple.label, record)
-            place = _place(triple.mention.span, encoded.words, owners)
+            place = _place(triple.mention.span, encoded)
             if isinstance(place, str):
                 left[place] += 1
             elif len(rows) == self.max_targets:
@@ -138,11 +138,6 @@ class TriplesTask:
             else:
                 rows.append((*place, relation, triple.box))
         return rows, left
-
-    def _owners(self, record: Record, encoded: Encoded) -> np.ndarray:
-        """The word of every piece, also of those that are cut off."""
-        complete = len(encoded.ids) < self.encoder.max_tokens
-        return encoded.words if complete else np.array(self.encoder.pieces(record.words)[1])
 
     def label_id(self, label: str, record: Record) -> int:
         """The index of a relation.
@@ -154,7 +149,7 @@ class TriplesTask:
             raise RecordError(f"{record.origin or record.id}: triples: {label!r} is not one of {', '.join(self.labels)}")
         return self.labels.index(label)
 
-    def decode(self, prediction: Mapping[str, np.ndarray], record: Record) -> tuple[Triple, ...]:
+    def decode(self, prediction: Mapping[str, np.ndarray], record: Record, encoded: Encoded | None = None) -> tuple[Triple, ...]:
         """The triples that the queries of one example say, best first.
 
         A query's span is the most probable one of whole words, p_start(first piece of its first word) * p_end(last piece of its last
@@ -165,7 +160,8 @@ class TriplesTask:
         Args:
           prediction: probabilities start, end float [Q, L] and relation [Q, R + 1], the last being 'no triple'; box [Q, 4] xyxy.
         """
-        spans, sure = _said_spans(prediction, self.encoder.encode(record.words).words)
+        encoded = encoded or self.encoder.encode(record.words)
+        spans, sure = _said_spans(prediction, encoded.words)
         relation = prediction["relation"].argmax(axis=-1)
         scores = sure * prediction["relation"].max(axis=-1)
         clipped = np.clip(prediction["box"], 0.0, 1.0)
@@ -184,19 +180,19 @@ class TriplesTask:
             self.merge_iou,
         )
 
-    def answers(self, outputs: Outputs, record: Record) -> triple_metrics.Answers:
+    def answers(self, outputs: Outputs, record: Record, encoded: Encoded | None = None) -> triple_metrics.Answers:
         """What all queries say of the record's gold triples, before anything is dropped or merged: a query's span is that of `decode`, its
         relation the most probable one, the empty one included. A gold span that is not wholly among the tokens has probability 0.
 
         Args:
           outputs: as for `decode`.
         """
-        encoded = self.encoder.encode(record.words)
-        owners, relation = self._owners(record, encoded), outputs["relation"]
+        encoded = encoded or self.encoder.encode(record.words)
+        relation = outputs["relation"]
         ids = np.array([self.label_id(triple.label, record) for triple in record.triples], np.int64)
         entity = np.zeros((len(ids), len(relation)))
         for gold, triple in enumerate(record.triples):
-            place = _place(triple.mention.span, encoded.words, owners)
+            place = _place(triple.mention.span, encoded)
             if not isinstance(place, str):
                 entity[gold] = outputs["start"][:, place[0]] * outputs["end"][:, place[1]]
         spans = np.array([triple.mention.span for triple in record.triples], np.int64).reshape(-1, 1, 2)
@@ -205,7 +201,13 @@ class TriplesTask:
         right_relation = (ids[:, None] == relation.argmax(axis=-1)) & np.isfinite(relation).all(axis=-1)
         return triple_metrics.Answers(entity, relation[:, ids].T, right_entity, right_relation, outputs["box"].astype(np.float64))
 
-    def metrics(self, records: Sequence[Record], predicted: Sequence[Found], outputs: Sequence[Outputs] | None = None) -> dict[str, Any]:
+    def metrics(
+        self,
+        records: Sequence[Record],
+        predicted: Sequence[Found],
+        outputs: Sequence[Outputs] | None = None,
+        encoded: Sequence[Encoded] | None = None,
+    ) -> dict[str, Any]:
         """`triple_metrics.metrics` of the records' triples, all of them, and of those found by whatever program.
 
         Args:
@@ -219,7 +221,10 @@ class TriplesTask:
             for triple in (*record.triples, *found):
                 self.label_id(triple.label, record)
         gold = [record.triples for record in records]
-        answers = None if outputs is None else [self.answers(*both) for both in zip(outputs, records, strict=True)]
+        answers = None
+        if outputs is not None:
+            encoded = self.encode(records) if encoded is None else encoded
+            answers = [self.answers(*each) for each in zip(outputs, records, encoded, strict=True)]
         how = {"iou": self.iou, "queries": self.queries, "answers": answers, "weights": self.weights}
         return triple_metrics.metrics(gold, predicted, self.labels, **how)
 
@@ -239,13 +244,9 @@ def merge(triples: Sequence[Triple], iou: float) -> tuple[Triple, ...]:
     return tuple(kept)
 
 
-def _place(span: tuple[int, int], owners: np.ndarray, whole: np.ndarray) -> tuple[int, int] | str:
-    """The tokens of a span's first and last piece, or why there are none, one of LEFT_OUT.
-
-    Args:
-      owners: the word of each token, int [n], -1 for specials.  whole: the word of each piece of the sentence, none cut off.
-    """
-    places, pieces = (np.flatnonzero((words >= span[0]) & (words < span[1])) for words in (owners, whole))
+def _place(span: tuple[int, int], encoded: Encoded) -> tuple[int, int] | str:
+    """The tokens of a span's first and last piece, or why there are none, one of LEFT_OUT."""
+    places, pieces = (np.flatnonzero((words >= span[0]) & (words < span[1])) for words in (encoded.words, encoded.whole))
     if not len(pieces):
         return "without_pieces"
     return "truncated" if len(places) < len(pieces) else (int(places[0]), int(places[-1]))

@@ -75,6 +75,7 @@ class Predictor:
             split.records,
             self.job.task.features,
             split.pictures,
+            encoded=split.encoded,
             picture_of=split.picture_of,
             process=jax.process_index(),
             processes=jax.process_count(),
@@ -91,7 +92,8 @@ class Predictor:
             for row in np.flatnonzero(outputs["valid"]):
                 index = int(outputs["index"][row])
                 own = {k: v[row] for k, v in outputs.items()}
-                found[index] = Predicted(self.job.task.decode(own, split.records[index]), bool(own["seen"]), own if keep else {})
+                decoded = self.job.task.decode(own, split.records[index], split.encoded[index])
+                found[index] = Predicted(decoded, bool(own["seen"]), own if keep else {})
         return [found[index] for index in range(len(split.records))] if decode else []
 
     def score(self, variables: Any, split: Split, progress: str = "", *, stopping: Stopping | None = None) -> dict[str, Any]:
@@ -99,7 +101,7 @@ class Predictor:
         stopping: as `predict`."""
         predicted = self.predict(variables, split, progress, keep=True, decode=processes.is_first(), stopping=stopping)
         found, outputs = [p.found for p in predicted], [p.outputs for p in predicted]
-        return processes.decided(lambda: {**self.job.task.metrics(split.records, found, outputs), **told(outputs)})
+        return processes.decided(lambda: {**self.job.task.metrics(split.records, found, outputs, split.encoded), **told(outputs)})
 
 
 def told(outputs: Sequence[Outputs]) -> dict[str, dict[str, float]]:

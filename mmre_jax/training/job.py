@@ -162,8 +162,9 @@ def sample(job: Job, length: int | None = None) -> dict[str, Any]:
       length: tokens it is padded to; as many as it has if None.
     """
     example = Record(id="shape", words=("a", "b"), relations=(Relation(Mention(0, 1), Mention(1, 2)),))
-    length = job.task.length(example) if length is None else length
-    features: dict[str, Any] = {**job.task.features(example, length), "index": np.int32(0), "valid": np.bool_(True)}
+    [encoded] = job.task.encode([example])
+    length = len(encoded) if length is None else length
+    features: dict[str, Any] = {**job.task.features(example, length, encoded), "index": np.int32(0), "valid": np.bool_(True)}
     pictures = datasets.open_pictures(job.system.plan)
     if pictures is not None:
         features["pictures"], features["present"] = pictures(example)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Iterator, Sequence
 
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet, PictureSource, RecordSource
+from mmre_jax.data.encoded import Encoded
 from mmre_jax.data.loader import Batch, Order, batches
 from mmre_jax.data.released_pictures import STAND_IN, ReleasedPictures
 from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures, stratified
@@ -24,12 +26,17 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """A split's examples as the loader wants them: records, their lengths, where their pictures are, and whose they are shown with."""
+    """A split's examples as the loader wants them: records, their tokens, where their pictures are, and whose they are shown with."""
 
     records: Sequence[Record]
-    lengths: np.ndarray
+    encoded: Sequence[Encoded]
     pictures: PictureSource | None
     picture_of: np.ndarray | None = None
+
+    @functools.cached_property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each example, int64 [N]."""
+        return np.array([len(encoded) for encoded in self.encoded], np.int64)
 
 
 def make_split(
@@ -41,7 +48,7 @@ def make_split(
     data: ConfigDict | None = None,
     dataset: DataSet | None = None,
 ) -> Split:
-    """The task's examples, tokenised once for their lengths; of the pictures data.image_share.
+    """The task's examples, tokenised here and nowhere else; of the pictures data.image_share.
 
     Args:
       train: of the examples those of `training_examples`.
@@ -53,13 +60,12 @@ def make_split(
       RecordError: for a record that lacks what the task is to find.
     """
     examples = training_examples(job, records) if train else job.task.examples(records)
-    lengths = np.array([job.task.length(record) for record in examples], np.int64)
     pictures = open_pictures(job, job.config.data if data is None else data, dataset)
     if isinstance(pictures, ReleasedPictures) and any(slot.source == "photo" for slot in job.system.plan):
         replaced, zeros = pictures.replaced(examples)
         if replaced or zeros:
             logger.info("photos that are not there: %d are %s, as released, and %d zeros", replaced, STAND_IN, zeros)
-    return Split(examples, lengths, pictures, picture_of(job, examples, shuffled=shuffled))
+    return Split(examples, job.task.encode(examples), pictures, picture_of(job, examples, shuffled=shuffled))
 
 
 def picture_of(job: Job, examples: Sequence[Record], *, shuffled: bool) -> np.ndarray | None:
@@ -95,6 +101,7 @@ def train_stream(job: Job, order: Order, split: Split, first: int, last: int) ->
         split.records,
         job.task.features,
         split.pictures,
+        encoded=split.encoded,
         first=first,
         last=last,
         picture_of=split.picture_of,

@@ -63,7 +63,7 @@ def variable_shapes(job: Job, split: Split) -> Any:
 def example(job: Job, split: Split) -> dict[str, Any]:
     """A batch of the split's first record."""
     order = Order(split.lengths[:1], 1, job.config.data.buckets, train=False)
-    return next(batches(order, split.records[:1], job.task.features, split.pictures, threads=1))
+    return next(batches(order, split.records[:1], job.task.features, split.pictures, encoded=split.encoded[:1], threads=1))
 
 
 def state_of(job: Job, variables: Any, total_steps: int) -> TrainState:

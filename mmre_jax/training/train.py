@@ -220,7 +220,7 @@ def read_counts(
     parts = (read, annotation.counts(findings), datasets.caption_counts(job.config.data, records))
     names = dict.fromkeys(name for part in parts for name in part)
     found = {name: counts for name in names if (counts := {k: n for part in parts for k, n in part.get(name, {}).items()})}
-    if left := job.task.left_out(train.records):
+    if left := job.task.left_out(train.records, train.encoded):
         found["not learnt from"] = left
     return found
 

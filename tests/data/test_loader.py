@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmre_jax.data.encoded import Encoded
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.records import Record, Region
 
@@ -18,7 +19,7 @@ def order_of(count, batch, train, **more):
     return Order(lengths, batch, BUCKETS, train, **more)
 
 
-def features(record, length):
+def features(record, length, encoded=None):
     return {"text": np.full(length, int(record.id), np.int32)}
 
 
@@ -90,19 +91,23 @@ def test_pictures_of_other_records_and_none():
 
 
 def test_what_is_known_of_a_picture_goes_with_it():
-    """Regions and caption are those of the picture that is shown, words those of the record."""
+    """Regions and caption, tokens included, are those of the picture that is shown, words those of the record."""
     known = {str(i): Region((0.0, 0.0, (i + 1) / 23, 1.0)) for i in range(23)}
     records = [dataclasses.replace(r, image=r.id, regions=(known[r.id],), caption=f"picture {r.id}") for r in RECORDS]
     picture_of = np.roll(np.arange(23), 1)
     picture_of[4] = -1
 
-    def seen(record, length):
+    nothing = np.zeros(0, np.int32)
+    tokens = [Encoded(nothing, nothing, nothing, caption=np.array([i], np.int32)) for i in range(23)]
+
+    def seen(record, length, encoded):
         of = [] if record.image is None else [int(record.image)]
         assert record.regions == tuple(known[str(i)] for i in of)
         assert record.caption == (f"picture {of[0]}" if of else None)
+        assert (encoded.caption is None) if not of else (encoded.caption.tolist() == of)
         return {"text": np.int32(record.id), "picture": np.int32(of[0] if of else -1)}
 
-    for batch in batches(order_of(23, 4, train=False), records, seen, None, picture_of=picture_of):
+    for batch in batches(order_of(23, 4, train=False), records, seen, None, encoded=tokens, picture_of=picture_of):
         np.testing.assert_array_equal(batch["picture"][batch["valid"]], picture_of[batch["text"][batch["valid"]]])
 
 

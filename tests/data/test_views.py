@@ -74,7 +74,7 @@ def test_the_markers_of_head_and_tail_stand_around_the_one_mention():
     ids = [task.encoder.tokenizer.token_to_id(word.lower()) for word in WORDS]
     opens, closes, tail_opens, tail_closes = encoder.marker_ids
     expected = [*ids[:2], opens, tail_opens, ids[2], tail_closes, closes, *ids[3:]]
-    features = task.features(example, task.length(example))
+    features = task.features(example, len(expected) + 2)
     assert features["text"]["ids"][1:-1].tolist() == expected
     assert features["text"]["markers"].tolist() == [3, 4] and features["label"] == 1
 

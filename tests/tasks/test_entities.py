@@ -42,7 +42,7 @@ def test_tags_stand_at_first_pieces() -> None:
         "tags": ((32,), np.dtype(np.int32)),
         "scored": ((32,), np.dtype(bool)),
     }
-    assert features["text"]["mask"].sum() == TASK.length(RECORD)
+    assert features["text"]["mask"].sum() == len(TASK.encode([RECORD])[0])
     encoded = TASK.encoder.encode(WORDS)
     pieces = encoded.words.tolist()
     assert pieces.count(1) > 1 and 3 not in pieces
@@ -154,7 +154,7 @@ def test_what_training_leaves_out_is_counted_and_scored() -> None:
     nested = Record("n", WORDS, mentions=(PERSON, Mention(0, 1, "PER"), PLACE, Mention(4, 5, "ORG"), PLACE, Mention(3, 4, "ORG")))
     assert TASK.left_out([RECORD, nested]) == {"overlapping": 2, "truncated": 0, "without_pieces": 1}
     assert tagged(TASK, nested) == ["B-PER", "I-PER", "O", "B-LOC"]
-    longest = TASK.length(RECORD)
+    longest = len(TASK.encode([RECORD])[0])
     assert task(max_tokens=longest - 1).left_out([RECORD]) == {"overlapping": 0, "truncated": 1, "without_pieces": 0}
     assert task(max_tokens=3).left_out([RECORD, RECORD]) == {"overlapping": 0, "truncated": 4, "without_pieces": 0}
     assert TASK.metrics([nested], [()])["entity"]["micro"]["recall"] == 0

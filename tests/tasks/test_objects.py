@@ -28,7 +28,7 @@ RECORD = Record(id="r", words=("a",), image="r.png", regions=(SEEN, BALL, CAR, W
 
 
 def test_objects_are_gold_regions_with_a_box_and_a_label() -> None:
-    features = TASK.features(RECORD, TASK.length(RECORD))["targets"]
+    features = TASK.features(RECORD, len(TASK.encode([RECORD])[0]))["targets"]
     assert {name: (x.shape, x.dtype) for name, x in features.items()} == {
         "box": ((3, 4), np.dtype(np.float32)),
         "label": ((3,), np.dtype(np.int32)),

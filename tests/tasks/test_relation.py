@@ -54,7 +54,7 @@ def test_measures_equal_scikit_learn():
 def test_features_have_a_static_shape():
     features = TASK.features(RECORD, 24)
     assert features["text"]["ids"].shape == features["text"]["mask"].shape == (24,)
-    assert features["text"]["mask"].sum() == TASK.length(RECORD)
+    assert features["text"]["mask"].sum() == len(TASK.encode([RECORD])[0])
     assert features["label"] == 1
     base = TASK.encoder.vocab_size - 4
     np.testing.assert_array_equal(features["text"]["ids"][features["text"]["markers"]], [base, base + 2])
@@ -93,7 +93,7 @@ def test_what_is_cut_off_is_counted():
     whole = len(TASK.encoder.pieces(words)[1])
     for room in (whole, whole - 1, 10, 5):
         short = RelationTask(dataclasses.replace(TASK.encoder, max_tokens=room + 6), LABELS, "None")
-        owners, read = TASK.encoder.pieces(words)[1], set(short.encode(long).words.tolist())
+        owners, read = TASK.encoder.pieces(words)[1], set(short.encode([long])[0].words.tolist())
         found = short.left_out([long, RECORD, long])
         assert found["words_cut_off"] == 2 * len(set(owners) - read)
         assert found["sentences_cut"] == (2 if room < whole else 0) and found["entities_cut"] == 0

@@ -50,7 +50,7 @@ def plain(triples: tuple[Triple, ...]) -> list[tuple]:
 def test_features_have_static_shapes_and_types():
     features = TASK.features(RECORD, 24)
     text, targets = features["text"], features["targets"]
-    assert text["ids"].shape == text["mask"].shape == (24,) and text["mask"].sum() == TASK.length(RECORD)
+    assert text["ids"].shape == text["mask"].shape == (24,) and text["mask"].sum() == len(TASK.encode([RECORD])[0])
     assert {name: (array.shape, str(array.dtype)) for name, array in targets.items()} == {
         "start": ((3,), "int32"),
         "end": ((3,), "int32"),
@@ -88,7 +88,7 @@ def test_a_record_without_triples_is_an_example():
 
 
 def test_what_training_leaves_out_is_counted_and_scored():
-    short = TriplesTask(dataclasses.replace(ENCODER, max_tokens=TASK.length(RECORD) - 1), LABELS, "none", max_targets=2)
+    short = TriplesTask(dataclasses.replace(ENCODER, max_tokens=len(TASK.encode([RECORD])[0]) - 1), LABELS, "none", max_targets=2)
     empty = Triple(Mention(1, 2), "near", LEFT)
     record = dataclasses.replace(RECORD, triples=(NEAR, HOLDS, HOLDS, HOLDS, empty))
     assert short.left_out([record, RECORD, Record(id="q", words=WORDS)]) == {"beyond_max_targets": 1, "truncated": 2, "without_pieces": 1}
@@ -286,7 +286,7 @@ def test_triples_that_training_cannot_hold_are_in_the_accuracies():
     prediction = said(TASK.features(record, 24), 2, queries=2)
     found = one.metrics([record], [one.decode(prediction, record)], [prediction])
     assert found["relation"] == found["entity"] == {"accuracy": 1.0, "right": 2, "matched": 2, "of": 2}
-    short = dataclasses.replace(TASK, encoder=dataclasses.replace(ENCODER, max_tokens=TASK.length(RECORD) - 1))
+    short = dataclasses.replace(TASK, encoder=dataclasses.replace(ENCODER, max_tokens=len(TASK.encode([RECORD])[0]) - 1))
     found = short.metrics([record], [short.decode(prediction, record)], [prediction])
     assert found["entity"] == {"accuracy": 0.5, "right": 1, "matched": 2, "of": 2} and found["relation"]["right"] == 2
 

@@ -57,9 +57,9 @@ def test_every_record_counts_once_and_is_decoded_once(parts, alone, mapping, mon
     job, split, variables = parts
     decode, decoded = type(job.task).decode, []
 
-    def counted(task, outputs, record):
+    def counted(task, outputs, record, encoded):
         decoded.append(record.id)
-        return decode(task, outputs, record)
+        return decode(task, outputs, record, encoded)
 
     monkeypatch.setattr(type(job.task), "decode", counted)
     devices = DEVICES[mapping]()

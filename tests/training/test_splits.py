@@ -1,0 +1,70 @@
+"""A split's text is tokenised once, whatever asks for it afterwards."""
+
+import collections
+import dataclasses
+
+import numpy as np
+import pytest
+
+import mmre_jax
+from configs import dgf_pt, ifaformer, qeot
+from mmre_jax import evaluate
+from mmre_jax.data import datasets
+from mmre_jax.data.loader import Order
+from mmre_jax.data.text import TextEncoder
+from mmre_jax.training.job import new_job
+from mmre_jax.training.splits import make_split, train_stream
+
+CONFIGS = {
+    "captions": dgf_pt.get_config("quickstart"),
+    "entities": ifaformer.get_config("quickstart_entities"),
+    "triples": qeot.get_config("quickstart"),
+}
+
+
+@pytest.fixture
+def tokenised(monkeypatch):
+    """How often each sentence was tokenised."""
+    found, each_once = collections.Counter(), TextEncoder._each_once
+
+    def counted(encoder, sentences):
+        pieces = each_once(encoder, sentences)
+        found.update(pieces.keys())
+        return pieces
+
+    monkeypatch.setattr(TextEncoder, "_each_once", counted)
+    return found
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_training_tokenises_each_sentence_once(name, tokenised):
+    config = CONFIGS[name].copy_and_resolve_references().unlock()
+    config.data.update({"counts": (12, 4, 4), "threads": 2})
+    config.system.update({"caption_tokens": 8} if name == "captions" else {})
+    read = datasets.open_records(config.data, "train")
+    records = [dataclasses.replace(record, caption=f"{n % 5} things") for n, record in enumerate(read)]
+    job = new_job(config.lock(), records)
+    tokenised.clear()  # of prompts
+    split = make_split(job, records, train=True, shuffled=True)
+    known = {**tokenised}
+    assert {record.words for record in split.records} <= known.keys() and (("3", "things") in known) == (name == "captions")
+    job.task.left_out(split.records, split.encoded)
+    batches = list(train_stream(job, Order(split.lengths, 4, config.data.buckets, True), split, 0, 6))
+    assert tokenised == known and set(known.values()) == {1}
+    for batch in batches:  # as without what travels, captions of the pictures that are shown included
+        for row, index in enumerate(batch["index"].tolist()):
+            shown = split.records[split.picture_of[index]]
+            seen = dataclasses.replace(split.records[index], image=shown.image, regions=shown.regions, caption=shown.caption)
+            for part, values in job.task.features(seen, batch["text"]["ids"].shape[1]).items():
+                found = {key: value[row] for key, value in batch[part].items()} if isinstance(values, dict) else batch[part][row]
+                np.testing.assert_equal(found, values)
+
+
+@pytest.mark.parametrize("task", ["entities", "triples"])
+def test_evaluation_and_extraction_tokenise_each_sentence_once(task, untrained, tokenised):
+    found = evaluate.checkpoint(untrained[task], "val")
+    assert found.scores() and found.slices()
+    assert tokenised.keys() >= {record.words for record in found.records} and set(tokenised.values()) == {1}
+    tokenised.clear()
+    mmre_jax.load(untrained[task]).extract_records(list(found.records))
+    assert set(tokenised.values()) == {1}
