@@ -22,7 +22,7 @@ help:
 	@echo "make quickstart   train, evaluate and extract on the embedded data set (a few minutes on 2 cores)"
 	@echo "make test         run the tests (make test-slow: those left out, marked slow)"
 	@echo "make fuzz         run the property tests on other examples, EXAMPLES=1000 each; SEED=N repeats a run"
-	@echo "make processes    compare a step of every system in two processes with that of one device (minutes)"
+	@echo "make processes    run what takes several processes: a step of every system against one device, runs that are stopped (minutes)"
 	@echo "make parity       compare converted releases of the full size with their second implementations (minutes, 7 GB of memory)"
 	@echo "make benchmark-detector   Faster R-CNN against torchvision's on this machine, in turns (minutes)"
 	@echo "make gallery      train small runs of five systems, unless they are there, and draw every figure of a checkpoint into docs (half an hour)"
@@ -40,16 +40,16 @@ quickstart: $(VENV)/.run
 	$(BIN)/python -m launch.extract --checkpoint=$(QUICKSTART) --scenes=4 --out=$(QUICKSTART)/extracted
 
 test: $(VENV)/.dev $(VENV)/torchvision
-	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow and not processes"
 
 fuzz: $(VENV)/.dev $(VENV)/torchvision
-	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PYTEST_ARGS) -m "hypothesis and not slow" --hypothesis-profile=fuzz --hypothesis-seed=$(SEED)
+	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PYTEST_ARGS) -m "hypothesis and not slow and not processes" --hypothesis-profile=fuzz --hypothesis-seed=$(SEED)
 
 test-slow: $(VENV)/.dev $(VENV)/torchvision
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m slow
 
 processes: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 0 -m slow -k every_system tests/training/test_mesh.py
+	$(BIN)/python -m pytest -n 0 -m "processes and not slow"
 
 parity: $(VENV)/.dev $(VENV)/torchvision
 	XLA_FLAGS="--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true" $(BIN)/python -m pytest -n 0 -m slow tests/systems/test_released_parity.py tests/systems/test_hvformer_reference.py tests/encoders/rcnn tests/encoders/test_vgg.py

@@ -255,11 +255,13 @@ def endure(*arguments: str, timeout: int) -> str:
     return result.stdout
 
 
+@pytest.mark.processes
 def test_hundreds_of_steps_on_8_devices_do_not_hang() -> None:
     shown = endure("-m", "launch.benchmark_matching", "--stress=300", timeout=120)
     assert all(f"{matcher}: 300 steps on 8 x cpu" in shown for matcher in MATCHERS)
 
 
+@pytest.mark.processes
 def test_large_costs_on_8_devices_do_not_hang() -> None:
     call = "stress(30, 'scipy', batch=16, queries=50, targets=60)"  # 188 KiB a device
     assert "steps_per_second" in endure("-c", f"from mmre_jax.analysis.matching_speed import stress; print({call})", timeout=120)

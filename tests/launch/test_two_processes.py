@@ -19,6 +19,8 @@ from launch.local import free_port
 from mmre_jax.training.checkpoint import FOLDER, Checkpoints
 from mmre_jax.training.log import read_json, read_rows
 
+pytestmark = pytest.mark.processes
+
 ROOT = pathlib.Path(__file__).parents[2]
 TOY = pathlib.Path(__file__).parents[1] / "training"
 FLAGS = os.environ["XLA_FLAGS"].replace("--xla_force_host_platform_device_count=2", "").strip()

@@ -307,6 +307,7 @@ print(json.dumps({"devices": jax.device_count(), "norm": float(norm), "loss": lo
 """
 
 
+@pytest.mark.processes
 def test_loss_and_gradients_are_the_same_on_eight_devices():
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}

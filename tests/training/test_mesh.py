@@ -55,6 +55,7 @@ def assert_same(found, names, mappings):
         assert max(row.values()) <= TOLERANCE, (mapping, row)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["toy", "toy_statistics"])
 def test_a_toy_has_the_same_gradients_however_it_is_mapped(tmp_path, name):
     # With statistics of the batch there is dropout, too, and that differs by device.
@@ -65,7 +66,7 @@ def test_a_toy_has_the_same_gradients_however_it_is_mapped(tmp_path, name):
     assert_same(on_devices(tmp_path, [name], first, *mappings), [name], mappings)
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_every_system_has_the_same_gradients_in_two_processes(tmp_path):
     """Each system and task, QEOT with its callback and statistics of all devices; `make processes`."""
     names, mappings = [name for name in SYSTEMS if name not in VARIATIONS], ["pmap:4", "mesh:2x2"]
