@@ -20,6 +20,7 @@ from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.heads.joint import TOLD
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training.evaluate import Predicted
+from mmre_jax.training.features import with_features
 from mmre_jax.training.protocol import protocol
 from mmre_jax.training.splits import Split, make_split, training_examples
 
@@ -152,6 +153,7 @@ def _predicted(
     if data.captions != extractor.job.config.data.get("captions", ""):
         datasets.caption_counts(data, {split: [records[index] for index in range(len(records))]})
     shown = make_split(extractor.job, records, train=split == "train", shuffled=shuffled, data=data, dataset=dataset)
+    shown = with_features(extractor.job, {split: shown}, extractor.predictor.devices.first(extractor.variables), data)[split]
     return shown, extractor.predictor.predict(extractor.variables, shown, split, keep=True)
 
 

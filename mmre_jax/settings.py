@@ -52,6 +52,10 @@ DATA: Section = {  # where records come from and how they become batches
     "image_share": number(1.0, "[0, 1]", "of the pictures; the others are masked in all splits"),
     "train_share": number(1.0, "(0, 1]", "of the training examples, drawn by train.seed from each class"),
     "blank_words": flag(False, "the image-only control"),
+    "features": choice(
+        "none", ("none", "cache"), "cache: what an image encoder named in optim.frozen makes of pictures is computed once and kept on disk"
+    ),
+    "features_folder": text("", "where features are kept; '': features/ beside prepared data, else ~/.cache/mmre_jax/features"),
     "workers": whole(0, "[0, inf)", "processes that prepare records; 0: threads of this one"),
     "threads": whole(2, "[1, inf)", "threads that prepare records where there are no workers"),
 }

@@ -17,6 +17,7 @@ from absl import flags
 
 from mmre_jax.data.dataset import PictureSource, RecordSource
 from mmre_jax.data.encoded import Encoded
+from mmre_jax.data.feature_store import StoredFeatures
 from mmre_jax.records import Record
 
 Batch = Mapping[str, Any]
@@ -91,6 +92,7 @@ class Fetch:
     picture_of: np.ndarray | None
     process: int
     processes: int
+    stored: StoredFeatures | None = None
 
     def __call__(self, element: int) -> dict[str, Any]:
         local = self.order.batch // self.processes
@@ -103,7 +105,9 @@ class Fetch:
         seen = dataclasses.replace(record, image=shown.image, regions=shown.regions, caption=shown.caption)
         features = self.features(seen, int(lengths[step % self.order.steps]), self._read(max(index, 0)))
         features |= {"index": np.int32(index), "valid": np.bool_(index >= 0)}
-        if self.pictures is not None:
+        if self.stored is not None:
+            features["features"], features["present"] = self.stored[max(index, 0)]
+        elif self.pictures is not None:
             features["pictures"], features["present"] = self.pictures(shown)
         return features
 
@@ -132,6 +136,7 @@ def batches(
     first: int = 0,
     last: int | None = None,
     picture_of: np.ndarray | None = None,
+    stored: StoredFeatures | None = None,
     process: int = 0,
     processes: int = 1,
     workers: int = 0,
@@ -146,13 +151,14 @@ def batches(
       encoded: the tokens of every record; None leaves it to `features` to find them.
       last: one epoch if None.
       picture_of: int [N], the record whose picture each record is shown with, -1 for none (data/sampling.py); its own if None.
+      stored: features and presence of the pictures that each record is shown with, in place of the pictures.
       workers: processes that prepare records; 0 prepares them in `threads` threads of this one.
       ahead: batches prepared ahead.
     """
     if order.batch % processes:
         raise ValueError(f"a batch of {order.batch} does not divide over {processes} processes")
     local = order.batch // processes
-    fetch = Fetch(order, source, features, pictures, encoded, picture_of, process, processes)
+    fetch = Fetch(order, source, features, pictures, encoded, picture_of, process, processes, stored)
     last = order.steps if last is None else last
     stream = grain.MapDataset.range(first * local, last * local).map(fetch)
     if workers:

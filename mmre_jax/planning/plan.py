@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from mmre_jax.planning import bounds, hlo, program
 from mmre_jax.planning.chips import KNOWN, PlanError, Topology, read_mesh, read_topology
 from mmre_jax.planning.stand_in import StandIn, stand_in
+from mmre_jax.training import features
 from mmre_jax.training.job import Job, sample, shapes
 from mmre_jax.training.log import write_text
 from mmre_jax.training.mesh import AXES, MeshDevices
@@ -188,7 +189,10 @@ def _step(job: Job, devices: DevicesElsewhere, batch: int, length: int | None) -
     """(the step's arguments, state, batch and key, as shapes on the devices; the step)."""
     state = jax.eval_shape(lambda variables: state_of(job, variables, STEPS), shapes(job))
     mapped, key = mapped_step(job, devices, state, STEPS)
-    records = jax.tree.map(lambda x: jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype), sample(job, length))
+    example = sample(job, length)
+    if features.asked_for(job.config) and job.system.plan:
+        example = features.in_place(job.system, example)
+    records = jax.tree.map(lambda x: jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype), example)
     return (devices.abstract(state), devices.shard(records), key), mapped
 
 

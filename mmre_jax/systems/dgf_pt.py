@@ -42,7 +42,7 @@ from mmre_jax.fusion.prefixes import SLOT, Prefix, PrefixConfig, entity_means, o
 from mmre_jax.fusion.query_transformer import masked_mean
 from mmre_jax.heads.generative import STEPS, GenerativeDecoder, RelationClassifier
 from mmre_jax.heads.joint import JointObjective, JointWeights
-from mmre_jax.systems.system import ModuleSystem
+from mmre_jax.systems.system import ModuleSystem, Pictures, Sight
 
 INPUTS = ("objects", "image", "text")
 ORDERS = tuple("-".join(order) for order in itertools.permutations(INPUTS))  # the paper's first (its table 4)
@@ -58,6 +58,7 @@ class DgfPtConfig:
     relations, types: R and T.
     added: rows behind the tokenizer's in the word table, of markers and special tokens.
     objects: K, the most objects a record is read with; 0: none are read.
+    side: of the photo, pixels.
     cells: a side of the grid of the image's M blocks.
     order: in which the stages read their inputs (table 4).
     dual_gate: False is "w/o dual-gated fusion": the picture reaches the text in the stages alone.
@@ -74,6 +75,7 @@ class DgfPtConfig:
     added: int = 0
     prefix: PrefixConfig = PrefixConfig()
     objects: int = 10
+    side: int = 224
     cells: int = 7
     order: str = ORDERS[0]
     dual_gate: bool = True
@@ -84,14 +86,14 @@ class DgfPtConfig:
 
 
 class DgfPt(nn.Module):
-    """The network: (given, pixels, present) -> what a JointObjective takes."""
+    """The network: (given, pictures, present) -> what a JointObjective takes."""
 
     config: DgfPtConfig
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(
-        self, given: Mapping[str, Any], pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool
+        self, given: Mapping[str, Any], pictures: Pictures, present: Mapping[str, jax.Array], *, train: bool
     ) -> dict[str, jax.Array | None]:
         """Computes eq. 1-9 and the distributions of eq. 10 and 13.
 
@@ -99,7 +101,7 @@ class DgfPt(nn.Module):
           given: ids int32 [B, L], mask bool [B, L], markers int32 [B, 2]; entities bool [B, 2, L], the pieces of each; with objects a
             dictionary of boxes float32 [B, K, 4], normalised xyxy, and mask bool [B, K]; with captions one of ids int32 [B, C] and
             mask bool [B, C].
-          pixels: the photo, float32 [B, 1, S, S, 3], normalised.  present: bool [B, 1].
+          pictures: the photo, float32 [B, 1, S, S, 3], normalised, or the features of `sight`.  present: bool [B, 1].
 
         Returns:
           logits and unfused, float32 [B, R], of the fused text and of the text before fusion; text and fused, both pooled, [B, D];
@@ -111,7 +113,8 @@ class DgfPt(nn.Module):
         seen = present[PHOTO][:, 0] if config.vision is not None else jnp.zeros(len(mask), bool)
         inputs = {"text": (rows(given["ids"]), mask)}
         if config.vision is not None:
-            inputs |= self._see(config.vision, pixels, seen, given.get("objects"), train)
+            cells = sight(config.vision, self.dtype)(pictures, present, train=train)["cells"]
+            inputs |= self._see(cells, seen, given.get("objects"))
         states, cache = self._stages(model, inputs, given["entities"], train)
         h_t = fused = states["text"]
         gates = jnp.zeros((len(mask), len(GATES)), jnp.float32)
@@ -140,22 +143,14 @@ class DgfPt(nn.Module):
 
         return rows
 
-    def _see(
-        self,
-        vision: VisionConfig,
-        pixels: Mapping[str, jax.Array],
-        seen: jax.Array,
-        objects: Mapping[str, jax.Array] | None,
-        train: bool,
-    ) -> dict[str, Places]:
-        """I [B, M, D] and O [B, K, D] of the image encoder's last map, and which of them there are."""
-        photo, width = pixels[PHOTO], self.config.text.width
-        cells = last_map(vision, photo, seen, self.dtype, "vision", train=train)
+    def _see(self, cells: jax.Array, seen: jax.Array, objects: Mapping[str, jax.Array] | None) -> dict[str, Places]:
+        """I [B, M, D] and O [B, K, D] of the image encoder's last map [B, h, w, C], and which of them there are."""
+        width = self.config.text.width
         blocks = adaptive_mean(cells.astype(jnp.float32), self.config.cells).astype(cells.dtype)
         image = nn.Dense(width, dtype=self.dtype, name="image")(blocks.reshape(len(cells), -1, cells.shape[-1]))
         found = {"image": (image, jnp.broadcast_to(seen[:, None], image.shape[:2]))}
         if objects is not None:
-            side = photo.shape[2]
+            side = self.config.side
             regions = roi_mean(cells, objects["boxes"] * side, side / cells.shape[1])
             found["objects"] = nn.Dense(width, dtype=self.dtype, name="objects")(regions), objects["mask"] & seen[:, None]
         return found
@@ -195,6 +190,15 @@ class DgfPt(nn.Module):
         else:
             found = entity_means(states, given["entities"])
         return found.reshape(len(states), -1)
+
+
+def sight(vision: VisionConfig, dtype: jnp.dtype) -> Sight:
+    """The image encoder's last map, "cells" [B, h, w, C]."""
+
+    def see(pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool) -> dict[str, jax.Array]:
+        return {"cells": last_map(vision, pixels[PHOTO], present[PHOTO][:, 0], dtype, "vision", train=train)}
+
+    return Sight(see)
 
 
 SETTINGS: Section = {
@@ -253,6 +257,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         added=system.added,
         prefix=PrefixConfig(prefix.objects, prefix.entities, tuple(prefix.before), tuple(prefix.behind)),
         objects=system.objects if sees and config.data.objects != "none" else 0,
+        side=config.vision.side,
         cells=system.cells,
         order=system.order,
         dual_gate=system.dual_gate,
@@ -265,7 +270,8 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     objective = JointObjective(JointWeights(**system.weights.to_dict()), system.margin, system.joint)
     given = ("entities", *(("objects",) if net.objects else ()), *(("caption",) if net.captions else ()))
     batch_norm = isinstance(net.vision, ResNetConfig) and net.vision.follows
-    return ModuleSystem(DgfPt(net, dtype), objective, plan, batch_norm, given)
+    eye = None if net.vision is None else sight(net.vision, dtype)
+    return ModuleSystem(DgfPt(net, dtype), objective, plan, batch_norm, given, sight=eye)
 
 
 def _check(config: ConfigDict) -> None:

@@ -22,7 +22,7 @@ from mmre_jax.encoders.from_config import bert_config, photo_and_objects, vit_co
 from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
 from mmre_jax.fusion.mome import MixtureOfExperts, TextGuidedAttention, marked_weights
 from mmre_jax.heads.relation import RelationHead, RelationObjective
-from mmre_jax.systems.system import ModuleSystem
+from mmre_jax.systems.system import ModuleSystem, Pictures, Sight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class HVFormerConfig:
 
 
 class HVFormer(nn.Module):
-    """The network: (text, pixels, present) -> relation logits."""
+    """The network: (text, pictures, present) -> relation logits."""
 
     config: HVFormerConfig
     dtype: jnp.dtype = jnp.float32
@@ -63,7 +63,7 @@ class HVFormer(nn.Module):
     def __call__(
         self,
         text: Mapping[str, jax.Array],
-        pixels: Mapping[str, jax.Array],
+        pictures: Pictures,
         present: Mapping[str, jax.Array],
         *,
         train: bool,
@@ -72,7 +72,7 @@ class HVFormer(nn.Module):
 
         Args:
           text: ids int32 [B, L], mask bool [B, L], markers int32 [B, 2] (positions of the two opening markers).
-          pixels: per slot float32 [B, K, S, S, 3], normalised.  present: per slot bool [B, K].
+          pictures: per slot float32 [B, K, S, S, 3], normalised, or the features of `sight`.  present: per slot bool [B, K].
 
         Returns:
           logits float32 [B, R].
@@ -80,16 +80,9 @@ class HVFormer(nn.Module):
         config = self.config
         states = Bert(config.text, dtype=self.dtype, name="text")(text["ids"], text["mask"], train=train)[-1]
         if config.vision is not None:
-            states = self._fuse(states, *self._see(config.vision, pixels, present, train))
+            found = sight(config.vision, config.levels, self.dtype)(pictures, present, train=train)
+            states = self._fuse(states, [found[f"level_{level}"] for level in config.levels], patch_mask(config.vision, present))
         return RelationHead(config.relations, dtype=self.dtype, name="head")(states, text["markers"])
-
-    def _see(
-        self, vision: ViTConfig, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], train: bool
-    ) -> tuple[list[jax.Array], jax.Array]:
-        """The chosen levels [B, P, V] and which patches may be attended to, bool [B, P]."""
-        mask = patch_mask(vision, present)
-        hidden = ViT(vision, dtype=self.dtype, name="vision")(pixels, mask, train=train)
-        return [hidden[level] for level in self.config.levels], mask
 
     def _fuse(self, text: jax.Array, levels: list[jax.Array], mask: jax.Array) -> jax.Array:
         """text [B, L, D], levels N x [B, P, V], mask [B, P] -> [B, L, D]."""
@@ -109,6 +102,17 @@ class HVFormer(nn.Module):
         if patch.shape[-1] != text.shape[-1]:
             patch = nn.Dense(text.shape[-1], dtype=self.dtype, name=name)(patch)
         return jnp.broadcast_to(patch[:, None], text.shape)
+
+
+def sight(vision: ViTConfig, levels: tuple[int, ...], dtype: jnp.dtype, *, masked: bool = True) -> Sight:
+    """The chosen levels of the image encoder, level_N [B, P, V]. masked: whether absent pictures are."""
+
+    def see(pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool) -> dict[str, jax.Array]:
+        mask = patch_mask(vision, present) if masked else None
+        hidden = ViT(vision, dtype=dtype, name="vision")(pixels, mask, train=train)
+        return {f"level_{level}": hidden[level] for level in levels}
+
+    return Sight(see)
 
 
 SETTINGS: Section = {
@@ -153,7 +157,8 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         mixture=system.mixture,
     )
     tell = functools.partial(marked_weights, levels=levels) if system.mixture == "experts" else None
-    return ModuleSystem(HVFormer(net, dtype), RelationObjective(), plan, tell=tell)
+    eye = sight(net.vision, levels, dtype)
+    return ModuleSystem(HVFormer(net, dtype), RelationObjective(), plan, tell=tell, sight=eye)
 
 
 def levels_of(config: ConfigDict) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ one triple: span, relation, box (heads/triples.py).
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
@@ -30,7 +31,7 @@ from mmre_jax.fusion.query_transformer import Decoder, Encoder, Slots, Transform
 from mmre_jax.fusion.selective_attention import SelectiveAttention
 from mmre_jax.heads.triples import TripleHead, TripleObjective, TripleWeights
 from mmre_jax.matching import MATCHERS
-from mmre_jax.systems.system import ModuleSystem
+from mmre_jax.systems.system import ModuleSystem, Pictures, Sight
 
 VisionConfig: TypeAlias = ViTConfig | ResNetConfig | PyramidConfig
 
@@ -70,7 +71,7 @@ class QEOTConfig:
 
 
 class QEOT(nn.Module):
-    """The network: (text, pixels, present) -> the outputs of a TripleHead."""
+    """The network: (text, pictures, present) -> the outputs of a TripleHead."""
 
     config: QEOTConfig
     dtype: DTypeLike = jnp.float32
@@ -79,7 +80,7 @@ class QEOT(nn.Module):
     def __call__(
         self,
         text: Mapping[str, jax.Array],
-        pixels: Mapping[str, jax.Array],
+        pictures: Pictures,
         present: Mapping[str, jax.Array],
         *,
         train: bool,
@@ -88,7 +89,7 @@ class QEOT(nn.Module):
 
         Args:
           text: ids int32 [B, L], mask bool [B, L].
-          pixels: the photo, float32 [B, 1, S, S, 3], normalised.  present: bool [B, 1].
+          pictures: the photo, float32 [B, 1, S, S, 3], normalised, or the features of `sight`.  present: bool [B, 1].
 
         Returns:
           See heads/triples.py; N is `decoder_layers` under deep supervision, else 1.
@@ -98,7 +99,7 @@ class QEOT(nn.Module):
         if config.vision is None:
             means, sequence = [masked_mean(h_text, words)], [(h_text, words)]
         else:
-            h_image, positions, cells = self._see(config.vision, pixels, present, train)
+            h_image, positions, cells = self._see(config.vision, pictures, present, train)
             if config.select:
                 h_text, h_image = self._fuse(h_text, h_image, positions, words, cells)
             means = [masked_mean(h_text, words), masked_mean(h_image, cells)]
@@ -112,21 +113,12 @@ class QEOT(nn.Module):
         return head(queries, h_text, words, jnp.concatenate(means, axis=-1))
 
     def _see(
-        self, vision: VisionConfig, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], train: bool
+        self, vision: VisionConfig, pictures: Pictures, present: Mapping[str, jax.Array], train: bool
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """H^Img [B, P, D], the image encoder's cells row by row, Pos^Img float32 [P, D] (eq. 1), and which cells are, bool [B, P]. They are
         those of a ViT's or ResNet's last layer, or of one level of a detector's feature pyramid."""
-        width = self.config.text.width
-        if isinstance(vision, ViTConfig):
-            hidden = ViT(vision, dtype=self.dtype, name="vision")(pixels, patch_mask(vision, present), train=train)
-            side, states = vision.grid(vision.sequences[0]), hidden[-1][:, 1:]
-        else:
-            photo = pixels[PHOTO][:, 0]
-            if isinstance(vision, PyramidConfig):
-                cells = PyramidEncoder(vision, dtype=self.dtype, name="vision")(photo, train=train)[0]
-            else:
-                cells = ResNet(vision, dtype=self.dtype, name="vision")(photo, train=train)[-1]
-            side, states = cells.shape[1], cells.reshape(len(cells), -1, cells.shape[-1])
+        width, states = self.config.text.width, sight(vision, self.dtype)(pictures, present, train=train)["cells"]
+        side = math.isqrt(states.shape[1])
         image = nn.Dense(width, dtype=self.dtype, name="project")(states)
         return image, jnp.asarray(sine_positions(side, side, width)), jnp.broadcast_to(present[PHOTO], image.shape[:2])
 
@@ -151,6 +143,22 @@ class QEOT(nn.Module):
         decoder = Decoder(config.queries, config.decoder_layers, config.sizes, self.dtype, name="decoder")
         states = decoder(memory, mask, train=train)
         return states if config.deep_supervision else states[-1:]
+
+
+def sight(vision: VisionConfig, dtype: DTypeLike) -> Sight:
+    """The image encoder's cells row by row, "cells" [B, P, C]."""
+
+    def see(pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool) -> dict[str, jax.Array]:
+        if isinstance(vision, ViTConfig):
+            return {"cells": ViT(vision, dtype=dtype, name="vision")(pixels, patch_mask(vision, present), train=train)[-1][:, 1:]}
+        photo = pixels[PHOTO][:, 0]
+        if isinstance(vision, PyramidConfig):
+            cells = PyramidEncoder(vision, dtype=dtype, name="vision")(photo, train=train)[0]
+        else:
+            cells = ResNet(vision, dtype=dtype, name="vision")(photo, train=train)[-1]
+        return {"cells": cells.reshape(len(cells), -1, cells.shape[-1])}
+
+    return Sight(see)
 
 
 def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: jnp.dtype) -> ModuleSystem:
@@ -186,7 +194,8 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     objective = TripleObjective(TripleWeights(**system.weights.to_dict()), system.empty_weight, system.matcher)
     convolutional = net.vision.backbone if isinstance(net.vision, PyramidConfig) else net.vision
     batch_norm = isinstance(convolutional, ResNetConfig) and convolutional.follows
-    return ModuleSystem(QEOT(net, dtype), objective, plan, batch_norm)
+    eye = None if net.vision is None else sight(net.vision, dtype)
+    return ModuleSystem(QEOT(net, dtype), objective, plan, batch_norm, sight=eye)
 
 
 def _vision(vision: ConfigDict, plan: PicturePlan, frozen: bool) -> VisionConfig | None:

@@ -22,9 +22,9 @@ from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, pyramid_config, resnet_config
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig, PyramidEncoder
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
-from mmre_jax.fusion.visual_prefix import CELLS, GATES, PrefixConfig, VisualPrefix
+from mmre_jax.fusion.visual_prefix import CELLS, GATES, PrefixConfig, VisualPrefix, pool
 from mmre_jax.heads.choice import POOLS, apply_head, check_task, objective
-from mmre_jax.systems.system import ModuleSystem
+from mmre_jax.systems.system import ModuleSystem, Pictures, Sight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,41 +49,58 @@ class RSRNeTConfig:
 
 
 class RSRNeT(nn.Module):
-    """The network: (text, pixels, present) -> relation logits [B, R], or the outputs of an `EntityHead`."""
+    """The network: (text, pictures, present) -> relation logits [B, R], or the outputs of an `EntityHead`."""
 
     config: RSRNeTConfig
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(
-        self, text: Mapping[str, jax.Array], pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool
+        self, text: Mapping[str, jax.Array], pictures: Pictures, present: Mapping[str, jax.Array], *, train: bool
     ) -> jax.Array | dict[str, jax.Array]:
         """Computes eq. 1-13.
 
         Args:
           text: ids int32 [B, L], mask bool [B, L], for relations markers int32 [B, 2].
-          pixels: per slot float32 [B, K, S, S, 3], normalised, all slots of one size.  present: per slot bool [B, K].
+          pictures: per slot float32 [B, K, S, S, 3], normalised, all slots of one size, or the features of `sight`.
+          present: per slot bool [B, K].
         """
         config = self.config
-        prefixes, mask = (None, None) if config.vision is None else self._see(config.vision, pixels, present, train)
+        prefixes, mask = (None, None) if config.vision is None else self._see(config.vision, pictures, present, train)
         bert = Bert(config.text, dtype=self.dtype, name="text")
         states = bert(text["ids"], text["mask"], train=train, prefixes=prefixes, prefix_mask=mask)[-1]
         how = {"dropout": config.head_dropout, "dtype": self.dtype, "train": train, "pool": config.pool}
         return apply_head(config.task, config.classes, states, text, **how)
 
     def _see(
-        self, vision: ResNetConfig | PyramidConfig, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], train: bool
+        self, vision: ResNetConfig | PyramidConfig, pictures: Pictures, present: Mapping[str, jax.Array], train: bool
     ) -> tuple[tuple[KeysValues, ...], jax.Array]:
         """The prefix of each text layer, and which of its positions may be attended to, bool [B, X]."""
-        pictures = jnp.concatenate([pixels[name] for name in self.config.pictures], axis=1)  # [B, K, S, S, 3]
-        each = pictures.reshape(-1, *pictures.shape[2:])
-        if isinstance(vision, PyramidConfig):
-            maps = PyramidEncoder(vision, dtype=self.dtype, name="vision")(each, train=train)[: vision.stages]
-        else:
-            maps = ResNet(vision, dtype=self.dtype, name="vision")(each, train=train)
-        prefixes = VisualPrefix(self.config.prefix, dtype=self.dtype, name="prefix")(maps, pictures.shape[1])
+        maps, count = stage_maps(sight(vision, self.config.pictures, self.dtype)(pictures, present, train=train))
+        prefixes = VisualPrefix(self.config.prefix, dtype=self.dtype, name="prefix")(maps, count)
         there = jnp.concatenate([present[name] for name in self.config.pictures], axis=1)
         return prefixes, jnp.repeat(there, CELLS, axis=1)
+
+
+def sight(vision: ResNetConfig | PyramidConfig, names: tuple[str, ...], dtype: jnp.dtype) -> Sight:
+    """The image encoder's stages, pooled: stage_N [B, K, 2, 2, C]. names: of the picture slots, the photo's first."""
+
+    def see(pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool) -> dict[str, jax.Array]:
+        pictures = jnp.concatenate([pixels[name] for name in names if name in pixels], axis=1)  # [B, K, S, S, 3]
+        each = pictures.reshape(-1, *pictures.shape[2:])
+        if isinstance(vision, PyramidConfig):
+            maps = PyramidEncoder(vision, dtype=dtype, name="vision")(each, train=train)[: vision.stages]
+        else:
+            maps = ResNet(vision, dtype=dtype, name="vision")(each, train=train)
+        return {f"stage_{n}": (x := pool(found)).reshape(*pictures.shape[:2], *x.shape[1:]) for n, found in enumerate(maps)}
+
+    return Sight(see, apart=True)
+
+
+def stage_maps(found: Mapping[str, jax.Array]) -> tuple[list[jax.Array], int]:
+    """The features of `sight` as a prefix takes them, for each stage [B * K, 2, 2, C], whose pooling is the map itself; and K."""
+    maps = [found[f"stage_{n}"] for n in range(len(found))]
+    return [x.reshape(-1, *x.shape[2:]) for x in maps], maps[0].shape[1]
 
 
 SETTINGS: Section = {
@@ -123,7 +140,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         level = len(stages.depths) - 1 if system.stages == "plain" else None  # all levels but the coarsest, which is none of a stage
         vision = dataclasses.replace(pyramid_config(config.vision, frozen=stages.still), level=level)
     net = RSRNeTConfig(text, vision, prefix, tuple(slot.name for slot in plan), **head)
-    return ModuleSystem(RSRNeT(net, dtype), aim, plan, stages.follows)
+    return ModuleSystem(RSRNeT(net, dtype), aim, plan, stages.follows, sight=sight(vision, net.pictures, dtype))
 
 
 def stages_of(config: ConfigDict) -> ResNetConfig:

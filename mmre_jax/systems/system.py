@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import flax.linen as nn
+import flax.struct
 import jax
 import jax.numpy as jnp
 
@@ -19,6 +20,46 @@ Metrics = dict[str, tuple[jax.Array, jax.Array]]
 Tell = Callable[[Mapping[str, Any], Batch], dict[str, jax.Array]]
 
 TOLD = "told/"  # what begins the name of a prediction that is a number of each record, of which evaluation gives the mean over a split
+
+
+@flax.struct.dataclass
+class Features:
+    """What `Sight.see` made of pictures, which a net takes in place of their pixels. by_name: [B, ...] each."""
+
+    by_name: Mapping[str, jax.Array]
+
+
+Pictures = Mapping[str, jax.Array] | Features  # pixels per slot, or what was made of them before
+
+
+@dataclasses.dataclass(frozen=True)
+class Sight:
+    """What a net computes of pictures alone, so that of an image encoder that is not trained it can be kept (training/features.py).
+
+    see: (pixels, present, train=...) -> {name: [B, ...]}; to be called inside a compact method of the net, or of `Eye`: it makes the
+      submodule `part`, and depends on no other variables.
+    part: the image encoder's name among the net's parts.
+    apart: whether each picture is encoded by itself: features are [B, K, ...] then, the pictures in the order of the plan, whose slots are
+      alike but for their names and sources. Else a record's pictures are encoded together.
+    """
+
+    see: Callable[..., dict[str, jax.Array]]
+    part: str = "vision"
+    apart: bool = False
+
+    def __call__(self, pictures: Pictures, present: Mapping[str, jax.Array], *, train: bool) -> Mapping[str, jax.Array]:
+        """The features: computed, or as they were given."""
+        return pictures.by_name if isinstance(pictures, Features) else self.see(pictures, present, train=train)
+
+
+class Eye(nn.Module):
+    """A net's image encoder without the net: (pixels, present) -> what `see` makes of them, with the names of the net's parameters."""
+
+    see: Callable[..., dict[str, jax.Array]]
+
+    @nn.compact
+    def __call__(self, pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        return self.see(pixels, present, train=False)
 
 
 class System(Protocol):
@@ -57,6 +98,7 @@ class ModuleSystem:
     tell: from what the net sows as the collection "told", and the batch, to numbers of each record, {name: [B]}, that are to be followed in
       training: predictions hold them under "told/NAME", and the metrics of a split their means.
     batch_norm: whether the net's statistics follow the training batches; where they do not, nothing but the optimiser changes a variable.
+    sight: what of the net is a function of the pictures alone, of some use and small enough to be kept; None where nothing is.
     """
 
     net: nn.Module
@@ -65,12 +107,32 @@ class ModuleSystem:
     batch_norm: bool = False
     given: tuple[str, ...] = ()
     tell: Tell | None = None
+    sight: Sight | None = None
 
     def inputs(self, batch: Batch) -> tuple[Any, ...]:
-        """The module's positional arguments: text (ids, mask, ...), normalised pixels and presence per slot."""
-        pixels = {slot.name: normalise(batch["pictures"][slot.name], batch["present"][slot.name], slot) for slot in self.plan}
+        """The module's positional arguments: text (ids, mask, ...), normalised pixels and presence per slot. Where the batch has features
+        (of a system with `sight`) they stand in place of the pixels."""
+        pictures = Features(batch["features"]) if "features" in batch else normalised(self.plan, batch)
         given = {**batch["text"], **{name: batch[name] for name in self.given}}
-        return given, pixels, {slot.name: batch["present"][slot.name] for slot in self.plan}
+        return given, pictures, {slot.name: batch["present"][slot.name] for slot in self.plan}
+
+    @property
+    def seen_at_once(self) -> PicturePlan:
+        """The pictures that `features` takes: one, if each is encoded by itself."""
+        apart = self.sight is not None and self.sight.apart
+        return (dataclasses.replace(self.plan[0], count=1),) if apart else self.plan
+
+    def features(self, variables: Variables, batch: Batch) -> dict[str, jax.Array]:
+        """What `sight` makes of pictures as `seen_at_once` has them, {name: [B, ...]}, or [B, 1, ...] of one picture each.
+
+        Args:
+          variables: those of `sight.part` at least.
+          batch: pictures and present.
+        """
+        if self.sight is None:
+            raise ValueError("this system has no features of pictures alone")
+        present = {slot.name: batch["present"][slot.name] for slot in self.seen_at_once}
+        return Eye(self.sight.see).apply(variables, normalised(self.seen_at_once, batch), present)
 
     def init(self, key: jax.Array, batch: Batch) -> Variables:
         """Initial variables; of the batch only shapes matter."""
@@ -95,6 +157,11 @@ class ModuleSystem:
         outputs, sown = self.net.apply(variables, *self.inputs(batch), train=False, mutable=["told"])
         told = self.tell(sown["told"], batch)
         return {**self.objective.predict(outputs, batch), **{TOLD + name: value for name, value in told.items()}}
+
+
+def normalised(plan: PicturePlan, batch: Batch) -> dict[str, jax.Array]:
+    """Of each slot `normalise`."""
+    return {slot.name: normalise(batch["pictures"][slot.name], batch["present"][slot.name], slot) for slot in plan}
 
 
 def normalise(pixels: jax.Array, present: jax.Array, slot: Slot) -> jax.Array:

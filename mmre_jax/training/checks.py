@@ -16,6 +16,7 @@ from mmre_jax.data.decode import PictureError
 from mmre_jax.data.picture_report import PictureReport, check
 from mmre_jax.data.text import check_vocabulary, train_tokenizer
 from mmre_jax.tasks.objects import check_scorer
+from mmre_jax.training import features
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError
 from mmre_jax.training.job import Job, check_lengths, make_task, parts_that_are_there, shapes
 from mmre_jax.training.mesh import MeshDevices
@@ -73,6 +74,7 @@ def rehearse(config: ConfigDict) -> None:
     resolved = parts_that_are_there(pretrained.resolve(config))
     labels = {"entities": ("O", "B-X", "I-X"), "objects": (BACKGROUND, "X")}.get(config.task.name, ("X", "Y"))
     system = systems.build(resolved, vocab_size=config.text.vocab_size, labels=labels)
+    features.check(resolved, system)
     if resolved.optim.frozen or resolved.optim.multipliers:
         none = "" if config.task.name == "triples" else labels[0]
         task = make_task(resolved, labels, none, train_tokenizer([("a", "b")], vocab_size=16, kind="word"))

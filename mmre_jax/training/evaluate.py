@@ -77,6 +77,7 @@ class Predictor:
             split.pictures,
             encoded=split.encoded,
             picture_of=split.picture_of,
+            stored=split.features,
             process=jax.process_index(),
             processes=jax.process_count(),
             workers=config.data.workers,

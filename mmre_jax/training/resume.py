@@ -33,6 +33,8 @@ FREE = (
     "data.workers",
     "data.threads",
     "data.require_images",
+    "data.features",
+    "data.features_folder",
     "parallel.devices",
     "parallel.mapping",
     "parallel.mesh.data",

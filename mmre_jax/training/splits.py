@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet, PictureSource, RecordSource
 from mmre_jax.data.encoded import Encoded
+from mmre_jax.data.feature_store import StoredFeatures
 from mmre_jax.data.loader import Batch, Order, batches
 from mmre_jax.data.released_pictures import STAND_IN, ReleasedPictures
 from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures, stratified
@@ -26,12 +27,14 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """A split's examples as the loader wants them: records, their tokens, where their pictures are, and whose they are shown with."""
+    """A split's examples as the loader wants them: records, their tokens, where their pictures are, whose they are shown with, and what
+    an encoder that is not trained made of those, where it is kept (training/features.py)."""
 
     records: Sequence[Record]
     encoded: Sequence[Encoded]
     pictures: PictureSource | None
     picture_of: np.ndarray | None = None
+    features: StoredFeatures | None = None
 
     @functools.cached_property
     def lengths(self) -> np.ndarray:
@@ -105,6 +108,7 @@ def train_stream(job: Job, order: Order, split: Split, first: int, last: int) ->
         first=first,
         last=last,
         picture_of=split.picture_of,
+        stored=split.features,
         process=jax.process_index(),
         processes=jax.process_count(),
         workers=job.config.data.workers,

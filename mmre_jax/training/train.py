@@ -27,6 +27,7 @@ from mmre_jax.training import checks, parameters, processes
 from mmre_jax.training.checkpoint import FOLDER, Checkpoints
 from mmre_jax.training.clock import Clock
 from mmre_jax.training.evaluate import make_predictor
+from mmre_jax.training.features import with_features
 from mmre_jax.training.identity import identity
 from mmre_jax.training.initialise import check_tokenizer, open_source
 from mmre_jax.training.interrupt import Interrupted, StopSignal
@@ -125,6 +126,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         checkpoints = opened.enter_context(Checkpoints(workdir / FOLDER))
         log = opened.enter_context(MetricLog(workdir, hold.check))
         host = starting_state(job, splits["train"], total, checkpoints, saved, source, devices)
+        splits = with_features(job, splits, host.variables())
         counted, shapes, start = parameters.count(host, config.optim), jax.eval_shape(host.variables), int(np.asarray(host.step))
         logger.info("%s", parameters.told(counted))
         log.truncate(start)

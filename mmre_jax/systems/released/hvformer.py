@@ -15,11 +15,11 @@ from ml_collections import ConfigDict
 
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, released_crops, vit_config
-from mmre_jax.encoders.vit import ViT, ViTConfig
+from mmre_jax.encoders.vit import ViTConfig
 from mmre_jax.fusion.mome import MixtureOfExperts, TextGuidedAttention, marked_weights
 from mmre_jax.heads.relation import RelationHead, RelationObjective
 from mmre_jax.systems import hvformer
-from mmre_jax.systems.system import ModuleSystem
+from mmre_jax.systems.system import ModuleSystem, Pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ReleasedHVFormerConfig:
 
 
 class ReleasedHVFormer(nn.Module):
-    """The network: (text, pixels, present) -> relation logits."""
+    """The network: (text, pictures, present) -> relation logits."""
 
     config: ReleasedHVFormerConfig
     dtype: jnp.dtype = jnp.float32
@@ -43,7 +43,7 @@ class ReleasedHVFormer(nn.Module):
     def __call__(
         self,
         text: Mapping[str, jax.Array],
-        pixels: Mapping[str, jax.Array],
+        pictures: Pictures,
         present: Mapping[str, jax.Array],
         *,
         train: bool,
@@ -51,10 +51,10 @@ class ReleasedHVFormer(nn.Module):
         """Arguments and result as of `HVFormer`; what is present is not asked for."""
         config = self.config
         states = Bert(config.text, dtype=self.dtype, name="text")(text["ids"], text["mask"], train=train)[-1]
-        hidden = ViT(config.vision, dtype=self.dtype, name="vision")(pixels, None, train=train)
+        found = hvformer.sight(config.vision, config.levels, self.dtype, masked=False)(pictures, present, train=train)
         visual = [
             TextGuidedAttention(config.text.width, config.heads, dtype=self.dtype, name=f"tva_{level}")(
-                states, jax.lax.stop_gradient(hidden[level]), None
+                states, jax.lax.stop_gradient(found[f"level_{level}"]), None
             )
             for level in config.levels
         ]
@@ -83,4 +83,5 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     text, vision = bert_config(config.text, vocab_size), vit_config(config.vision, plan, levels[-1])
     net = ReleasedHVFormerConfig(text, vision, len(labels), levels, system.heads)
     tell = functools.partial(marked_weights, levels=levels)
-    return ModuleSystem(ReleasedHVFormer(net, dtype), RelationObjective(), plan, tell=tell)
+    eye = hvformer.sight(vision, levels, dtype, masked=False)
+    return ModuleSystem(ReleasedHVFormer(net, dtype), RelationObjective(), plan, tell=tell, sight=eye)

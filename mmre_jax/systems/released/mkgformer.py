@@ -26,7 +26,7 @@ from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, released_crops, vit_config
 from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
 from mmre_jax.heads.relation import RelationHead, RelationObjective
-from mmre_jax.systems.system import ModuleSystem
+from mmre_jax.systems.system import ModuleSystem, Pictures, Sight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,20 +93,20 @@ class CorrelationAwareFusion(nn.Module):
 
 
 class MKGformer(nn.Module):
-    """The network: (text, pixels, present) -> relation logits [B, R]."""
+    """The network: (text, pictures, present) -> relation logits [B, R]."""
 
     config: MKGformerConfig
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(
-        self, text: Mapping[str, jax.Array], pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool
+        self, text: Mapping[str, jax.Array], pictures: Pictures, present: Mapping[str, jax.Array], *, train: bool
     ) -> jax.Array:
         """Runs both streams and the head on the text's markers.
 
         Args:
           text: ids int32 [B, L], mask bool [B, L], markers int32 [B, 2] (positions of the two opening markers).
-          pixels: per slot float32 [B, K, S, S, 3], normalised.  present: per slot bool [B, K].
+          pictures: per slot float32 [B, K, S, S, 3], normalised, or the features of `sight`.  present: per slot bool [B, K].
 
         Returns:
           logits float32 [B, R].
@@ -119,7 +119,8 @@ class MKGformer(nn.Module):
             reference = config.flavour == "reference"
             seen = None if reference else patch_mask(config.vision, present)
             vit = ViT(config.vision, dtype=self.dtype, name="vision")
-            embedded = bert.embed(text["ids"], text["mask"], train=train), vit.embed(pixels, seen, train=train)
+            below = sight(config, self.dtype, vit)(pictures, present, train=train)["patches"]
+            embedded = bert.embed(text["ids"], text["mask"], train=train), below
             states = self._run(bert, vit, *embedded, text["mask"], None if reference else text["mask"], seen, train)
         return RelationHead(config.relations, dtype=self.dtype, name="head")(states, text["markers"])
 
@@ -134,20 +135,36 @@ class MKGformer(nn.Module):
         seen: jax.Array | None,
         train: bool,
     ) -> jax.Array:
-        """text [B, L, D], vision [B, P, D], text_mask and prefix_mask (what of the text the patches see) bool [B, L], seen bool [B, P]
-        -> the last text states [B, L, D]."""
+        """text [B, L, D], vision [B, P, D] as the layers below `first` leave it, text_mask and prefix_mask (what of the text the patches
+        see) bool [B, L], seen bool [B, P] -> the last text states [B, L, D]."""
         config, made = self.config, None
         for n in range(config.text.layers):
-            prefix, fuse = {}, None
+            fuse = None
             if n >= config.first:
-                prefix = {"prefix": made, "prefix_mask": prefix_mask}
-            vision = vit.run_layer(n, vision, seen, train=train, **prefix)
-            if n >= config.first:
+                vision = vit.run_layer(n, vision, seen, train=train, prefix=made, prefix_mask=prefix_mask)
                 fusion = CorrelationAwareFusion(config.text.mlp, config.text.init_std, self.dtype, name=f"fusion_{n}")
                 fuse = functools.partial(fusion, patches=vision, mask=seen)
             made = bert.keys_values(n, text)
             text = bert.run_layer(n, text, text_mask, train=train, made=made, fuse=fuse)
         return text
+
+
+def sight(config: MKGformerConfig, dtype: jnp.dtype, vit: ViT | None = None) -> Sight:
+    """The patches as the layers in which the streams do not meet leave them, "patches" [B, P, D].
+
+    Args:
+      vit: the image encoder, where it is made already.
+    """
+
+    def see(pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool) -> dict[str, jax.Array]:
+        encoder = ViT(config.vision, dtype=dtype, name="vision") if vit is None else vit
+        seen = None if config.flavour == "reference" else patch_mask(config.vision, present)
+        patches = encoder.embed(pixels, seen, train=train)
+        for n in range(config.first):
+            patches = encoder.run_layer(n, patches, seen, train=train)
+        return {"patches": patches}
+
+    return Sight(see)
 
 
 SETTINGS: Section = {
@@ -181,4 +198,5 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     plan = released_crops(config.vision) if reference else photo_and_objects(config.vision, config.data.objects)
     vision = vit_config(config.vision, plan, config.vision.layers)
     fused = system.fused or max(1, text.layers // 3)
-    return ModuleSystem(MKGformer(MKGformerConfig(text, vision, len(labels), fused, system.flavour), dtype), RelationObjective(), plan)
+    net = MKGformerConfig(text, vision, len(labels), fused, system.flavour)
+    return ModuleSystem(MKGformer(net, dtype), RelationObjective(), plan, sight=sight(net, dtype))

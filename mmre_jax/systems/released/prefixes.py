@@ -19,12 +19,12 @@ from mmre_jax.attention import KeysValues
 from mmre_jax.declare import Section, whole
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects
-from mmre_jax.encoders.resnet import ResNet, ResNetConfig
+from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.fusion.visual_prefix import CELLS, GATES, by_picture, mix, pool
 from mmre_jax.heads.choice import apply_head, objective
 from mmre_jax.systems import rsrnet
 from mmre_jax.systems.released.raw_view import raw_view
-from mmre_jax.systems.system import ModuleSystem
+from mmre_jax.systems.system import ModuleSystem, Pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,24 +88,23 @@ class ReleasedPrefix(nn.Module):
 
 
 class ReleasedRSRNeT(nn.Module):
-    """The network: (text, pixels, present) -> relation logits [B, R], or the outputs of an `EntityHead`."""
+    """The network: (text, pictures, present) -> relation logits [B, R], or the outputs of an `EntityHead`."""
 
     config: ReleasedRSRNeTConfig
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(
-        self, text: Mapping[str, jax.Array], pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool
+        self, text: Mapping[str, jax.Array], pictures: Pictures, present: Mapping[str, jax.Array], *, train: bool
     ) -> jax.Array | dict[str, jax.Array]:
         """Arguments and result as of `RSRNeT`; what is present is not asked for."""
         config, sizes = self.config, self.config.text
-        pictures = jnp.concatenate([pixels[name] for name in config.pictures], axis=1)  # [B, K, S, S, 3]
-        maps = ResNet(config.vision, dtype=self.dtype, name="vision")(pictures.reshape(-1, *pictures.shape[2:]), train=train)
+        maps, count = rsrnet.stage_maps(rsrnet.sight(config.vision, config.pictures, self.dtype)(pictures, present, train=train))
         prefix = ReleasedPrefix(
             sizes.layers, sizes.width, sizes.heads, config.gate, config.hidden, dtype=self.dtype, name="prefix"
         )
         bert = Bert(sizes, dtype=self.dtype, name="text")
-        states = bert(text["ids"], text["mask"], train=train, prefixes=prefix(maps, pictures.shape[1]))[-1]
+        states = bert(text["ids"], text["mask"], train=train, prefixes=prefix(maps, count))[-1]
         return apply_head(config.task, config.classes, states, text, dropout=config.head_dropout, dtype=self.dtype, train=train)
 
 
@@ -143,4 +142,5 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         classes=len(labels),
         head_dropout=system.head_dropout,
     )
-    return ModuleSystem(ReleasedRSRNeT(net, dtype), objective(config.task.name, labels, system.constrain), plan)
+    aim, eye = objective(config.task.name, labels, system.constrain), rsrnet.sight(net.vision, net.pictures, dtype)
+    return ModuleSystem(ReleasedRSRNeT(net, dtype), aim, plan, sight=eye)

@@ -1,0 +1,200 @@
+"""Features of pictures on a disk: what an encoder that is not trained made of them, computed once, for every run that has the same one.
+
+    about.json    {"row": the fields of a row, "made_of": what its encoder and pictures are, in words}
+    rows.bin      the rows one behind the other, read as a memory map; no field is padded
+    index.jsonl   {"key", "row", "present"} for each set of pictures; written once its row is whole and on the disk
+    .lock         held by the process that adds rows
+
+A process that is killed while it adds leaves rows that no key names; the next one writes over them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import json
+import logging
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from mmre_jax import storage
+from mmre_jax.text_files import parse_json, read_json
+
+ABOUT, ROWS, INDEX, LOCK = "about.json", "rows.bin", "index.jsonl", ".lock"
+DTYPES = {name: np.dtype(kind) for name, kind in (("float32", np.float32), ("bfloat16", ml_dtypes.bfloat16))}
+
+logger = logging.getLogger(__name__)
+
+
+class FeatureError(ValueError):
+    """Features that cannot be kept or read; names the folder, file and line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """Where a set of pictures has its features. row: from 0.  present: of its pictures, in the plan's order, which could be read."""
+
+    row: int
+    present: tuple[bool, ...]
+
+
+Fields = Mapping[str, tuple[str, tuple[int, ...]]]  # {name: (a key of DTYPES, shape)}
+
+
+class FeatureStore:
+    """A folder of features, made if it is not there.
+
+    Args:
+      folder: on a disk.
+      fields: of a row.
+      made_of: what the folder's name stands for, as plain JSON values, for people.
+
+    Raises:
+      FeatureError: where the folder holds rows of other fields.
+      OSError: where it cannot be written to.
+    """
+
+    def __init__(self, folder: pathlib.Path, fields: Fields, made_of: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.row = np.dtype([(name, DTYPES[kind], shape) for name, (kind, shape) in fields.items()])
+        described = {"row": {name: [kind, list(shape)] for name, (kind, shape) in fields.items()}, "made_of": dict(made_of)}
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / ABOUT
+        if not path.is_file():
+            storage.write_bytes(path, (json.dumps(described, indent=2) + "\n").encode())
+        elif (found := read_json(path, FeatureError)) is None or found.get("row") != described["row"]:
+            raise FeatureError(f"{path}: the rows of this folder have other fields than {described['row']}: remove the folder")
+
+    def index(self) -> dict[str, Entry]:
+        """{key: its entry} of all that is whole.
+
+        Raises:
+          FeatureError: for a damaged line, or rows that are not there.
+        """
+        path = self.folder / INDEX
+        lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []  # behind the last end of line is what was never finished
+        found: dict[str, Entry] = {}
+        for number, line in enumerate(lines, 1):
+            value = parse_json(line.decode("utf-8", "replace"), f"{path}, line {number}", FeatureError)
+            try:
+                found[value["key"]] = Entry(int(value["row"]), tuple(x == "1" for x in value["present"]))
+            except (KeyError, TypeError, ValueError) as error:
+                raise FeatureError(f"{path}, line {number}: expected key, row and present, found {value!r:.200}") from error
+        if (there := self._bytes() // self.row.itemsize) < (named := _rows(found)):
+            raise FeatureError(f"{self.folder / ROWS}: has {there:,} whole rows, {INDEX} names {named:,}: remove the folder")
+        return found
+
+    def check_room(self, rows: int) -> None:
+        """Raises FeatureError where so many more rows do not fit on the disk."""
+        needed, free = rows * self.row.itemsize, shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise FeatureError(f"{self.folder}: the features need {told(needed)} more, and {told(free)} are free: see data.features_folder")
+
+    @contextlib.contextmanager
+    def adding(self) -> Iterator[Adder]:
+        """Waits until no other process adds, and then is the one that does, for the block's duration."""
+        with (self.folder / LOCK).open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.info("features: another run adds to %s; waiting until it has", self.folder)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                    raise
+                logger.warning("%s: its file system has no locks (%s): see to it that no other run adds to it", self.folder, error.strerror)
+            found = self.index()
+            _cut_unfinished(self.folder / INDEX)
+            (self.folder / ROWS).touch()
+            with (self.folder / ROWS).open("r+b") as rows, (self.folder / INDEX).open("a", encoding="utf-8") as names:
+                yield Adder(self.row, found, rows, names)
+
+    def _bytes(self) -> int:
+        return (self.folder / ROWS).stat().st_size if (self.folder / ROWS).is_file() else 0
+
+
+class Adder:
+    """Adds rows to a store. index: what is in it, with what was added."""
+
+    def __init__(self, row: np.dtype[Any], index: dict[str, Entry], rows: Any, names: Any) -> None:
+        self.index = index
+        self._row, self._rows, self._names, self._next = row, rows, names, _rows(index)
+
+    def add(self, keys: Sequence[str], present: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
+        """Adds a row for each key, which has none yet; all are on the disk when it returns.
+
+        Args:
+          present: bool [n, pictures].
+          values: of each field [n, ...].
+        """
+        block = np.empty(len(keys), self._row)
+        for name in self._row.names or ():
+            block[name] = values[name]
+        self._rows.seek(self._next * self._row.itemsize)
+        self._rows.write(block.tobytes())
+        self._rows.flush()
+        os.fsync(self._rows.fileno())
+        self.name({key: Entry(self._next + n, tuple(map(bool, present[n]))) for n, key in enumerate(keys)})
+        self._next += len(keys)
+
+    def name(self, entries: Mapping[str, Entry]) -> None:
+        """Names rows that are there."""
+        lines = [{"key": key, "row": entry.row, "present": "".join("01"[x] for x in entry.present)} for key, entry in entries.items()]
+        self._names.write("".join(json.dumps(line) + "\n" for line in lines))
+        self._names.flush()
+        os.fsync(self._names.fileno())
+        self.index.update(entries)
+
+
+class StoredFeatures:
+    """Of each record of a split the features of the pictures that it is shown with, and which of them are there.
+
+    Args:
+      store: where they are.
+      rows: int64 [N], or [N, K] where each picture has a row of its own.
+      present: {slot name: bool [N, count]}.
+
+    It can be sent to processes that prepare records; each opens the rows anew.
+    """
+
+    def __init__(self, store: FeatureStore, rows: np.ndarray, present: Mapping[str, np.ndarray]) -> None:
+        self.rows, self.present = rows, dict(present)
+        self._path, self._row = store.folder / ROWS, store.row
+        self._opened: np.ndarray | None = None
+
+    def __getitem__(self, records: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """(features, present) of a record, by number, or of several, by an array of numbers: then with a leading axis."""
+        if self._opened is None:
+            self._opened = np.memmap(self._path, self._row, mode="r")
+        found = self._opened[self.rows[records]]
+        features = {name: np.array(found[name]) for name in self._row.names or ()}
+        return features, {name: present[records] for name, present in self.present.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+
+def told(size: int) -> str:
+    """Bytes as people read them: 8.6 GB."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size / 1e3:.1f} kB"
+
+
+def _rows(index: Mapping[str, Entry]) -> int:
+    return max((entry.row for entry in index.values()), default=-1) + 1
+
+
+def _cut_unfinished(path: pathlib.Path) -> None:
+    """Removes from a file of lines what is behind the last end of line."""
+    if path.is_file() and not (data := path.read_bytes()).endswith(b"\n"):
+        os.truncate(path, data.rfind(b"\n") + 1)
