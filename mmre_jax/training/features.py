@@ -90,6 +90,7 @@ def with_features(job: Job, splits: Mapping[str, Split], variables: Mapping[str,
     own = jax.tree.map(lambda x: processes.whole(x) if isinstance(x, jax.Array) else np.asarray(x), own)
     maker = Maker.of(job, system, own, data)
     keys = {name: maker.keys(split, data) for name, split in splits.items() if len(split.records)}
+    processes.decided(lambda: maker.tell(keys))
     processes.decided(lambda: maker.fill(splits, keys))
     processes.together(lambda: maker.fill(splits, keys))
     index = maker.store.index()
@@ -137,15 +138,18 @@ class Maker:
             return np.vectorize(lambda stamp: _key([stamp]), otypes=[object])(found)
         return np.array([_key(row) for row in found.tolist()], object)
 
-    def fill(self, splits: Mapping[str, Split], keys: Mapping[str, np.ndarray]) -> None:
-        """Computes what is not there yet, after saying how much it is."""
-        wanted = {NONE, *(key for found in keys.values() for key in found.flat)}
-        missing = wanted - self.store.index().keys()
-        size, what = self.store.row.itemsize, "pictures" if _apart(self.system) else "sets of pictures"
+    def tell(self, keys: Mapping[str, np.ndarray]) -> None:
+        """Says how much there is, and how much of it is not there yet."""
+        wanted, size = wanted_of(keys), self.store.row.itemsize
+        missing, what = wanted - self.store.index().keys(), "pictures" if _apart(self.system) else "sets of pictures"
         logger.info(
             "features: %s %s of %s, %s in %s; %s of them are not there yet",
             *(f"{len(wanted):,}", what, told(size), told(len(wanted) * size), self.store.folder, f"{len(missing):,}"),
         )
+
+    def fill(self, splits: Mapping[str, Split], keys: Mapping[str, np.ndarray]) -> None:
+        """Computes what is not there yet."""
+        missing = wanted_of(keys) - self.store.index().keys()
         if not missing:
             return
         self.store.check_room(len(missing))
@@ -238,6 +242,11 @@ def blank(system: ModuleSystem, size: int) -> dict[str, dict[str, np.ndarray]]:
         "pictures": {slot.name: np.zeros((size, slot.count, slot.side, slot.side, 3), np.uint8) for slot in plan},
         "present": {slot.name: np.zeros((size, slot.count), np.bool_) for slot in plan},
     }
+
+
+def wanted_of(keys: Mapping[str, np.ndarray]) -> set[str]:
+    """All keys of some splits, and that of what is absent."""
+    return {NONE, *(key for found in keys.values() for key in found.flat)}
 
 
 def shown(split: Split) -> list[Record | None]:

@@ -1,0 +1,163 @@
+"""Runs that keep the features of an encoder that is not trained: the same numbers, computed once; refused where they would be others."""
+
+import dataclasses
+import logging
+import re
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import detector, hvformer, ifaformer, rsrnet
+from mmre_jax import evaluate, extract
+from mmre_jax.data import datasets
+from mmre_jax.data.loader import Order, batches
+from mmre_jax.data.readers import jsonl
+from mmre_jax.declare import SettingError
+from mmre_jax.records import Mention, Record, Region, Relation
+from mmre_jax.training import checks, features
+from mmre_jax.training.job import new_job
+from mmre_jax.training.log import read_rows
+from mmre_jax.training.splits import make_split
+from mmre_jax.training.starting import initial_variables
+from mmre_jax.training.train import train
+
+SMALL = {"width": 16, "layers": 1, "heads": 2, "mlp": 16}
+
+
+def config(folder="", base=hvformer, **changes):
+    found = base.get_config("quickstart").copy_and_resolve_references().unlock()
+    found.text.update({**SMALL, "dropout": 0.1})
+    found.vision.update(
+        {**SMALL, "side": 32} if found.vision.kind == "vit" else {"depths": (1, 1), "stem": 8, "groups": 2, "side": 32, "crop_side": 32}
+    )
+    if "heads" in found.system:
+        found.system.heads = 2
+    found.data.update({"counts": (48, 12, 10), "buckets": (32,), "threads": 1})
+    found.optim.frozen = ("vision",)
+    found.train.update({"batch": 8, "eval_batch": 8, "epochs": 1, "log_every": 1, "compilation_cache": ""})
+    if folder:
+        found.data.update({"features": "cache", "features_folder": str(folder)})
+    found.update_from_flattened_dict(changes)
+    return found.lock()
+
+
+def told(caplog):
+    """[sets of pictures, of them not there yet] of each time that features were asked for."""
+    lines = [re.search(r"features: ([\d,]+) .*; ([\d,]+) of them are not", record.getMessage()) for record in caplog.records]
+    return [[int(found[1]), int(found[2])] for found in lines if found]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """{features: (workdir, metrics)} of a run on other records' pictures, half of them hidden; and where features are kept."""
+    folder, found = tmp_path_factory.mktemp("features"), {}
+    shown = {"data.shuffle_pictures": "both", "data.image_share": 0.5}
+    for name, where in (("none", ""), ("cache", folder)):
+        workdir = tmp_path_factory.mktemp(name)
+        found[name] = workdir, train(config(where, **shown), workdir)
+    return found, folder
+
+
+def test_a_run_has_the_same_numbers_also_under_shuffles_and_masks(runs):
+    (plain, expected), (kept, metrics) = runs[0]["none"], runs[0]["cache"]
+    ours, theirs = ([row["train"]["loss"] for row in read_rows(path) if "train" in row] for path in (kept, plain))
+    assert len(ours) == 6
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    for name in ("test", "val"):
+        assert metrics[name]["micro"] == expected[name]["micro"]
+
+
+def test_another_run_and_an_evaluation_compute_nothing_anew(runs, caplog):
+    caplog.set_level(logging.INFO)
+    (workdir, metrics), folder = runs[0]["cache"], runs[1]
+    found, plain = (evaluate.checkpoint(path, "test") for path in (workdir, runs[0]["none"][0]))
+    assert found.seen == plain.seen and 0 < len(found.seen) < 10 and found.headline() == metrics["headline"]
+    for ours, theirs in zip(found.outputs, plain.outputs, strict=True):
+        np.testing.assert_allclose(ours["probabilities"], theirs["probabilities"], rtol=1e-4)
+    job = new_job(config(folder, **{"text.width": 8}), records := datasets.open_records(config().data, "train"))
+    split = make_split(job, records)
+    features.with_features(job, {"train": split}, initial_variables(job, split))
+    before, after = told(caplog)
+    assert before[1] == 0 and after[0] == 49 and after[1] == 24, "the half of the pictures that was hidden from the first run"
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_a_checkpoint_extracts_without_the_features(runs):
+    """It is whole: the encoder is in it, and looks at pictures that no cache has seen."""
+    record = datasets.open_records(config().data, "val")[0]
+    ours, theirs = (extract.load(runs[0][name][0]).extract_records([record])[0].relations[0] for name in ("cache", "none"))
+    assert ours.label == theirs.label and abs(ours.score - theirs.score) < 1e-5
+
+
+def test_each_picture_is_encoded_once_by_an_encoder_of_single_pictures(tmp_path, caplog):
+    """Two records show one photo, one of them with a crop of it that the other lacks; a third one's file is damaged."""
+    caplog.set_level(logging.INFO)
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 40, 3), np.uint8)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(pixels if name == "a.png" else 255 - pixels).save(tmp_path / name)
+    (tmp_path / "c.png").write_bytes(b"no picture")
+    crop = Region(box=(0.0, 0.0, 0.5, 0.5), source="detected")
+    pair = (Relation(Mention(0, 1), Mention(1, 2), "x"),)
+    shows = [("a", (crop,)), ("a", ()), ("b", (crop,)), ("c", ()), ("b", (crop,))]
+    records = [
+        Record(f"{n}", ("a", "b"), image=str(tmp_path / f"{x}.png"), relations=pair, regions=crops) for n, (x, crops) in enumerate(shows)
+    ]
+    jsonl.write(records, tmp_path / "train.jsonl")
+    changes = {"data.name": "jsonl", "data.root": str(tmp_path), "data.objects": "detected", "vision.crops": 2, "train.eval_batch": 2}
+    job = new_job(config(tmp_path / "kept", rsrnet, **changes), records)
+    split = dataclasses.replace(make_split(job, records), picture_of=np.array([0, 1, 2, 3, -1]))
+    variables = initial_variables(job, split)
+    (kept,) = features.with_features(job, {"train": split}, variables).values()
+    assert told(caplog) == [[6, 6]], "two photos, their crops, the damaged one and what is absent"
+    batch = next(batches(Order(split.lengths, 5, (32,), False), records, job.task.features, split.pictures))
+    order = np.argsort(batch["index"])
+    pictures, there = ({name: x[order] for name, x in batch[k].items()} for k in ("pictures", "present"))
+    for x in (*pictures.values(), *there.values()):
+        x[4] = 0  # it is shown no picture
+    found, present = kept.features[np.arange(5)]
+    for name in present:
+        np.testing.assert_array_equal(present[name], there[name])
+    (slot,) = job.system.seen_at_once
+    joined = {k: np.concatenate([x[s.name] for s in job.system.plan], axis=1) for k, x in (("pictures", pictures), ("present", there))}
+    each = {k: {slot.name: x.reshape(-1, 1, *x.shape[2:])} for k, x in joined.items()}
+    for name, expected in jax.jit(job.system.features)(variables, each).items():
+        np.testing.assert_allclose(found[name].reshape(expected.shape), expected, atol=1e-5)
+    (rows,) = (tmp_path / "kept").glob("*/rows.bin")
+    assert rows.stat().st_size == 5 * sum(x[0, 0].nbytes for x in found.values()), "nothing is kept of the damaged one"
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "message"),
+    [
+        (
+            hvformer,
+            {"optim.frozen": ()},
+            "data.features=cache keeps what an encoder makes of pictures that is not trained: name vision in optim.frozen",
+        ),
+        (hvformer, {"vision.dropout": 0.1}, "data.features=cache: vision.dropout=0.1 makes features others each time: set it to 0"),
+        (ifaformer, {}, "image encoder of system 'ifaformer' computes is no function of pictures alone, or larger than they are"),
+        (detector, {"optim.frozen": ("backbone",)}, "image encoder of system 'faster_rcnn' computes is no function of pictures alone"),
+    ],
+)
+def test_features_that_would_be_others_are_refused(base, changes, message):
+    with pytest.raises(SettingError, match=message):
+        checks.rehearse(config("anywhere", base, **changes))
+
+
+def test_other_weights_or_another_program_have_a_folder_of_their_own(tmp_path):
+    job = new_job(config(tmp_path), records := datasets.open_records(config().data, "val"))
+    split = make_split(job, records)
+    variables = initial_variables(job, split)
+
+    def name(job, variables):
+        own = {"params": {"vision": jax.tree.map(np.asarray, variables["params"]["vision"])}}
+        return features.Maker.of(job, job.system, own, job.config.data).store.folder.name
+
+    moved = jax.tree.map(lambda x: x + 1e-7 * (x.ndim == 1), variables)
+    coarse = new_job(config(tmp_path, **{"train.dtype": "bfloat16"}), records)
+    seed = new_job(config(tmp_path, **{"train.seed": 3, "text.width": 8, "train.eval_batch": 4}), records)
+    first = name(job, variables)
+    assert len({first, name(job, moved), name(coarse, variables)}) == 3
+    assert name(seed, variables) == first, "of what the encoder does not depend on, nothing"
