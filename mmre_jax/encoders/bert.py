@@ -3,7 +3,7 @@
 Called alone it encodes a text. A system whose streams exchange keys and values between layers calls `embed` and then, layer by layer,
 `keys_values` and `run_layer`; one that reads its input in stages calls `words` and `stage`.
 
-Shape letters: B batch, L tokens, X prefix places, H heads, d head width, D width.
+Shape letters: B batch, L tokens, K places that are read of them, X prefix places, H heads, d head width, D width.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from jax.typing import DTypeLike
 
 from mmre_jax.attention import Implementation, KeysValues, MultiHeadAttention
 from mmre_jax.encoders.bert_config import KINDS, BertConfig
-from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, float32_norm, layer_norm
+from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, float32_norm, layer_norm, rows_at
 from mmre_jax.encoders.stages import Cache, extended, positions_of
 
 __all__ = ["KINDS", "Bert", "BertConfig", "BertEmbeddings", "BertLayer", "Fuse"]
 
-# From what a layer's heads found [B, L, D], before the output projection, to what joins its feed-forward block before the activation
-# [B, L, mlp].
+# From what a layer's heads found [B, L or K, D], before the output projection, to what joins its feed-forward block before the activation
+# [B, L or K, mlp].
 Fuse = Callable[[jax.Array], jax.Array]
 
 
 class BertLayer(nn.Module):
-    """One post-LayerNorm transformer layer, [B, L, D] -> [B, L, D]."""
+    """One post-LayerNorm transformer layer, [B, L, D] -> [B, L, D], or [B, K, D] where K places alone are asked for."""
 
     config: BertConfig
     dtype: DTypeLike = jnp.float32
@@ -61,14 +61,19 @@ class BertLayer(nn.Module):
         prefix_bias: float = 0.0,
         made: KeysValues | None = None,
         fuse: Fuse | None = None,
+        at: jax.Array | None = None,
     ) -> jax.Array:
-        """x [B, L, D]; mask bool, prefix [B, X, H, d] each, prefix_mask, prefix_bias and made as in `MultiHeadAttention`; see `Fuse`."""
+        """x [B, L, D]; mask bool, prefix [B, X, H, d] each, prefix_mask, prefix_bias and made as in `MultiHeadAttention`; see `Fuse`.
+
+        at: int [B, K], the places that are asked for; queries, output and feed-forward block are computed there alone. None: all.
+        """
         config = self.config
         drop = nn.Dropout(config.dropout, deterministic=not train)
         where = {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias, "made": made}
-        found = self.attention.mixed(x, x, mask, train=train, **where)
+        asked = rows_at(x, at)
+        found = self.attention.mixed(asked, x, mask, train=train, **where)
         added = None if fuse is None else fuse(found)
-        x = layer_norm(x + drop(self.attention.out(found)), config.eps, self.dtype, "attention_norm")
+        x = layer_norm(asked + drop(self.attention.out(found)), config.eps, self.dtype, "attention_norm")
         hidden = drop(FeedForward(config.mlp, config.activation, self.dtype, config.init_std, name="mlp")(x, added))
         return layer_norm(x + hidden, config.eps, self.dtype, "mlp_norm")
 
@@ -122,6 +127,7 @@ class Bert(nn.Module):
         train: bool,
         prefixes: Sequence[KeysValues] | None = None,
         prefix_mask: jax.Array | None = None,
+        at: jax.Array | None = None,
     ) -> tuple[jax.Array, ...]:
         """Encodes a batch of token sequences.
 
@@ -133,9 +139,11 @@ class Bert(nn.Module):
           train: whether dropout is on; it draws from the "dropout" stream.
           prefixes: one pair for each layer, extra keys and values [B, X, H, d] each that its tokens attend to before their own.
           prefix_mask: bool [B, X], which of them may be attended to. None: all.
+          at: int [B, K], the places at which the last layer's states are read; they are computed there alone. None: everywhere.
 
         Returns:
-          layers + 1 arrays [B, L, D]: the embedded text, then each layer's output. States at padding are meaningless.
+          layers + 1 arrays [B, L, D]: the embedded text, then each layer's output, of the last [B, K, D] with `at`. States at padding are
+          meaningless.
 
         Raises:
           ValueError: sequences longer than the position table has room for, or prefixes that do not fit the layers.
@@ -144,9 +152,10 @@ class Bert(nn.Module):
             raise ValueError(f"a text encoder of {self.config.layers} layers takes as many prefixes, found {len(prefixes)}")
         states = [self.embed(ids, mask, types, positions, train=train)]
         for n in range(self.config.layers):
-            prefix = None if prefixes is None else prefixes[n]
-            states.append(self.run_layer(n, states[-1], mask, train=train, prefix=prefix, prefix_mask=prefix_mask))
-        return tuple(states)
+            prefix, last = None if prefixes is None else prefixes[n], n == self.config.layers - 1
+            where = {"prefix": prefix, "prefix_mask": prefix_mask, "at": at if last else None}
+            states.append(self.run_layer(n, states[-1], mask, train=train, **where))
+        return tuple(states) if self.config.layers else (rows_at(states[0], at),)
 
     def embed(
         self,
@@ -219,10 +228,11 @@ class Bert(nn.Module):
         prefix_bias: float = 0.0,
         made: KeysValues | None = None,
         fuse: Fuse | None = None,
+        at: jax.Array | None = None,
     ) -> jax.Array:
-        """Layer n of x [B, L, D], see `BertLayer`: [B, L, D]."""
+        """Layer n of x [B, L, D], see `BertLayer`: [B, L, D], or [B, K, D] at the places `at`."""
         where = {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias, "made": made}
-        return self._sown(self.layer[n](x, mask, train=train, **where, fuse=fuse))
+        return self._sown(self.layer[n](x, mask, train=train, **where, fuse=fuse, at=at))
 
     def _positions(self, ids: jax.Array, mask: jax.Array | None) -> jax.Array:
         first = self.config.first_position

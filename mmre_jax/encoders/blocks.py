@@ -43,6 +43,11 @@ def renamed(config: Mapping[str, Any], names: Mapping[str, str], kind: str) -> d
     return {ours: config[theirs] for ours, theirs in names.items()}
 
 
+def rows_at(x: jax.Array, at: jax.Array | None) -> jax.Array:
+    """Of x [B, L, D] the rows at places `at`, int [B, K]: [B, K, D]; all of them, x itself, for None."""
+    return x if at is None else jnp.take_along_axis(x, at[:, :, None], axis=1)
+
+
 def layer_norm(x: jax.Array, eps: float, dtype: DTypeLike, name: str) -> jax.Array:
     """Layer normalisation over the last axis of x [..., D], computed in fp32 and returned in `dtype`.
 

@@ -21,7 +21,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from mmre_jax.attention import Implementation, KeysValues, MultiHeadAttention, kernel_init
-from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, float32_norm, layer_norm
+from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, float32_norm, layer_norm, rows_at
 from mmre_jax.encoders.vit_config import PHOTO, ImageSequence, ViTConfig
 
 __all__ = ["PHOTO", "ImageSequence", "ViT", "ViTConfig", "ViTLayer", "patch_mask", "sine_table"]
@@ -126,7 +126,7 @@ class ViTEmbeddings(nn.Module):
 
 
 class ViTLayer(nn.Module):
-    """One pre-LayerNorm transformer layer, [B, P, D] -> [B, P, D]."""
+    """One pre-LayerNorm transformer layer, [B, P, D] -> [B, P, D], or [B, n, D] where n places alone are asked for."""
 
     config: ViTConfig
     dtype: DTypeLike = jnp.float32
@@ -163,12 +163,16 @@ class ViTLayer(nn.Module):
         prefix: KeysValues | None = None,
         prefix_mask: jax.Array | None = None,
         prefix_bias: float = 0.0,
+        at: jax.Array | None = None,
     ) -> jax.Array:
-        """x [B, P, D]; mask bool, prefix [B, X, H, d] each, prefix_mask and prefix_bias as in `MultiHeadAttention`."""
+        """x [B, P, D]; mask bool, prefix [B, X, H, d] each, prefix_mask and prefix_bias as in `MultiHeadAttention`.
+
+        at: int [B, n], the places that are asked for; queries, output and feed-forward block are computed there alone. None: all.
+        """
         config, style = self.config, self.config.style
         drop = nn.Dropout(config.dropout, deterministic=not train)
-        normed = self._normed(x)
-        x = x + drop(self.attention(normed, normed, mask, train=train, prefix=prefix, prefix_mask=prefix_mask, prefix_bias=prefix_bias))
+        normed, where = self._normed(x), {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias}
+        x = rows_at(x, at) + drop(self.attention(rows_at(normed, at), normed, mask, train=train, **where))
         normed = layer_norm(x, style.eps, self.dtype, "mlp_norm")
         return x + drop(FeedForward(config.mlp, style.activation, self.dtype, config.init_std, name="mlp")(normed))
 
@@ -190,7 +194,9 @@ class ViT(nn.Module):
         if self.config.final_norm:
             self.final_norm = float32_norm(self.config.style.eps)
 
-    def __call__(self, pixels: Mapping[str, jax.Array], mask: jax.Array | None, *, train: bool) -> tuple[jax.Array, ...]:
+    def __call__(
+        self, pixels: Mapping[str, jax.Array], mask: jax.Array | None, *, train: bool, at: jax.Array | None = None
+    ) -> tuple[jax.Array, ...]:
         """Encodes the pictures of a batch.
 
         Args:
@@ -198,18 +204,19 @@ class ViT(nn.Module):
           mask: bool [B, P], see `patch_mask`. Masked patches are never attended to, and their states are 0 in every
             layer, so that what they hold cannot reach any output. None: everything is attended to.
           train: whether dropout is on; it draws from the "dropout" stream.
+          at: int [B, n], the places at which the last layer's states are read; they are computed there alone. None: everywhere.
 
         Returns:
           layers + 1 arrays [B, P, D], CLS first, then the sequences in order: the embedded (in CLIP also normalised)
-          sequence, then each layer's output, the last one normalised where `final_norm` is set.
+          sequence, then each layer's output, the last one normalised where `final_norm` is set, and [B, n, D] with `at`.
 
         Raises:
           ValueError: sequences or a mask that do not fit the configuration.
         """
         states = [self.embed(pixels, mask, train=train)]
         for n in range(self.config.layers):
-            states.append(self.run_layer(n, states[-1], mask, train=train))
-        return tuple(states)
+            states.append(self.run_layer(n, states[-1], mask, train=train, at=at if n == self.config.layers - 1 else None))
+        return tuple(states) if self.config.layers else (rows_at(states[0], at),)
 
     @nn.compact
     def embed(self, pixels: Mapping[str, jax.Array], mask: jax.Array | None, *, train: bool) -> jax.Array:
@@ -239,10 +246,12 @@ class ViT(nn.Module):
         prefix: KeysValues | None = None,
         prefix_mask: jax.Array | None = None,
         prefix_bias: float = 0.0,
+        at: jax.Array | None = None,
     ) -> jax.Array:
-        """Layer n of x [B, P, D], see `ViTLayer`: [B, P, D], 0 at masked places, of the last layer normalised where `final_norm` is set."""
-        x = self.layer[n](x, mask, train=train, prefix=prefix, prefix_mask=prefix_mask, prefix_bias=prefix_bias)
-        return self._finished(n, x, mask)
+        """Layer n of x [B, P, D], see `ViTLayer`: [B, P, D], or [B, n, D] at the places `at`; 0 at masked places, of the last layer
+        normalised where `final_norm` is set."""
+        x = self.layer[n](x, mask, train=train, prefix=prefix, prefix_mask=prefix_mask, prefix_bias=prefix_bias, at=at)
+        return self._finished(n, x, mask if mask is None or at is None else jnp.take_along_axis(mask, at, axis=1))
 
     def _finished(self, n: int, state: jax.Array, mask: jax.Array | None) -> jax.Array:
         """Layer n's state (-1: the embedded sequence), normalised if it is the last and cleared at masked places."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 
 from mmre_jax.encoders.bert import Bert, BertConfig
+from mmre_jax.encoders.blocks import rows_at
 from mmre_jax.encoders.vit import ViT, ViTConfig
 
 
@@ -18,6 +19,7 @@ def exchange(
     *,
     text_attention: bool,
     train: bool,
+    at: jax.Array | None = None,
 ) -> jax.Array:
     """Runs both stacks; at layer l each stream attends to [keys of the other; its own], both made of the states before layer l.
 
@@ -26,19 +28,23 @@ def exchange(
       text: embedded text [B, L, D].  vision: embedded patches [B, P, V].
       text_mask: bool [B, L].  patch_mask: bool [B, P], None for all.
       text_attention: False is "w/o text attention": the vision stream attends to itself alone.
+      at: int [B, K], the places at which the last text states are read; they are computed there alone. None: everywhere.
 
     Returns:
-      the last text states [B, L, D]. The vision stream's last layer gives only its keys and values: nothing reads its output.
+      the last text states [B, L, D], or [B, K, D] with `at`. The vision stream's last layer gives only its keys and values: nothing reads
+      its output.
     """
     layers = bert.config.layers
     for n in range(layers):
         of_text, of_vision = bert.keys_values(n, text), vit.keys_values(n, vision)
-        text = bert.run_layer(n, text, text_mask, train=train, prefix=of_vision, prefix_mask=patch_mask)
-        if n == layers - 1:
+        last = n == layers - 1
+        where = {"prefix": of_vision, "prefix_mask": patch_mask, "at": at if last else None}
+        text = bert.run_layer(n, text, text_mask, train=train, **where)
+        if last:
             break
         prefix, prefix_mask = (of_text, text_mask) if text_attention else (None, None)
         vision = vit.run_layer(n, vision, patch_mask, train=train, prefix=prefix, prefix_mask=prefix_mask)
-    return text
+    return text if layers else rows_at(text, at)
 
 
 def must_agree(text: BertConfig, vision: ViTConfig) -> None:

@@ -1,6 +1,6 @@
 """Mixture of multimodal experts over hierarchical visual features (HVFormer, section 3.4).
 
-Shapes: B batch, L tokens, P patches, N levels, E = N + 1 experts, D text width, V vision width.
+Shapes: B batch, L tokens (all of a text, or those that are read), P patches, N levels, E = N + 1 experts, D text width, V vision width.
 """
 
 from __future__ import annotations
@@ -86,12 +86,12 @@ def expert_names(levels: Sequence[int]) -> tuple[str, ...]:
     return ("text", *(str(level) for level in levels))
 
 
-def marked_weights(sown: Mapping[str, Any], batch: Mapping[str, Any], levels: Sequence[int]) -> dict[str, jax.Array]:
+def marked_weights(sown: Mapping[str, Any], levels: Sequence[int]) -> dict[str, jax.Array]:
     """{'expert_text': [B], 'expert_0': [B], ...}: each expert's weight, the mean of those at the two markers (HVFormer, figure 9).
 
     Args:
-      sown: what a network with a `MixtureOfExperts` called "mome" sowed, weights float [B, L, E].
-      batch: text.markers int [B, 2].
+      sown: what a network with a `MixtureOfExperts` called "mome" sowed as "told": weights float [B, 2, E] at the markers, which is where
+        it reads its text.
     """
-    weights = jnp.take_along_axis(sown["mome"]["expert_weights"][0], batch["text"]["markers"][:, :, None], axis=1).mean(axis=1)
+    weights = sown["mome"]["expert_weights"][0].mean(axis=1)
     return {f"expert_{name}": weights[:, place] for place, name in enumerate(expert_names(levels))}

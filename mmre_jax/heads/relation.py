@@ -15,17 +15,16 @@ from mmre_jax.losses import cross_entropy, global_sum
 
 class RelationHead(nn.Module):
     """Linear(2 D -> R) on [state at the head's marker; state at the tail's marker] (HVFormer eq. 11), or Linear(D -> R) on the state of
-    [CLS] (RSRNeT, above eq. 15, where two matrices stand with nothing between them, which is one linear map)."""
+    [CLS] (RSRNeT, above eq. 15, where two matrices stand with nothing between them, which is one linear map); see `choice.places_read`."""
 
     relations: int
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, states: jax.Array, markers: jax.Array | None) -> jax.Array:
-        """states [B, L, D], markers int [B, 2] or None for the first token's state, [CLS] -> logits float32 [B, R]."""
-        marked = states[:, :1] if markers is None else jnp.take_along_axis(states, markers[:, :, None], axis=1)  # [B, 2 or 1, D]
+    def __call__(self, states: jax.Array) -> jax.Array:
+        """The states that are read, [B, 2 or 1, D] -> logits float32 [B, R]."""
         classifier = nn.Dense(self.relations, dtype=self.dtype, kernel_init=nn.initializers.normal(0.02), name="classifier")
-        return classifier(marked.reshape(len(marked), -1)).astype(jnp.float32)
+        return classifier(states.reshape(len(states), -1)).astype(jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,8 @@ from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, vit_config
 from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
 from mmre_jax.fusion.mome import MixtureOfExperts, TextGuidedAttention, marked_weights
-from mmre_jax.heads.relation import RelationHead, RelationObjective
+from mmre_jax.heads.choice import apply_head, places_read
+from mmre_jax.heads.relation import RelationObjective
 from mmre_jax.systems.system import ModuleSystem, Pictures, Sight
 
 
@@ -77,15 +78,16 @@ class HVFormer(nn.Module):
         Returns:
           logits float32 [B, R].
         """
-        config = self.config
-        states = Bert(config.text, dtype=self.dtype, name="text")(text["ids"], text["mask"], train=train)[-1]
+        config, at = self.config, places_read(self, "relation", text)
+        states = Bert(config.text, dtype=self.dtype, name="text")(text["ids"], text["mask"], train=train, at=at)[-1]
         if config.vision is not None:
-            found = sight(config.vision, config.levels, self.dtype)(pictures, present, train=train)
+            classes = config.gather == "cls" and not self.is_mutable_collection("intermediates")
+            found = sight(config.vision, config.levels, self.dtype, classes=classes)(pictures, present, train=train)
             states = self._fuse(states, [found[f"level_{level}"] for level in config.levels], patch_mask(config.vision, present))
-        return RelationHead(config.relations, dtype=self.dtype, name="head")(states, text["markers"])
+        return apply_head("relation", config.relations, states, text, at=at, dtype=self.dtype, train=train)
 
     def _fuse(self, text: jax.Array, levels: list[jax.Array], mask: jax.Array) -> jax.Array:
-        """text [B, L, D], levels N x [B, P, V], mask [B, P] -> [B, L, D]."""
+        """text [B, L, D], or where it is read alone [B, 2, D]; levels N x [B, P, V], mask [B, P] -> as the text."""
         config, width = self.config, text.shape[-1]
         if config.gather == "tva":
             visual = [
@@ -97,19 +99,25 @@ class HVFormer(nn.Module):
         return MixtureOfExperts(config.mixture, dtype=self.dtype, name="mome")(text, visual)
 
     def _class_patch(self, name: str, level: jax.Array, text: jax.Array, mask: jax.Array) -> jax.Array:
-        """The [CLS] patch [B, V] of a level for every token: [B, L, D]; zero where there is no picture."""
+        """The [CLS] patch [B, V] of a level for every token of text [B, L or 2, D]: as the text; zero where there is no picture."""
         patch = jnp.where(mask[:, :1], level[:, 0], jnp.zeros_like(level[:, 0]))
         if patch.shape[-1] != text.shape[-1]:
             patch = nn.Dense(text.shape[-1], dtype=self.dtype, name=name)(patch)
         return jnp.broadcast_to(patch[:, None], text.shape)
 
 
-def sight(vision: ViTConfig, levels: tuple[int, ...], dtype: jnp.dtype, *, masked: bool = True) -> Sight:
-    """The chosen levels of the image encoder, level_N [B, P, V]. masked: whether absent pictures are."""
+def sight(vision: ViTConfig, levels: tuple[int, ...], dtype: jnp.dtype, *, masked: bool = True, classes: bool = False) -> Sight:
+    """The chosen levels of the image encoder, level_N [B, P, V].
+
+    Args:
+      masked: whether absent pictures are.
+      classes: whether [CLS] alone is read, which the last level then has alone, [B, 1, V].
+    """
 
     def see(pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool) -> dict[str, jax.Array]:
         mask = patch_mask(vision, present) if masked else None
-        hidden = ViT(vision, dtype=dtype, name="vision")(pixels, mask, train=train)
+        at = jnp.zeros((len(next(iter(pixels.values()))), 1), jnp.int32) if classes else None
+        hidden = ViT(vision, dtype=dtype, name="vision")(pixels, mask, train=train, at=at)
         return {f"level_{level}": hidden[level] for level in levels}
 
     return Sight(see)
@@ -157,7 +165,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         mixture=system.mixture,
     )
     tell = functools.partial(marked_weights, levels=levels) if system.mixture == "experts" else None
-    eye = sight(net.vision, levels, dtype)
+    eye = sight(net.vision, levels, dtype, classes=system.gather == "cls")
     return ModuleSystem(HVFormer(net, dtype), RelationObjective(), plan, tell=tell, sight=eye)
 
 

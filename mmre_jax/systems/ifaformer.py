@@ -18,7 +18,7 @@ from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, released_crops, vit_config
 from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
 from mmre_jax.fusion.cross_stream import exchange, must_agree
-from mmre_jax.heads.choice import apply_head, check_task, objective
+from mmre_jax.heads.choice import apply_head, check_task, objective, places_read
 from mmre_jax.systems.system import ModuleSystem
 
 
@@ -61,17 +61,18 @@ class IFAformer(nn.Module):
           pixels: per slot float32 [B, K, S, S, 3], normalised.  present: per slot bool [B, K].
         """
         config = self.config
-        bert = Bert(config.text, dtype=self.dtype, name="text")
+        bert, at = Bert(config.text, dtype=self.dtype, name="text"), places_read(self, config.task, text)
         if config.vision is None:
-            states = bert(text["ids"], text["mask"], train=train)[-1]
+            states = bert(text["ids"], text["mask"], train=train, at=at)[-1]
         else:
             vit = ViT(config.vision, dtype=self.dtype, name="vision")
             embedded = bert.embed(text["ids"], text["mask"], train=train)
             mask = patch_mask(config.vision, present)
             patches = vit.embed(pixels, mask, train=train)
-            how = {"text_attention": config.text_attention, "train": train}
+            how = {"text_attention": config.text_attention, "train": train, "at": at}
             states = exchange(bert, vit, embedded, patches, text["mask"], mask, **how)
-        return apply_head(config.task, config.classes, states, text, dropout=config.head_dropout, dtype=self.dtype, train=train)
+        how = {"at": at, "dropout": config.head_dropout, "dtype": self.dtype, "train": train}
+        return apply_head(config.task, config.classes, states, text, **how)
 
 
 SETTINGS: Section = {

@@ -23,7 +23,7 @@ from mmre_jax.encoders.from_config import bert_config, photo_and_objects, pyrami
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig, PyramidEncoder
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.fusion.visual_prefix import CELLS, GATES, PrefixConfig, VisualPrefix, pool
-from mmre_jax.heads.choice import POOLS, apply_head, check_task, objective
+from mmre_jax.heads.choice import POOLS, apply_head, check_task, objective, places_read
 from mmre_jax.systems.system import ModuleSystem, Pictures, Sight
 
 
@@ -67,9 +67,9 @@ class RSRNeT(nn.Module):
         """
         config = self.config
         prefixes, mask = (None, None) if config.vision is None else self._see(config.vision, pictures, present, train)
-        bert = Bert(config.text, dtype=self.dtype, name="text")
-        states = bert(text["ids"], text["mask"], train=train, prefixes=prefixes, prefix_mask=mask)[-1]
-        how = {"dropout": config.head_dropout, "dtype": self.dtype, "train": train, "pool": config.pool}
+        bert, at = Bert(config.text, dtype=self.dtype, name="text"), places_read(self, config.task, text, config.pool)
+        states = bert(text["ids"], text["mask"], train=train, prefixes=prefixes, prefix_mask=mask, at=at)[-1]
+        how = {"at": at, "dropout": config.head_dropout, "dtype": self.dtype, "train": train, "pool": config.pool}
         return apply_head(config.task, config.classes, states, text, **how)
 
     def _see(

@@ -17,7 +17,7 @@ from mmre_jax.losses import key_of_device
 Variables = Mapping[str, Any]
 Batch = Mapping[str, Any]
 Metrics = dict[str, tuple[jax.Array, jax.Array]]
-Tell = Callable[[Mapping[str, Any], Batch], dict[str, jax.Array]]
+Tell = Callable[[Mapping[str, Any]], dict[str, jax.Array]]
 
 TOLD = "told/"  # what begins the name of a prediction that is a number of each record, of which evaluation gives the mean over a split
 
@@ -95,8 +95,8 @@ class ModuleSystem:
     """A linen module called as net(text, pixels, present, train=...) under an objective.
 
     given: what the module takes of the batch beside `text`, by name; it stands among the text's entries.
-    tell: from what the net sows as the collection "told", and the batch, to numbers of each record, {name: [B]}, that are to be followed in
-      training: predictions hold them under "told/NAME", and the metrics of a split their means.
+    tell: from what the net sows as the collection "told" to numbers of each record, {name: [B]}, that are to be followed in training:
+      predictions hold them under "told/NAME", and the metrics of a split their means.
     batch_norm: whether the net's statistics follow the training batches; where they do not, nothing but the optimiser changes a variable.
     sight: what of the net is a function of the pictures alone, of some use and small enough to be kept; None where nothing is.
     """
@@ -155,7 +155,7 @@ class ModuleSystem:
         if self.tell is None:
             return self.objective.predict(self.net.apply(variables, *self.inputs(batch), train=False), batch)
         outputs, sown = self.net.apply(variables, *self.inputs(batch), train=False, mutable=["told"])
-        told = self.tell(sown["told"], batch)
+        told = self.tell(sown["told"])
         return {**self.objective.predict(outputs, batch), **{TOLD + name: value for name, value in told.items()}}
 
 

@@ -77,7 +77,7 @@ def assert_gradients(gradients: Any, frozen: set[str], cancels: bool) -> None:
 
 
 def gradients_of(system: ModuleSystem, batch: dict[str, Any], variables: Any) -> Any:
-    """The gradients of a training step's loss by the parameters."""
+    """The gradients of a training step's loss by the parameters; of a relation see `gradients_both_ways`."""
 
     def loss(params: Any) -> jax.Array:
         return system.loss({**variables, "params": params}, batch, jax.random.key(0), axis=None, train=True)[0]
@@ -90,6 +90,30 @@ def outputs_of(system: ModuleSystem, variables: Any, batch: dict[str, Any]) -> j
     """Relation logits [B, R], or emissions [B, L, K] with zeros at padding, where they mean nothing."""
     found = system.net.apply(variables, *system.inputs(batch), train=False)
     return jnp.where(batch["text"]["mask"][..., None], found["emissions"], 0.0) if isinstance(found, dict) else found
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _both_ways(system: ModuleSystem, variables: Any, batch: dict[str, Any]) -> list[Any]:
+    """A training step's outputs, and the gradients of its loss: as it is, and as it is watched, which asks for every token and picture."""
+
+    def loss(params: Any, mutable: Any) -> tuple[jax.Array, Any]:
+        found = system.net.apply({**variables, "params": params}, *system.inputs(batch), train=True, mutable=mutable)
+        outputs = found[0] if mutable else found
+        return system.objective.loss(outputs, batch, None)[0], outputs
+
+    return [jax.grad(loss, has_aux=True)(variables["params"], mutable) for mutable in (False, ["intermediates"])]
+
+
+def gradients_both_ways(system: ModuleSystem, batch: dict[str, Any], variables: Any) -> Any:
+    """As `gradients_of`, without dropout. They and the outputs are those of a network that computes what nobody reads, too: with its
+    pictures, without those of all slots but the first, and without any."""
+    found = None
+    for shown in (absent(batch), absent(batch, *list(batch["present"])[1:]), batch):
+        found, everything = _both_ways(system, variables, shown)
+        largest = max(float(np.abs(x).max()) for x in jax.tree.leaves(everything[0]))
+        for ours, theirs in zip(found, everything, strict=True):
+            jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5 * max(largest, 1.0)), ours, theirs)
+    return found[0]
 
 
 def absent(batch: dict[str, Any], *slots: str) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, released_crops, vit_config
 from mmre_jax.encoders.vit import ViTConfig
 from mmre_jax.fusion.mome import MixtureOfExperts, TextGuidedAttention, marked_weights
-from mmre_jax.heads.relation import RelationHead, RelationObjective
+from mmre_jax.heads.choice import apply_head, places_read
+from mmre_jax.heads.relation import RelationObjective
 from mmre_jax.systems import hvformer
 from mmre_jax.systems.system import ModuleSystem, Pictures
 
@@ -49,8 +50,8 @@ class ReleasedHVFormer(nn.Module):
         train: bool,
     ) -> jax.Array:
         """Arguments and result as of `HVFormer`; what is present is not asked for."""
-        config = self.config
-        states = Bert(config.text, dtype=self.dtype, name="text")(text["ids"], text["mask"], train=train)[-1]
+        config, at = self.config, places_read(self, "relation", text)
+        states = Bert(config.text, dtype=self.dtype, name="text")(text["ids"], text["mask"], train=train, at=at)[-1]
         found = hvformer.sight(config.vision, config.levels, self.dtype, masked=False)(pictures, present, train=train)
         visual = [
             TextGuidedAttention(config.text.width, config.heads, dtype=self.dtype, name=f"tva_{level}")(
@@ -59,7 +60,7 @@ class ReleasedHVFormer(nn.Module):
             for level in config.levels
         ]
         states = MixtureOfExperts(biases=False, dtype=self.dtype, name="mome")(states, visual)
-        return RelationHead(config.relations, dtype=self.dtype, name="head")(states, text["markers"])
+        return apply_head("relation", config.relations, states, text, at=at, dtype=self.dtype, train=train)
 
 
 def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: jnp.dtype) -> ModuleSystem:

@@ -13,10 +13,11 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmre_jax.encoders.bert import Bert, BertConfig
+from mmre_jax.encoders.blocks import rows_at
 from mmre_jax.encoders.from_config import bert_config, released_crops, vit_config
 from mmre_jax.encoders.vit import ViT, ViTConfig
 from mmre_jax.fusion.cross_stream import must_agree
-from mmre_jax.heads.choice import apply_head, objective
+from mmre_jax.heads.choice import apply_head, objective, places_read
 from mmre_jax.systems import ifaformer
 from mmre_jax.systems.released.raw_view import raw_view
 from mmre_jax.systems.system import ModuleSystem
@@ -56,11 +57,15 @@ class ReleasedIFAformer(nn.Module):
         config = self.config
         bert, vit = Bert(config.text, dtype=self.dtype, name="text"), ViT(config.vision, dtype=self.dtype, name="vision")
         embedded, patches = bert.embed(text["ids"], text["mask"], train=train), vit.embed(pixels, None, train=train)
-        states = exchange(bert, vit, embedded, patches, text["mask"], train=train)
-        return apply_head(config.task, config.classes, states, text, dropout=config.head_dropout, dtype=self.dtype, train=train)
+        at = places_read(self, config.task, text)
+        states = exchange(bert, vit, embedded, patches, text["mask"], train=train, at=at)
+        how = {"at": at, "dropout": config.head_dropout, "dtype": self.dtype, "train": train}
+        return apply_head(config.task, config.classes, states, text, **how)
 
 
-def exchange(bert: Bert, vit: ViT, text: jax.Array, vision: jax.Array, text_mask: jax.Array, *, train: bool) -> jax.Array:
+def exchange(
+    bert: Bert, vit: ViT, text: jax.Array, vision: jax.Array, text_mask: jax.Array, *, train: bool, at: jax.Array | None = None
+) -> jax.Array:
     """What the released code computes instead of eq. 2; arguments and result as of `cross_stream.exchange`.
 
     The vision stream is one layer behind in what it sees of the text, padding included; the text stream takes the visual keys for
@@ -75,8 +80,9 @@ def exchange(bert: Bert, vit: ViT, text: jax.Array, vision: jax.Array, text_mask
         if n < layers - 1:
             behind, of_text = of_text, bert.keys_values(n, text)
             vision = vit.run_layer(n, vision, None, train=train, prefix=behind)
-        text = bert.run_layer(n, text, text_mask, train=train, prefix=(keys, keys), prefix_bias=BIAS)
-    return text
+        where = {"prefix": (keys, keys), "prefix_bias": BIAS, "at": at if n == layers - 1 else None}
+        text = bert.run_layer(n, text, text_mask, train=train, **where)
+    return text if layers else rows_at(text, at)
 
 
 def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: jnp.dtype) -> ModuleSystem:

@@ -25,7 +25,8 @@ from mmre_jax.declare import Section, choice, whole
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, released_crops, vit_config
 from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
-from mmre_jax.heads.relation import RelationHead, RelationObjective
+from mmre_jax.heads.choice import apply_head, places_read
+from mmre_jax.heads.relation import RelationObjective
 from mmre_jax.systems.system import ModuleSystem, Pictures, Sight
 
 
@@ -112,17 +113,17 @@ class MKGformer(nn.Module):
           logits float32 [B, R].
         """
         config = self.config
-        bert = Bert(config.text, dtype=self.dtype, name="text")
+        bert, at = Bert(config.text, dtype=self.dtype, name="text"), places_read(self, "relation", text)
         if config.vision is None:
-            states = bert(text["ids"], text["mask"], train=train)[-1]
+            states = bert(text["ids"], text["mask"], train=train, at=at)[-1]
         else:
             reference = config.flavour == "reference"
             seen = None if reference else patch_mask(config.vision, present)
             vit = ViT(config.vision, dtype=self.dtype, name="vision")
             below = sight(config, self.dtype, vit)(pictures, present, train=train)["patches"]
             embedded = bert.embed(text["ids"], text["mask"], train=train), below
-            states = self._run(bert, vit, *embedded, text["mask"], None if reference else text["mask"], seen, train)
-        return RelationHead(config.relations, dtype=self.dtype, name="head")(states, text["markers"])
+            states = self._run(bert, vit, *embedded, text["mask"], None if reference else text["mask"], seen, train, at)
+        return apply_head("relation", config.relations, states, text, at=at, dtype=self.dtype, train=train)
 
     def _run(
         self,
@@ -134,9 +135,10 @@ class MKGformer(nn.Module):
         prefix_mask: jax.Array | None,
         seen: jax.Array | None,
         train: bool,
+        at: jax.Array | None,
     ) -> jax.Array:
         """text [B, L, D], vision [B, P, D] as the layers below `first` leave it, text_mask and prefix_mask (what of the text the patches
-        see) bool [B, L], seen bool [B, P] -> the last text states [B, L, D]."""
+        see) bool [B, L], seen bool [B, P], at int [B, K] or None for everywhere -> the last text states there, [B, K or L, D]."""
         config, made = self.config, None
         for n in range(config.text.layers):
             fuse = None
@@ -145,7 +147,8 @@ class MKGformer(nn.Module):
                 fusion = CorrelationAwareFusion(config.text.mlp, config.text.init_std, self.dtype, name=f"fusion_{n}")
                 fuse = functools.partial(fusion, patches=vision, mask=seen)
             made = bert.keys_values(n, text)
-            text = bert.run_layer(n, text, text_mask, train=train, made=made, fuse=fuse)
+            last = n == config.text.layers - 1
+            text = bert.run_layer(n, text, text_mask, train=train, made=made, fuse=fuse, at=at if last else None)
         return text
 
 

@@ -21,7 +21,7 @@ from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects
 from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.fusion.visual_prefix import CELLS, GATES, by_picture, mix, pool
-from mmre_jax.heads.choice import apply_head, objective
+from mmre_jax.heads.choice import apply_head, objective, places_read
 from mmre_jax.systems import rsrnet
 from mmre_jax.systems.released.raw_view import raw_view
 from mmre_jax.systems.system import ModuleSystem, Pictures
@@ -103,9 +103,10 @@ class ReleasedRSRNeT(nn.Module):
         prefix = ReleasedPrefix(
             sizes.layers, sizes.width, sizes.heads, config.gate, config.hidden, dtype=self.dtype, name="prefix"
         )
-        bert = Bert(sizes, dtype=self.dtype, name="text")
-        states = bert(text["ids"], text["mask"], train=train, prefixes=prefix(maps, count))[-1]
-        return apply_head(config.task, config.classes, states, text, dropout=config.head_dropout, dtype=self.dtype, train=train)
+        bert, at = Bert(sizes, dtype=self.dtype, name="text"), places_read(self, config.task, text)
+        states = bert(text["ids"], text["mask"], train=train, prefixes=prefix(maps, count), at=at)[-1]
+        how = {"at": at, "dropout": config.head_dropout, "dtype": self.dtype, "train": train}
+        return apply_head(config.task, config.classes, states, text, **how)
 
 
 SETTINGS: Section = {"hidden": whole(800, "[1, inf)", "reference: width inside the projection of the stages")}

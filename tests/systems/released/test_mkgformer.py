@@ -12,7 +12,7 @@ sys.path.extend(str(Path(__file__).parents[2] / name) for name in ("systems", "w
 import released_torch
 import torch
 from releases import SMALL, batch_for, empty_variables, random_release, system_for
-from small import absent, assert_absent_pixels_are_not_read, assert_gradients, build, gradients_of, outputs_of
+from small import absent, assert_absent_pixels_are_not_read, assert_gradients, build, gradients_both_ways, outputs_of
 
 from configs import mkgformer as configs
 from mmre_jax import systems
@@ -49,7 +49,7 @@ def test_every_parameter_has_a_gradient_the_classifier_too():
     """Of the reference flavour see `test_gradients_of_the_reference_flavour_are_the_releases`."""
     config = tiny()
     assert not config.optim.frozen
-    gradients = gradients_of(*make(config))
+    gradients = gradients_both_ways(*make(config))
     assert set(gradients) == {"text", "vision", "fusion_1", "head"} and "classifier" in gradients["head"]
     # A shift of all keys cancels under the softmax where no other stream's keys stand beside them, as the text's do in the vision
     # stream's last layer.
