@@ -2,10 +2,12 @@
 
     DIR/prepare.json          what was prepared, from what, and what was missing; written last, so without it nothing is finished
     DIR/records/1.0.0/        TFDS data set with the splits that were prepared, a row per record
-    DIR/pictures/1.0.0/       TFDS data set with the split "pictures", a row per photo or crop; absent where no picture was found
+    DIR/pictures/KIND.npy     the photos and crops of a resize rule and side, KIND: an array that is mapped into memory (arrays.py)
+    DIR/pictures/1.0.0/       instead, as PNG: TFDS data set with the split "pictures", a row per photo or crop; absent where none was found
     DIR/pictures.json         {key of a picture: its row}
 
-A picture is stored once, at one size and resize rule, under a key made of both, its file and its box.
+A picture is stored once, at one size and resize rule, under a key made of both, its file and its box. In format 1 pictures that are not
+PNG are in the TFDS data set, too.
 """
 
 from __future__ import annotations
@@ -27,10 +29,11 @@ from mmre_jax.data.pictures import PicturePlan, Slot, Source, plan_from_json
 from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, plain
 from mmre_jax.text_files import parse_json, read_json
 
-FORMAT = 1
+FORMAT = 2
+READ = (1, FORMAT)
 VERSION = "1.0.0"
-ENCODINGS = ("png", "raw")
-PICTURES_SPLIT = "pictures"
+ENCODINGS = ("raw", "png")
+PICTURES = "pictures"  # folder, and split of the TFDS data set
 _NO_BOX = (math.nan,) * 4
 
 
@@ -63,12 +66,9 @@ def record_features() -> tfds.features.FeaturesDict:
     )
 
 
-def picture_features(encoding: str) -> tfds.features.FeaturesDict:
-    """Features of a picture's row: its key, and its pixels, uint8 [side, side, 3], as PNG or as they are."""
-    if encoding == "png":
-        pixels = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
-    else:
-        pixels = tfds.features.Tensor(shape=(None, None, 3), dtype=np.uint8, encoding="bytes")
+def picture_features() -> tfds.features.FeaturesDict:
+    """Features of a picture's row: its key, and its pixels, uint8 [side, side, 3], as PNG."""
+    pixels = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
     return tfds.features.FeaturesDict({"key": tfds.features.Text(), "pixels": pixels})
 
 
@@ -148,7 +148,12 @@ def decode_record(row: Mapping[str, Any], root: str | None, folder: str = "") ->
 
 def picture_key(places: Sequence[Source], slot: Slot, root: str | None) -> str:
     """The key of the picture that `pictures.sources` finds at `places`, at the slot's size and resize rule."""
-    return f"{slot.resize}{slot.side}:" + "|".join(_place(place, root) for place in places)
+    return f"{kind_of(slot)}:" + "|".join(_place(place, root) for place in places)
+
+
+def kind_of(slot: Slot) -> str:
+    """What pictures have in common that are stored together: their resize rule and side."""
+    return f"{slot.resize}{slot.side}"
 
 
 def check_names(where: str, root: object, splits: Sequence[str]) -> None:
@@ -161,13 +166,19 @@ def check_names(where: str, root: object, splits: Sequence[str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What `prepare.json` says of a prepared folder that later reading needs. `about` is what `prepare` was told of the data set."""
+    """What `prepare.json` says of a prepared folder that later reading needs.
+
+    about: what `prepare` was told of the data set.  arrays: pictures are in arrays, not in a TFDS data set.
+    checksum: of the arrays' pictures, '' where there are none.
+    """
 
     folder: str
     root: str | None
     plan: PicturePlan
     splits: tuple[str, ...]
     about: dict[str, Any]
+    arrays: bool
+    checksum: str
 
     @classmethod
     def of(cls, folder: str | os.PathLike[str]) -> Contents:
@@ -181,8 +192,8 @@ class Contents:
             value = read_json(path, PreparedError)
         except FileNotFoundError as error:
             raise PreparedError(f"{folder}: no prepare.json: not a prepared data set, or one whose making was interrupted") from error
-        if not isinstance(value, dict) or value.get("format") != FORMAT:
-            raise PreparedError(f"{path}: not in format {FORMAT}: prepare the data set again")
+        if not isinstance(value, dict) or value.get("format") not in READ:
+            raise PreparedError(f"{path}: not in a format up to {FORMAT}: prepare the data set again")
         root, splits, about = (value.get(name) for name in ("root", "splits", "about"))
         if not isinstance(splits, dict):
             raise PreparedError(f"{path}: splits are a dictionary, found {splits!r:.200}")
@@ -193,7 +204,13 @@ class Contents:
             plan = plan_from_json(value["plan"])
         except (LookupError, TypeError, ValueError) as error:
             raise PreparedError(f"{path}: plan: {error}") from error
-        return cls(os.fspath(folder), root, plan, tuple(splits), about)
+        arrays, checksum = False, ""
+        if value["format"] == FORMAT:
+            stored, arrays = value.get("pictures"), value.get("encoding") == "raw"
+            checksum = stored.get("checksum") if isinstance(stored, dict) else None
+            if value.get("encoding") not in ENCODINGS or not isinstance(checksum, str):
+                raise PreparedError(f"{path}: expected encoding, one of {', '.join(ENCODINGS)}, and pictures with their checksum")
+        return cls(os.fspath(folder), root, plan, tuple(splits), about, arrays, checksum)
 
     def check_split(self, split: str) -> None:
         """Raises PreparedError if the split was not prepared."""

@@ -5,9 +5,10 @@ Everything here can be sent to worker processes: open files are left behind and 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from ml_collections import ConfigDict
 
 from mmre_jax import paths
 from mmre_jax.data import pictures
-from mmre_jax.data.dataset import TASKS, DataSet, Labels, Pixels, annotated_tasks, labels_of_records, root_of
-from mmre_jax.data.pictures import PicturePlan
-from mmre_jax.data.prepared import PICTURES_SPLIT, VERSION, Contents, PreparedError, decode_record, picture_key
+from mmre_jax.data.arrays import ABSENT, open_pictures
+from mmre_jax.data.dataset import TASKS, DataSet, Labels, Pixels, RecordSource, annotated_tasks, labels_of_records, root_of
+from mmre_jax.data.pictures import PicturePlan, Slot
+from mmre_jax.data.prepared import PICTURES, VERSION, Contents, PreparedError, decode_record, kind_of, picture_key
 from mmre_jax.records import Record
 from mmre_jax.text_files import read_json
 
@@ -77,6 +79,48 @@ class PreparedSource:
         return decode_record(self._rows[index], self._root, self._folder)
 
 
+class _Arrays:
+    """The arrays of pictures of a prepared folder; mapped at first use, in each process anew."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._opened: dict[str, np.ndarray] = {}
+
+    def __call__(self, slot: Slot) -> np.ndarray:
+        """uint8 [N, side, side, 3], of which row ABSENT is black."""
+        kind = kind_of(slot)
+        if kind not in self._opened:
+            path = pathlib.Path(paths.inside(self._folder, f"{PICTURES}/{kind}.npy", self._folder, PreparedError))
+            self._opened[kind] = open_pictures(path, slot.side, PreparedError)
+        return self._opened[kind]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": {}}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PictureTable:
+    """The pictures of some records, of which a batch is one gather a slot.
+
+    arrays: {slot name: uint8 [N, side, side, 3]}, of which row ABSENT is black.
+    rows: {slot name: int32 [records, count]}, where in them the pictures of each record are.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    rows: Mapping[str, np.ndarray]
+
+    def rows_of(self, records: np.ndarray) -> dict[str, np.ndarray]:
+        """{slot name: int32 [B, count]} of the pictures of these records, int [B], -1 for none."""
+        return {name: np.where(records[:, None] >= 0, rows[records], ABSENT).astype(np.int32) for name, rows in self.rows.items()}
+
+    def __call__(self, records: np.ndarray) -> Pixels:
+        """(pixels, present) of these records, int [B], -1 for none: {slot name: uint8 [B, count, side, side, 3]} and bool [B, count]."""
+        rows = self.rows_of(records)
+        # mode: all rows are there, and numpy copies once more where it has to raise an error half-way.
+        pixels = {name: self.arrays[name].take(found, axis=0, mode="clip") for name, found in rows.items()}
+        return pixels, {name: found != ABSENT for name, found in rows.items()}
+
+
 class PreparedPictures:
     """The pictures of a prepared data set, for its records.
 
@@ -85,7 +129,7 @@ class PreparedPictures:
       plan: the slots to fill; those it was prepared for, or some of them.
 
     Raises:
-      PreparedError: the folder is not a finished prepared data set, or was prepared for other sizes, counts or resize rules.
+      PreparedError: the folder is not a finished prepared data set, was prepared for other sizes, counts or resize rules, or is damaged.
     """
 
     def __init__(self, folder: str | os.PathLike[str], plan: PicturePlan) -> None:
@@ -95,7 +139,10 @@ class PreparedPictures:
         self._index = read_json(path := pathlib.Path(folder, "pictures.json"), PreparedError)
         if not isinstance(self._index, dict) or not all(type(row) is int and row >= 0 for row in self._index.values()):
             raise PreparedError(f"{path}: expected {{key of a picture: its row}}")
-        self._rows = _Rows(pathlib.Path(folder, "pictures", VERSION), PICTURES_SPLIT)
+        self._rows = None if contents.arrays else _Rows(pathlib.Path(folder, PICTURES, VERSION), PICTURES)
+        self._arrays = _Arrays(contents.folder)
+        if contents.arrays and plan:
+            _check_index(self._index, {kind_of(slot): len(self._arrays(slot)) for slot in plan}, path)
 
     def __call__(self, record: Record) -> Pixels:
         pixels: dict[str, np.ndarray] = {}
@@ -103,12 +150,35 @@ class PreparedPictures:
         for slot in self._plan:
             pixels[slot.name] = np.zeros((slot.count, slot.side, slot.side, 3), np.uint8)
             present[slot.name] = np.zeros((slot.count,), np.bool_)
-            for k, places in enumerate(pictures.sources(record, slot)):
-                row = self._index.get(picture_key(places, slot, self._root))
+            for k, row in enumerate(self._found(record, slot)):
                 if row is not None:
-                    pixels[slot.name][k] = self._rows[row]["pixels"]
+                    pixels[slot.name][k] = self._arrays(slot)[row] if self._rows is None else self._rows[row]["pixels"]
                     present[slot.name][k] = True
         return pixels, present
+
+    def table(self, records: RecordSource) -> PictureTable | None:
+        """The pictures of these records at once; None where they are not in arrays."""
+        if self._rows is not None:
+            return None
+        rows = {slot.name: np.full((len(records), slot.count), ABSENT, np.int32) for slot in self._plan}
+        for n in range(len(records)):
+            record = records[n]
+            for slot in self._plan:
+                for k, row in enumerate(self._found(record, slot)):
+                    rows[slot.name][n, k] = ABSENT if row is None else row
+        return PictureTable({slot.name: self._arrays(slot) for slot in self._plan}, rows)
+
+    def _found(self, record: Record, slot: Slot) -> list[int | None]:
+        """The row of each of a record's pictures, None for one that was missing or unreadable."""
+        return [self._index.get(picture_key(places, slot, self._root)) for places in pictures.sources(record, slot)]
+
+
+def _check_index(index: Mapping[str, int], rows: Mapping[str, int], path: pathlib.Path) -> None:
+    """Raises PreparedError for a picture whose row its array does not have. rows: {kind: how many there are}."""
+    for key, row in index.items():
+        kind = key.partition(":")[0]
+        if kind in rows and not ABSENT < row < rows[kind]:
+            raise PreparedError(f"{path}: {key!r:.200} has row {row}, and {kind}.npy rows 1 to {rows[kind] - 1}: prepare it again")
 
 
 def _stored_labels(data: ConfigDict) -> dict[str, Labels]:

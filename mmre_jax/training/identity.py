@@ -45,7 +45,7 @@ def identity(
     name = functools.lru_cache(maxsize=None)(functools.partial(_relative, _bases(root)))
     listed = storage.sizes(_files(records, plan)) if storage.is_remote(root) else {}
     size = functools.lru_cache(maxsize=None)(_size(listed) if prepared is None else lambda path: None)
-    store = _store(pathlib.Path(prepared.folder)) if prepared is not None and plan else ""
+    store = _store(prepared) if prepared is not None and plan else ""
 
     def checksum(record: Record) -> bytes:
         places = {slot.name: [[(name(p.file), size(p.file), _numbers(p.box)) for p in ps] for ps in sources(record, slot)] for slot in plan}
@@ -130,10 +130,11 @@ def _relative(bases: list[str], path: str) -> str:
     return path
 
 
-def _store(folder: pathlib.Path) -> str:
-    """What tells one prepared set's pictures from another's: which picture is where, and the files they are in, read whole: of pictures
-    as they are (raw) all have one size."""
-    total = hashlib.blake2b((folder / "pictures.json").read_bytes(), digest_size=16)
+def _store(prepared: Contents) -> str:
+    """What tells one prepared set's pictures from another's: which picture is where, and the checksum that arrays were given when they were
+    written. Of those in array_record files there is none, so they are read whole: of pictures as they are (raw) all have one size."""
+    folder = pathlib.Path(prepared.folder)
+    total = hashlib.blake2b((folder / "pictures.json").read_bytes() + prepared.checksum.encode(), digest_size=16)
     for path in sorted(path for path in (folder / "pictures").rglob("*") if "array_record" in path.name):
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "blake2b").digest())

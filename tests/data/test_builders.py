@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -90,7 +91,26 @@ def test_each_picture_is_decoded_and_stored_once(mnre_folder, tmp_path):
     builders.prepare(records, PLANS["detected"], tmp_path / "out", root=mnre_folder, read=reader)
     assert sorted(read) == sorted({record.image for record in records["val"]})
     index = json.loads((tmp_path / "out" / "pictures.json").read_text())
-    assert sorted(index.values()) == list(range(len(index)))
+    for kind in ("crop32", "squash16"):
+        rows = [row for key, row in index.items() if key.startswith(f"{kind}:")]
+        array = np.load(tmp_path / "out" / "pictures" / f"{kind}.npy")
+        assert sorted(rows) == list(range(1, len(array))) and not array[0].any()
+
+
+def test_the_room_that_is_needed_is_told_and_looked_for_beforehand(mnre_folder, tmp_path, caplog, monkeypatch):
+    records = {"val": mnre.read(mnre_folder, "val", objects="detected")}
+    with caplog.at_level("INFO"):
+        found = builders.prepare(records, PLANS["detected"], tmp_path / "out", root=mnre_folder)["pictures"]
+    sizes = {slot.name: 3 * slot.side**2 for slot in PLANS["detected"]}
+    there = {name: (found[name]["present"] + found[name]["unreadable"]) for name in ("photos", "crops")}
+    needed = {"crop32": there["photos"] * sizes["photo"], "squash16": there["crops"] * sizes["detected"]}
+    stored = {path.stem: path.stat().st_size - 128 for path in (tmp_path / "out" / "pictures").glob("*.npy")}
+    assert all(0 < size <= needed[kind] + 3 * 32**2 for kind, size in stored.items()) and stored.keys() == needed.keys()
+    assert f"pictures: {sum(needed.values()) / 1e9:.2f} GB at most (crop32 0.00 GB, squash16 0.00 GB)" in caplog.text
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 0, sum(needed.values()) - 1))
+    with pytest.raises(PreparedError, match="new: the pictures take up to 0.00 GB .* and 0.00 GB are free"):
+        builders.prepare(records, PLANS["detected"], tmp_path / "new", root=mnre_folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_pictures_from_memory(tmp_path):
@@ -144,7 +164,7 @@ def test_refusals(tmp_path):
         builders.prepare({"train": [record]}, (), tmp_path / "full")
     with pytest.raises(PreparedError, match="split 'val' has no records"):
         builders.prepare({"train": [record], "val": []}, (), tmp_path / "out")
-    with pytest.raises(PreparedError, match="encoding is one of png, raw"):
+    with pytest.raises(PreparedError, match="encoding is one of raw, png"):
         builders.prepare({"train": [record]}, (), tmp_path / "out", encoding="jpeg")
     with pytest.raises(ValueError, match="different names"):
         builders.prepare({"train": [record]}, (PHOTO, PHOTO), tmp_path / "out")

@@ -63,13 +63,12 @@ def test_a_row_of_before_there_was_a_meta_has_none():
     assert decode_record(row, None) == Record("r", ("a",))
 
 
-@pytest.mark.parametrize("encoding", ["png", "raw"])
-def test_pixels_go_through_bytes(encoding):
+def test_pixels_go_through_bytes():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    features = picture_features(encoding)
+    features = picture_features()
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    data = features.serialize_example({"key": "k", "pixels": buffer.getvalue() if encoding == "png" else pixels})
+    data = features.serialize_example({"key": "k", "pixels": buffer.getvalue()})
     np.testing.assert_array_equal(features.deserialize_example_np(data)["pixels"], pixels)
 
 
@@ -132,6 +131,7 @@ def test_keys():
 
 def contents(folder, **changes):
     value = {"format": FORMAT, "root": "/data", "plan": plan_to_json((PHOTO, CROPS)), "splits": {"val": {}}, "about": {"dataset": "x"}}
+    value |= {"encoding": "raw", "pictures": {"checksum": "12"}}
     (folder / "prepare.json").write_text(json.dumps({**value, **changes}))
     return Contents.of(folder)
 
@@ -139,6 +139,7 @@ def contents(folder, **changes):
 def test_contents(tmp_path):
     found = contents(tmp_path)
     assert (found.root, found.plan, found.splits, found.about) == ("/data", (PHOTO, CROPS), ("val",), {"dataset": "x"})
+    assert (found.arrays, found.checksum) == (True, "12")
     found.check_plan((PHOTO,))
     found.check_plan((dataclasses.replace(CROPS, name="other", count=2, mean=(0.1,) * 3),))
     with pytest.raises(PreparedError, match="slot 'detected' .4 detected squash 16.; it has 1 photo crop 32; 3 detected squash 16"):
@@ -150,6 +151,10 @@ def test_contents(tmp_path):
         found.check_split("train")
 
 
+def test_before_there_were_arrays_pictures_were_in_a_data_set_whatever_the_encoding(tmp_path):
+    assert not contents(tmp_path, format=1, pictures=None).arrays
+
+
 def test_a_mark_at_the_head_is_no_text(tmp_path):
     found = contents(tmp_path)
     (tmp_path / "prepare.json").write_text((tmp_path / "prepare.json").read_text(), "utf-8-sig")
@@ -159,7 +164,7 @@ def test_a_mark_at_the_head_is_no_text(tmp_path):
 def test_unfinished_or_strange_folders(tmp_path):
     with pytest.raises(PreparedError, match="no prepare.json"):
         Contents.of(tmp_path)
-    with pytest.raises(PreparedError, match="not in format"):
+    with pytest.raises(PreparedError, match="not in a format up to 2: prepare"):
         contents(tmp_path, format=0)
     (tmp_path / "prepare.json").write_text("{")
     with pytest.raises(PreparedError, match="not a JSON file"):
@@ -179,6 +184,8 @@ def test_unfinished_or_strange_folders(tmp_path):
         ({"about": []}, "about is a dictionary"),
         ({"plan": [{}]}, "plan: a slot has the keys"),
         ({"plan": 3}, "plan: "),
+        ({"encoding": "jpeg"}, "expected encoding, one of raw, png, and pictures with their checksum"),
+        ({"pictures": {}}, "expected encoding, one of raw, png, and pictures with their checksum"),
     ],
 )
 def test_what_prepare_json_may_say(tmp_path, change, message):

@@ -13,6 +13,7 @@ from mmre_jax.data.pictures import Slot, gather
 from mmre_jax.data.prepared import PreparedError
 from mmre_jax.data.readers import mnre
 from mmre_jax.data.source import PreparedPictures, PreparedSource
+from mmre_jax.records import Record
 
 PLAN = (Slot("photo", 1, 16, "photo", "squash", (0.5,) * 3, (0.5,) * 3),)
 
@@ -113,3 +114,61 @@ def test_an_index_of_pictures_holds_rows(folder, tmp_path, rows):
     out = tampered(folder, tmp_path / "out", "pictures.json", lambda index: rows)
     with pytest.raises(PreparedError, match="pictures.json: expected {key of a picture: its row}"):
         PreparedPictures(out, PLAN)
+
+
+CROPS = Slot("detected", 3, 8, "detected", "crop", (0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.fixture(scope="module")
+def cropped(mnre_folder, tmp_path_factory):
+    """(records, plan, folder) with crops, some records without a photo and some with fewer crops than there is room for."""
+    found = mnre.read(mnre_folder, "train", objects="detected")
+    plan, out = (*PLAN, CROPS), tmp_path_factory.mktemp("cropped") / "out"
+    builders.prepare({"val": found}, plan, out, root=mnre_folder)
+    return found, plan, out
+
+
+def test_a_batch_is_gathered_as_record_after_record(cropped):
+    found, plan, out = cropped
+    table = PreparedPictures(out, plan).table(found)
+    which = np.array([3, 0, 8, -1, 3, 7])
+    pixels, present = table(which)
+    own = [gather(found[i] if i >= 0 else Record("none", ("a",)), plan) for i in which]
+    assert present["detected"].any() and not present["photo"].all()
+    for slot in plan:
+        np.testing.assert_array_equal(pixels[slot.name], np.stack([of[0][slot.name] for of in own]))
+        np.testing.assert_array_equal(present[slot.name], np.stack([of[1][slot.name] for of in own]))
+        assert (pixels[slot.name].dtype, present[slot.name].dtype) == (np.uint8, np.bool_)
+
+
+def test_pictures_of_before_there_were_arrays(cropped, mnre_folder, tmp_path):
+    found, plan, _ = cropped
+    builders.prepare({"val": found}, plan, tmp_path / "png", root=mnre_folder, encoding="png")
+    out = tampered(tmp_path / "png", tmp_path / "out", "prepare.json", lambda value: {**value, "format": 1})
+    pictures = PreparedPictures(out, plan)
+    assert pictures.table(found) is None
+    np.testing.assert_array_equal(pictures(found[0])[0]["detected"], gather(found[0], plan)[0]["detected"])
+
+
+@pytest.mark.parametrize("row", [0, 2**31])
+def test_an_index_beyond_its_array_is_refused(folder, tmp_path, row):
+    out = tampered(folder, tmp_path / "out", "pictures.json", lambda index: dict.fromkeys(index, row))
+    with pytest.raises(PreparedError, match=rf"pictures.json: 'squash16:.* has row {row}, and squash16.npy rows 1 to "):
+        PreparedPictures(out, PLAN)
+
+
+def test_a_damaged_array_is_refused(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "out")
+    path = tmp_path / "out" / "pictures" / "squash16.npy"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(PreparedError, match="squash16.npy: .* bytes, where .* prepare the data set again"):
+        PreparedPictures(tmp_path / "out", PLAN)
+
+
+def test_an_array_behind_a_link_is_not_read(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "out")
+    path = tmp_path / "out" / "pictures" / "squash16.npy"
+    path.rename(tmp_path / "stolen.npy")
+    path.symlink_to(tmp_path / "stolen.npy")
+    with pytest.raises(PreparedError, match="a symbolic link leads to .*stolen"):
+        PreparedPictures(tmp_path / "out", PLAN)

@@ -92,7 +92,7 @@ def test_twitter_with_its_own_crops(tmp_path):
 def test_benchmark(posts):
     result = run("--dataset=jsonl", f"--source={posts}", "--benchmark")
     assert result.returncode == 0, result.stderr
-    assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == ["files", "png", "raw"]
+    assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == ["files", "raw", "png"]
 
 
 def test_a_users_mistake_ends_with_a_message(tmp_path):
