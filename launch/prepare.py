@@ -1,10 +1,10 @@
-"""Prepares a data set once into array_record: the text of its records, and each photo and crop at the size a model sees.
+"""Prepares a data set once: the text of its records in array_record, and each photo and crop at the size a model sees.
 
     python -m launch.prepare --dataset=mnre --source=DIR --out=DIR [--objects=detected] [--photo_side=224 --crop_side=128 --crops=3]
     python -m launch.prepare --dataset=twitter2017 --source=DIR --out=DIR --crop_side=224
     python -m launch.prepare --dataset=jsonl --source=DIR --out=DIR       (DIR holds train.jsonl, val.jsonl, test.jsonl, or some of them)
     python -m launch.prepare --dataset=twitter2015 --source=DIR --out=DIR --captions=FILE.json   ({picture: caption})
-    python -m launch.prepare --dataset=mnre --source=DIR --benchmark      (png or raw: which to choose on this machine)
+    python -m launch.prepare --dataset=mnre --source=DIR --benchmark      (what each kind of storage gives on this machine)
 
 Without --source the data is looked for where TFDS keeps data that is fetched by hand: $TFDS_DATA_DIR/downloads/manual/DATASET, with
 ~/tensorflow_datasets for a TFDS_DATA_DIR that is not set. Train on the result with --config.data.name=prepared --config.data.root=OUT.
@@ -15,22 +15,27 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
+import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from absl import app, flags
 from ml_collections import ConfigDict
+from PIL import Image
 
 from configs import common
 from launch import console
 from mmre_jax import storage
-from mmre_jax.data import builders, datasets, pictures, source
+from mmre_jax.data import builders, datasets, decode, loader, pictures, source
 from mmre_jax.data.dataset import OBJECTS, FilePictures, PictureSource
+from mmre_jax.data.encoded import Encoded
 from mmre_jax.data.pictures import PicturePlan, Slot
 from mmre_jax.data.prepared import ENCODINGS, PreparedError
-from mmre_jax.records import Record, RecordError
+from mmre_jax.data.split import Split
+from mmre_jax.records import Record, RecordError, Region
 
 DATASETS = [name for name, found in datasets.DATASETS.items() if found.files is not None]
 
@@ -50,7 +55,9 @@ _PHOTO_SIDE = flags.DEFINE_integer("photo_side", 224, "Side of the photos in pix
 _CROP_SIDE = flags.DEFINE_integer("crop_side", 128, "Side of the object crops in pixels.", lower_bound=1)
 _CROPS = flags.DEFINE_integer("crops", 3, "Object crops a record, at most; 0 for none.", lower_bound=0)
 _RESIZE = flags.DEFINE_enum("resize", "squash", pictures.RESIZES, "How pictures come to that size (--config.vision.resize in training).")
-_BENCHMARK = flags.DEFINE_bool("benchmark", False, "Time reading a few hundred records as png, as raw and from the files, and stop.")
+_BENCHMARK = flags.DEFINE_bool("benchmark", False, "Time batches of a few hundred records from the files, as png and as raw, and stop.")
+_NOISE = flags.DEFINE_integer("benchmark_noise", 4096, "Records of noise that are timed too, as raw, 0.3 MB each; 0: none.", lower_bound=0)
+ROUNDS = 5  # of a benchmark
 
 
 def main() -> None:
@@ -66,7 +73,7 @@ def main() -> None:
     captions = datasets.caption_counts(data, records)
     plan = picture_plan(data.objects, _PHOTO_SIDE.value, _CROP_SIDE.value, _CROPS.value, _RESIZE.value)
     if _BENCHMARK.value:
-        print(benchmark(records, plan, folder))
+        print(benchmark(records, plan, folder, _NOISE.value))
         return
     about = {
         "dataset": data.name,
@@ -151,40 +158,67 @@ def table(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def benchmark(records: Mapping[str, Sequence[Record]], plan: PicturePlan, root: pathlib.Path, count: int = 256) -> str:
-    """Times reading the pictures of up to `count` records that have any, from each kind of storage.
+def benchmark(records: Mapping[str, Sequence[Record]], plan: PicturePlan, root: pathlib.Path, made_up: int, count: int = 256) -> str:
+    """Times batches of the pictures of up to `count` records that have any, from the files and from each kind of storage, in turns; and of
+    `made_up` records of noise, stored as arrays, which no processor's cache holds.
 
     Returns:
-      A table: records per second in one process (best of three passes), MiB stored, and the speed against png's.
+      A table: records per second in this process (median of the rounds), MiB stored, and the speed against png's.
 
     Raises:
       PreparedError: no record has a picture.
     """
-    files = FilePictures(plan)
     everything = (record for found in records.values() for record in found if record.image is not None and os.path.exists(record.image))
     shown = [record for record, _ in zip(everything, range(count), strict=False)]
     if not shown:
         raise PreparedError(f"{root}: nothing to time: no record has a picture")
-    rows = [("files", _rate(files, shown), 0.0)]
-    for encoding in ENCODINGS:
-        with tempfile.TemporaryDirectory() as folder:
+    sources: dict[str, tuple[PictureSource, Sequence[Record], float]] = {
+        "files": (FilePictures(plan), shown, 0.0),
+        "files, draft": (FilePictures(plan, draft=decode.read_draft), shown, 0.0),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for encoding in ("png", "raw"):
             summary = builders.prepare({"some": shown}, plan, f"{folder}/{encoding}", encoding=encoding, root=root)
-            stored = summary["pictures"]["bytes"] / 2**20
-            rows.append((encoding, _rate(source.PreparedPictures(f"{folder}/{encoding}", plan), shown), stored))
-    png = dict((name, rate) for name, rate, _ in rows)["png"]
-    lines = [f"{len(shown)} records, {sum(slot.count for slot in plan)} pictures each at most"]
-    lines.append(f"{'':<8}{'records/s':>11}{'MiB':>9}{'x png':>8}")
-    return "\n".join(lines + [f"{name:<8}{rate:>11,.0f}{stored:>9,.1f}{rate / png:>8.2f}" for name, rate, stored in rows])
+            sources[encoding] = source.PreparedPictures(f"{folder}/{encoding}", plan), shown, summary["pictures"]["bytes"] / 2**20
+        if made_up:
+            noise = [_made_up(number, plan) for number in range(made_up)]
+            summary = builders.prepare({"some": noise}, plan, f"{folder}/noise", read=_noise)
+            sources["raw, noise"] = source.PreparedPictures(f"{folder}/noise", plan), noise, summary["pictures"]["bytes"] / 2**20
+        passes = {name: _batches(pictures, found) for name, (pictures, found, _) in sources.items()}
+        rounds = [{name: run() for name, run in passes.items()} for _ in range(ROUNDS)]
+    rates = {name: statistics.median(row[name] for row in rounds) for name in sources}
+    lines = [f"{len(shown)} records ({made_up} of noise), {sum(slot.count for slot in plan)} pictures each at most"]
+    lines.append(f"{'':<14}{'records/s':>11}{'MiB':>9}{'x png':>8}")
+    return "\n".join(
+        lines + [f"{name:<14}{rate:>11,.0f}{sources[name][2]:>9,.1f}{rate / rates['png']:>8.2f}" for name, rate in rates.items()]
+    )
 
 
-def _rate(read: PictureSource, records: Sequence[Record]) -> float:
-    best = float("inf")
-    for _ in range(3):
+def _batches(pictures: PictureSource, records: Sequence[Record]) -> Callable[[], float]:
+    """A function that loads the pictures of the records as batches of training and says how many records a second that were."""
+    nothing = np.zeros(1, np.int32)
+    split = Split(records, [Encoded(nothing, nothing, nothing)] * len(records), lambda *_: {}, pictures)
+    order = loader.Order(split.lengths, min(32, len(records)), (1,), train=True)
+    split.prepare()
+
+    def run() -> float:
         start = time.perf_counter()
-        for record in records:
-            read(record)
-        best = min(best, time.perf_counter() - start)
-    return len(records) / best
+        seen = sum(len(batch["valid"]) for batch in loader.batches(order, split, threads=len(os.sched_getaffinity(0))))
+        return seen / (time.perf_counter() - start)
+
+    return run
+
+
+def _made_up(number: int, plan: PicturePlan) -> Record:
+    """A record whose pictures, of all the plan's slots, `_noise` makes."""
+    crops = [(slot, k) for slot in plan if slot.source != "photo" for k in range(slot.count)]
+    regions = tuple(Region(file=f"{slot.side} {number} {k}", source=slot.source) for slot, k in crops)
+    return Record(str(number), ("a",), image=f"{plan[0].side} {number}", regions=regions)
+
+
+def _noise(name: str) -> Image.Image:
+    side, *seed = map(int, name.split())
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8))
 
 
 if __name__ == "__main__":

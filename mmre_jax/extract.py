@@ -185,7 +185,7 @@ class Extractor:
         encoded = self.job.task.encode(examples)
         tokens = iter(encoded)
         looked = [self._look(record, [next(tokens) for _ in (record.relations if pairs else (record,))], strict) for record in blank]
-        split = Split(examples, encoded, open_pictures(self.job))
+        split = Split(examples, encoded, self.job.task.features, open_pictures(self.job))
         predicted = iter(self._predictor(len(examples)).predict(self.variables, split, progress))
         found = [tuple(x for _ in (r.relations if pairs else (r,)) for x in next(predicted).found) for r in blank]
         return [Extraction(r, f, notes, self.task, masked) for r, f, (notes, masked) in zip(blank, found, looked, strict=True)]

@@ -56,8 +56,9 @@ DATA: Section = {  # where records come from and how they become batches
         "none", ("none", "cache"), "cache: what an image encoder named in optim.frozen makes of pictures is computed once and kept on disk"
     ),
     "features_folder": text("", "where features are kept; '': features/ beside prepared data, else ~/.cache/mmre_jax/features"),
-    "workers": whole(0, "[0, inf)", "processes that prepare records; 0: threads of this one"),
-    "threads": whole(2, "[1, inf)", "threads that prepare records where there are no workers"),
+    "workers": whole(-1, "[-1, inf)", "processes that make batches; 0: threads of this one; -1: as many as cores, where files are decoded"),
+    "threads": whole(2, "[1, inf)", "threads that make batches where there are no workers"),
+    "draft": flag(False, "decode JPEGs no larger than needed: faster, and pixels differ (by 0.7 grey levels at a half of MNRE's)"),
 }
 
 TEXT: Section = {  # the text encoder; 0 with text.weights: as the weights have it

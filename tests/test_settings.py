@@ -48,7 +48,7 @@ def test_every_variant_holds_what_is_declared(name):
 def test_every_number_refuses_what_is_no_number(name, section):
     for key, setting in section.items():
         if isinstance(setting, declare.Setting) and type(setting.default) in (int, float):
-            for value in (math.nan, math.inf, -math.inf, -1, True, "1", None):
+            for value in (math.nan, math.inf, -math.inf, -2, True, "1", None):
                 assert not setting.accepts(value), f"{name}.{key}={value}"
 
 
@@ -80,7 +80,7 @@ def test_every_number_refuses_what_is_no_number(name, section):
         ({"train.seeds": (1, 1)}, "train.seeds=(1, 1) is not a tuple of whole numbers in [0, 4294967295], different"),
         ({"train.dtype": "float16"}, "train.dtype='float16' is not one of float32, bfloat16"),
         ({"train.save_every": -1}, "train.save_every=-1 is not a whole number of at least 0"),
-        ({"data.workers": -1}, "data.workers=-1 is not a whole number of at least 0"),
+        ({"data.workers": -2}, "data.workers=-2 is not a whole number of at least -1"),
         ({"data.image_share": 2.0}, "data.image_share=2.0 is not a number in [0, 1]"),
         ({"data.train_share": 0.0}, "data.train_share=0.0 is not a number in (0, 1]"),
         ({"data.buckets": (48, 32)}, "data.buckets=(48, 32) is not a tuple of whole numbers of at least 1, ascending"),

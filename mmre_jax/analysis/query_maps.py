@@ -18,6 +18,7 @@ from mmre_jax.analysis.triple_plots import entity_colours
 from mmre_jax.boxes import pairwise_iou
 from mmre_jax.data.datasets import open_pictures, read_picture
 from mmre_jax.data.loader import Order, batches
+from mmre_jax.data.split import Split
 from mmre_jax.encoders.vit_config import PHOTO
 from mmre_jax.records import Box, Record, Triple
 from mmre_jax.systems.qeot import QEOT
@@ -129,9 +130,8 @@ def query_mapper(job: Job, variables: Any) -> Callable[[Record], QueryMaps]:
     compiled = jax.jit(precise(look, job.config.train.precision))
 
     def mapper(record: Record) -> QueryMaps:
-        encoded = job.task.encode([record])
-        order = Order(np.array([len(encoded[0])]), 1, job.config.data.buckets, train=False)
-        batch = next(batches(order, [record], job.task.features, open_pictures(job.system.plan), encoded=encoded, threads=1))
+        split = Split([record], job.task.encode([record]), job.task.features, open_pictures(job.system.plan))
+        batch = next(batches(Order(split.lengths, 1, job.config.data.buckets, train=False), split))
         if not batch["present"][PHOTO].any():
             raise ValueError(f"{record.origin or record.id}: no picture to look at")
         prediction, sown = jax.tree.map(np.asarray, compiled(batch))

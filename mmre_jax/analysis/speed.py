@@ -21,7 +21,7 @@ from mmre_jax.training.job import Job, new_job
 from mmre_jax.training.mesh import MeshDevices
 from mmre_jax.training.parallel import Devices, open_devices
 from mmre_jax.training.protocol import protocol, versions
-from mmre_jax.training.splits import Split, make_split, train_stream
+from mmre_jax.training.splits import Split, batches_of, make_split
 from mmre_jax.training.starting import initial_state
 from mmre_jax.training.state import TrainState
 from mmre_jax.training.step import mapped_step
@@ -63,7 +63,7 @@ class Setup:
 
     def stream(self, first: int, last: int) -> Iterator[Any]:
         """The batches of steps [first, last), on the host."""
-        return train_stream(self.job, self.order, self.split, first, last)
+        return batches_of(self.job, self.order, self.split, first, last)
 
     def examples(self) -> dict[int, Any]:
         """A real batch, on the devices, of every length that occurs."""

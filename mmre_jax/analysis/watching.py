@@ -15,14 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from mmre_jax.data.loader import Batch, Order, batches
+from mmre_jax.data.loader import Batch, Order
 from mmre_jax.progress import track
 from mmre_jax.records import Record
 from mmre_jax.systems.system import ModuleSystem
 from mmre_jax.training.job import Job, sample, shapes
 from mmre_jax.training.mesh import MeshDevices
 from mmre_jax.training.parallel import Devices
-from mmre_jax.training.splits import Split
+from mmre_jax.training.splits import Split, batches_of
 from mmre_jax.training.step import precise
 
 Arrays = Mapping[str, jax.Array]  # {module path: [B, ...]}
@@ -91,8 +91,7 @@ def watch(
         return {"index": batch["index"], "valid": batch["valid"], "prediction": prediction, "picked": picked}
 
     mapped = devices.map(precise(step, config.train.precision), takes=("variables", "records"), gives="records")
-    shown = {"encoded": split.encoded, "picture_of": split.picture_of}
-    stream = batches(order, split.records, job.task.features, split.pictures, **shown, threads=config.data.threads)
+    stream = batches_of(job, order, split)
     for shard in track(devices.prefetch(stream), progress, order.steps, unit="batch", leave=False):
         found = devices.collect(mapped(variables, shard))
         there = np.flatnonzero(found["valid"])

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 from ml_collections import ConfigDict
+from PIL import Image
 
 from mmre_jax import storage
 from mmre_jax.data import pictures as pictures_lib
@@ -55,13 +56,20 @@ class PictureSource(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class FilePictures:
-    """Pictures decoded from their files (or by `read` from its keys) each time they are asked for."""
+    """Pictures decoded from their files (or by `read` from its keys) each time they are asked for.
+
+    draft: reads instead of `read` a picture that needs to be no larger than so many pixels on both sides: (name, pixels) -> picture.
+    """
 
     plan: PicturePlan
     read: Reader = pictures_lib.read_picture
+    draft: Callable[[str, int], Image.Image] | None = None
 
     def __call__(self, record: Record) -> Pixels:
-        return pictures_lib.gather(record, self.plan, self.read)
+        if self.draft is None:
+            return pictures_lib.gather(record, self.plan, self.read)
+        draft, least = self.draft, pictures_lib.least_sides(record, self.plan)
+        return pictures_lib.gather(record, self.plan, lambda name: draft(name, least[name]))
 
 
 def annotated_tasks(data: ConfigDict, train: Sequence[Record]) -> tuple[str, ...]:

@@ -200,7 +200,20 @@ def open_pictures(
         return opened(data, plan)
     if data is not None and released:
         return ReleasedPictures(plan, read_released, str(data.root))
-    return FilePictures(plan, read_released if released else read_picture)
+    draft = data is not None and not released and bool(data.get("draft", False))  # of which an older configuration says nothing
+    return FilePictures(plan, read_released if released else read_picture, decode.read_draft if draft else None)
+
+
+def check_draft(data: ConfigDict, dataset: DataSet | None = None, *, released: bool = False) -> None:
+    """Raises ValueError for data.draft where pictures are not decoded from files, or are to be those of the released code."""
+    if data.draft and (released or find(data, dataset).pictures is not None):
+        why = "the reference flavour sees the released ones" if released else f"those of data.name={data.name!r} are not decoded from files"
+        raise ValueError(f"data.draft=True makes other pixels of JPEGs, and {why}")
+
+
+def decodes_files(pictures: PictureSource | None) -> bool:
+    """Whether a picture source decodes files, which takes long enough for worker processes; its own `read` may do anything."""
+    return isinstance(pictures, FilePictures | ReleasedPictures) and pictures.read in (read_picture, read_released)
 
 
 def read_picture(name: str) -> Image.Image:

@@ -88,7 +88,7 @@ def in_bucket(path: str | os.PathLike[str]) -> bool:
     return os.fspath(path).startswith(_BUCKETS)
 
 
-def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, plain: bool = False) -> Image.Image:
+def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, plain: bool = False, least: int = 0) -> Image.Image:
     """Reads a picture as RGB: first frame, turned as its Exif or XMP says, transparent parts on white.
 
     Metadata decides nothing else: where it is damaged, too large or not there (a missing end marker), pixels that decode are used, unturned
@@ -100,6 +100,8 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, 
       path: the file, on a disk or in a bucket.
       max_pixels: largest width x height decoded; looked up in the header before anything is decoded.
       plain: as Pillow converts to RGB, and the released code reads: not turned, transparency dropped, greys above 255 clipped.
+      least: decode a JPEG at a half, a quarter or an eighth of its size, where both sides keep that many pixels: faster, and other pixels
+        than all of it scaled down (Pillow's draft mode). 0: as it is.
 
     Returns:
       The picture, mode RGB, fully in memory.
@@ -112,10 +114,15 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, 
     parts = essentials(_contents(path))
     with _named(path, parts):
         if plain:
-            return _decoded(parts, max_pixels).convert("RGB")
-        image = _rgb(_decoded(parts, max_pixels))
+            return _decoded(parts, max_pixels, least).convert("RGB")
+        image = _rgb(_decoded(parts, max_pixels, least))
         turn = _TURNS.get(parts.orientation)
         return image if turn is None else image.transpose(turn)
+
+
+def read_draft(path: str | os.PathLike[str], least: int) -> Image.Image:
+    """`read_picture`, of a JPEG no more than `least` asks for."""
+    return read_picture(path, least=least)
 
 
 def _contents(path: str | os.PathLike[str]) -> bytes:
@@ -167,14 +174,14 @@ class _TooLarge(ValueError):
     pass
 
 
-def _decoded(parts: Essentials, max_pixels: int) -> Image.Image:
+def _decoded(parts: Essentials, max_pixels: int, least: int) -> Image.Image:
     """The pixels, in the mode of the file. Raises one of _DAMAGE."""
     try:
-        image = _loaded(parts.data, max_pixels)
+        image = _loaded(parts.data, max_pixels, least)
     except OSError:
         if parts.format != "JPEG" or not all_scans(parts.data):
             raise
-        return _jpeg_without_end(parts.data.removesuffix(b"\xff"), max_pixels)
+        return _jpeg_without_end(parts.data.removesuffix(b"\xff"), max_pixels, least)
     # Pillow leaves rows black of which there is nothing. Black rows are rare, so that the second look costs little.
     last_row = image.crop((0, image.height - 1, *image.size))
     if parts.format == "PNG" and ("interlace" in image.info or not any(last_row.tobytes())) and rows_end_early(parts.data):
@@ -182,24 +189,26 @@ def _decoded(parts: Essentials, max_pixels: int) -> Image.Image:
     return image
 
 
-def _jpeg_without_end(data: bytes, max_pixels: int) -> Image.Image:
+def _jpeg_without_end(data: bytes, max_pixels: int, least: int) -> Image.Image:
     """Decodes a JPEG that has all its scans, and no end marker, for which the decoder waits.
 
     All of the last scan is there if the pixels do not depend on what would follow: nothing, either of two runs of bits that disagree in
     each bit, or the next part between restart markers. Raises ValueError where they do.
     """
     restart = bytes([0xFF, 0xD0 + restarts(data)])
-    images = [_loaded(data + more + b"\xff\xd9", max_pixels) for more in (b"", b"\x55" * 64, b"\xaa" * 64, restart + b"\x55" * 64)]
+    images = [_loaded(data + more + b"\xff\xd9", max_pixels, least) for more in (b"", b"\x55" * 64, b"\xaa" * 64, restart + b"\x55" * 64)]
     if any(image.tobytes() != images[0].tobytes() for image in images[1:]):
         raise ValueError("image data is truncated")
     return images[0]
 
 
-def _loaded(data: bytes, max_pixels: int) -> Image.Image:
+def _loaded(data: bytes, max_pixels: int, least: int) -> Image.Image:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise _TooLarge(f"{width} x {height} pixels, more than {max_pixels:,} are not decoded")
+        if least:
+            image.draft(None, (least, least))  # of formats other than JPEG it does nothing
         image.load()
         return image
 

@@ -6,22 +6,18 @@ and any step's records can be named afterwards.
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import grain
 import numpy as np
 from absl import flags
 
-from mmre_jax.data.dataset import PictureSource, RecordSource
-from mmre_jax.data.encoded import Encoded
-from mmre_jax.data.feature_store import StoredFeatures
-from mmre_jax.records import Record
-
 Batch = Mapping[str, Any]
-Features = Callable[[Record, int, Encoded | None], dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,61 +78,28 @@ class Order:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fetch:
-    """Element i of this process's stream: one example's features, pixels, index and validity."""
+    """This process's part of a step's batch, with index and validity of its records."""
 
     order: Order
-    source: RecordSource
-    features: Features
-    pictures: PictureSource | None
-    encoded: Sequence[Encoded] | None
-    picture_of: np.ndarray | None
+    examples: Callable[[np.ndarray, int], dict[str, Any]]
     process: int
     processes: int
-    stored: StoredFeatures | None = None
 
-    def __call__(self, element: int) -> dict[str, Any]:
+    def __call__(self, step: int) -> dict[str, Any]:
         local = self.order.batch // self.processes
-        step, place = divmod(int(element), local)
-        indices, lengths = self.order.epoch(step // self.order.steps)
-        index = int(indices[step % self.order.steps, self.process * local + place])
-        record = self.source[max(index, 0)]
-        shown = self._shown(record, max(index, 0))
-        # What is known of a picture goes with it: regions and caption.
-        seen = dataclasses.replace(record, image=shown.image, regions=shown.regions, caption=shown.caption)
-        features = self.features(seen, int(lengths[step % self.order.steps]), self._read(max(index, 0)))
-        features |= {"index": np.int32(index), "valid": np.bool_(index >= 0)}
-        if self.stored is not None:
-            features["features"], features["present"] = self.stored[max(index, 0)]
-        elif self.pictures is not None:
-            features["pictures"], features["present"] = self.pictures(shown)
-        return features
-
-    def _read(self, index: int) -> Encoded | None:
-        """The tokens of a record, with the caption of the picture that it is shown with."""
-        if self.encoded is None or self.picture_of is None:
-            return None if self.encoded is None else self.encoded[index]
-        other = int(self.picture_of[index])
-        return dataclasses.replace(self.encoded[index], caption=None if other < 0 else self.encoded[other].caption)
-
-    def _shown(self, record: Record, index: int) -> Record:
-        """The record whose pictures this one is shown with."""
-        if self.picture_of is None:
-            return record
-        other = int(self.picture_of[index])
-        return dataclasses.replace(record, image=None, regions=(), caption=None) if other < 0 else self.source[other]
+        indices, lengths = self.order.epoch(int(step) // self.order.steps)
+        place = int(step) % self.order.steps
+        own = indices[place, self.process * local :][:local]
+        batch = self.examples(np.maximum(own, 0), int(lengths[place]))  # a row that fills up the batch holds the first example
+        return {**batch, "index": own.astype(np.int32), "valid": own >= 0}
 
 
 def batches(
     order: Order,
-    source: RecordSource,
-    features: Features,
-    pictures: PictureSource | None,
+    examples: Callable[[np.ndarray, int], dict[str, Any]],
     *,
-    encoded: Sequence[Encoded] | None = None,
     first: int = 0,
     last: int | None = None,
-    picture_of: np.ndarray | None = None,
-    stored: StoredFeatures | None = None,
     process: int = 0,
     processes: int = 1,
     workers: int = 0,
@@ -146,28 +109,33 @@ def batches(
     """This process's shard of the global batches of steps [first, last), as nested dicts of numpy arrays [batch / processes, ...].
 
     Args:
-      features: (record, length, its tokens) -> model inputs and targets of one record, padded to `length` tokens, without a leading axis.
-      pictures: record -> (pixels, present); None for systems without pictures.
-      encoded: the tokens of every record; None leaves it to `features` to find them.
+      examples: (which, int [B]; length) -> a batch of them, padded to `length` tokens, such as an examples.Examples.
       last: one epoch if None.
-      picture_of: int [N], the record whose picture each record is shown with, -1 for none (data/sampling.py); its own if None.
-      stored: features and presence of the pictures that each record is shown with, in place of the pictures.
-      workers: processes that prepare records; 0 prepares them in `threads` threads of this one.
-      ahead: batches prepared ahead.
+      workers: processes that make batches; 0 makes them in `threads` threads of this one.
+      ahead: batches prepared ahead, of each worker at least one.
     """
     if order.batch % processes:
         raise ValueError(f"a batch of {order.batch} does not divide over {processes} processes")
-    local = order.batch // processes
-    fetch = Fetch(order, source, features, pictures, encoded, picture_of, process, processes, stored)
     last = order.steps if last is None else last
-    stream = grain.MapDataset.range(first * local, last * local).map(fetch)
-    if workers:
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()  # grain's worker processes read absl flags, which nobody parses outside app.run
-        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
-        elements = stream.to_iter_dataset(options).mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=ahead * local)
-        )
-    else:
-        elements = stream.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead * local))
-    return iter(elements.batch(local, drop_remainder=True))
+    fetch = Fetch(order, examples, process, processes)
+    if not workers:
+        return _in_threads(fetch, range(first, last), threads, ahead)
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()  # grain's worker processes read absl flags, which nobody parses outside app.run
+    elements = grain.MapDataset.range(first, last).map(fetch).to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=1))
+    return iter(elements.mp_prefetch(grain.MultiprocessingOptions(workers, per_worker_buffer_size=max(1, ahead // workers))))
+
+
+def _in_threads(fetch: Fetch, steps: Iterable[int], threads: int, ahead: int) -> Iterator[Batch]:
+    """The batches of some steps, in order. Not grain's threads: a gathered batch takes 2 ms, and they as long again."""
+    with concurrent.futures.ThreadPoolExecutor(threads, "loader") as pool:
+        waiting: collections.deque[concurrent.futures.Future[dict[str, Any]]] = collections.deque()
+        try:
+            for step in steps:
+                waiting.append(pool.submit(fetch, step))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)

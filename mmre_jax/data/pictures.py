@@ -128,7 +128,7 @@ def fit(image: Image.Image, side: int, resize: str) -> np.ndarray:
     kind = Image.Resampling.BILINEAR if resize == "crop_bilinear" else Image.Resampling.BICUBIC
     if resize == "squash":
         return np.asarray(image.resize((side, side), kind))
-    target = round(side * 256 / 224) if resize.startswith("crop") else side
+    target = _target(side, resize)
     shorter = min(image.size)
     scaled = [max(target * length // shorter, side) for length in image.size]
     starts = [_start(length - side, resize) for length in scaled]
@@ -138,6 +138,11 @@ def fit(image: Image.Image, side: int, resize: str) -> np.ndarray:
     left, top = (start * length / after for start, length, after in zip(starts, image.size, scaled, strict=True))
     right, bottom = ((start + side) * length / after for start, length, after in zip(starts, image.size, scaled, strict=True))
     return np.asarray(image.resize((side, side), kind, box=(left, top, right, bottom)))
+
+
+def _target(side: int, resize: str) -> int:
+    """What a picture's shorter side becomes (both sides, by 'squash')."""
+    return round(side * 256 / 224) if resize.startswith("crop") else side
 
 
 def _start(margin: int, resize: str) -> int:
@@ -168,6 +173,18 @@ def sources(record: Record, slot: Slot) -> list[tuple[Source, ...]]:
         part = (Source(record.image, region.box),) if region.box is not None and record.image is not None else ()
         places.append(file + part)
     return places
+
+
+def least_sides(record: Record, plan: PicturePlan) -> dict[str, int]:
+    """{file: pixels that both its sides must have, so that no picture of the plan is enlarged}."""
+    found: dict[str, int] = {}
+    for slot in plan:
+        target = _target(slot.side, slot.resize)
+        for place in (place for places in sources(record, slot) for place in places):
+            x0, y0, x1, y1 = place.box or (0.0, 0.0, 1.0, 1.0)
+            needed = math.ceil(target / max(min(x1 - x0, y1 - y0), 1e-3))
+            found[place.file] = max(found.get(place.file, 0), needed)
+    return found
 
 
 def gather(record: Record, plan: PicturePlan, read: Reader = read_picture) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

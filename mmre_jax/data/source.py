@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,11 +102,13 @@ class _Arrays:
 class PictureTable:
     """The pictures of some records, of which a batch is one gather a slot.
 
-    arrays: {slot name: uint8 [N, side, side, 3]}, of which row ABSENT is black.
+    plan: the slots.
+    arrays: slot -> uint8 [N, side, side, 3], of which row ABSENT is black.
     rows: {slot name: int32 [records, count]}, where in them the pictures of each record are.
     """
 
-    arrays: Mapping[str, np.ndarray]
+    plan: PicturePlan
+    arrays: Callable[[Slot], np.ndarray]
     rows: Mapping[str, np.ndarray]
 
     def rows_of(self, records: np.ndarray) -> dict[str, np.ndarray]:
@@ -117,7 +119,7 @@ class PictureTable:
         """(pixels, present) of these records, int [B], -1 for none: {slot name: uint8 [B, count, side, side, 3]} and bool [B, count]."""
         rows = self.rows_of(records)
         # mode: all rows are there, and numpy copies once more where it has to raise an error half-way.
-        pixels = {name: self.arrays[name].take(found, axis=0, mode="clip") for name, found in rows.items()}
+        pixels = {slot.name: self.arrays(slot).take(rows[slot.name], axis=0, mode="clip") for slot in self.plan}
         return pixels, {name: found != ABSENT for name, found in rows.items()}
 
 
@@ -166,7 +168,7 @@ class PreparedPictures:
             for slot in self._plan:
                 for k, row in enumerate(self._found(record, slot)):
                     rows[slot.name][n, k] = ABSENT if row is None else row
-        return PictureTable({slot.name: self._arrays(slot) for slot in self._plan}, rows)
+        return PictureTable(self._plan, self._arrays, rows)
 
     def _found(self, record: Record, slot: Slot) -> list[int | None]:
         """The row of each of a record's pictures, None for one that was missing or unreadable."""

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mmre_jax.data.loader import Order, batches
+from mmre_jax.data.loader import Order
 from mmre_jax.progress import track
 from mmre_jax.systems.system import TOLD
 from mmre_jax.tasks.task import Found, Outputs
@@ -19,7 +19,7 @@ from mmre_jax.training.interrupt import Interrupted
 from mmre_jax.training.job import Job
 from mmre_jax.training.mesh import MeshDevices
 from mmre_jax.training.parallel import Devices
-from mmre_jax.training.splits import Split
+from mmre_jax.training.splits import Split, batches_of
 from mmre_jax.training.step import make_predict_step, precise
 
 Stopping = Callable[[], bool]
@@ -70,19 +70,7 @@ class Predictor:
             return []
         batch = -(-config.train.eval_batch // self.devices.count) * self.devices.count
         order = Order(split.lengths, batch, config.data.buckets, train=False)
-        stream = batches(
-            order,
-            split.records,
-            self.job.task.features,
-            split.pictures,
-            encoded=split.encoded,
-            picture_of=split.picture_of,
-            stored=split.features,
-            process=jax.process_index(),
-            processes=jax.process_count(),
-            workers=config.data.workers,
-            threads=config.data.threads,
-        )
+        stream = batches_of(self.job, order, split)
         found: dict[int, Predicted] = {}
         for shard in track(self.devices.prefetch(stream), progress, order.steps, unit="batch", leave=False):
             if stopping is not None and stopping():

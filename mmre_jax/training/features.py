@@ -27,13 +27,14 @@ from mmre_jax.data.feature_store import Adder, Entry, FeatureStore, Fields, Stor
 from mmre_jax.data.loader import Batch, Order, batches
 from mmre_jax.data.picture_stamps import ABSENT, stamps
 from mmre_jax.data.pictures import plan_to_json
+from mmre_jax.data.split import Split
 from mmre_jax.declare import SettingError
 from mmre_jax.progress import Progress
 from mmre_jax.records import Record
 from mmre_jax.systems.system import ModuleSystem, System
 from mmre_jax.training import processes
 from mmre_jax.training.job import Job
-from mmre_jax.training.splits import Split
+from mmre_jax.training.splits import workers
 from mmre_jax.training.step import precise
 
 DEFAULT = "~/.cache/mmre_jax/features"
@@ -162,8 +163,10 @@ class Maker:
             if not records:  # another run has just added them
                 return
             order = Order(np.zeros(len(records), np.int64), self.size, (1,), train=False)
-            how = {"workers": self.job.config.data.workers, "threads": self.job.config.data.threads}
-            stream = batches(order, records, _nothing, pictures, **how)
+            nothing = np.zeros(0, np.int32)
+            split = Split(records, [Encoded(nothing, nothing, nothing)] * len(records), _nothing, pictures)
+            data = self.job.config.data
+            stream = batches(order, split, workers=workers(data, split, len(records)), threads=data.threads)
             with Progress("features", order.steps, unit="batch") as progress:
                 if _apart(self.system):
                     self._add_apart(stream, owed, adder, progress)

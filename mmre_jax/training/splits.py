@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import logging
+import os
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -13,33 +12,16 @@ from ml_collections import ConfigDict
 
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet, PictureSource, RecordSource
-from mmre_jax.data.encoded import Encoded
-from mmre_jax.data.feature_store import StoredFeatures
 from mmre_jax.data.loader import Batch, Order, batches
 from mmre_jax.data.released_pictures import STAND_IN, ReleasedPictures
 from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures, stratified
+from mmre_jax.data.split import Split
 from mmre_jax.records import Record
 from mmre_jax.systems import released
 from mmre_jax.training.job import Job
 
+REPAID = 1024  # records
 logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """A split's examples as the loader wants them: records, their tokens, where their pictures are, whose they are shown with, and what
-    an encoder that is not trained made of those, where it is kept (training/features.py)."""
-
-    records: Sequence[Record]
-    encoded: Sequence[Encoded]
-    pictures: PictureSource | None
-    picture_of: np.ndarray | None = None
-    features: StoredFeatures | None = None
-
-    @functools.cached_property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each example, int64 [N]."""
-        return np.array([len(encoded) for encoded in self.encoded], np.int64)
 
 
 def make_split(
@@ -61,14 +43,17 @@ def make_split(
 
     Raises:
       RecordError: for a record that lacks what the task is to find.
+      ValueError: for a data.draft that means nothing here.
     """
+    if data is None and job.system.plan:
+        datasets.check_draft(job.config.data, dataset, released=released.is_asked_for(job.config))
     examples = training_examples(job, records) if train else job.task.examples(records)
     pictures = open_pictures(job, job.config.data if data is None else data, dataset)
     if isinstance(pictures, ReleasedPictures) and any(slot.source == "photo" for slot in job.system.plan):
         replaced, zeros = pictures.replaced(examples)
         if replaced or zeros:
             logger.info("photos that are not there: %d are %s, as released, and %d zeros", replaced, STAND_IN, zeros)
-    return Split(examples, job.task.encode(examples), pictures, picture_of(job, examples, shuffled=shuffled))
+    return Split(examples, job.task.encode(examples), job.task.features, pictures, picture_of(job, examples, shuffled=shuffled))
 
 
 def picture_of(job: Job, examples: Sequence[Record], *, shuffled: bool) -> np.ndarray | None:
@@ -97,20 +82,25 @@ def training_examples(job: Job, records: RecordSource) -> Sequence[Record]:
     return [examples[i] for i in stratified([job.task.stratum(record) for record in examples], share, job.config.train.seed)]
 
 
-def train_stream(job: Job, order: Order, split: Split, first: int, last: int) -> Iterator[Batch]:
-    """This process's batches of the steps [first, last) of training, on the host."""
+def batches_of(job: Job, order: Order, split: Split, first: int = 0, last: int | None = None) -> Iterator[Batch]:
+    """This process's batches of the steps [first, last) of a split in some order, on the host; to the end of an epoch if `last` is None."""
+    split.prepare()
+    steps = (order.steps if last is None else last) - first
     return batches(
         order,
-        split.records,
-        job.task.features,
-        split.pictures,
-        encoded=split.encoded,
+        split,
         first=first,
         last=last,
-        picture_of=split.picture_of,
-        stored=split.features,
         process=jax.process_index(),
         processes=jax.process_count(),
-        workers=job.config.data.workers,
+        workers=workers(job.config.data, split, steps * order.batch // jax.process_count()),
         threads=job.config.data.threads,
     )
+
+
+def workers(data: ConfigDict, split: Split, count: int) -> int:
+    """Processes that are to make the batches of a stream of `count` records: data.workers, or by -1 as many as cores for so many records
+    whose pictures are decoded from files that starting processes, which takes seconds, is repaid."""
+    if data.workers >= 0:
+        return int(data.workers)
+    return len(os.sched_getaffinity(0)) if count >= REPAID and datasets.decodes_files(split.pictures) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -62,8 +63,8 @@ def variable_shapes(job: Job, split: Split) -> Any:
 
 def example(job: Job, split: Split) -> dict[str, Any]:
     """A batch of the split's first record."""
-    order = Order(split.lengths[:1], 1, job.config.data.buckets, train=False)
-    return next(batches(order, split.records[:1], job.task.features, split.pictures, encoded=split.encoded[:1], threads=1))
+    alone = dataclasses.replace(split, records=split.records[:1], encoded=split.encoded[:1], picture_of=None)
+    return next(batches(Order(alone.lengths, 1, job.config.data.buckets, train=False), alone))
 
 
 def state_of(job: Job, variables: Any, total_steps: int) -> TrainState:

@@ -39,7 +39,7 @@ from mmre_jax.training.optim import schedule
 from mmre_jax.training.parallel import Devices
 from mmre_jax.training.protocol import protocol, versions
 from mmre_jax.training.resume import check_same, last_saved, tell_devices
-from mmre_jax.training.splits import Split, make_split, train_stream
+from mmre_jax.training.splits import Split, batches_of, make_split
 from mmre_jax.training.starting import starting_state
 from mmre_jax.training.state import TrainState
 from mmre_jax.training.step import mapped_step
@@ -136,7 +136,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         del host
         step, key = mapped_step(job, devices, state, total)
         predictor = make_predictor(job, devices)
-        stream = devices.prefetch(train_stream(job, order, splits["train"], start, total))
+        stream = devices.prefetch(batches_of(job, order, splits["train"], start, total))
         check = functools.partial(check_finite, devices=devices, order=order, train=splits["train"], workdir=workdir, meta=meta)
         rates, clock, note = schedule(config.optim, total), Clock(skip=2 * len(config.data.buckets)), ""  # the first steps compile
 

@@ -338,3 +338,18 @@ def test_a_picture_is_readable_or_not(folder):
     image = datasets.open_records(section(name="jsonl", root=str(folder)), "train")[0].image
     assert datasets.readable(image) and datasets.readable(scenes.read("triples", "val", 1)[0].image)
     assert not datasets.readable(f"{image}.lost") and not datasets.readable(__file__)
+
+
+def test_drafts_are_of_files_alone():
+    files, scenes = section(name="jsonl", draft=True), section(draft=True)
+    datasets.check_draft(files)
+    assert datasets.open_pictures(PLAN, files).draft is not None
+    for data, released, why in ((files, True, "the reference flavour"), (scenes, False, "'scenes' are not decoded from files")):
+        with pytest.raises(ValueError, match=f"data.draft=True makes other pixels of JPEGs, and .*{why}"):
+            datasets.check_draft(data, released=released)
+
+
+def test_which_pictures_are_decoded_from_files():
+    assert datasets.decodes_files(datasets.open_pictures(PLAN, section(name="jsonl", root="x")))
+    assert datasets.decodes_files(datasets.open_pictures(PLAN, section(name="jsonl", root="x"), released=True))
+    assert not any(map(datasets.decodes_files, (None, datasets.open_pictures(PLAN, section()))))

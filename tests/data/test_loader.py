@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mmre_jax.data.encoded import Encoded
 from mmre_jax.data.loader import Order, batches
+from mmre_jax.data.split import Split
 from mmre_jax.records import Record, Region
 
 BUCKETS = (8, 16)
@@ -19,8 +20,15 @@ def order_of(count, batch, train, **more):
     return Order(lengths, batch, BUCKETS, train, **more)
 
 
-def features(record, length, encoded=None):
+def features(record, length, encoded):
     return {"text": np.full(length, int(record.id), np.int32)}
+
+
+def split_of(lengths, records, features=features, pictures=None, picture_of=None):
+    """A split whose records have these lengths."""
+    nothing = np.zeros(0, np.int32)
+    tokens = [Encoded(np.zeros(n, np.int32), nothing, nothing, caption=np.array([i], np.int32)) for i, n in enumerate(lengths)]
+    return Split(records, tokens, features, pictures, picture_of)
 
 
 RECORDS = [Record(id=str(i), words=("a",)) for i in range(23)]
@@ -61,7 +69,7 @@ def test_windows_save_padding():
 @pytest.mark.parametrize("workers", [0, 2])
 def test_stream_follows_the_order_from_any_step(workers):
     order = order_of(23, 4, train=True, seed=3)
-    found = list(batches(order, RECORDS, features, pixels_of, first=7, last=12, workers=workers))
+    found = list(batches(order, split_of(order.lengths, RECORDS, pictures=pixels_of), first=7, last=12, workers=workers))
     assert len(found) == 5
     for step, batch in zip(range(7, 12), found, strict=True):
         np.testing.assert_array_equal(batch["index"], order.at(step))
@@ -72,7 +80,7 @@ def test_stream_follows_the_order_from_any_step(workers):
 
 def test_processes_share_the_global_batch():
     order = order_of(23, 4, train=False)
-    parts = [list(batches(order, RECORDS, features, None, process=p, processes=2)) for p in range(2)]
+    parts = [list(batches(order, split_of(order.lengths, RECORDS), process=p, processes=2)) for p in range(2)]
     joined = [np.concatenate([a["index"], b["index"]]) for a, b in zip(*parts, strict=True)]
     np.testing.assert_array_equal(np.stack(joined), order.epoch(0)[0])
     valid = np.concatenate([batch["valid"] for part in parts for batch in part])
@@ -84,7 +92,8 @@ def test_pictures_of_other_records_and_none():
     picture_of = np.roll(np.arange(23), 1)
     picture_of[4] = -1
     found = {}
-    for batch in batches(order_of(23, 4, train=False), records, features, shown_of, picture_of=picture_of):
+    order = order_of(23, 4, train=False)
+    for batch in batches(order, split_of(order.lengths, records, pictures=shown_of, picture_of=picture_of)):
         found |= dict(zip(batch["index"].tolist(), batch["pictures"]["photo"][:, 0].tolist(), strict=True))
     assert found.pop(-1)
     assert found == {i: 255 if i == 4 else picture_of[i] for i in range(23)}
@@ -97,9 +106,6 @@ def test_what_is_known_of_a_picture_goes_with_it():
     picture_of = np.roll(np.arange(23), 1)
     picture_of[4] = -1
 
-    nothing = np.zeros(0, np.int32)
-    tokens = [Encoded(nothing, nothing, nothing, caption=np.array([i], np.int32)) for i in range(23)]
-
     def seen(record, length, encoded):
         of = [] if record.image is None else [int(record.image)]
         assert record.regions == tuple(known[str(i)] for i in of)
@@ -107,7 +113,8 @@ def test_what_is_known_of_a_picture_goes_with_it():
         assert (encoded.caption is None) if not of else (encoded.caption.tolist() == of)
         return {"text": np.int32(record.id), "picture": np.int32(of[0] if of else -1)}
 
-    for batch in batches(order_of(23, 4, train=False), records, seen, None, encoded=tokens, picture_of=picture_of):
+    order = order_of(23, 4, train=False)
+    for batch in batches(order, split_of(order.lengths, records, seen, picture_of=picture_of)):
         np.testing.assert_array_equal(batch["picture"][batch["valid"]], picture_of[batch["text"][batch["valid"]]])
 
 
@@ -117,4 +124,4 @@ def test_what_cannot_be_ordered_is_refused():
     with pytest.raises(ValueError, match="more than the largest length bucket 16"):
         Order(np.array([17]), 1, BUCKETS, False)
     with pytest.raises(ValueError, match="does not divide over 3 processes"):
-        next(batches(order_of(23, 4, train=False), RECORDS, features, None, processes=3))
+        next(batches(order_of(23, 4, train=False), split_of(np.ones(23, int), RECORDS), processes=3))

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmre_jax.data import pictures
-from mmre_jax.data.decode import PictureError, read_picture
+from mmre_jax.data.dataset import FilePictures
+from mmre_jax.data.decode import PictureError, read_draft, read_picture
 from mmre_jax.data.pictures import Slot, cut, fit, gather, inside
 from mmre_jax.records import Record, Region
 
@@ -173,6 +174,32 @@ def test_gather_of_damaged_and_absent_pictures(record, tmp_path):
 
 
 # plans
+
+
+def test_how_large_a_file_must_be_for_nothing_to_be_enlarged():
+    crops = Slot("crops", 2, 16, "detected", "squash", *HALF)
+    boxes = [Region(box=(0.0, 0.0, 0.5, 1.0), file=None), Region(box=(0.0, 0.0, 0.3, 0.1), file="c.jpg")]
+    record = Record("r", ("a",), image="a.jpg", regions=tuple(boxes))
+    assert pictures.least_sides(record, (Slot("photo", 1, 56, "photo", "crop", *HALF),)) == {"a.jpg": 64}
+    assert pictures.least_sides(record, (Slot("photo", 1, 56, "photo", "cover", *HALF), crops)) == {"a.jpg": 160, "c.jpg": 16}
+
+
+def test_a_draft_is_as_large_as_needed_and_nearly_the_same(tmp_path):
+    gradient = np.indices((400, 640)).sum(0)[..., None] * np.array([0.2, 0.1, 0.05]) % 256
+    Image.fromarray(gradient.astype(np.uint8)).save(tmp_path / "a.jpg", quality=95)
+    Image.fromarray(gradient.astype(np.uint8)).save(tmp_path / "a.png")
+    plan = (Slot("photo", 1, 64, "photo", "squash", *HALF),)
+    asked = []
+
+    def draft(name, least):
+        asked.append((read_draft(name, least).size, least))
+        return read_draft(name, least)
+
+    for name, size in (("a.jpg", (160, 100)), ("a.png", (640, 400))):
+        record = Record("r", ("a",), image=str(tmp_path / name))
+        found, whole = (FilePictures(plan, draft=how)(record)[0]["photo"].astype(int) for how in (draft, None))
+        assert asked.pop() == (size, 64)
+        assert np.abs(found - whole).mean() < 2 and np.array_equal(found, whole) == (name == "a.png")
 
 
 def test_plan_round_trip():

@@ -90,9 +90,10 @@ def test_twitter_with_its_own_crops(tmp_path):
 
 
 def test_benchmark(posts):
-    result = run("--dataset=jsonl", f"--source={posts}", "--benchmark")
+    result = run("--dataset=jsonl", f"--source={posts}", "--benchmark", "--benchmark_noise=3")
     assert result.returncode == 0, result.stderr
-    assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == ["files", "raw", "png"]
+    lines = [line.split() for line in result.stdout.splitlines()[2:]]
+    assert [line[0] for line in lines] == ["files", "files,", "png", "raw", "raw,"] and all(float(line[-1]) > 0 for line in lines)
 
 
 def test_a_users_mistake_ends_with_a_message(tmp_path):

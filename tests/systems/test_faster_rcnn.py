@@ -21,7 +21,7 @@ from mmre_jax.systems.faster_rcnn import SETTINGS
 from mmre_jax.training.evaluate import make_predictor
 from mmre_jax.training.job import new_job
 from mmre_jax.training.parallel import local_devices
-from mmre_jax.training.splits import make_split, train_stream
+from mmre_jax.training.splits import batches_of, make_split
 from mmre_jax.training.starting import initial_state
 from mmre_jax.training.step import mapped_step
 from mmre_jax.weights.pretrained import resolve
@@ -116,7 +116,7 @@ def test_scenes_are_learnt_by_heart_and_all_their_objects_are_found() -> None:
     job = new_job(config.lock(), train)
     devices, split, steps = local_devices(1), make_split(job, train), 120
     order = Order(split.lengths, 3, (1,), train=True)
-    batch = next(train_stream(job, order, split, 0, 1))
+    batch = next(batches_of(job, order, split, 0, 1))
     state = devices.replicate(initial_state(job, split, steps))
     step, key = mapped_step(job, devices, state, steps)
     (given,) = devices.prefetch(iter([batch]))

@@ -28,7 +28,7 @@ from mmre_jax.training.job import new_job  # noqa: E402
 from mmre_jax.training.mesh import mesh_devices  # noqa: E402
 from mmre_jax.training.optim import clip  # noqa: E402
 from mmre_jax.training.parallel import local_devices  # noqa: E402
-from mmre_jax.training.splits import make_split, train_stream  # noqa: E402
+from mmre_jax.training.splits import batches_of, make_split  # noqa: E402
 from mmre_jax.training.starting import initial_state  # noqa: E402
 from mmre_jax.training.state import create  # noqa: E402
 from mmre_jax.training.step import make_predict_step, make_train_step  # noqa: E402
@@ -76,7 +76,7 @@ def real(name):
     job = new_job(config.lock(), records)
     split = make_split(job, records, train=True)
     order = Order(split.lengths, RECORDS, job.config.data.buckets, True)
-    batch = next(train_stream(job, order, split, 0, 1))
+    batch = next(batches_of(job, order, split, 0, 1))
     return job.system, batch, initial_state(job, split, 1).variables(), tuple(job.config.optim.frozen)
 
 

@@ -1,19 +1,22 @@
-"""A split's text is tokenised once, whatever asks for it afterwards."""
+"""A split's text is tokenised once, whatever asks for it afterwards; and who makes its batches."""
 
 import collections
 import dataclasses
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 import mmre_jax
-from configs import dgf_pt, ifaformer, qeot
+from configs import common, dgf_pt, ifaformer, qeot
 from mmre_jax import evaluate
 from mmre_jax.data import datasets
 from mmre_jax.data.loader import Order
+from mmre_jax.data.pictures import Slot
+from mmre_jax.data.split import Split
 from mmre_jax.data.text import TextEncoder
 from mmre_jax.training.job import new_job
-from mmre_jax.training.splits import make_split, train_stream
+from mmre_jax.training.splits import REPAID, batches_of, make_split, workers
 
 CONFIGS = {
     "captions": dgf_pt.get_config("quickstart"),
@@ -49,7 +52,7 @@ def test_training_tokenises_each_sentence_once(name, tokenised):
     known = {**tokenised}
     assert {record.words for record in split.records} <= known.keys() and (("3", "things") in known) == (name == "captions")
     job.task.left_out(split.records, split.encoded)
-    batches = list(train_stream(job, Order(split.lengths, 4, config.data.buckets, True), split, 0, 6))
+    batches = list(batches_of(job, Order(split.lengths, 4, config.data.buckets, True), split, 0, 6))
     assert tokenised == known and set(known.values()) == {1}
     for batch in batches:  # as without what travels, captions of the pictures that are shown included
         for row, index in enumerate(batch["index"].tolist()):
@@ -68,3 +71,14 @@ def test_evaluation_and_extraction_tokenise_each_sentence_once(task, untrained, 
     tokenised.clear()
     mmre_jax.load(untrained[task]).extract_records(list(found.records))
     assert set(tokenised.values()) == {1}
+
+
+def test_worker_processes_are_for_many_pictures_that_are_decoded(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)))
+    data = common.section("data")
+    plan = (Slot("photo", 1, 8, "photo", "squash", (0.5,) * 3, (0.5,) * 3),)
+    files, scenes = (Split((), (), dict, datasets.open_pictures(plan, section)) for section in (ConfigDict({"name": "jsonl"}), data))
+    assert [workers(data, files, count) for count in (REPAID - 1, REPAID)] == [0, 6]
+    assert [workers(data, split, REPAID) for split in (scenes, dataclasses.replace(files, pictures=None))] == [0, 0]
+    data.workers = 3
+    assert [workers(data, split, 1) for split in (files, scenes)] == [3, 3]
