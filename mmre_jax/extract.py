@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmre_jax import tasks
-from mmre_jax.data import datasets
+from mmre_jax.data.dataset import FilePictures
 from mmre_jax.data.decode import PictureError
 from mmre_jax.data.encoded import Encoded
-from mmre_jax.data.pictures import picture_at, sources
+from mmre_jax.data.parts import Failed, parts
+from mmre_jax.data.pictures import sources
+from mmre_jax.progress import Progress
 from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span, plain
 from mmre_jax.tasks import WORDLESS, relation
 from mmre_jax.tasks.task import Found
@@ -26,6 +28,7 @@ from mmre_jax.training.splits import Split, open_pictures
 
 KINDS = {"relation": "relations", "entities": "mentions", "triples": "triples", "objects": "regions"}  # what each task finds
 Where = str | tuple[int, int]
+PART = 8  # batches whose pictures are in memory together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +173,7 @@ class Extractor:
 
         Raises:
           RecordError: for a record that names no pair, where the task is to find relations, or with half of a character in its words.
-          PictureError: where `strict`, for the first such picture.
+          PictureError: where `strict`, for one such picture.
         """
         for record in records:
             check_words(record.words, f"{record.origin or record.id}: words")
@@ -181,35 +184,40 @@ class Extractor:
             else dataclasses.replace(r, relations=(), mentions=(), triples=(), regions=tuple(x for x in r.regions if x.source != "gold"))
             for r in records
         ]
-        examples = relation.examples(blank) if pairs else blank
-        encoded = self.job.task.encode(examples)
-        tokens = iter(encoded)
-        looked = [self._look(record, [next(tokens) for _ in (record.relations if pairs else (record,))], strict) for record in blank]
-        split = Split(examples, encoded, self.job.task.features, open_pictures(self.job))
-        predicted = iter(self._predictor(len(examples)).predict(self.variables, split, progress))
-        found = [tuple(x for _ in (r.relations if pairs else (r,)) for x in next(predicted).found) for r in blank]
-        return [Extraction(r, f, notes, self.task, masked) for r, f, (notes, masked) in zip(blank, found, looked, strict=True)]
+        if lacking := [record for record in blank if pairs and not record.relations]:
+            raise RecordError(f"{lacking[0].origin or lacking[0].id}: no pair to find the relation of")
+        examples = [relation.examples([record]) if pairs else [record] for record in blank]
+        counts = [len(own) for own in examples]
+        tokens = iter(self.job.task.encode([example for own in examples for example in own]))
+        encoded = [[next(tokens) for _ in own] for own in examples]
+        predictor = self._predictor(sum(counts))
+        config = predictor.job.config
+        found: dict[int, Extraction] = {}
+        with Progress(progress, len(records), unit="record") as shown:
+            read = FilePictures(()) if (opened := open_pictures(self.job)) is None else opened
+            for part in parts(blank, counts, PART * config.train.eval_batch, read, config.data.threads):
+                looked = [self._look(blank[number], encoded[number], part.failed(blank[number]), strict) for number in part.numbers]
+                here, text = ([each for number in part.numbers for each in values[number]] for values in (examples, encoded))
+                split = Split(here, text, self.job.task.features, part if self.job.system.plan else None)
+                predicted = iter(predictor.predict(self.variables, split))
+                for number, (notes, masked) in zip(part.numbers, looked, strict=True):
+                    said = tuple(x for _ in examples[number] for x in next(predicted).found)
+                    found[number] = Extraction(blank[number], said, notes, self.task, masked)
+                    shown.advance()
+        return [found[number] for number in range(len(records))]
 
-    def _look(self, record: Record, encoded: Sequence[Encoded], strict: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Reads all that the system will be shown of a record. What it will not be shown, and of that what is missing or damaged, which is
-        an error where `strict`."""
-        where = record.origin or record.id
-        if self.task == "relation" and not record.relations:
-            raise RecordError(f"{where}: no pair to find the relation of")
-        opened: dict[str, Any] = {}
+    def _look(self, record: Record, encoded: Sequence[Encoded], failed: Failed, strict: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What the system will not be shown of a record, and of that what is missing or damaged, which is an error where `strict`."""
         cut = max(len(each.cut_off()) for each in encoded)  # of the worst pair
         notes = [f"{cut} of {len(record.words)} words are cut off: too long"] if cut else []
         masked: list[str] = []
+        for slot, error in failed:
+            said = f"{'image' if slot.source == 'photo' else f'{slot.source} crop'}: {error}"
+            if strict:
+                raise PictureError(f"{record.origin or record.id}: {said}") from error
+            masked.append(f"{said}: masked")
         for slot in self.job.system.plan:
             places = [place for place in sources(record, slot) if place]
-            for place in places:
-                try:
-                    picture_at(place, datasets.read_picture, opened)
-                except PictureError as error:
-                    said = f"{'image' if slot.source == 'photo' else f'{slot.source} crop'}: {error}"
-                    if strict:
-                        raise PictureError(f"{where}: {said}") from error
-                    masked.append(f"{said}: masked")
             if not places and slot.source == "photo":
                 notes.append("no picture: masked")
             elif not places:

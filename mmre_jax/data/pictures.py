@@ -6,7 +6,6 @@ A picture that is absent or cannot be read gives zeros and False in `present`, n
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import os
@@ -187,28 +186,39 @@ def least_sides(record: Record, plan: PicturePlan) -> dict[str, int]:
     return found
 
 
-def gather(record: Record, plan: PicturePlan, read: Reader = read_picture) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def gather(
+    record: Record,
+    plan: PicturePlan,
+    read: Reader = read_picture,
+    opened: dict[str, Image.Image | PictureError] | None = None,
+    failed: list[tuple[Slot, PictureError]] | None = None,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Reads a record's pictures as the plan says.
 
     Args:
       record: the record.
       plan: the slots to fill.
       read: reads one file (or key) as an RGB picture and raises PictureError where it cannot.
+      opened: what became of files that were read before, and gets those that are read now; see `picture_at`.
+      failed: gets the slots of pictures that are said to be somewhere and cannot be had, and why.
 
     Returns:
       pixels, {slot name: uint8 [count, side, side, 3]}, and present, {slot name: bool [count]}. A picture that is absent or cannot
       be read is zeros and False.
     """
-    opened: dict[str, Image.Image | PictureError] = {}
+    opened = {} if opened is None else opened
     pixels: dict[str, np.ndarray] = {}
     present: dict[str, np.ndarray] = {}
     for slot in plan:
         pixels[slot.name] = np.zeros((slot.count, slot.side, slot.side, 3), np.uint8)
         present[slot.name] = np.zeros((slot.count,), np.bool_)
         for k, places in enumerate(sources(record, slot)):
-            with contextlib.suppress(PictureError):
+            try:
                 pixels[slot.name][k] = fit(picture_at(places, read, opened), slot.side, slot.resize)
                 present[slot.name][k] = True
+            except PictureError as error:
+                if failed is not None and places:
+                    failed.append((slot, error))
     return pixels, present
 
 

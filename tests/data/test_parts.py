@@ -1,0 +1,61 @@
+"""Records in parts: the same pictures as one by one, each file read once, and no more than two parts at a time."""
+
+import collections
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmre_jax.data.dataset import FilePictures
+from mmre_jax.data.decode import MissingPicture
+from mmre_jax.data.parts import parts
+from mmre_jax.data.pictures import Slot, gather
+from mmre_jax.records import Record, Region
+
+GREY = ((0.5,) * 3, (0.5,) * 3)
+PLAN = (Slot("photo", 1, 4, "photo", "squash", *GREY), Slot("crops", 2, 2, "detected", "squash", *GREY))
+
+
+def record(n):
+    """Every third photo is missing, each is that of several records, far from each other, with other crops."""
+    region = Region((0.0, 0.0, (n + 1) / 25, 1.0), source="detected", file=f"crop{n % 2}" if n % 4 == 0 else None)
+    return Record(str(n), ("a",), None if n == 5 else f"photo{n % 6}", regions=(region,))
+
+
+RECORDS = [record(n) for n in range(23)]
+
+
+class Reader:
+    def __init__(self):
+        self.files, self.lock = collections.Counter(), threading.Lock()
+
+    def __call__(self, name):
+        with self.lock:
+            self.files[name] += 1
+        if name.startswith("photo") and int(name[5:]) % 3 == 0:
+            raise MissingPicture(f"{name}: no such file")
+        return Image.fromarray(np.random.default_rng(sum(map(ord, name))).integers(0, 255, (9, 8, 3), np.uint8))
+
+
+@pytest.mark.parametrize("most", [1, 9, 100])
+def test_every_record_has_its_pictures_and_every_file_is_read_once(most):
+    read, found = Reader(), []
+    for part in parts(RECORDS, [1] * 23, most, FilePictures(PLAN, read), 2):
+        pictured = {RECORDS[number].image for number in part.numbers}
+        assert len(part.numbers) <= most or len(pictured) == 1
+        for number in part.numbers:
+            failed = []
+            np.testing.assert_equal(part(RECORDS[number]), gather(RECORDS[number], PLAN, Reader(), failed=failed))
+            assert [(slot.name, str(why)) for slot, why in part.failed(RECORDS[number])] == [(slot.name, str(why)) for slot, why in failed]
+            found.append(number)
+    assert sorted(found) == list(range(23))
+    assert {name: count for name, count in read.files.items() if count > 1 and name.startswith("photo")} == {}
+
+
+def test_only_the_next_part_is_read_ahead():
+    read = Reader()
+    stream = parts(RECORDS, [1] * 23, 1, FilePictures(PLAN, read), 1)
+    next(stream)
+    assert len([name for name in read.files if name.startswith("photo")]) <= 2
+    stream.close()
