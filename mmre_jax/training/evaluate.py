@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from mmre_jax.data.loader import Order
+from mmre_jax.data.loader import Batch, Order
 from mmre_jax.progress import track
 from mmre_jax.systems.system import TOLD
 from mmre_jax.tasks.task import Found, Outputs
@@ -72,18 +72,27 @@ class Predictor:
         order = Order(split.lengths, batch, config.data.buckets, train=False)
         stream = batches_of(self.job, order, split)
         found: dict[int, Predicted] = {}
-        for shard in track(self.devices.prefetch(stream), progress, order.steps, unit="batch", leave=False):
-            if stopping is not None and stopping():
-                raise Interrupted("stopped while a split was scored; the same command goes on from there")
-            outputs = self.devices.collect(self.step(variables, shard))
-            if not decode:
-                continue
-            for row in np.flatnonzero(outputs["valid"]):
+        for outputs in self._outputs(variables, stream, progress, order.steps, stopping):
+            for row in np.flatnonzero(outputs["valid"]) if decode else ():
                 index = int(outputs["index"][row])
                 own = {k: v[row] for k, v in outputs.items()}
                 decoded = self.job.task.decode(own, split.records[index], split.encoded[index])
                 found[index] = Predicted(decoded, bool(own["seen"]), own if keep else {})
         return [found[index] for index in range(len(split.records))] if decode else []
+
+    def _outputs(
+        self, variables: Any, stream: Iterator[Batch], progress: str, steps: int, stopping: Stopping | None
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """The outputs of each batch on the host, while the devices are busy with the next one."""
+        running: dict[str, jax.Array] | None = None
+        for shard in track(self.devices.prefetch(stream), progress, steps, unit="batch", leave=False):
+            if stopping is not None and stopping():
+                raise Interrupted("stopped while a split was scored; the same command goes on from there")
+            done, running = running, self.step(variables, shard)
+            if done is not None:
+                yield self.devices.collect(done)
+        if running is not None:
+            yield self.devices.collect(running)
 
     def score(self, variables: Any, split: Split, progress: str = "", *, stopping: Stopping | None = None) -> dict[str, Any]:
         """The task's metrics of a split, and what the system tells beside; of several processes the first decodes, once for all.

@@ -96,3 +96,27 @@ def test_what_a_system_tells_of_records_is_averaged():
     outputs = [{"told/a": one, "told/b": zero, "logits": np.zeros(2)}, {"told/a": one + one, "told/b": zero, "logits": np.ones(2)}]
     assert told(outputs) == {"told": {"a": 1.5, "b": 0.0}}
     assert told([{"logits": np.zeros(2)}]) == told([]) == {}
+
+
+def test_devices_work_on_the_next_batch_while_one_is_decoded(parts, monkeypatch):
+    job, split, variables = parts
+    decode, happened = type(job.task).decode, []
+
+    def noted(task, outputs, record, encoded):
+        happened.append("decoded")
+        return decode(task, outputs, record, encoded)
+
+    monkeypatch.setattr(type(job.task), "decode", noted)
+    devices = local_devices(1)
+    predictor = make_predictor(job, devices)
+    step = predictor.step
+
+    def sent(variables, shard):
+        happened.append("sent")
+        return step(variables, shard)
+
+    predicted = dataclasses.replace(predictor, step=sent).predict(devices.replicate(variables), split)
+    assert [p.found for p in predicted] == [p.found for p in predictor.predict(devices.replicate(variables), split)]
+    sizes = [4, 4, RECORDS - 8]
+    order = ["sent"] + [what for size, more in zip(sizes, (1, 1, 0), strict=True) for what in ["sent"] * more + ["decoded"] * size]
+    assert happened[: len(order)] == order
