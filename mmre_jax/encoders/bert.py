@@ -46,7 +46,7 @@ class BertLayer(nn.Module):
 
     def keys_values(self, x: jax.Array) -> KeysValues:
         """The keys and values, [B, L, H, d] each, that this layer makes of its input x [B, L, D], as a prefix for another."""
-        # The layer makes them a second time when it is called; under jit XLA merges the two.
+        # Called without `made`, the layer makes them a second time: XLA makes them once, but not their gradients.
         return self.attention.keys_values(x)
 
     @nn.compact

@@ -146,7 +146,7 @@ class ViTLayer(nn.Module):
 
     def keys_values(self, x: jax.Array) -> KeysValues:
         """The keys and values, [B, P, H, d] each, that this layer makes of its input x [B, P, D], which it normalises first."""
-        # The layer makes them a second time when it is called; under jit XLA merges the two.
+        # Called without `made`, the layer makes them a second time: XLA makes them once, but not their gradients.
         return self.attention.keys_values(self._normed(x))
 
     def keys(self, x: jax.Array) -> jax.Array:
@@ -163,15 +163,17 @@ class ViTLayer(nn.Module):
         prefix: KeysValues | None = None,
         prefix_mask: jax.Array | None = None,
         prefix_bias: float = 0.0,
+        made: KeysValues | None = None,
         at: jax.Array | None = None,
     ) -> jax.Array:
-        """x [B, P, D]; mask bool, prefix [B, X, H, d] each, prefix_mask and prefix_bias as in `MultiHeadAttention`.
+        """x [B, P, D]; mask bool, prefix [B, X, H, d] each, prefix_mask, prefix_bias and made as in `MultiHeadAttention`.
 
         at: int [B, n], the places that are asked for; queries, output and feed-forward block are computed there alone. None: all.
         """
         config, style = self.config, self.config.style
         drop = nn.Dropout(config.dropout, deterministic=not train)
-        normed, where = self._normed(x), {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias}
+        where = {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias, "made": made}
+        normed = self._normed(x)
         x = rows_at(x, at) + drop(self.attention(rows_at(normed, at), normed, mask, train=train, **where))
         normed = layer_norm(x, style.eps, self.dtype, "mlp_norm")
         return x + drop(FeedForward(config.mlp, style.activation, self.dtype, config.init_std, name="mlp")(normed))
@@ -246,11 +248,13 @@ class ViT(nn.Module):
         prefix: KeysValues | None = None,
         prefix_mask: jax.Array | None = None,
         prefix_bias: float = 0.0,
+        made: KeysValues | None = None,
         at: jax.Array | None = None,
     ) -> jax.Array:
         """Layer n of x [B, P, D], see `ViTLayer`: [B, P, D], or [B, n, D] at the places `at`; 0 at masked places, of the last layer
         normalised where `final_norm` is set."""
-        x = self.layer[n](x, mask, train=train, prefix=prefix, prefix_mask=prefix_mask, prefix_bias=prefix_bias, at=at)
+        where = {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias, "made": made}
+        x = self.layer[n](x, mask, train=train, **where, at=at)
         return self._finished(n, x, mask if mask is None or at is None else jnp.take_along_axis(mask, at, axis=1))
 
     def _finished(self, n: int, state: jax.Array, mask: jax.Array | None) -> jax.Array:

@@ -38,12 +38,12 @@ def exchange(
     for n in range(layers):
         of_text, of_vision = bert.keys_values(n, text), vit.keys_values(n, vision)
         last = n == layers - 1
-        where = {"prefix": of_vision, "prefix_mask": patch_mask, "at": at if last else None}
+        where = {"prefix": of_vision, "prefix_mask": patch_mask, "made": of_text, "at": at if last else None}
         text = bert.run_layer(n, text, text_mask, train=train, **where)
         if last:
             break
         prefix, prefix_mask = (of_text, text_mask) if text_attention else (None, None)
-        vision = vit.run_layer(n, vision, patch_mask, train=train, prefix=prefix, prefix_mask=prefix_mask)
+        vision = vit.run_layer(n, vision, patch_mask, train=train, prefix=prefix, prefix_mask=prefix_mask, made=of_vision)
     return text if layers else rows_at(text, at)
 
 

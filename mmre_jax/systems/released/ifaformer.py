@@ -75,12 +75,14 @@ def exchange(
     layers, heads = bert.config.layers, bert.config.heads
     of_text, keys = (raw_view(text, heads),) * 2, raw_view(vision, heads)
     for n in range(layers):
-        if n > 0:
-            keys = vit.keys(n, vision)
+        behind, of_text = of_text, bert.keys_values(n, text)
         if n < layers - 1:
-            behind, of_text = of_text, bert.keys_values(n, text)
-            vision = vit.run_layer(n, vision, None, train=train, prefix=behind)
-        where = {"prefix": (keys, keys), "prefix_bias": BIAS, "at": at if n == layers - 1 else None}
+            of_vision = vit.keys_values(n, vision)
+            keys = keys if n == 0 else of_vision[0]
+            vision = vit.run_layer(n, vision, None, train=train, prefix=behind, made=of_vision)
+        elif n > 0:
+            keys = vit.keys(n, vision)
+        where = {"prefix": (keys, keys), "prefix_bias": BIAS, "made": of_text, "at": at if n == layers - 1 else None}
         text = bert.run_layer(n, text, text_mask, train=train, **where)
     return text if layers else rows_at(text, at)
 
