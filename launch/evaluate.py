@@ -40,6 +40,7 @@ _SPLIT = flags.DEFINE_enum("split", "test", SPLITS, "Which split.")
 _ROOT = flags.DEFINE_string("root", None, "The data set's folder, where it is not where it was in training.")
 _CAPTIONS = flags.DEFINE_string("captions", "", "The file of captions, where it is not where it was in training.")
 _SHUFFLE = flags.DEFINE_bool("shuffle_pictures", False, "Show every record with another record's picture.")
+_FEATURES = flags.DEFINE_enum("features", None, ("none", "cache"), "Instead of the checkpoint's data.features: see launch.settings.")
 _OUT = flags.DEFINE_string("out", None, "Folder for the results.")
 
 
@@ -49,7 +50,7 @@ def main() -> None:
         raise app.UsageError("give either --checkpoint or --predictions")
     if (_PREDICTIONS.value is None) != (_CONFIG.value is None):
         raise app.UsageError("--predictions needs --config, whose task and data say what it is scored against; --checkpoint has its own")
-    for flag in (_SHUFFLE, _CAPTIONS):
+    for flag in (_SHUFFLE, _CAPTIONS, _FEATURES):
         if _PREDICTIONS.value is not None and flag.value:
             raise app.UsageError(f"--{flag.name} needs --checkpoint")
     logger = console.setup()
@@ -68,7 +69,7 @@ def _of_checkpoint() -> tuple[Evaluation, pathlib.Path]:
     directory, _ = locate(_CHECKPOINT.value)
     name = _SPLIT.value + ("_shuffled" if _SHUFFLE.value else "")
     out = storage.path(_OUT.value) if _OUT.value else directory.parent / "evaluation" / name
-    given = {"root": _ROOT.value or "", "captions": _CAPTIONS.value, "shuffle": _SHUFFLE.value}
+    given = {"root": _ROOT.value or "", "captions": _CAPTIONS.value, "shuffle": _SHUFFLE.value, "features": _FEATURES.value or ""}
     return evaluate.checkpoint(_CHECKPOINT.value, _SPLIT.value, **given), out
 
 

@@ -32,6 +32,7 @@ def checkpoint(
     root: str = "",
     captions: str = "",
     shuffle: bool = False,
+    features: str = "",
     dataset: DataSet | None = None,
 ) -> Evaluation:
     """A trained checkpoint's predictions of a split, on all local devices, scored.
@@ -42,6 +43,7 @@ def checkpoint(
       root: the data set's folder, where it is not where it was in training.
       captions: the file of captions, where it is not where it was in training.
       shuffle: show every record with another record's picture, whatever data.shuffle_pictures says.
+      features: instead of data.features, whether those of an image encoder that is not trained are kept: none or cache.
       dataset: a user's own that the checkpoint was trained on, if it is not one of datasets.DATASETS.
 
     Raises:
@@ -51,7 +53,7 @@ def checkpoint(
     extractor = extract.load(path, devices=0)
     job, kind = extractor.job, extractor.task
     data = _data(job.config, root)
-    data.captions = captions or data.captions
+    data.captions, data.features = captions or data.captions, features or data.features
     train = training_examples(job, datasets.open_records(data, "train", dataset))
     shuffled = shuffle or is_shuffled(data, split)
     shown, predicted = _predicted(extractor, data, split, shuffled, dataset)

@@ -17,6 +17,7 @@ from mmre_jax.analysis.peaks import peak_of
 from mmre_jax.data import datasets
 from mmre_jax.data.loader import Order
 from mmre_jax.data.sampling import is_shuffled
+from mmre_jax.training.features import asked_for, with_features
 from mmre_jax.training.job import Job, new_job
 from mmre_jax.training.mesh import MeshDevices
 from mmre_jax.training.parallel import Devices, open_devices
@@ -135,9 +136,12 @@ def measure(config: ConfigDict, *, dtypes: Sequence[str] = (), steps: int = 50, 
     if unknown := set(names) - set(systems.DTYPES):
         raise ValueError(f"dtypes are {', '.join(systems.DTYPES)}, found {', '.join(sorted(unknown))}")
     setup = Setup.of(config, steps)
+    start = initial_state(setup.job, setup.split, setup.order.steps * config.train.epochs)
+    if asked_for(config.data) and names != (config.train.dtype,):
+        raise ValueError(f"data.features=cache: features are kept in train.dtype={config.train.dtype}, which alone can be timed with them")
+    setup = dataclasses.replace(setup, split=with_features(setup.job, {"train": setup.split}, start.variables())["train"])
     loader = {"first_pass": _loader_rate(setup, steps), "second_pass": _loader_rate(setup, steps)}
     examples = setup.examples()
-    start = initial_state(setup.job, setup.split, setup.order.steps * config.train.epochs)
     trainers = [Trainer(setup, name, start, examples) for name in names]
     rounds = {length: _in_turns(trainers, batch, steps) for length, batch in examples.items()}
     shares = {length: float(np.mean(setup.lengths == length)) for length in examples}

@@ -50,28 +50,18 @@ Fields = Mapping[str, tuple[str, tuple[int, ...]]]  # {name: (a key of DTYPES, s
 
 
 class FeatureStore:
-    """A folder of features, made if it is not there.
+    """A folder of features; there need not be anything in it.
 
     Args:
       folder: on a disk.
       fields: of a row.
       made_of: what the folder's name stands for, as plain JSON values, for people.
-
-    Raises:
-      FeatureError: where the folder holds rows of other fields.
-      OSError: where it cannot be written to.
     """
 
     def __init__(self, folder: pathlib.Path, fields: Fields, made_of: Mapping[str, Any]) -> None:
         self.folder = folder
         self.row = np.dtype([(name, DTYPES[kind], shape) for name, (kind, shape) in fields.items()])
-        described = {"row": {name: [kind, list(shape)] for name, (kind, shape) in fields.items()}, "made_of": dict(made_of)}
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / ABOUT
-        if not path.is_file():
-            storage.write_bytes(path, (json.dumps(described, indent=2) + "\n").encode())
-        elif (found := read_json(path, FeatureError)) is None or found.get("row") != described["row"]:
-            raise FeatureError(f"{path}: the rows of this folder have other fields than {described['row']}: remove the folder")
+        self._about = {"row": {name: [kind, list(shape)] for name, (kind, shape) in fields.items()}, "made_of": dict(made_of)}
 
     def index(self) -> dict[str, Entry]:
         """{key: its entry} of all that is whole.
@@ -91,6 +81,24 @@ class FeatureStore:
         if (there := self._bytes() // self.row.itemsize) < (named := _rows(found)):
             raise FeatureError(f"{self.folder / ROWS}: has {there:,} whole rows, {INDEX} names {named:,}: remove the folder")
         return found
+
+    def make(self) -> None:
+        """Makes the folder, if it is not there.
+
+        Raises:
+          FeatureError: where it holds rows of other fields.
+          OSError: naming the setting, where it cannot be written to.
+        """
+        path = self.folder / ABOUT
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not path.is_file():
+                storage.write_bytes(path, (json.dumps(self._about, indent=2) + "\n").encode())
+        except OSError as error:
+            message = f"{self.folder}: features cannot be kept there ({error.strerror or error}); see data.features_folder"
+            raise type(error)(error.errno, message) from error
+        if (found := read_json(path, FeatureError)) is None or found.get("row") != self._about["row"]:
+            raise FeatureError(f"{path}: the rows of this folder have other fields than {self._about['row']}: remove the folder")
 
     def check_room(self, rows: int) -> None:
         """Raises FeatureError where so many more rows do not fit on the disk."""

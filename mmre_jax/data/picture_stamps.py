@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from mmre_jax import storage
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import FilePictures, PictureSource, root_of
-from mmre_jax.data.pictures import PicturePlan, Slot, Source, sources
+from mmre_jax.data.pictures import PicturePlan, Slot, Source, least_sides, sources
 from mmre_jax.data.prepared import Contents, picture_key
 from mmre_jax.data.readers import scenes
 from mmre_jax.data.released_pictures import ReleasedPictures
@@ -61,8 +61,15 @@ def _stamp_of(records: Sequence[Record | None], pictures: PictureSource, plan: P
     def of_places(places: Sequence[Source], slot: Slot) -> str:
         return f"{how}:{slot.resize}{slot.side}:" + "|".join(f"{name(p.file)},{written(p.file)},{p.box}" for p in places)
 
-    if isinstance(pictures, FilePictures):
+    if isinstance(pictures, FilePictures) and pictures.draft is None:
         return lambda record: _each(record, plan, of_places)
+    if isinstance(pictures, FilePictures):  # what is decoded of a file depends on all pictures that the record has of it
+
+        def drafted(record: Record) -> Stamps:
+            least = least_sides(record, plan)
+            return _each(record, plan, lambda places, slot: f"{of_places(places, slot)}|{[least[p.file] for p in places]}")
+
+        return drafted
 
     def with_stand_in(record: Record) -> Stamps:
         found, stand_in = _each(record, plan, of_places), pictures.stand_in(record)

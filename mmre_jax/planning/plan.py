@@ -190,7 +190,7 @@ def _step(job: Job, devices: DevicesElsewhere, batch: int, length: int | None) -
     state = jax.eval_shape(lambda variables: state_of(job, variables, STEPS), shapes(job))
     mapped, key = mapped_step(job, devices, state, STEPS)
     example = sample(job, length)
-    if features.asked_for(job.config) and job.system.plan:
+    if features.asked_for(job.config.data) and job.system.plan:
         example = features.in_place(job.system, example)
     records = jax.tree.map(lambda x: jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype), example)
     return (devices.abstract(state), devices.shard(records), key), mapped

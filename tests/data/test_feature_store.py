@@ -15,7 +15,9 @@ FIELDS = {"a": ("float32", (2, 3)), "b": ("bfloat16", (4,))}
 
 
 def store(tmp_path):
-    return FeatureStore(tmp_path / "kept", FIELDS, {"system": "toy"})
+    kept = FeatureStore(tmp_path / "kept", FIELDS, {"system": "toy"})
+    kept.make()
+    return kept
 
 
 def rows(*numbers):
@@ -68,7 +70,9 @@ def test_damage_is_told(tmp_path):
     kept = store(tmp_path)
     add(kept, 1, 2)
     with pytest.raises(FeatureError, match="about.json: the rows of this folder have other fields"):
-        FeatureStore(kept.folder, {"a": FIELDS["a"]}, {})
+        FeatureStore(kept.folder, {"a": FIELDS["a"]}, {}).make()
+    with pytest.raises(OSError, match="features cannot be kept there .* see data.features_folder"):
+        FeatureStore(kept.folder / feature_store.ROWS, FIELDS, {}).make()
     names = (kept.folder / feature_store.INDEX).read_text()
     (kept.folder / feature_store.INDEX).write_text(names + '{"key": "x"}\n')
     with pytest.raises(FeatureError, match=r"index.jsonl, line 3: expected key, row and present"):

@@ -16,7 +16,7 @@ from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.readers import jsonl
 from mmre_jax.declare import SettingError
 from mmre_jax.records import Mention, Record, Region, Relation
-from mmre_jax.training import checks, features
+from mmre_jax.training import checks, feature_maker, features
 from mmre_jax.training.job import new_job
 from mmre_jax.training.log import read_rows
 from mmre_jax.training.splits import make_split
@@ -153,7 +153,7 @@ def test_other_weights_or_another_program_have_a_folder_of_their_own(tmp_path):
 
     def name(job, variables):
         own = {"params": {"vision": jax.tree.map(np.asarray, variables["params"]["vision"])}}
-        return features.Maker.of(job, job.system, own, job.config.data).store.folder.name
+        return feature_maker.Maker.of(job, job.system, own, job.config.data).store.folder.name
 
     moved = jax.tree.map(lambda x: x + 1e-7 * (x.ndim == 1), variables)
     coarse = new_job(config(tmp_path, **{"train.dtype": "bfloat16"}), records)
