@@ -58,6 +58,7 @@ DATA: Section = {  # where records come from and how they become batches
     "features_folder": text("", "where features are kept; '': features/ beside prepared data, else ~/.cache/mmre_jax/features"),
     "workers": whole(-1, "[-1, inf)", "processes that make batches; 0: threads of this one; -1: as many as cores, where files are decoded"),
     "threads": whole(2, "[1, inf)", "threads that make batches where there are no workers"),
+    "resident": choice("host", ("host", "device"), "device: a training split that was prepared as arrays lies in each device's memory"),
     "draft": flag(False, "decode JPEGs no larger than needed: faster, and pixels differ (by 0.7 grey levels at a half of MNRE's)"),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +22,7 @@ from mmre_jax.training.job import Job, new_job
 from mmre_jax.training.mesh import MeshDevices
 from mmre_jax.training.parallel import Devices, open_devices
 from mmre_jax.training.protocol import protocol, versions
+from mmre_jax.training.resident import resident
 from mmre_jax.training.splits import Split, batches_of, make_split
 from mmre_jax.training.starting import initial_state
 from mmre_jax.training.state import TrainState
@@ -43,11 +44,13 @@ class Program:
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What a run sets up before its first step, and the padded lengths int [steps] of the epochs that are looked at."""
+    """What a run sets up before its first step, and the padded lengths int [steps] of the epochs that are looked at; `fill` as of
+    `resident`."""
 
     job: Job
     devices: Devices | MeshDevices
     split: Split
+    fill: Callable[[Any], Any]
     order: Order
     lengths: np.ndarray
 
@@ -58,9 +61,10 @@ class Setup:
         job = new_job(config, records)
         config = job.config
         split = make_split(job, records, train=True, shuffled=is_shuffled(config.data, "train"))
+        devices = open_devices(config.parallel)
         order = Order(split.lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
         lengths = np.concatenate([order.epoch(epoch)[1] for epoch in range(-(-steps // order.steps))])
-        return cls(job, open_devices(config.parallel), split, order, lengths)
+        return cls(job, devices, *resident(job, split, devices), order, lengths)
 
     def stream(self, first: int, last: int) -> Iterator[Any]:
         """The batches of steps [first, last), on the host."""
@@ -69,7 +73,7 @@ class Setup:
     def examples(self) -> dict[int, Any]:
         """A real batch, on the devices, of every length that occurs."""
         firsts = {int(length): int(np.argmax(self.lengths == length)) for length in np.unique(self.lengths)}
-        return {length: self.devices.shard(next(self.stream(step, step + 1))) for length, step in firsts.items()}
+        return {length: self.fill(self.devices.shard(next(self.stream(step, step + 1)))) for length, step in firsts.items()}
 
 
 class Trainer:
@@ -249,7 +253,7 @@ def _loop_row(setup: Setup, trainer: Trainer, steps: int, rows: Sequence[Mapping
     """The real loop, less its first steps; `rows` are what its steps take alone."""
     alone = {row["tokens"]: row["seconds"] for row in rows}
     filled = min(FILLED, steps // 2)
-    stream = setup.devices.prefetch(setup.stream(0, steps))
+    stream = map(setup.fill, setup.devices.prefetch(setup.stream(0, steps)))
     for _ in range(filled):
         jax.block_until_ready(trainer.run(next(stream)))
     waiting = expected = 0.0

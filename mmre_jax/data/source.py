@@ -6,6 +6,7 @@ Everything here can be sent to worker processes: open files are left behind and 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -121,6 +122,17 @@ class PictureTable:
         # mode: all rows are there, and numpy copies once more where it has to raise an error half-way.
         pixels = {slot.name: self.arrays(slot).take(rows[slot.name], axis=0, mode="clip") for slot in self.plan}
         return pixels, {name: found != ABSENT for name, found in rows.items()}
+
+    def alone(self) -> tuple[PictureTable, dict[str, np.ndarray]]:
+        """The table for arrays without the pictures of other records, and these arrays, {kind: uint8 [n, side, side, 3]}, in memory."""
+        rows = dict(self.rows)
+        arrays: dict[str, np.ndarray] = {}
+        for kind, slots in itertools.groupby(sorted(self.plan, key=kind_of), kind_of):
+            same = list(slots)
+            used = np.unique(np.concatenate([[ABSENT], *(self.rows[slot.name].ravel() for slot in same)]))
+            arrays[kind] = self.arrays(same[0])[used]
+            rows |= {slot.name: np.searchsorted(used, self.rows[slot.name]).astype(np.int32) for slot in same}
+        return PictureTable(self.plan, lambda slot: arrays[kind_of(slot)], rows), arrays
 
 
 class PreparedPictures:

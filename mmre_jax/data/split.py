@@ -70,6 +70,7 @@ class Split:
     pictures: record -> (pixels, present); None for systems without pictures.
     picture_of: int [N], the record whose picture each record is shown with, -1 for none (data/sampling.py); its own if None.
     features: of the pictures that each record is shown with, and which of them are there: read in place of pictures (training/features.py).
+    resident: where the pictures are in arrays that the step has already (training/resident.py); None where batches bring them.
     """
 
     records: Sequence[Record]
@@ -78,6 +79,7 @@ class Split:
     pictures: PictureSource | None
     picture_of: np.ndarray | None = None
     features: StoredFeatures | None = None
+    resident: PictureTable | None = None
 
     @functools.cached_property
     def lengths(self) -> np.ndarray:
@@ -99,12 +101,14 @@ class Split:
         _ = self.table, self.gather
 
     def __call__(self, examples: np.ndarray, length: int) -> dict[str, Any]:
-        """A batch of these examples, int [B]: inputs and targets, padded to `length` tokens; pictures or their features,
-        and present, where the system sees any."""
+        """A batch of these examples, int [B]: inputs and targets, padded to `length` tokens; where the system sees pictures, present and these,
+        or their features, or with `resident` their rows alone."""
         shown = examples if self.picture_of is None else self.picture_of[examples]
         batch = self.table(examples, length)
         if self.features is not None:
             batch["features"], batch["present"] = self.features[examples]
+        elif self.resident is not None:
+            batch["rows"] = self.resident.rows_of(shown)
         elif self.gather is not None:
             batch["pictures"], batch["present"] = self.gather(shown)
         elif self.pictures is not None:

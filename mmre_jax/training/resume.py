@@ -32,6 +32,7 @@ FREE = (
     "data.captions",
     "data.workers",
     "data.threads",
+    "data.resident",
     "data.require_images",
     "data.features",
     "data.features_folder",

@@ -103,4 +103,5 @@ def workers(data: ConfigDict, split: Split, count: int) -> int:
     whose pictures are decoded from files that starting processes, which takes seconds, is repaid."""
     if data.workers >= 0:
         return int(data.workers)
-    return len(os.sched_getaffinity(0)) if count >= REPAID and datasets.decodes_files(split.pictures) else 0
+    decodes = split.features is None and datasets.decodes_files(split.pictures)
+    return len(os.sched_getaffinity(0)) if count >= REPAID and decodes else 0

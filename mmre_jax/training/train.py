@@ -38,6 +38,7 @@ from mmre_jax.training.mesh import MeshDevices
 from mmre_jax.training.optim import schedule
 from mmre_jax.training.parallel import Devices
 from mmre_jax.training.protocol import protocol, versions
+from mmre_jax.training.resident import resident
 from mmre_jax.training.resume import check_same, last_saved, tell_devices
 from mmre_jax.training.splits import Split, batches_of, make_split
 from mmre_jax.training.starting import starting_state
@@ -136,7 +137,8 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         del host
         step, key = mapped_step(job, devices, state, total)
         predictor = make_predictor(job, devices)
-        stream = devices.prefetch(batches_of(job, order, splits["train"], start, total))
+        shown, fill = resident(job, splits["train"], devices)
+        stream = map(fill, devices.prefetch(batches_of(job, order, shown, start, total)))
         check = functools.partial(check_finite, devices=devices, order=order, train=splits["train"], workdir=workdir, meta=meta)
         rates, clock, note = schedule(config.optim, total), Clock(skip=2 * len(config.data.buckets)), ""  # the first steps compile
 
@@ -181,7 +183,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
                     raise Interrupted(f"stopped after step {done} of {total}; the same command goes on from there")
         checkpoints.wait()
 
-        del state, stream  # the devices are free for the best checkpoint
+        del state, stream, fill  # the devices are free for the best checkpoint
 
         # ---- the best checkpoint on test
         best = processes.decided(checkpoints.best)
