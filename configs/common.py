@@ -32,7 +32,7 @@ def scenes_task(config: ConfigDict, task: str) -> None:
     """The embedded data set, at the size of a quickstart, for 'relation', 'entities', 'triples' or 'objects'."""
     config.task.name = task
     scene = "relations" if task == "relation" else task
-    config.data.update({"name": "scenes", "scene": scene, "objects": "none", "buckets": (16, 32), "counts": (12288, 512, 1024)})
+    config.data.update({"name": "scenes", "scene": scene, "objects": "none", "counts": (12288, 512, 1024)})
 
 
 def small_text() -> dict[str, Any]:
@@ -59,9 +59,9 @@ def small_rcnn() -> dict[str, Any]:
 
 
 def minilm(config: ConfigDict, data: str) -> None:
-    """A published data set on a CPU: the text encoder as --config.text.weights has it (a 6-layer MiniLM), lengths in its pieces."""
+    """A published data set on a CPU: the text encoder as --config.text.weights has it (a 6-layer MiniLM)."""
     config.text.update({"kind": "bert", "width": 0, "layers": 0, "heads": 0, "mlp": 0, "positions": 0, "attention_dropout": 0.0})
-    config.data.update({"name": data, "window": 16, "buckets": (24, 32, 40, 56, 80)})
+    config.data.name = data
     config.optim.lr = 1e-4
     config.train.update({"batch": 32, "epochs": 4, "log_every": 100})
 

@@ -70,7 +70,7 @@ def _quickstart(config: ConfigDict) -> None:
 
 
 def _mnre(config: ConfigDict) -> None:
-    config.data.update({"name": "mnre", "buckets": (48, 80, 128)})
+    config.data.name = "mnre"
     config.text.update({"max_tokens": 128, "positions": 1024})
     _gpt2(config)
     config.vision.update({"kind": "vgg", "depths": (2, 2, 3, 3, 3)})
@@ -95,7 +95,6 @@ def _gpt2_small(config: ConfigDict) -> None:
 
 
 def _small(config: ConfigDict) -> None:
-    """What a CPU can do beside a small language model: few objects and blocks, a photo of 128 pixels; each length takes long to compile."""
-    config.data.buckets = (32, 48, 80)
+    """What a CPU can do beside a small language model: few objects and blocks, a photo of 128 pixels."""
     config.system.update({"objects": 3, "cells": 2, "caption_tokens": 0, "dropout": 0.1})
     config.vision.update({**common.small_resnet(), "depths": (1, 1, 1), "side": 128})

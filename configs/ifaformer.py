@@ -72,7 +72,6 @@ def _twitter(config: ConfigDict) -> None:
     config.task.name = "entities"
     config.data.objects = "grounded"
     config.text.max_tokens = 40
-    config.data.buckets = (24, 32, 40)
     config.train.epochs = 30
     config.optim.lr = 5e-5
     config.optim.multipliers = ConfigDict({"vision": 3e-5 / 5e-5, "head": 5e-2 / 5e-5})

@@ -81,7 +81,6 @@ def _data(config: ConfigDict, data: str) -> None:
     config.data.objects = "grounded"
     if data == "twitter2017":
         config.text.max_tokens = 128
-        config.data.buckets = (32, 48, 80, 128)
 
 
 def _paper(config: ConfigDict) -> None:
@@ -112,7 +111,6 @@ def _hvpnet(config: ConfigDict) -> None:
     if config.task.name == "entities":
         config.train.batch = 8
         config.text.max_tokens = 128
-        config.data.buckets = (32, 48, 80, 128)
 
 
 def _minilm(config: ConfigDict, data: str) -> None:
@@ -124,8 +122,6 @@ def _minilm(config: ConfigDict, data: str) -> None:
     config.data.objects = "none"
     config.optim.lr = 2e-4
     config.optim.multipliers = ConfigDict({"head": 10.0})
-    if data == "twitter2017":
-        config.data.buckets = (*config.data.buckets, 128)
 
 
 def _reference(config: ConfigDict) -> None:

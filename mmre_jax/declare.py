@@ -97,7 +97,16 @@ def text(default: str, meaning: str, *, former: str | None = None) -> Setting:
     return Setting(default, meaning, "a text", lambda value: isinstance(value, str), former)
 
 
-def wholes(default: tuple[int, ...], interval: str, meaning: str, *, length: int = 0, order: str = "", empty: bool = False) -> Setting:
+def wholes(
+    default: tuple[int, ...],
+    interval: str,
+    meaning: str,
+    *,
+    length: int = 0,
+    order: str = "",
+    empty: bool = False,
+    former: tuple[int, ...] | None = None,
+) -> Setting:
     """A tuple of whole numbers.
 
     Args:
@@ -115,7 +124,7 @@ def wholes(default: tuple[int, ...], interval: str, meaning: str, *, length: int
         many_enough = len(value) == length if length else empty or bool(value)
         return many_enough and {"": True, "ascending": list(value) == sorted(set(value)), "different": len(value) == len(set(value))}[order]
 
-    return Setting(default, meaning, f"a tuple of whole numbers {within}{ordered}{many}", accepts)
+    return Setting(default, meaning, f"a tuple of whole numbers {within}{ordered}{many}", accepts, former)
 
 
 def names(default: tuple[str, ...], meaning: str) -> Setting:

@@ -191,14 +191,14 @@ class Extractor:
         tokens = iter(self.job.task.encode([example for own in examples for example in own]))
         encoded = [[next(tokens) for _ in own] for own in examples]
         predictor = self._predictor(sum(counts))
-        config = predictor.job.config
+        config, plan = predictor.job.config, self.job.system.plan
         found: dict[int, Extraction] = {}
         with Progress(progress, len(records), unit="record") as shown:
             read = FilePictures(()) if (opened := open_pictures(self.job)) is None else opened
             for part in parts(blank, counts, PART * config.train.eval_batch, read, config.data.threads):
                 looked = [self._look(blank[number], encoded[number], part.failed(blank[number]), strict) for number in part.numbers]
                 here, text = ([each for number in part.numbers for each in values[number]] for values in (examples, encoded))
-                split = Split(here, text, self.job.task.features, part if self.job.system.plan else None)
+                split = Split(here, text, self.job.task.features, part if plan else None)
                 predicted = iter(predictor.predict(self.variables, split))
                 for number, (notes, masked) in zip(part.numbers, looked, strict=True):
                     said = tuple(x for _ in examples[number] for x in next(predicted).found)

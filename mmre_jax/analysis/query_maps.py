@@ -17,6 +17,7 @@ from mmre_jax.analysis.tokens import token_names
 from mmre_jax.analysis.triple_plots import entity_colours
 from mmre_jax.boxes import pairwise_iou
 from mmre_jax.data.datasets import open_pictures, read_picture
+from mmre_jax.data.lengths import buckets_of
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.data.split import Split
 from mmre_jax.encoders.vit_config import PHOTO
@@ -131,7 +132,7 @@ def query_mapper(job: Job, variables: Any) -> Callable[[Record], QueryMaps]:
 
     def mapper(record: Record) -> QueryMaps:
         split = Split([record], job.task.encode([record]), job.task.features, open_pictures(job.system.plan))
-        batch = next(batches(Order(split.lengths, 1, job.config.data.buckets, train=False), split))
+        batch = next(batches(Order(split.lengths, 1, buckets_of(job.config), train=False), split))
         if not batch["present"][PHOTO].any():
             raise ValueError(f"{record.origin or record.id}: no picture to look at")
         prediction, sown = jax.tree.map(np.asarray, compiled(batch))

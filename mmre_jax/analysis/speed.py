@@ -23,7 +23,7 @@ from mmre_jax.training.mesh import MeshDevices
 from mmre_jax.training.parallel import Devices, open_devices
 from mmre_jax.training.protocol import protocol, versions
 from mmre_jax.training.resident import resident
-from mmre_jax.training.splits import Split, batches_of, make_split
+from mmre_jax.training.splits import Split, batches_of, make_split, order_of, padded
 from mmre_jax.training.starting import initial_state
 from mmre_jax.training.state import TrainState
 from mmre_jax.training.step import mapped_step
@@ -62,7 +62,8 @@ class Setup:
         config = job.config
         split = make_split(job, records, train=True, shuffled=is_shuffled(config.data, "train"))
         devices = open_devices(config.parallel)
-        order = Order(split.lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
+        job = padded(job, split)
+        order = order_of(job, split)
         lengths = np.concatenate([order.epoch(epoch)[1] for epoch in range(-(-steps // order.steps))])
         return cls(job, devices, *resident(job, split, devices), order, lengths)
 

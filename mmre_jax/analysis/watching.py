@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from mmre_jax.data.lengths import buckets_of
 from mmre_jax.data.loader import Batch, Order
 from mmre_jax.progress import track
 from mmre_jax.records import Record
@@ -83,7 +84,7 @@ def watch(
         return
     config = job.config
     wanted = min(most, config.train.eval_batch, len(split.records))
-    order = Order(split.lengths, -(-wanted // devices.count) * devices.count, config.data.buckets, train=False)
+    order = Order(split.lengths, -(-wanted // devices.count) * devices.count, buckets_of(config), train=False)
 
     def step(variables: Any, batch: Batch) -> dict[str, Any]:
         prediction, sown = _sown(job, variables, batch)

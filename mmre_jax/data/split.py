@@ -101,8 +101,8 @@ class Split:
         _ = self.table, self.gather
 
     def __call__(self, examples: np.ndarray, length: int) -> dict[str, Any]:
-        """A batch of these examples, int [B]: inputs and targets, padded to `length` tokens; where the system sees pictures, present and these,
-        or their features, or with `resident` their rows alone."""
+        """A batch of these examples, int [B]: inputs and targets, padded to `length` tokens; where the system sees pictures, present and
+        these, or their features, or with `resident` their rows alone."""
         shown = examples if self.picture_of is None else self.picture_of[examples]
         batch = self.table(examples, length)
         if self.features is not None:

@@ -19,6 +19,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
+from mmre_jax.data.lengths import buckets_of
 from mmre_jax.planning import bounds, hlo, program
 from mmre_jax.planning.chips import KNOWN, PlanError, Topology, read_mesh, read_topology
 from mmre_jax.planning.stand_in import StandIn, stand_in
@@ -162,9 +163,9 @@ def _length(config: ConfigDict, tokens: int) -> int | None:
         if tokens:
             raise PlanError("--tokens: task 'objects' reads no words")
         return None
-    if tokens and tokens not in config.data.buckets:
-        raise PlanError(f"--tokens={tokens} is none of data.buckets={tuple(config.data.buckets)}")
-    return tokens or config.data.buckets[-1]
+    if tokens and tokens not in (buckets := buckets_of(config)):
+        raise PlanError(f"--tokens={tokens} is none of data.buckets={buckets}")
+    return tokens or buckets_of(config)[-1]
 
 
 def _devices(topology: Topology, data: int, fsdp: int) -> DevicesElsewhere:

@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from mmre_jax.data.lengths import buckets_of
 from mmre_jax.declare import Section, SettingError, choice, flag, names, number, text, whole, wholes
 from mmre_jax.encoders.from_config import last_map_config, photo_and_objects, text_config
 from mmre_jax.encoders.language import LanguageConfig, LanguageModel, language_model, read_stage, read_stages
@@ -291,7 +292,7 @@ def _check_length(config: ConfigDict, net: DgfPtConfig) -> None:
         raise SettingError(f"system.caption_tokens={config.system.caption_tokens} exceeds the language model's {longest} positions")
     prefixes = sum(net.prefix.length for stage in (net.prefix.objects, net.prefix.entities) if stage)
     image = net.cells**2 if net.vision is not None else 0
-    parts = {"prefixes": prefixes, "objects": net.objects, "image": image, "text": config.data.buckets[-1], "decoder": STEPS}
+    parts = {"prefixes": prefixes, "objects": net.objects, "image": image, "text": buckets_of(config)[-1], "decoder": STEPS}
     if (total := sum(parts.values())) > longest:
         said = ", ".join(f"{count} of {name}" for name, count in parts.items() if count)
         raise SettingError(f"the stages read up to {total} places ({said}), the language model has {longest} positions")

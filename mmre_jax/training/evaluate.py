@@ -10,7 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from mmre_jax.data.loader import Batch, Order
+from mmre_jax.data.lengths import buckets_of
+from mmre_jax.data.loader import Order
+from mmre_jax.data.split import Batch
 from mmre_jax.progress import track
 from mmre_jax.systems.system import TOLD
 from mmre_jax.tasks.task import Found, Outputs
@@ -69,7 +71,7 @@ class Predictor:
         if not len(split.records):
             return []
         batch = -(-config.train.eval_batch // self.devices.count) * self.devices.count
-        order = Order(split.lengths, batch, config.data.buckets, train=False)
+        order = Order(split.lengths, batch, buckets_of(config), train=False)
         stream = batches_of(self.job, order, split)
         found: dict[int, Predicted] = {}
         for outputs in self._outputs(variables, stream, progress, order.steps, stopping):

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from mmre_jax import settings, systems, tasks
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet
+from mmre_jax.data.lengths import buckets_of
 from mmre_jax.data.pictures import plan_to_json
 from mmre_jax.data.text import SPECIALS, TextEncoder, load_tokenizer, train_tokenizer
 from mmre_jax.encoders.from_config import CAUSAL
@@ -80,7 +81,7 @@ def new_tokenizer(config: ConfigDict, train: Sequence[Record], tokenizer: str = 
 
 def check_lengths(config: ConfigDict) -> None:
     """Raises ValueError for a text that is longer than any batch."""
-    if config.task.name not in tasks.WORDLESS and config.text.max_tokens > config.data.buckets[-1]:
+    if config.task.name not in tasks.WORDLESS and config.text.max_tokens > buckets_of(config)[-1]:
         raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the largest of data.buckets={config.data.buckets}")
 
 

@@ -8,6 +8,8 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from ml_collections import ConfigDict
+
 from mmre_jax import storage
 from mmre_jax.data.dataset import RecordSource
 from mmre_jax.training import identity, processes
@@ -71,6 +73,15 @@ def last_saved(workdir: pathlib.Path) -> Saved | None:
     with Checkpoints(workdir / FOLDER, read_only=True) as checkpoints:
         found = _first_whole(processes.decided(checkpoints.steps), checkpoints.meta)
         return None if found is None else Saved(found[0], read_meta(found[1]))
+
+
+def as_padded(config: ConfigDict, saved: Saved) -> ConfigDict:
+    """A configuration whose padded lengths and window, where it leaves them open, are those of the run that goes on."""
+    before = restore_job(saved.meta).config.data
+    config = config.copy_and_resolve_references().unlock()
+    config.data.buckets = config.data.buckets or before.buckets
+    config.data.window = config.data.window or before.window
+    return config.lock()
 
 
 def restore(checkpoints: Checkpoints, saved: Saved, state: TrainState) -> TrainState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmre_jax.data import datasets
+from mmre_jax.data import datasets, lengths
 from mmre_jax.data.dataset import DataSet, PictureSource, RecordSource
 from mmre_jax.data.loader import Batch, Order, batches
 from mmre_jax.data.released_pictures import STAND_IN, ReleasedPictures
@@ -18,6 +19,7 @@ from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures, stratifie
 from mmre_jax.data.split import Split
 from mmre_jax.records import Record
 from mmre_jax.systems import released
+from mmre_jax.tasks import WORDLESS
 from mmre_jax.training.job import Job
 
 REPAID = 1024  # records
@@ -80,6 +82,24 @@ def training_examples(job: Job, records: RecordSource) -> Sequence[Record]:
     if share == 1.0:
         return examples
     return [examples[i] for i in stratified([job.task.stratum(record) for record in examples], share, job.config.train.seed)]
+
+
+def padded(job: Job, train: Split) -> Job:
+    """The job with the padded lengths and the window that its configuration leaves open (lengths.choose), which the log tells."""
+    data = job.config.data
+    if data.buckets and data.window or job.config.task.name in WORDLESS:
+        return job
+    chosen = lengths.choose(train.lengths, job.config)
+    logger.info("%s", chosen)
+    config = job.config.copy_and_resolve_references().unlock()
+    config.data.update({"buckets": chosen.buckets, "window": chosen.window})
+    return dataclasses.replace(job, config=config.lock())
+
+
+def order_of(job: Job, train: Split) -> Order:
+    """The order of a job's training, padded as its configuration says."""
+    config = job.config
+    return Order(train.lengths, config.train.batch, lengths.buckets_of(config), True, config.train.seed, config.data.window or 1)
 
 
 def batches_of(job: Job, order: Order, split: Split, first: int = 0, last: int | None = None) -> Iterator[Batch]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from mmre_jax.data.lengths import buckets_of
 from mmre_jax.data.loader import Order, batches
 from mmre_jax.training import resume
 from mmre_jax.training import state as state_lib
@@ -64,7 +65,7 @@ def variable_shapes(job: Job, split: Split) -> Any:
 def example(job: Job, split: Split) -> dict[str, Any]:
     """A batch of the split's first record."""
     alone = dataclasses.replace(split, records=split.records[:1], encoded=split.encoded[:1], picture_of=None)
-    return next(batches(Order(alone.lengths, 1, job.config.data.buckets, train=False), alone))
+    return next(batches(Order(alone.lengths, 1, buckets_of(job.config), train=False), alone))
 
 
 def state_of(job: Job, variables: Any, total_steps: int) -> TrainState:

@@ -39,8 +39,8 @@ from mmre_jax.training.optim import schedule
 from mmre_jax.training.parallel import Devices
 from mmre_jax.training.protocol import protocol, versions
 from mmre_jax.training.resident import resident
-from mmre_jax.training.resume import check_same, last_saved, tell_devices
-from mmre_jax.training.splits import Split, batches_of, make_split
+from mmre_jax.training.resume import as_padded, check_same, last_saved, tell_devices
+from mmre_jax.training.splits import Split, batches_of, make_split, order_of, padded
 from mmre_jax.training.starting import starting_state
 from mmre_jax.training.state import TrainState
 from mmre_jax.training.step import mapped_step
@@ -95,6 +95,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         tokenizer = saved.tokenizer if saved else source.tokenizer if source else ""
         if not tokenizer and not config.text.weights:
             tokenizer = processes.decided(lambda: new_tokenizer(config, records["train"]))
+        config = config if saved is None else as_padded(config, saved)
         job = new_job(config, records["train"], dataset, tokenizer=tokenizer)
         config = job.config
         data = identity(config.data, records, job.system.plan, functools.partial(tasks.also_read, job.task))
@@ -107,7 +108,8 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
             name: make_split(job, found, train=name == "train", shuffled=is_shuffled(config.data, name), dataset=dataset)
             for name, found in records.items()
         }
-        order = Order(splits["train"].lengths, config.train.batch, config.data.buckets, True, config.train.seed, config.data.window)
+        job = padded(job, splits["train"])
+        config, order = job.config, order_of(job, splits["train"])
         total = order.steps * config.train.epochs
 
         # ---- what one wants to know before waiting for it
@@ -140,7 +142,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         shown, fill = resident(job, splits["train"], devices)
         stream = map(fill, devices.prefetch(batches_of(job, order, shown, start, total)))
         check = functools.partial(check_finite, devices=devices, order=order, train=splits["train"], workdir=workdir, meta=meta)
-        rates, clock, note = schedule(config.optim, total), Clock(skip=2 * len(config.data.buckets)), ""  # the first steps compile
+        rates, clock, note = schedule(config.optim, total), Clock(skip=2 * len(np.unique(order.epoch(0)[1]))), ""  # the first steps compile
 
         # ---- train: log, evaluate and save at each epoch's end, save now and then, stop when any process is asked to
         asked, stop = processes.AnyFlag(), opened.enter_context(StopSignal())

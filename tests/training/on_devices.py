@@ -22,6 +22,7 @@ from toy import ToyNet, ToySystem  # noqa: E402
 
 from configs import detector, dgf_pt, hvformer, ifaformer, mkgformer, qeot, rsrnet  # noqa: E402
 from mmre_jax.data import datasets  # noqa: E402
+from mmre_jax.data.lengths import buckets_of  # noqa: E402
 from mmre_jax.data.loader import Order  # noqa: E402
 from mmre_jax.training import processes  # noqa: E402
 from mmre_jax.training.job import new_job  # noqa: E402
@@ -75,7 +76,7 @@ def real(name):
     records = datasets.open_records(config.data, "train")
     job = new_job(config.lock(), records)
     split = make_split(job, records, train=True)
-    order = Order(split.lengths, RECORDS, job.config.data.buckets, True)
+    order = Order(split.lengths, RECORDS, buckets_of(job.config), True)
     batch = next(batches_of(job, order, split, 0, 1))
     return job.system, batch, initial_state(job, split, 1).variables(), tuple(job.config.optim.frozen)
 

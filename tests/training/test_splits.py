@@ -11,6 +11,7 @@ import mmre_jax
 from configs import common, dgf_pt, ifaformer, qeot
 from mmre_jax import evaluate
 from mmre_jax.data import datasets
+from mmre_jax.data.lengths import buckets_of
 from mmre_jax.data.loader import Order
 from mmre_jax.data.pictures import Slot
 from mmre_jax.data.split import Split
@@ -52,7 +53,7 @@ def test_training_tokenises_each_sentence_once(name, tokenised):
     known = {**tokenised}
     assert {record.words for record in split.records} <= known.keys() and (("3", "things") in known) == (name == "captions")
     job.task.left_out(split.records, split.encoded)
-    batches = list(batches_of(job, Order(split.lengths, 4, config.data.buckets, True), split, 0, 6))
+    batches = list(batches_of(job, Order(split.lengths, 4, buckets_of(config), True), split, 0, 6))
     assert tokenised == known and set(known.values()) == {1}
     for batch in batches:  # as without what travels, captions of the pictures that are shown included
         for row, index in enumerate(batch["index"].tolist()):
