@@ -47,4 +47,4 @@ def main(figure: str) -> None:
 if __name__ == "__main__":
     __doc__ = f"{__doc__}\nFigures:\n{analyse.listed()}\n"
     flags.mark_flags_as_required(["checkpoint"])
-    console.run(main, ["FIGURE"])
+    console.run(main, ["FIGURE"], cached=True)

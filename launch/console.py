@@ -23,7 +23,7 @@ from launch import config_file
 from mmre_jax import cli, settings, storage
 from mmre_jax.data.decode import PictureError
 from mmre_jax.records import RecordError
-from mmre_jax.training import processes
+from mmre_jax.training import processes, xla_cache
 from mmre_jax.training.checkpoint import CheckpointError
 from mmre_jax.training.interrupt import Interrupted
 from mmre_jax.training.log import write_json
@@ -72,7 +72,7 @@ def leave(result: Mapping[str, Any], text: str, file: str | None) -> None:
         logging.getLogger("mmre_jax").info("written: %s", file)
 
 
-def run(main: Callable[..., None], arguments: Sequence[str] = (), *, together: bool = False) -> None:
+def run(main: Callable[..., None], arguments: Sequence[str] = (), *, together: bool = False, cached: bool = False) -> None:
     """Parses the flags and calls `main` with the arguments beside them. A user's mistake ends with one message and exit code 2.
 
     Before `main` is called, the flags are known to name what there is: --config a file, a variant, settings and values that they can have
@@ -81,6 +81,7 @@ def run(main: Callable[..., None], arguments: Sequence[str] = (), *, together: b
     Args:
       arguments: what they are called; none are taken if there are none. A last one, "...": or more of them.
       together: whether several processes share the work, as in training. Else the first does it, on its own devices, and the others end.
+      cached: whether compiled programs are kept (training/xla_cache.py); training does that by its own setting.
     """
 
     def call(argv: list[str]) -> None:
@@ -95,6 +96,8 @@ def run(main: Callable[..., None], arguments: Sequence[str] = (), *, together: b
             if len(found) < len(names) or (len(found) > len(names) and len(names) == len(arguments)):
                 wanted = f"give {' and '.join(names)}{' or more' * (len(names) < len(arguments))}" if names else "unexpected arguments"
                 raise app.UsageError(f"{wanted}: {' '.join(found) or 'found nothing'}")
+            if cached:
+                xla_cache.enable_usual()
             with _first_speaks():
                 main(*found)
 

@@ -87,4 +87,4 @@ def main(source: str, target: str) -> None:
 
 
 if __name__ == "__main__":
-    console.run(main, ["the state dict (with --back and --text, the directory of the run)", "what to make of it"])
+    console.run(main, ["the state dict (with --back and --text, the directory of the run)", "what to make of it"], cached=True)

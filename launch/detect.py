@@ -69,4 +69,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["weights", "input", "out"])
-    console.run(main)
+    console.run(main, cached=True)

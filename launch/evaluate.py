@@ -79,4 +79,4 @@ def _of_predictions() -> tuple[Evaluation, pathlib.Path]:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    console.run(main, cached=True)

@@ -187,4 +187,4 @@ def figure_of(extractor: mmre_jax.Extractor, record: Record, extraction: Extract
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["checkpoint", "out"])
-    console.run(main)
+    console.run(main, cached=True)

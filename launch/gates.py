@@ -30,4 +30,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["checkpoint"])
-    console.run(main)
+    console.run(main, cached=True)

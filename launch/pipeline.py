@@ -81,4 +81,4 @@ def _score(config: ConfigDict, runs: Mapping[str, pathlib.Path], split: str) -> 
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    console.run(main, together=True)
+    console.run(main, together=True, cached=True)

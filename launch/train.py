@@ -17,7 +17,6 @@ from ml_collections import ConfigDict, config_flags
 
 from launch import console
 from mmre_jax import storage
-from mmre_jax.analysis import plots
 from mmre_jax.training.log import read_rows, write_json
 from mmre_jax.training.train import summarise, train
 
@@ -44,6 +43,8 @@ def main() -> None:
 def _train(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     metrics = train(config, workdir)
     if jax.process_index() == 0:
+        from mmre_jax.analysis import plots  # slow to import: it loads matplotlib
+
         plots.save(plots.curves(read_rows(workdir), f"val.{next(iter(metrics['headline']))}"), workdir / "curves.png")
     return metrics
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from scipy.optimize import linear_sum_assignment
+import scipy  # its parts are loaded when they are used
 
 # Elements of what is handed to the host at once. JAX hands a callback its arguments as arrays of the CPU device. Above 100 KiB they are
 # still being copied, by the very threads that wait in callbacks where there are more (simulated) devices than cores: that would hang.
@@ -88,7 +88,7 @@ def _assign(shape: tuple[int, ...], cost: Sequence[np.ndarray], valid: Sequence[
     found = np.full(wanted.shape, -1, np.int32)
     for record in np.ndindex(wanted.shape[:-1]):
         targets = np.flatnonzero(wanted[record])
-        query, target = linear_sum_assignment(costs[record][:, targets])
+        query, target = scipy.optimize.linear_sum_assignment(costs[record][:, targets])
         found[record][targets[target]] = query
     return found
 

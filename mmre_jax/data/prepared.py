@@ -19,15 +19,17 @@ import os
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from mmre_jax import paths
 from mmre_jax.data.pictures import PicturePlan, Slot, Source, plan_from_json
 from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, plain
 from mmre_jax.text_files import parse_json, read_json
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 FORMAT = 2
 READ = (1, FORMAT)
@@ -43,6 +45,8 @@ class PreparedError(RecordError):
 
 def record_features() -> tfds.features.FeaturesDict:
     """Features of a record's row. An empty string or NaN stands for None; n mentions are n spans, n types, n scores; and so on."""
+    import tensorflow_datasets as tfds  # slow to import
+
     text, texts = tfds.features.Text(), tfds.features.Sequence(tfds.features.Text())
     # tf.train.Example has no float64: as bytes the numbers stay exact.
     scores = tfds.features.Tensor(shape=(None,), dtype=np.float64, encoding="bytes")
@@ -68,6 +72,8 @@ def record_features() -> tfds.features.FeaturesDict:
 
 def picture_features() -> tfds.features.FeaturesDict:
     """Features of a picture's row: its key, and its pixels, uint8 [side, side, 3], as PNG."""
+    import tensorflow_datasets as tfds  # slow to import
+
     pixels = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
     return tfds.features.FeaturesDict({"key": tfds.features.Text(), "pixels": pixels})
 

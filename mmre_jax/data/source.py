@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from mmre_jax import paths
@@ -35,6 +34,8 @@ class _Rows:
 
     def _rows(self) -> Any:
         if self._opened is None:
+            import tensorflow_datasets as tfds  # slow to import
+
             builder = tfds.builder_from_directory(self._folder)
             if self._split not in builder.info.splits:
                 raise PreparedError(f"{self._folder}: no split {self._split!r}, which prepare.json says there is")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy  # its parts are loaded when they are used
 
 from mmre_jax import boxes
 from mmre_jax.records import Triple
@@ -122,7 +122,8 @@ def strict_matches(gold: Sequence[Triple], predicted: Sequence[Triple], iou: flo
     found: Pairs = []
     for key in golds.keys() & guesses.keys():
         near = boxes.pairwise_iou(_boxes(gold, golds[key]), _boxes(predicted, guesses[key])) > iou
-        found += [(golds[key][g], guesses[key][p]) for g, p in zip(*linear_sum_assignment(near, maximize=True), strict=True) if near[g, p]]
+        best = scipy.optimize.linear_sum_assignment(near, maximize=True)
+        found += [(golds[key][g], guesses[key][p]) for g, p in zip(*best, strict=True) if near[g, p]]
     return sorted(found)
 
 
@@ -142,7 +143,7 @@ def paper_counts(gold: Sequence[Triple], predicted: Sequence[Triple], iou: float
             missed += 1
             continue
         targets, found = _boxes(gold, members), _boxes(predicted, guesses[key])
-        overlap = boxes.pairwise_iou(targets, found)[linear_sum_assignment(_distances(targets, found))]
+        overlap = boxes.pairwise_iou(targets, found)[scipy.optimize.linear_sum_assignment(_distances(targets, found))]
         right += int((overlap > iou).sum())
         wrong += int((overlap <= iou).sum())
     return right, wrong, missed
@@ -168,7 +169,7 @@ def assign(gold: Sequence[Triple], answers: Answers, weights: BoxWeights) -> Pai
     places = weights.l1 * _distances(targets, answers.box) + weights.giou * (1.0 - boxes.pairwise_giou(targets, answers.box))
     cost = places - answers.entity - answers.relation
     cost = np.where(np.isfinite(cost), cost, _IMPOSSIBLE)
-    return [(int(g), int(q)) for g, q in zip(*linear_sum_assignment(cost), strict=True)]
+    return [(int(g), int(q)) for g, q in zip(*scipy.optimize.linear_sum_assignment(cost), strict=True)]
 
 
 def _distances(targets: np.ndarray, found: np.ndarray) -> np.ndarray:

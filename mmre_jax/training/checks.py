@@ -6,7 +6,6 @@ import os
 import pathlib
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from mmre_jax import settings, storage, systems
@@ -96,21 +95,6 @@ def prepare_workdir(workdir: str | os.PathLike[str]) -> pathlib.Path:
     except OSError as error:
         raise type(error)(error.errno, f"--workdir={workdir}: the run's folder cannot be written to ({error.strerror or error})") from error
     return path
-
-
-def enable_compilation_cache(folder: str) -> None:
-    """Keeps compiled programs in a folder of the user's own; '' for not at all.
-
-    Raises:
-      OSError: naming the setting, if the folder cannot be made, or is not on a disk.
-    """
-    if folder:
-        path = storage.on_disk(folder, "train.compilation_cache").expanduser()
-        try:
-            path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise type(error)(error.errno, f"train.compilation_cache={folder}: the folder cannot be made ({error.strerror})") from error
-        jax.config.update("jax_compilation_cache_dir", str(path))
 
 
 def check_pictures(job: Job, records: dict[str, Any], dataset: DataSet | None = None) -> PictureReport | None:

@@ -23,7 +23,7 @@ from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.progress import Progress
 from mmre_jax.records import Record
 from mmre_jax.tasks import task as task_lib
-from mmre_jax.training import checks, parameters, processes
+from mmre_jax.training import checks, parameters, processes, xla_cache
 from mmre_jax.training.checkpoint import FOLDER, Checkpoints
 from mmre_jax.training.clock import Clock
 from mmre_jax.training.evaluate import make_predictor
@@ -83,7 +83,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         devices = checks.check_settings(config, workdir)
         workdir = processes.decided(lambda: checks.prepare_workdir(workdir))
         hold = opened.enter_context(locked(workdir))
-        checks.enable_compilation_cache(config.train.compilation_cache)
+        xla_cache.enable(config.train.compilation_cache)
 
         # ---- what it starts from: this run's last checkpoint, else another run's best one, else nothing
         saved = last_saved(workdir)

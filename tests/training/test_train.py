@@ -24,7 +24,6 @@ from mmre_jax.progress import track
 from mmre_jax.records import Mention, Record, RecordError, Relation
 from mmre_jax.training import evaluate
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
-from mmre_jax.training.checks import enable_compilation_cache
 from mmre_jax.training.clock import Clock
 from mmre_jax.training.interrupt import Interrupted
 from mmre_jax.training.job import new_job
@@ -309,9 +308,3 @@ def test_seeds_are_summarised():
     found = summarise(runs)
     assert found["seeds"] == [0, 1]
     assert found["test"]["micro.f1"] == {"mean": pytest.approx(0.6), "std": pytest.approx(np.std([0.5, 0.7], ddof=1))}
-
-
-def test_a_compilation_cache_that_cannot_be_made_is_told_by_its_setting(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError, match=rf"train\.compilation_cache={tmp_path}/file: the folder cannot be made \(File exists\)"):
-        enable_compilation_cache(str(tmp_path / "file"))
