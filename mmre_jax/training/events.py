@@ -57,9 +57,9 @@ class Board:
 
 def forget(folder: pathlib.Path, step: int) -> None:
     """Removes the events behind `step` from every event file of a folder, and what a crash left of an unfinished one."""
-    from tensorboardX.proto.event_pb2 import Event
-
     for path in sorted(folder.glob(f"{PREFIX}.out.tfevents.*")):
+        from tensorboardX.proto.event_pb2 import Event  # slow to import where there is PyTorch, which it imports
+
         whole = storage.read_bytes(path)
         kept = b"".join(record for record, event in _records(whole) if Event.FromString(event).step <= step)
         if kept != whole:
