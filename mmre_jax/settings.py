@@ -63,7 +63,7 @@ DATA: Section = {  # where records come from and how they become batches
         "none", ("none", "cache"), "cache: what an image encoder named in optim.frozen makes of pictures is computed once and kept on disk"
     ),
     "features_folder": text("", "where features are kept; '': features/ beside prepared data, else ~/.cache/mmre_jax/features"),
-    "workers": whole(-1, "[-1, inf)", "processes that make batches; 0: threads of this one; -1: as many as cores, where files are decoded"),
+    "workers": whole(-1, "[-1, inf)", "processes that make batches; 0: threads; -1: one a core for files (threads on up to 4)"),
     "threads": whole(2, "[1, inf)", "threads that make batches where there are no workers"),
     "resident": choice("host", ("host", "device"), "device: a training split that was prepared as arrays lies in each device's memory"),
     "draft": flag(False, "decode JPEGs no larger than needed: faster, and pixels differ (by 0.7 grey levels at a half of MNRE's)"),

@@ -112,7 +112,7 @@ def batches(
       examples: (which, int [B]; length) -> a batch of them, padded to `length` tokens, such as an examples.Examples.
       last: one epoch if None.
       workers: processes that make batches; 0 makes them in `threads` threads of this one.
-      ahead: batches prepared ahead, of each worker at least one.
+      ahead: batches prepared ahead, of each worker or thread at least one.
     """
     if order.batch % processes:
         raise ValueError(f"a batch of {order.batch} does not divide over {processes} processes")
@@ -133,7 +133,7 @@ def _in_threads(fetch: Fetch, steps: Iterable[int], threads: int, ahead: int) ->
         try:
             for step in steps:
                 waiting.append(pool.submit(fetch, step))
-                if len(waiting) > ahead:
+                if len(waiting) > max(ahead, threads):
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

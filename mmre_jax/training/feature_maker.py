@@ -31,7 +31,7 @@ from mmre_jax.progress import Progress
 from mmre_jax.records import Record
 from mmre_jax.systems.system import ModuleSystem
 from mmre_jax.training.job import Job
-from mmre_jax.training.splits import workers
+from mmre_jax.training.splits import makers
 from mmre_jax.training.step import precise
 
 DEFAULT = "~/.cache/mmre_jax/features"
@@ -110,7 +110,7 @@ class Maker:
             nothing = np.zeros(0, np.int32)
             split = Split(records, [Encoded(nothing, nothing, nothing)] * len(records), _nothing, pictures)
             data = self.job.config.data
-            stream = batches(order, split, workers=workers(data, split, len(records)), threads=data.threads)
+            stream = batches(order, split, **makers(data, split, len(records)))
             with Progress("features", order.steps, unit="batch") as progress:
                 if _apart(self.system):
                     self._add_apart(stream, owed, adder, progress)

@@ -22,6 +22,7 @@ from mmre_jax.systems import released
 from mmre_jax.tasks import WORDLESS
 from mmre_jax.training.job import Job
 
+FEW = 4  # cores: as many threads keep them busy
 REPAID = 1024  # records
 logger = logging.getLogger(__name__)
 
@@ -113,15 +114,18 @@ def batches_of(job: Job, order: Order, split: Split, first: int = 0, last: int |
         last=last,
         process=jax.process_index(),
         processes=jax.process_count(),
-        workers=workers(job.config.data, split, steps * order.batch // jax.process_count()),
-        threads=job.config.data.threads,
+        **makers(job.config.data, split, steps * order.batch // jax.process_count()),
     )
 
 
-def workers(data: ConfigDict, split: Split, count: int) -> int:
-    """Processes that are to make the batches of a stream of `count` records: data.workers, or by -1 as many as cores for so many records
-    whose pictures are decoded from files that starting processes, which takes seconds, is repaid."""
+def makers(data: ConfigDict, split: Split, count: int) -> dict[str, int]:
+    """{workers, threads} that make the batches of a stream of `count` records, as `loader.batches` takes them: as data.workers and
+    data.threads say. For data.workers=-1, where pictures are decoded from files, there are as many as cores: threads of this process on few
+    cores, since decoders let go of Python's lock, and for a stream so short that starting processes, which takes seconds, is not repaid."""
     if data.workers >= 0:
-        return int(data.workers)
-    decodes = split.features is None and datasets.decodes_files(split.pictures)
-    return len(os.sched_getaffinity(0)) if count >= REPAID and decodes else 0
+        return {"workers": int(data.workers), "threads": int(data.threads)}
+    if split.features is not None or not datasets.decodes_files(split.pictures):
+        return {"workers": 0, "threads": int(data.threads)}
+    cores = len(os.sched_getaffinity(0))
+    processes = cores > FEW and count >= REPAID
+    return {"workers": cores if processes else 0, "threads": max(cores, int(data.threads))}

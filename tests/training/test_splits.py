@@ -17,7 +17,7 @@ from mmre_jax.data.pictures import Slot
 from mmre_jax.data.split import Split
 from mmre_jax.data.text import TextEncoder
 from mmre_jax.training.job import new_job
-from mmre_jax.training.splits import REPAID, batches_of, make_split, workers
+from mmre_jax.training.splits import REPAID, batches_of, make_split, makers
 
 CONFIGS = {
     "captions": dgf_pt.get_config("quickstart"),
@@ -74,12 +74,14 @@ def test_evaluation_and_extraction_tokenise_each_sentence_once(task, untrained, 
     assert set(tokenised.values()) == {1}
 
 
-def test_worker_processes_are_for_many_pictures_that_are_decoded(monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)))
+def test_many_pictures_are_decoded_on_all_cores(monkeypatch):
     data = common.section("data")
     plan = (Slot("photo", 1, 8, "photo", "squash", (0.5,) * 3, (0.5,) * 3),)
     files, scenes = (Split((), (), dict, datasets.open_pictures(plan, section)) for section in (ConfigDict({"name": "jsonl"}), data))
-    assert [workers(data, files, count) for count in (REPAID - 1, REPAID)] == [0, 6]
-    assert [workers(data, split, REPAID) for split in (scenes, dataclasses.replace(files, pictures=None))] == [0, 0]
-    data.workers = 3
-    assert [workers(data, split, 1) for split in (files, scenes)] == [3, 3]
+    for cores, many in ((2, {"workers": 0, "threads": 2}), (3, {"workers": 0, "threads": 3}), (6, {"workers": 6, "threads": 6})):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+        assert makers(data, files, REPAID) == many and makers(data, files, REPAID - 1) == {"workers": 0, "threads": cores}
+        for split in (scenes, dataclasses.replace(files, pictures=None)):
+            assert makers(data, split, REPAID) == {"workers": 0, "threads": 2}
+    data.update({"workers": 3, "threads": 1})
+    assert makers(data, files, 1) == makers(data, scenes, 1) == {"workers": 3, "threads": 1}
