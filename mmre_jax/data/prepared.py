@@ -13,6 +13,7 @@ PNG are in the TFDS data set, too.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -290,6 +291,10 @@ def _absolute(name: str | None, root: str | None, where: str) -> str | None:
     return name
 
 
+# Crops are of one photo, and photos come again in the records that follow.
+_file = functools.lru_cache(maxsize=4096)(functools.partial(_relative, where="a picture"))
+
+
 def _place(place: Source, root: str | None) -> str:
-    file = _relative(place.file, root, "a picture")
+    file = _file(place.file, root)
     return file if place.box is None else f"{file}#{','.join(map(repr, place.box))}"
