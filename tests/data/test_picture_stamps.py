@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from configs import common
-from mmre_jax.data import builders, datasets
+from mmre_jax.data import builders, datasets, decode
 from mmre_jax.data.dataset import FilePictures
 from mmre_jax.data.picture_stamps import ABSENT, stamps
 from mmre_jax.data.pictures import Slot
@@ -54,6 +54,9 @@ def test_a_file_is_its_name_size_and_time_and_the_box_on_it(tmp_path):
     other = tuple(dataclasses.replace(slot, resize="cover") for slot in PLAN)
     assert of_files(tmp_path, record(tmp_path, "a", BOX), plan=other)[0][0] != first[0][0]
     assert of_files(tmp_path, record(tmp_path, "a", BOX), read=datasets.read_released)[0][0] != first[0][0]
+    halves, both = FilePictures(PLAN, datasets.read_picture, decode.read_draft), record(tmp_path, "a", (0.0, 0.0, 0.1, 0.1))
+    drafts = stamps([record(tmp_path, "a"), both], halves, PLAN, section(tmp_path))
+    assert len({drafts[0][0], drafts[1][0], first[0][0]}) == 3, "of a JPEG as much is decoded as its smallest part needs"
     os.utime(tmp_path / "a.png", ns=(1, 1))
     assert of_files(tmp_path, record(tmp_path, "a", BOX))[0][0] != first[0][0]
 
