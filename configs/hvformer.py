@@ -20,6 +20,9 @@ decay on biases and norms, and every number of quickstart and minilm.
 Ablations (text-only of any variant, the others of any but `reference`): --config.system.modalities=text,
 --config.system.levels=(12,) ("w/o HVF" and figure 4), --config.system.gather=cls ("w/o TVA"), --config.system.mixture=concat
 ("w/o MoME").
+
+--config.data.features=cache: the image encoder's levels are computed once and kept (MNRE's photos and crops: 8.6 GB in fp32). `reference`
+does not train that encoder; the other variants need --config.optim.frozen="('vision',)", too.
 """
 
 from __future__ import annotations

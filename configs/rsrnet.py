@@ -25,6 +25,9 @@ Whose numbers:
 
 Ablations (any variant): --config.system.modalities=text, --config.system.stages=plain, --config.system.stages=1t3,
 --config.vision.kind=resnet ("woRSt"), another --config.text.weights ("woRoB", "woXlm"), --config.data.train_share=0.1 (low-resource).
+
+--config.data.features=cache: what the image encoder makes of each picture is computed once and kept (61 kB in fp32), in the variants that
+do not train it: released_*, hvpnet_*, reference.
 """
 
 from __future__ import annotations
