@@ -45,6 +45,11 @@ class Predictor:
     devices: Devices | MeshDevices
     step: Callable[[Any, Any], dict[str, jax.Array]]
 
+    @property
+    def batch(self) -> int:
+        """Records of a batch: train.eval_batch, or the next number that divides over the devices."""
+        return -(-self.job.config.train.eval_batch // self.devices.count) * self.devices.count
+
     def predict(
         self,
         variables: Any,
@@ -70,8 +75,7 @@ class Predictor:
         config = self.job.config
         if not len(split.records):
             return []
-        batch = -(-config.train.eval_batch // self.devices.count) * self.devices.count
-        order = Order(split.lengths, batch, buckets_of(config), train=False)
+        order = Order(split.lengths, self.batch, buckets_of(config), train=False)
         stream = batches_of(self.job, order, split)
         found: dict[int, Predicted] = {}
         for outputs in self._outputs(variables, stream, progress, order.steps, stopping):

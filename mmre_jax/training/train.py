@@ -24,6 +24,7 @@ from mmre_jax.progress import Progress
 from mmre_jax.records import Record
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training import checks, parameters, processes, xla_cache
+from mmre_jax.training.ahead import compile_run
 from mmre_jax.training.checkpoint import FOLDER, Checkpoints
 from mmre_jax.training.clock import Clock
 from mmre_jax.training.evaluate import make_predictor
@@ -138,11 +139,13 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         state = devices.replicate(host)
         del host
         step, key = mapped_step(job, devices, state, total)
-        predictor = make_predictor(job, devices)
+        until = min(total, config.train.max_steps or total)
         shown, fill = resident(job, splits["train"], devices)
+        held = (splits["val"], splits["test"])
+        step, predictor = compile_run(step, (state, key), make_predictor(job, devices), order, shown, fill, held, (start, until))
         stream = map(fill, devices.prefetch(batches_of(job, order, shown, start, total)))
         check = functools.partial(check_finite, devices=devices, order=order, train=splits["train"], workdir=workdir, meta=meta)
-        rates, clock, note = schedule(config.optim, total), Clock(skip=2 * len(np.unique(order.epoch(0)[1]))), ""  # the first steps compile
+        rates, clock, note = schedule(config.optim, total), Clock(skip=2), ""  # the first batches are waited for
 
         # ---- train: log, evaluate and save at each epoch's end, save now and then, stop when any process is asked to
         asked, stop = processes.AnyFlag(), opened.enter_context(StopSignal())
