@@ -46,6 +46,7 @@ DATA: Section = {  # where records come from and how they become batches
     "published": flag(False, "more: facts 'none' are triples with that relation, as in the published figures"),
     "merge_val": flag(False, "more: train on the validation split too, as MORTE does; val then selects on what was trained on"),
     "require_images": flag(False, "a missing or unreadable picture stops the run before training"),
+    "verdicts": text("~/.cache/mmre_jax/pictures", "folder where it is remembered which pictures can be read; '': each start looks"),
     "buckets": wholes(
         (),
         "[1, inf)",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mmre_jax import storage
 from mmre_jax.data import decode, pictures
 from mmre_jax.data.decode import MissingPicture, PictureError
 from mmre_jax.data.pictures import PicturePlan, Source
+from mmre_jax.data.verdicts import judged
 from mmre_jax.progress import track
 from mmre_jax.records import Record
 
@@ -59,7 +61,9 @@ class PictureReport:
         return dataclasses.asdict(self)
 
 
-def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None = None, fetch: bool = True) -> PictureReport:
+def check(
+    records: Iterable[Record], plan: PicturePlan, *, threads: int | None = None, fetch: bool = True, remembered: str = ""
+) -> PictureReport:
     """Looks at every picture file that `plan` asks for, once, by reading it as the loader does (see decode.py for what that costs).
 
     Pictures in a bucket are all fetched by that. Where they are not to be, their folders are listed instead, a request for each 1,000
@@ -72,6 +76,7 @@ def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None =
       plan: the slots to be filled.
       threads: how many files are looked at together; the number of processors, at most 16, if None.
       fetch: whether pictures in buckets are read.
+      remembered: folder in which it is remembered which files on disks can be read (verdicts.py); '' for nowhere.
     """
     records = list(records)
     wants_photo = any(slot.source == "photo" for slot in plan)
@@ -79,7 +84,9 @@ def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None =
     photos = {record.image for record in records if record.image is not None and wants_photo}
     files = sorted(photos | {place.file for places in crops for place in places})
     listed = [] if fetch else [file for file in files if decode.in_bucket(file)]
-    errors = _list_all(listed) | _read_all(sorted(set(files) - set(listed)), threads or min(os.cpu_count() or 1, 16))
+    read = functools.partial(_read_all, threads=threads or min(os.cpu_count() or 1, 16))
+    remote = [file for file in files if decode.in_bucket(file)]
+    errors = _list_all(listed) | read(sorted(set(remote) - set(listed))) | judged(sorted(set(files) - set(remote)), read, remembered)
     return PictureReport(
         records=len(records),
         records_with_photo=sum(record.image is not None and wants_photo and errors[record.image] is None for record in records),
@@ -88,7 +95,7 @@ def check(records: Iterable[Record], plan: PicturePlan, *, threads: int | None =
     )
 
 
-def _read_all(files: list[str], threads: int) -> dict[str, PictureError | None]:
+def _read_all(files: Sequence[str], threads: int) -> dict[str, PictureError | None]:
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         found = pool.map(_error, files)
         name = "checking pictures" if len(files) >= _BAR_FROM else ""

@@ -106,7 +106,8 @@ def check_pictures(job: Job, records: dict[str, Any], dataset: DataSet | None = 
     """
     if not job.system.plan or datasets.find(job.config.data, dataset).pictures is not None:
         return None
-    report = check([record for found in records.values() for record in found], job.system.plan, fetch=job.config.data.require_images)
-    if job.config.data.require_images and not report.complete:
+    data, every = job.config.data, [record for found in records.values() for record in found]
+    report = check(every, job.system.plan, fetch=data.require_images, remembered=data.verdicts)
+    if data.require_images and not report.complete:
         raise PictureError(f"data.require_images is set, but pictures are missing:\n{report.summary()}")
     return report

@@ -36,6 +36,7 @@ FREE = (
     "data.threads",
     "data.resident",
     "data.require_images",
+    "data.verdicts",
     "data.features",
     "data.features_folder",
     "parallel.devices",
