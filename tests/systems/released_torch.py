@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 import torchcrf
@@ -58,13 +57,15 @@ class State:
 
     def embed(self, embeddings: str, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         words, places = self[f"{embeddings}.word_embeddings.weight"][ids], self[f"{embeddings}.position_embeddings.weight"][positions]
-        return self.norm(f"{embeddings}.LayerNorm", words + places + self[f"{embeddings}.token_type_embeddings.weight"][0], self.eps)
+        types = self[f"{embeddings}.token_type_embeddings.weight"][0]
+        return self.dropped(self.norm(f"{embeddings}.LayerNorm", words + places + types, self.eps))
 
     def after_attention(self, layer: str, x: torch.Tensor, mixed: torch.Tensor, fused: torch.Tensor | float = 0.0) -> torch.Tensor:
         """The rest of a BERT layer: x and the attention's context, [B, n, D] each; `fused` joins before the activation."""
-        x = self.norm(f"{layer}.attention.output.LayerNorm", self.linear(f"{layer}.attention.output.dense", mixed) + x, self.eps)
+        mixed = self.dropped(self.linear(f"{layer}.attention.output.dense", mixed))
+        x = self.norm(f"{layer}.attention.output.LayerNorm", mixed + x, self.eps)
         hidden = self.linear(f"{layer}.output.dense", F.gelu(self.linear(f"{layer}.intermediate.dense", x) + fused))
-        return self.norm(f"{layer}.output.LayerNorm", hidden + x, self.eps)
+        return self.norm(f"{layer}.output.LayerNorm", self.dropped(hidden) + x, self.eps)
 
     def after_clip_attention(self, layer: str, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
         """The rest of a layer of CLIP's vision tower, likewise."""
@@ -72,11 +73,17 @@ class State:
         hidden = self.linear(f"{layer}.mlp.fc1", self.norm(f"{layer}.layer_norm2", x, 1e-5))
         return x + self.linear(f"{layer}.mlp.fc2", hidden * torch.sigmoid(1.702 * hidden))
 
+    def dropped(self, x: torch.Tensor) -> torch.Tensor:
+        """What the text's dropout leaves of embeddings and of both halves of a layer: all of it, but in training."""
+        return x
 
-def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, added: torch.Tensor | float = 0.0) -> torch.Tensor:
-    """[B, H, n, d] each -> the context [B, n, D]."""
-    scores = q @ k.transpose(2, 3) / q.shape[-1] ** 0.5 + added
-    return (torch.softmax(scores, dim=-1) @ v).transpose(1, 2).flatten(2)
+    def attend(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, added: torch.Tensor | None = None, *, of_text: bool = False
+    ) -> torch.Tensor:
+        """[B, H, n, d] each -> the context [B, n, D]. of_text: of a text encoder, whose weights dropout thins in training."""
+        scores = q @ k.transpose(2, 3) / q.shape[-1] ** 0.5
+        weights = torch.softmax(scores if added is None else scores + added, dim=-1)
+        return (weights @ v).transpose(1, 2).flatten(2)
 
 
 TEXT = tuple(f"attention.self.{name}" for name in ("query", "key", "value"))
@@ -85,10 +92,19 @@ VISION = tuple(f"self_attn.{name}_proj" for name in "qkv")
 
 def pixels_of(batch: Batch, slot: str, colours: str) -> torch.Tensor:
     """[B, K, 3, S, S], zeros where there is no picture."""
-    mean, std = COLOURS[colours]
-    scaled = (batch["pictures"][slot] / 255.0 - np.array(mean)) / np.array(std)
-    scaled[~batch["present"][slot]] = 0.0
-    return torch.tensor(scaled, dtype=torch.float32).permute(0, 1, 4, 2, 3)
+    pixels, present = torch.as_tensor(batch["pictures"][slot]), torch.as_tensor(batch["present"][slot])
+    mean, std = (torch.tensor(values, device=pixels.device) for values in COLOURS[colours])
+    scaled = (pixels.float() / 255.0 - mean) / std
+    return torch.where(present[:, :, None, None, None], scaled, 0.0).permute(0, 1, 4, 2, 3)
+
+
+def words_of(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids int64, mask float32), [B, n] each."""
+    return torch.as_tensor(batch["text"]["ids"]).long(), torch.as_tensor(batch["text"]["mask"]).float()
+
+
+def places_of(ids: torch.Tensor) -> torch.Tensor:
+    return torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
 
 
 def layers_of(state: State, prefix: str) -> int:
@@ -167,19 +183,19 @@ def prefixes(state: State, batch: Batch, rsrnet: bool) -> list[tuple[torch.Tenso
 
 def prefixed_text(state: State, batch: Batch, rsrnet: bool) -> torch.Tensor:
     """The last text states of HVPNeT, or RSRNeT, [B, n, D]."""
-    ids, mask = torch.tensor(batch["text"]["ids"]).long(), torch.tensor(batch["text"]["mask"]).long()
+    ids, mask = words_of(batch)
     visual = prefixes(state, batch, rsrnet)
-    places = torch.arange(ids.shape[1]).expand_as(ids)
+    places = places_of(ids)
     if rsrnet:
         token = (ids != 1).long()
         places = (torch.cumsum(token, dim=1) + 16) * token + 1
     x = state.embed("bert.embeddings", ids, places)
-    seen = torch.cat([torch.ones(len(ids), 16), mask], dim=1)
+    seen = torch.cat([mask.new_ones(len(ids), 16), mask], dim=1)
     added = (1.0 - seen)[:, None, None] * (torch.finfo(torch.float32).min if rsrnet else -10000.0)
     for n, (keys, values) in enumerate(visual):
         layer = f"bert.encoder.layer.{n}"
         q, k, v = state.projected(layer, TEXT, x)
-        mixed = attend(q, torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2), added)
+        mixed = state.attend(q, torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2), added, of_text=True)
         x = state.after_attention(layer, x, mixed)
     return x
 
@@ -203,31 +219,32 @@ def patches(state: State, batch: Batch) -> torch.Tensor:
 
 def exchanged_text(state: State, batch: Batch) -> torch.Tensor:
     """The last text states of IFAformer, [B, n, D]."""
-    ids, mask = torch.tensor(batch["text"]["ids"]).long(), torch.tensor(batch["text"]["mask"]).float()
-    text = state.embed("model.text_embeddings", ids, torch.arange(ids.shape[1]).expand_as(ids))
+    ids, mask = words_of(batch)
+    text = state.embed("model.text_embeddings", ids, places_of(ids))
     vision = patches(state, batch)
-    added = torch.cat([torch.ones(len(ids), 61), (1.0 - mask) * -10000.0], dim=1)[:, None, None]
+    added = torch.cat([mask.new_ones(len(ids), 61), (1.0 - mask) * -10000.0], dim=1)[:, None, None]
     of_text = (state.raw_view(text), state.raw_view(text))
     first = state.raw_view(vision)
     for n in range(layers_of(state, "model.encoder.text_layer.")):
         layer = f"model.encoder.vision_layers.{n}"
         normed = state.norm(f"{layer}.layer_norm1", vision, 1e-5)
         q, of_vision, v = state.projected(layer, VISION, normed)
-        mixed = attend(q, torch.cat([of_text[0], of_vision], dim=2), torch.cat([of_text[1], v], dim=2))
+        mixed = state.attend(q, torch.cat([of_text[0], of_vision], dim=2), torch.cat([of_text[1], v], dim=2))
         vision = state.after_clip_attention(layer, vision, mixed)
 
         layer = f"model.encoder.text_layer.{n}"
         q, k, v = state.projected(layer, TEXT, text)
         keys = first if n == 0 else of_vision
-        text = state.after_attention(layer, text, attend(q, torch.cat([keys, k], dim=2), torch.cat([keys, v], dim=2), added))
+        mixed = state.attend(q, torch.cat([keys, k], dim=2), torch.cat([keys, v], dim=2), added, of_text=True)
+        text = state.after_attention(layer, text, mixed)
         of_text = (k, v)
     return text
 
 
 def met_text(state: State, batch: Batch) -> torch.Tensor:
     """The last text states of MKGformer, [B, n, D]; its streams meet in the last third of the layers."""
-    ids, mask = torch.tensor(batch["text"]["ids"]).long(), torch.tensor(batch["text"]["mask"]).float()
-    text = state.embed("model.text_embeddings", ids, torch.arange(ids.shape[1]).expand_as(ids))
+    ids, mask = words_of(batch)
+    text = state.embed("model.text_embeddings", ids, places_of(ids))
     vision, added = patches(state, batch), ((1.0 - mask) * -10000.0)[:, None, None]
     layers = layers_of(state, "model.encoder.text_layer.")
     first = {2: 1, 3: 2, 12: 8}[layers]
@@ -237,11 +254,11 @@ def met_text(state: State, batch: Batch) -> torch.Tensor:
         q, k, v = state.projected(layer, VISION, state.norm(f"{layer}.layer_norm1", vision, 1e-5))
         if n >= first:  # of the text's layer before, padding included
             k, v = (torch.cat(pair, dim=2) for pair in zip(of_text, (k, v), strict=True))
-        vision = state.after_clip_attention(layer, vision, attend(q, k, v))
+        vision = state.after_clip_attention(layer, vision, state.attend(q, k, v))
 
         layer = f"model.encoder.text_layer.{n}"
         q, *of_text = state.projected(layer, TEXT, text)
-        mixed, fused = attend(q, *of_text, added), 0.0
+        mixed, fused = state.attend(q, *of_text, added, of_text=True), 0.0
         if n >= first:
             found = torch.softmax(mixed @ vision.transpose(1, 2), dim=-1) @ vision
             fused = state.linear(f"{layer}.intermediate.fusion_dense", found)
@@ -260,9 +277,13 @@ def states_of(state: State, batch: Batch, kind: str) -> torch.Tensor:
 
 def logits(state: State, states: torch.Tensor, batch: Batch) -> torch.Tensor:
     """[B, R]."""
-    markers = torch.tensor(batch["text"]["markers"]).long()
-    marked = torch.cat([states[torch.arange(len(states)), markers[:, i]] for i in range(2)], dim=-1)
-    return state.linear("classifier", marked)
+    return state.linear("classifier", marked(states, batch))
+
+
+def marked(states: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """The states at both markers, [B, 2 D]."""
+    markers = torch.as_tensor(batch["text"]["markers"]).long()
+    return torch.cat([states[torch.arange(len(states)), markers[:, i]] for i in range(2)], dim=-1)
 
 
 def chain(state: State) -> torchcrf.CRF:

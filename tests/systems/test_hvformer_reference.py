@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
+sys.path.insert(0, str(Path(__file__).parent))
+import hvformer_torch
+import released_torch
+from hvformer_torch import CROSS
 
 from configs import hvformer as configs
 from mmre_jax import systems
@@ -25,7 +31,6 @@ from mmre_jax.weights.rules import read, write
 
 SPEC = Path(os.environ.get("MMRE_SPEC", Path(__file__).parents[2] / ".." / "shared" / "spec"))
 UNREAD_AT_FULL_SIZE = 39_024_384  # numbers in floating-point tensors
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +51,6 @@ class Sizes:
 
 FULL = Sizes(768, 3072, 12, (0, 6, 12), 12, 32, 30526, 512, 23)
 SMALL = Sizes()
-CROSS = "model.encoder.vision2text_layer_agg.cross_modal_att_layer"
 
 
 def dense(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
@@ -140,97 +144,9 @@ def batch_for(s: Sizes, seed: int = 1) -> dict[str, Any]:
     }
 
 
-# ---- The second implementation: plain functions of (tensors, inputs), in the order of the release's own description.
-
-
-class Released:
-    """The released forward pass over a state dict in the authors' names."""
-
-    def __init__(self, tensors: dict[str, torch.Tensor], sizes: Sizes) -> None:
-        self.tensors, self.s = tensors, sizes
-
-    def linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"])
-
-    def norm(self, name: str, x: torch.Tensor, eps: float) -> torch.Tensor:
-        return F.layer_norm(x, x.shape[-1:], self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"], eps)
-
-    def split(self, x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(-1, (self.s.heads, -1)).transpose(1, 2)  # [B, n, D] -> [B, H, n, d]
-
-    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, added: torch.Tensor | float = 0.0) -> torch.Tensor:
-        """Queries come already scaled."""
-        weights = torch.softmax(self.split(q) @ self.split(k).transpose(2, 3) + added, dim=-1)
-        return (weights @ self.split(v)).transpose(1, 2).flatten(2)
-
-    @property
-    def scale(self) -> float:
-        return (self.s.width // self.s.heads) ** -0.5
-
-    def text(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        t, e = "model.text_embeddings", self.tensors
-        x = e[f"{t}.word_embeddings.weight"][ids] + e[f"{t}.position_embeddings.weight"][: ids.shape[1]]
-        x = self.norm(f"{t}.LayerNorm", x + e[f"{t}.token_type_embeddings.weight"][0], 1e-12)
-        added = (1.0 - mask[:, None, None].float()) * -10000.0
-        for n in range(self.s.layers):
-            layer = f"model.encoder.text_layer.{n}"
-            q, k, v = (self.linear(f"{layer}.attention.self.{name}", x) for name in ("query", "key", "value"))
-            mixed = self.linear(f"{layer}.attention.output.dense", self.attend(q * self.scale, k, v, added))
-            x = self.norm(f"{layer}.attention.output.LayerNorm", mixed + x, 1e-12)
-            hidden = F.gelu(self.linear(f"{layer}.intermediate.dense", x))
-            x = self.norm(f"{layer}.output.LayerNorm", self.linear(f"{layer}.output.dense", hidden) + x, 1e-12)
-        return x
-
-    def patches(self, crops: torch.Tensor) -> torch.Tensor:
-        """[B, 3, 3, S, S] -> [B, 3 n, D]."""
-        kernel = self.tensors["model.vision_embeddings.patch_embedding.weight"]
-        each = [F.conv2d(crops[:, i], kernel, stride=self.s.patch).flatten(2).transpose(1, 2) for i in range(crops.shape[1])]
-        return torch.cat(each, dim=1)
-
-    def vision(self, aux: torch.Tensor, rcnn: torch.Tensor) -> list[torch.Tensor]:
-        """Hidden states V^0 .. V^L."""
-        v, e = "model.vision_embeddings", self.tensors
-        cls = e[f"{v}.class_embedding"].expand(len(aux), 1, -1)
-        aux_patches = self.patches(aux) + e[f"{v}.aux_position_embedding.weight"]
-        rcnn_patches = self.patches(rcnn) + e[f"{v}.rcnn_position_embedding.weight"]
-        x = self.norm("model.vision_pre_layrnorm", torch.cat([cls, aux_patches, rcnn_patches], dim=1), 1e-5)
-        assert x.shape[1] == 61
-        states = [x]
-        for n in range(self.s.layers):
-            layer = f"model.encoder.vision_layers.{n}"
-            h = self.norm(f"{layer}.layer_norm1", x, 1e-5)
-            q, k, v = (self.linear(f"{layer}.self_attn.{name}_proj", h) for name in "qkv")
-            x = x + self.linear(f"{layer}.self_attn.out_proj", self.attend(q * self.scale, k, v))
-            h = self.linear(f"{layer}.mlp.fc1", self.norm(f"{layer}.layer_norm2", x, 1e-5))
-            x = x + self.linear(f"{layer}.mlp.fc2", h * torch.sigmoid(1.702 * h))
-            states.append(x)
-        return states
-
-    def fuse(self, text: torch.Tensor, hidden: list[torch.Tensor]) -> torch.Tensor:
-        mixture, seen = "model.encoder.vision2text_layer_agg.moe_layer_wise_agg", []
-        for n in self.s.levels:
-            layer, level = f"{CROSS}.{n}", hidden[n].detach()
-            q = self.linear(f"{layer}.self_attn.text_q_proj", text) * self.scale
-            k, v = (self.linear(f"{layer}.self_attn.vision_{name}_proj", level) for name in "kv")
-            seen.append(self.norm(f"{layer}.layer_norm1", self.linear(f"{layer}.self_attn.out_proj", self.attend(q, k, v)), 1e-5))
-        weights = torch.softmax(self.linear(f"{mixture}.expert_router", torch.cat([text, *seen], dim=-1)), dim=-1)
-        out = weights[..., :1] * text
-        for e, visual in enumerate(seen):
-            hidden_layer = F.gelu(torch.cat([text, visual], dim=-1) @ self.tensors[f"{mixture}.experts1"][e])
-            out = out + weights[..., e + 1 : e + 2] * (hidden_layer @ self.tensors[f"{mixture}.experts2"][e] + text)
-        return out
-
-    def __call__(self, batch: dict[str, Any]) -> torch.Tensor:
-        pixels = {}
-        for name, crops in batch["pictures"].items():
-            scaled = (crops / 255.0 - np.array(CLIP_MEAN)) / np.array(CLIP_STD)
-            scaled[~batch["present"][name]] = 0.0
-            pixels[name] = torch.tensor(scaled, dtype=torch.float32).permute(0, 1, 4, 2, 3)
-        text = self.text(torch.tensor(batch["text"]["ids"]).long(), torch.tensor(batch["text"]["mask"]))
-        fused = self.fuse(text, self.vision(pixels["grounded"], pixels["detected"]))
-        markers = torch.tensor(batch["text"]["markers"]).long()
-        marked = torch.cat([fused[torch.arange(len(fused)), markers[:, i]] for i in range(2)], dim=-1)
-        return self.linear("re_classifier.classifier", marked)
+def second(tensors: dict[str, torch.Tensor], s: Sizes, batch: dict[str, Any]) -> torch.Tensor:
+    """The second implementation's logits."""
+    return hvformer_torch.logits(released_torch.State(tensors, s.heads, 1e-12), batch, s.levels)
 
 
 def read_released(tensors: dict[str, np.ndarray], params: Any, config: Any) -> Any:
@@ -246,7 +162,7 @@ def test_logits_and_gradients_are_the_releases() -> None:
     release, batch = random_release(SMALL), batch_for(SMALL)
     params = read_released(release, shapes, system.net.config)
     tensors = {name: torch.tensor(x, requires_grad=x.dtype == np.float32) for name, x in release.items()}
-    expected = Released(tensors, SMALL)(batch)
+    expected = second(tensors, SMALL, batch)
     assert expected.std(dim=0).min() > 1e-2, "the two records must differ"
 
     def loss(params: Any) -> tuple[jax.Array, jax.Array]:
@@ -295,7 +211,7 @@ def test_a_release_converts_by_its_tensors_alone(s: Sizes) -> None:
     assert isinstance(system, ModuleSystem) and system.net.config == make(s)[0].net.config
     variables = released.read(kind, release, jax.eval_shape(system.init, jax.random.key(0), batch), system)
     with torch.no_grad():
-        expected = Released({name: torch.tensor(x) for name, x in release.items()}, s)(batch)
+        expected = second({name: torch.tensor(x) for name, x in release.items()}, s, batch)
     assert expected.std(dim=0).max() > 0.1, "the two records must differ"
     np.testing.assert_allclose(jax.jit(system.predict)(variables, batch)["logits"], expected.numpy(), atol=1e-4, rtol=0)
 
