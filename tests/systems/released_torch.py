@@ -225,12 +225,15 @@ def exchanged_text(state: State, batch: Batch) -> torch.Tensor:
     added = torch.cat([mask.new_ones(len(ids), 61), (1.0 - mask) * -10000.0], dim=1)[:, None, None]
     of_text = (state.raw_view(text), state.raw_view(text))
     first = state.raw_view(vision)
-    for n in range(layers_of(state, "model.encoder.text_layer.")):
+    layers = layers_of(state, "model.encoder.text_layer.")
+    for n in range(layers):
         layer = f"model.encoder.vision_layers.{n}"
         normed = state.norm(f"{layer}.layer_norm1", vision, 1e-5)
-        q, of_vision, v = state.projected(layer, VISION, normed)
-        mixed = state.attend(q, torch.cat([of_text[0], of_vision], dim=2), torch.cat([of_text[1], v], dim=2))
-        vision = state.after_clip_attention(layer, vision, mixed)
+        [of_vision] = state.projected(layer, VISION[1:2], normed)
+        if n < layers - 1:  # of the last layer nothing reads more than the keys
+            q, v = state.projected(layer, VISION[::2], normed)
+            mixed = state.attend(q, torch.cat([of_text[0], of_vision], dim=2), torch.cat([of_text[1], v], dim=2))
+            vision = state.after_clip_attention(layer, vision, mixed)
 
         layer = f"model.encoder.text_layer.{n}"
         q, k, v = state.projected(layer, TEXT, text)

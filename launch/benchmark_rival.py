@@ -1,0 +1,146 @@
+"""Times this library against PyTorch, and against another checkout of itself, in turns: steps, inference, loader, evaluation, start.
+
+    make benchmark                                                 (what follows, with tests/benchmark/rival.py as PyTorch's side)
+    python -m launch.benchmark_rival --rival=tests/benchmark/rival.py [--only=released|systems|library|PART,...] [--rounds=5] [--quick]
+    python -m launch.benchmark_rival --against=DIR --only=hvformer,loader     (another checkout: before and after, in one sitting)
+    python -m launch.benchmark_rival ... --only=released --batch=256 --dtype=bfloat16      (where a GPU is at hand)
+
+Each side is a process of its own, of which one works at a time. Parts are written to --out as they are measured: a run that was stopped
+goes on, and one that has ended is compared with the one before. PyTorch's side needs what the tests need, and a C++ compiler for
+torch.compile.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import logging
+import os
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import app, flags
+
+from launch import console
+from mmre_jax.benchmark import commands, kept, parts, told
+from mmre_jax.systems import DTYPES
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SMALL = "hvformer:quickstart"
+
+_RIVAL = flags.DEFINE_string("rival", "", "The program that is PyTorch's side; '' for none.")
+_AGAINST = flags.DEFINE_string("against", "", "Another checkout of this library, measured beside this one.")
+_ONLY = flags.DEFINE_list("only", [], "Parts or groups (released, systems, library) to measure; all if empty.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed rounds, in turns.", lower_bound=1)
+_QUICK = flags.DEFINE_bool("quick", False, "Two rounds, without torch.compile.")
+_COMPILED = flags.DEFINE_bool("compiled", True, "Also measure torch.compile, which compiles for minutes on a CPU.")
+_BATCH = flags.DEFINE_integer("batch", 8, "Records a step, of released kinds and of papers' sizes.", lower_bound=1)
+_TOKENS = flags.DEFINE_integer("tokens", 80, "Tokens a record, of released kinds.", lower_bound=8)
+_DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "train.dtype.")
+_CHANGE = flags.DEFINE_list("change", [], "Settings SECTION.NAME=VALUE of all checkouts.")
+_CHANGE_OURS = flags.DEFINE_list("change_ours", [], "The same of this one alone.")
+_POSTS = flags.DEFINE_integer("posts", 200, "Posts of the extraction.", lower_bound=1)
+_PREPARED = flags.DEFINE_integer("prepared", 1024, "Records that are prepared for the loader, about 0.3 MB each.", lower_bound=64)
+_OUT = flags.DEFINE_string("out", "build/benchmark", "Folder of the figures, a folder a run.")
+
+
+def main() -> None:
+    """Measures, prints, writes."""
+    console.setup()
+    rounds = 2 if _QUICK.value else _ROUNDS.value
+    trees = parts.Trees(str(ROOT), _AGAINST.value, changes(_CHANGE.value), changes(_CHANGE_OURS.value))
+    known = all_parts(trees, rounds, pathlib.Path(os.path.abspath(_OUT.value)) / "work")
+    chosen = choose(_ONLY.value, known)
+    root = pathlib.Path(_OUT.value)
+    folder = kept.open_run(root, about(trees, rounds))
+
+    def tell(name: str, part: dict[str, Any]) -> None:
+        print(told.text(name, part, kept.last(root, folder, name)), flush=True)
+        print(flush=True)
+
+    kept.measure(folder, {name: part for group in known.values() for name, part in group.items() if name in chosen}, tell)
+    logging.getLogger("mmre_jax").info("written: %s", folder)
+
+
+def about(trees: parts.Trees, rounds: int) -> dict[str, Any]:
+    """What a run is about: one that was stopped goes on only with the same."""
+    settings = (_ONLY, _RIVAL, _AGAINST, _COMPILED, _QUICK, _BATCH, _TOKENS, _DTYPE, _CHANGE, _CHANGE_OURS, _POSTS, _PREPARED)
+    return {
+        "commits": {side: kept.commit_of(path) for side, path in trees.folders().items()},
+        "cores": len(os.sched_getaffinity(0)),
+        "machine": " ".join(os.uname()[i] for i in (0, 2, 4)),
+        "rounds": rounds,
+        "settings": {flag.name: flag.value for flag in settings},
+    }
+
+
+def all_parts(trees: parts.Trees, rounds: int, work: pathlib.Path) -> dict[str, dict[str, kept.Part]]:
+    """{group: {part: what measures it}}."""
+    rival = [sys.executable, str(pathlib.Path(_RIVAL.value).resolve())] if _RIVAL.value else []
+    if rival and not pathlib.Path(rival[1]).is_file():
+        raise app.UsageError(f"--rival={_RIVAL.value}: no such file; a checkout has tests/benchmark/rival.py")
+    compiled = _COMPILED.value and not _QUICK.value
+    same = {"batch": _BATCH.value, "dtype": _DTYPE.value, "rounds": rounds}
+    released: dict[str, kept.Part] = {
+        kind: functools.partial(parts.released, kind, trees, rival, tokens=_TOKENS.value, compiled=compiled, **same) for kind in parts.KINDS
+    }
+    systems: dict[str, kept.Part] = {}
+    for name, (quickstart, paper, labels) in parts.SYSTEMS.items():
+        if quickstart:
+            own = {**same, "batch": 0}
+            systems[f"{name}-quickstart"] = functools.partial(parts.system, quickstart, trees, **own, loop=40 if _QUICK.value else 100)
+        systems[f"{name}-paper"] = functools.partial(parts.system, paper, trees, **same, labels=labels)
+    library: dict[str, kept.Part] = {
+        "loader": lambda: parts.loader(SMALL, trees, steps=100, rounds=rounds, changes={}),
+        "loader-prepared": lambda: parts.loader(
+            "hvformer:mnre", trees, steps=60, rounds=rounds, changes=commands.prepared(trees, work, records=_PREPARED.value)
+        ),
+        "start": lambda: commands.start(SMALL, trees, work, rounds=rounds),
+        "evaluation": lambda: commands.evaluation(trees, ready(trees, work), rounds=rounds),
+        "extraction": lambda: commands.extraction(trees, ready(trees, work), posts=_POSTS.value, rounds=rounds),
+    }
+    return {"released": released, "systems": systems, "library": library}
+
+
+def ready(trees: parts.Trees, work: pathlib.Path) -> pathlib.Path:
+    """The folder in which each checkout has a run of its own to be evaluated, trained for two steps if there is none."""
+    for side in trees.folders():
+        if not (work / side / "run" / "checkpoints").is_dir():
+            commands.first_step(trees, side, SMALL, work)
+    return work
+
+
+def choose(only: Sequence[str], known: Mapping[str, Mapping[str, kept.Part]]) -> set[str]:
+    """The names of the parts that are asked for; all where none is.
+
+    Raises:
+      UsageError: for one that there is not.
+    """
+    every = {name for group in known.values() for name in group}
+    if unknown := set(only) - every - set(known):
+        raise app.UsageError(f"--only: no {', '.join(sorted(unknown))}; there are {', '.join(known)}: {', '.join(sorted(every))}")
+    return {name for one in only for name in known.get(one, {one: None})} if only else every
+
+
+def changes(given: Sequence[str]) -> dict[str, Any]:
+    """SECTION.NAME=VALUE as {name: value}; what is no number, truth value or tuple is a text.
+
+    Raises:
+      UsageError: for one without a name or a value.
+    """
+    found = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or "." not in name:
+            raise app.UsageError(f"--change: SECTION.NAME=VALUE is wanted, found {one!r}")
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name] = value
+    return found
+
+
+if __name__ == "__main__":
+    console.run(main)
