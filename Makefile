@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -n 2
+BENCHMARK ?=
 QUICKSTART := runs/quickstart
 WHEEL := build/wheel
 PLANS := build/plans
@@ -15,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test fuzz test-slow parity processes benchmark-detector gallery kill plan slurm sky wheel lint clean
+.PHONY: help quickstart test fuzz test-slow parity processes benchmark benchmark-detector gallery kill plan slurm sky wheel lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +25,7 @@ help:
 	@echo "make fuzz         run the property tests on other examples, EXAMPLES=1000 each; SEED=N repeats a run"
 	@echo "make processes    run what takes several processes: a step of every system against one device, runs that are stopped (minutes)"
 	@echo "make parity       compare converted releases of the full size with their second implementations (minutes, 7 GB of memory)"
+	@echo "make benchmark    this library against PyTorch, every system, loader, evaluation and start, in turns (hours; BENCHMARK=\"--only=hvformer --rounds=3\")"
 	@echo "make benchmark-detector   Faster R-CNN against torchvision's on this machine, in turns (minutes)"
 	@echo "make gallery      train small runs of five systems, unless they are there, and draw every figure of a checkpoint into docs (half an hour)"
 	@echo "make kill         kill a run of two processes KILLS=20 times at moments drawn from SEED, and compare its end with a whole one (tens of minutes)"
@@ -59,6 +61,9 @@ parity: $(VENV)/.dev $(VENV)/torchvision
 	$(PYTHON) -m venv .venv-torchvision
 	.venv-torchvision/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 numpy safetensors
 	@touch $@
+
+benchmark: $(VENV)/.dev
+	$(BIN)/python -m launch.benchmark_rival --torch=$(BIN)/python $(BENCHMARK)
 
 benchmark-detector: $(VENV)/.run .venv-torchvision/.made
 	$(BIN)/python -m launch.benchmark_detector --torchvision=.venv-torchvision/bin/python

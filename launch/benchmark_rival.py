@@ -1,13 +1,13 @@
 """Times this library against PyTorch, and against another checkout of itself, in turns: steps, inference, loader, evaluation, start.
 
-    make benchmark                                                 (what follows, with tests/benchmark/rival.py as PyTorch's side)
-    python -m launch.benchmark_rival --rival=tests/benchmark/rival.py [--only=released|systems|library|PART,...] [--rounds=5] [--quick]
-    python -m launch.benchmark_rival --against=DIR --only=hvformer,loader     (another checkout: before and after, in one sitting)
-    python -m launch.benchmark_rival ... --only=released --batch=256 --dtype=bfloat16      (where a GPU is at hand)
+    make benchmark                                                      (what follows; BENCHMARK="--only=released --rounds=3")
+    python -m launch.benchmark_rival --torch=.venv/bin/python [--only=released|systems|library|PART,...] [--rounds=5] [--nocompiled]
+    python -m launch.benchmark_rival --against=DIR --only=hvformer,library      (another checkout: before and after, in one sitting)
+    python -m launch.benchmark_rival --torch=... --only=released,systems --batch=256 --dtype=bfloat16        (where a GPU is at hand)
 
 Each side is a process of its own, of which one works at a time. Parts are written to --out as they are measured: a run that was stopped
-goes on, and one that has ended is compared with the one before. PyTorch's side needs what the tests need, and a C++ compiler for
-torch.compile.
+goes on, and one that has ended is compared with the one before. PyTorch's side is tests/benchmark/rival.py of a checkout, which needs
+what the tests need, and a C++ compiler for torch.compile.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import functools
 import logging
 import os
 import pathlib
-import sys
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,78 +28,77 @@ from mmre_jax.benchmark import commands, kept, parts, told
 from mmre_jax.systems import DTYPES
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SMALL = "hvformer:quickstart"
+RIVAL = ROOT / "tests" / "benchmark" / "rival.py"
+SMALL = "hvformer:quickstart"  # what library's commands run
+POSTS = 200  # of the extraction
+PREPARED = 1024  # records for the loader, about 0.3 MB each
 
-_RIVAL = flags.DEFINE_string("rival", "", "The program that is PyTorch's side; '' for none.")
+_TORCH = flags.DEFINE_string("torch", "", "The Python of an environment with PyTorch and what else the tests need; '' for none.")
 _AGAINST = flags.DEFINE_string("against", "", "Another checkout of this library, measured beside this one.")
 _ONLY = flags.DEFINE_list("only", [], "Parts or groups (released, systems, library) to measure; all if empty.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed rounds, in turns.", lower_bound=1)
-_QUICK = flags.DEFINE_bool("quick", False, "Two rounds, without torch.compile.")
 _COMPILED = flags.DEFINE_bool("compiled", True, "Also measure torch.compile, which compiles for minutes on a CPU.")
 _BATCH = flags.DEFINE_integer("batch", 8, "Records a step, of released kinds and of papers' sizes.", lower_bound=1)
 _TOKENS = flags.DEFINE_integer("tokens", 80, "Tokens a record, of released kinds.", lower_bound=8)
 _DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "train.dtype.")
-_CHANGE = flags.DEFINE_list("change", [], "Settings SECTION.NAME=VALUE of all checkouts.")
-_CHANGE_OURS = flags.DEFINE_list("change_ours", [], "The same of this one alone.")
-_POSTS = flags.DEFINE_integer("posts", 200, "Posts of the extraction.", lower_bound=1)
-_PREPARED = flags.DEFINE_integer("prepared", 1024, "Records that are prepared for the loader, about 0.3 MB each.", lower_bound=64)
+_CHANGE = flags.DEFINE_list("change", [], "Settings SECTION.NAME=VALUE of this checkout alone.")
 _OUT = flags.DEFINE_string("out", "build/benchmark", "Folder of the figures, a folder a run.")
 
 
 def main() -> None:
     """Measures, prints, writes."""
     console.setup()
-    rounds = 2 if _QUICK.value else _ROUNDS.value
-    trees = parts.Trees(str(ROOT), _AGAINST.value, changes(_CHANGE.value), changes(_CHANGE_OURS.value))
-    known = all_parts(trees, rounds, pathlib.Path(os.path.abspath(_OUT.value)) / "work")
+    trees = parts.Trees(str(ROOT), _AGAINST.value, changes(_CHANGE.value))
+    root = pathlib.Path(_OUT.value).absolute()
+    choose(_ONLY.value, all_parts(trees, root))  # a mistake is told before a folder is made
+    folder = kept.open_run(root, about(trees))
+    known = all_parts(trees, folder / "work")
     chosen = choose(_ONLY.value, known)
-    root = pathlib.Path(_OUT.value)
-    folder = kept.open_run(root, about(trees, rounds))
 
     def tell(name: str, part: dict[str, Any]) -> None:
         print(told.text(name, part, kept.last(root, folder, name)), flush=True)
         print(flush=True)
 
     kept.measure(folder, {name: part for group in known.values() for name, part in group.items() if name in chosen}, tell)
+    shutil.rmtree(folder / "work", ignore_errors=True)
     logging.getLogger("mmre_jax").info("written: %s", folder)
 
 
-def about(trees: parts.Trees, rounds: int) -> dict[str, Any]:
-    """What a run is about: one that was stopped goes on only with the same."""
-    settings = (_ONLY, _RIVAL, _AGAINST, _COMPILED, _QUICK, _BATCH, _TOKENS, _DTYPE, _CHANGE, _CHANGE_OURS, _POSTS, _PREPARED)
+def about(trees: parts.Trees) -> dict[str, Any]:
+    """What a run is about: one that was stopped goes on only with the same, and is compared with those of the same machine and sizes."""
+    settings = (_ONLY, _TORCH, _AGAINST, _ROUNDS, _COMPILED, _CHANGE)
     return {
         "commits": {side: kept.commit_of(path) for side, path in trees.folders().items()},
         "cores": len(os.sched_getaffinity(0)),
         "machine": " ".join(os.uname()[i] for i in (0, 2, 4)),
-        "rounds": rounds,
+        "sizes": {flag.name: flag.value for flag in (_BATCH, _TOKENS, _DTYPE)},
         "settings": {flag.name: flag.value for flag in settings},
     }
 
 
-def all_parts(trees: parts.Trees, rounds: int, work: pathlib.Path) -> dict[str, dict[str, kept.Part]]:
+def all_parts(trees: parts.Trees, work: pathlib.Path) -> dict[str, dict[str, kept.Part]]:
     """{group: {part: what measures it}}."""
-    rival = [sys.executable, str(pathlib.Path(_RIVAL.value).resolve())] if _RIVAL.value else []
-    if rival and not pathlib.Path(rival[1]).is_file():
-        raise app.UsageError(f"--rival={_RIVAL.value}: no such file; a checkout has tests/benchmark/rival.py")
-    compiled = _COMPILED.value and not _QUICK.value
+    rival, rounds = [_TORCH.value, str(RIVAL)] if _TORCH.value else [], _ROUNDS.value
+    if rival and not RIVAL.is_file():
+        raise app.UsageError(f"--torch: PyTorch's side stands in the tests of a checkout, and there is no {RIVAL}")
     same = {"batch": _BATCH.value, "dtype": _DTYPE.value, "rounds": rounds}
     released: dict[str, kept.Part] = {
-        kind: functools.partial(parts.released, kind, trees, rival, tokens=_TOKENS.value, compiled=compiled, **same) for kind in parts.KINDS
+        kind: functools.partial(parts.released, kind, trees, rival, tokens=_TOKENS.value, compiled=_COMPILED.value, **same)
+        for kind in parts.KINDS
     }
     systems: dict[str, kept.Part] = {}
     for name, (quickstart, paper, labels) in parts.SYSTEMS.items():
         if quickstart:
-            own = {**same, "batch": 0}
-            systems[f"{name}-quickstart"] = functools.partial(parts.system, quickstart, trees, **own, loop=40 if _QUICK.value else 100)
+            systems[f"{name}-quickstart"] = functools.partial(parts.system, quickstart, trees, **{**same, "batch": 0}, loop=100)
         systems[f"{name}-paper"] = functools.partial(parts.system, paper, trees, **same, labels=labels)
     library: dict[str, kept.Part] = {
         "loader": lambda: parts.loader(SMALL, trees, steps=100, rounds=rounds, changes={}),
         "loader-prepared": lambda: parts.loader(
-            "hvformer:mnre", trees, steps=60, rounds=rounds, changes=commands.prepared(trees, work, records=_PREPARED.value)
+            "hvformer:mnre", trees, steps=60, rounds=rounds, changes=commands.prepared(trees, work, records=PREPARED)
         ),
         "start": lambda: commands.start(SMALL, trees, work, rounds=rounds),
         "evaluation": lambda: commands.evaluation(trees, ready(trees, work), rounds=rounds),
-        "extraction": lambda: commands.extraction(trees, ready(trees, work), posts=_POSTS.value, rounds=rounds),
+        "extraction": lambda: commands.extraction(trees, ready(trees, work), posts=POSTS, rounds=rounds),
     }
     return {"released": released, "systems": systems, "library": library}
 

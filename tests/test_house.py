@@ -38,6 +38,7 @@ FLOORS = (
     ("training",),
     ("analysis",),
     ("extract", "convert", "detection", "planning"),
+    ("benchmark",),
     ("pipelines", "evaluate", "compare", "analyse", "detection_inputs", "detection_files"),
     ("cli",),
     ("__main__",),

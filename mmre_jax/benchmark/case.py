@@ -62,14 +62,16 @@ class Case:
 
         Args:
           batch: records; 0 for train.batch.
-          tokens: their padded length; 0 for the longest of data.buckets, and for tasks without words.
+          tokens: their padded length; 0 for the longest of data.buckets, and for tasks without words. Where data.buckets are chosen from
+            data, as () says, it is text.max_tokens.
           labels: see stand_in.
           words: rows of the word table; 0 for as many as the tokenizer has.
         """
         job = stand_in(config, labels=labels).job
         if words:
             job = dataclasses.replace(job, system=systems.build(job.config, vocab_size=words, labels=job.task.labels))
-        length = None if job.config.task.name == "objects" else tokens or job.config.data.buckets[-1]
+        longest = (job.config.text.max_tokens, *job.config.data.buckets)[-1]
+        length = None if job.config.task.name == "objects" else tokens or longest
         devices = open_devices(job.config.parallel)
         assert isinstance(devices, Devices) and devices.count == 1, "one device is timed: parallel.devices=1, parallel.mapping=pmap"
         variables = jax.jit(job.system.init)(jax.random.key(seed), sample(job, length))
@@ -86,6 +88,7 @@ class Case:
             "parameters": count["params"] + count["frozen"],
             "trained": count["params"],
             "frozen": list(config.optim.frozen),
+            "cached": getattr(getattr(self.job.system, "sight", None), "part", None) in config.optim.frozen,
             "records": len(self.batch["valid"]),
             "tokens": text["ids"].shape[1] if text else None,
             "optim": {k: config.optim[k] for k in ("lr", "warmup", "schedule", "weight_decay", "clip", "b1", "b2", "eps")},
@@ -100,13 +103,18 @@ class Case:
         }
 
     def compile(self, what: str) -> tuple[Timed, dict[str, Any]]:
-        """Compiles 'step', 'infer', 'update' (of the trainer, with gradients that are given) or 'adamw' (optax's, alone, likewise).
+        """Compiles a program.
+
+        Args:
+          what: 'step', 'cached' (a step with features in place of pictures), 'infer', 'update' (of the trainer, with gradients that are
+            given) or 'adamw' (optax's, alone, likewise).
 
         Returns:
           what can be timed; and seconds (trace to program), flops (of matrix products and convolutions in the traced program), callbacks,
           memory_mib (arguments, results and temporaries as XLA plans them; None where it does not say).
         """
-        mapped, arguments, keep = {"step": self._step, "infer": self._infer, "update": self._update, "adamw": self._adamw}[what]()
+        makers = {"step": self._step, "cached": self._cached, "infer": self._infer, "update": self._update, "adamw": self._adamw}
+        mapped, arguments, keep = makers[what]()
         began = time.perf_counter()
         compiled = mapped.lower(*arguments()).compile()
         seconds = time.perf_counter() - began
@@ -142,13 +150,22 @@ class Case:
         shard = self.devices.shard(self.batch)
         return mapped, lambda: (self.state, shard, key), self._moved
 
+    def _cached(self) -> tuple[Any, Callable[[], tuple[Any, ...]], Callable[[Any], Any]]:
+        from mmre_jax.training.features import in_place  # which not every checkout has
+
+        random, batch = np.random.default_rng(0), in_place(self.job.system, self.batch)
+        batch["features"] = {name: random.standard_normal(x.shape, np.float32).astype(x.dtype) for name, x in batch["features"].items()}
+        mapped, key = mapped_step(self.job, self.devices, self.state, STEPS)
+        shard = self.devices.shard(batch)
+        return mapped, lambda: (self.state, shard, key), self._moved
+
     def _infer(self) -> tuple[Any, Callable[[], tuple[Any, ...]], Callable[[Any], Any]]:
         shard = self.devices.shard(self.batch)
         return make_predictor(self.job, self.devices).step, lambda: (self.state.variables(), shard), lambda outputs: outputs
 
     def _update(self) -> tuple[Any, Callable[[], tuple[Any, ...]], Callable[[Any], Any]]:
         mapped, key = mapped_step(dataclasses.replace(self.job, system=Given()), self.devices, self.state, STEPS)
-        shard = {"gradients": self._gradients()}
+        shard = {"gradients": self.given()}
         return mapped, lambda: (self.state, shard, key), self._moved
 
     def _adamw(self) -> tuple[Any, Callable[[], tuple[Any, ...]], Callable[[Any], Any]]:
@@ -162,7 +179,7 @@ class Case:
 
         params = jax.tree.map(lambda x: jnp.array(x[0]), self.state.params)
         held = {"params": params, "state": tx.init(params)}
-        gradients = jax.tree.map(lambda x: x[0, 0], self._gradients())
+        gradients = jax.tree.map(lambda x: x[0, 0], self.given())
 
         def keep(result: tuple[Any, Any]) -> Any:
             held["params"], held["state"] = result
@@ -170,8 +187,8 @@ class Case:
 
         return jax.jit(update, donate_argnums=(0, 1)), lambda: (held["params"], held["state"], gradients), keep
 
-    def _gradients(self) -> Any:
-        """Given ones, as a batch of one record that lies on the device."""
+    def given(self) -> Any:
+        """The gradients that an update alone is given, as a batch of one record that lies on the device."""
         random = jax.jit(lambda x: 1e-3 * jax.random.normal(jax.random.key(1), (1, *x.shape), x.dtype))
         return jax.tree.map(random, self.state.params)
 

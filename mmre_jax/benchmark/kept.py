@@ -12,6 +12,7 @@ from mmre_jax.benchmark.turns import medians
 from mmre_jax.training.log import read_json, write_json
 
 ABOUT, ENDED = "about.json", "ended.json"
+SAME = ("machine", "cores", "sizes")  # of what runs are about, where they are compared
 Part = Callable[[], dict[str, Any]]
 
 
@@ -30,9 +31,9 @@ def commit_of(folder: str) -> str | None:
 
 
 def open_run(root: pathlib.Path, about: Mapping[str, Any]) -> pathlib.Path:
-    """The folder of a run: that of the last one, where it was stopped and was about the same, else a new one."""
-    before = runs(root)
-    if before and not (before[-1] / ENDED).exists() and read_json(before[-1] / ABOUT) == about:
+    """The folder of a run: that of the last one, where it was stopped and was about the same, committed code, else a new one."""
+    before, dirty = runs(root), any((commit or "+").endswith("+") for commit in about["commits"].values())
+    if before and not dirty and not (before[-1] / ENDED).exists() and read_json(before[-1] / ABOUT) == about:
         return before[-1]
     folder = root / f"{int(before[-1].name) + 1 if before else 1:04d}"
     folder.mkdir(parents=True)
@@ -59,10 +60,13 @@ def measure(folder: pathlib.Path, parts: Mapping[str, Part], tell: Callable[[str
 
 
 def last(root: pathlib.Path, folder: pathlib.Path, part: str) -> tuple[str, dict[str, Any]] | None:
-    """(folder's name, the part) as the last run before this one left it; None where none did."""
+    """(folder's name, the part) as the last run of the same sizes on the same machine before this one left it; None where none did."""
+    about = read_json(folder / ABOUT)
     for path in reversed(runs(root)):
         if path.name < folder.name and (path / f"{part}.json").exists():
-            return path.name, read_json(path / f"{part}.json")
+            before = read_json(path / ABOUT)
+            if all(before.get(name) == about[name] for name in SAME):
+                return path.name, read_json(path / f"{part}.json")
     return None
 
 

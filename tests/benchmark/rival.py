@@ -1,8 +1,8 @@
 """The released systems trained in PyTorch: the second implementations with its fused attention, dropout and AdamW. A process that answers
 lines (mmre_jax/benchmark/lines.py); launch/benchmark_rival.py starts it.
 
-It does no more than ours: what is frozen is not differentiated, the classes alone are computed of what the head does not read otherwise,
-nothing is clipped where the configuration clips nothing.
+It does no more than ours: what is frozen is not differentiated, the last text layer is computed at the markers alone, nothing is clipped
+where the configuration clips nothing.
 """
 
 from __future__ import annotations
@@ -47,6 +47,12 @@ class Net(released_torch.State):
 
     def dropped(self, x: torch.Tensor) -> torch.Tensor:
         return F.dropout(x, self.dropout, training=self.train)
+
+    def asked(self, x: torch.Tensor, batch: released_torch.Batch) -> torch.Tensor:
+        return released_torch.at_markers(x, batch)
+
+    def marked(self, states: torch.Tensor, batch: released_torch.Batch) -> torch.Tensor:
+        return states.flatten(1)
 
     def attend(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, added: torch.Tensor | None = None, *, of_text: bool = False

@@ -9,19 +9,21 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from released_torch import TEXT, VISION, Batch, State, layers_of, marked, patches, places_of, words_of
+from released_torch import TEXT, VISION, Batch, State, layers_of, patches, places_of, words_of
 
 CROSS = "model.encoder.vision2text_layer_agg.cross_modal_att_layer"
 MIXTURE = "model.encoder.vision2text_layer_agg.moe_layer_wise_agg"
 
 
 def read_text(state: State, batch: Batch) -> torch.Tensor:
-    """BERT's last states, [B, n, D]."""
+    """BERT's last states of the asked rows, [B, n, D]."""
     ids, mask = words_of(batch)
     x, added = state.embed("model.text_embeddings", ids, places_of(ids)), ((1.0 - mask) * -10000.0)[:, None, None]
-    for n in range(layers_of(state, "model.encoder.text_layer.")):
-        layer = f"model.encoder.text_layer.{n}"
-        x = state.after_attention(layer, x, state.attend(*state.projected(layer, TEXT, x), added, of_text=True))
+    layers = layers_of(state, "model.encoder.text_layer.")
+    for n in range(layers):
+        layer, asked = f"model.encoder.text_layer.{n}", state.asked(x, batch) if n == layers - 1 else x
+        [q], (k, v) = state.projected(layer, TEXT[:1], asked), state.projected(layer, TEXT[1:], x)
+        x = state.after_attention(layer, asked, state.attend(q, k, v, added, of_text=True))
     return x
 
 
@@ -55,4 +57,4 @@ def fuse(state: State, text: torch.Tensor, hidden: Sequence[torch.Tensor], level
 def logits(state: State, batch: Batch, levels: Sequence[int]) -> torch.Tensor:
     """[B, R]."""
     fused = fuse(state, read_text(state, batch), read_crops(state, batch), levels)
-    return state.linear("re_classifier.classifier", marked(fused, batch))
+    return state.linear("re_classifier.classifier", state.marked(fused, batch))

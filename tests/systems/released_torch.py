@@ -56,7 +56,8 @@ class State:
         return [self.split(self.linear(f"{layer}.{name}", x)) for name in names]
 
     def embed(self, embeddings: str, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        words, places = self[f"{embeddings}.word_embeddings.weight"][ids], self[f"{embeddings}.position_embeddings.weight"][positions]
+        words = F.embedding(ids, self[f"{embeddings}.word_embeddings.weight"])
+        places = F.embedding(positions, self[f"{embeddings}.position_embeddings.weight"])
         types = self[f"{embeddings}.token_type_embeddings.weight"][0]
         return self.dropped(self.norm(f"{embeddings}.LayerNorm", words + places + types, self.eps))
 
@@ -76,6 +77,14 @@ class State:
     def dropped(self, x: torch.Tensor) -> torch.Tensor:
         """What the text's dropout leaves of embeddings and of both halves of a layer: all of it, but in training."""
         return x
+
+    def asked(self, x: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The rows of the last text layer's input [B, n, D] whose output is computed: all, where a head does not read fewer."""
+        return x
+
+    def marked(self, states: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The states at both markers, [B, 2 D], of those of the `asked` rows."""
+        return at_markers(states, batch).flatten(1)
 
     def attend(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, added: torch.Tensor | None = None, *, of_text: bool = False
@@ -193,10 +202,10 @@ def prefixed_text(state: State, batch: Batch, rsrnet: bool) -> torch.Tensor:
     seen = torch.cat([mask.new_ones(len(ids), 16), mask], dim=1)
     added = (1.0 - seen)[:, None, None] * (torch.finfo(torch.float32).min if rsrnet else -10000.0)
     for n, (keys, values) in enumerate(visual):
-        layer = f"bert.encoder.layer.{n}"
-        q, k, v = state.projected(layer, TEXT, x)
+        layer, asked = f"bert.encoder.layer.{n}", state.asked(x, batch) if n == len(visual) - 1 else x
+        [q], (k, v) = state.projected(layer, TEXT[:1], asked), state.projected(layer, TEXT[1:], x)
         mixed = state.attend(q, torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2), added, of_text=True)
-        x = state.after_attention(layer, x, mixed)
+        x = state.after_attention(layer, asked, mixed)
     return x
 
 
@@ -235,11 +244,11 @@ def exchanged_text(state: State, batch: Batch) -> torch.Tensor:
             mixed = state.attend(q, torch.cat([of_text[0], of_vision], dim=2), torch.cat([of_text[1], v], dim=2))
             vision = state.after_clip_attention(layer, vision, mixed)
 
-        layer = f"model.encoder.text_layer.{n}"
-        q, k, v = state.projected(layer, TEXT, text)
+        layer, asked = f"model.encoder.text_layer.{n}", state.asked(text, batch) if n == layers - 1 else text
+        [q], (k, v) = state.projected(layer, TEXT[:1], asked), state.projected(layer, TEXT[1:], text)
         keys = first if n == 0 else of_vision
         mixed = state.attend(q, torch.cat([keys, k], dim=2), torch.cat([keys, v], dim=2), added, of_text=True)
-        text = state.after_attention(layer, text, mixed)
+        text = state.after_attention(layer, asked, mixed)
         of_text = (k, v)
     return text
 
@@ -259,13 +268,13 @@ def met_text(state: State, batch: Batch) -> torch.Tensor:
             k, v = (torch.cat(pair, dim=2) for pair in zip(of_text, (k, v), strict=True))
         vision = state.after_clip_attention(layer, vision, state.attend(q, k, v))
 
-        layer = f"model.encoder.text_layer.{n}"
-        q, *of_text = state.projected(layer, TEXT, text)
+        layer, asked = f"model.encoder.text_layer.{n}", state.asked(text, batch) if n == layers - 1 else text
+        [q], of_text = state.projected(layer, TEXT[:1], asked), state.projected(layer, TEXT[1:], text)
         mixed, fused = state.attend(q, *of_text, added, of_text=True), 0.0
         if n >= first:
             found = torch.softmax(mixed @ vision.transpose(1, 2), dim=-1) @ vision
             fused = state.linear(f"{layer}.intermediate.fusion_dense", found)
-        text = state.after_attention(layer, text, mixed, fused)
+        text = state.after_attention(layer, asked, mixed, fused)
     return text
 
 
@@ -280,13 +289,13 @@ def states_of(state: State, batch: Batch, kind: str) -> torch.Tensor:
 
 def logits(state: State, states: torch.Tensor, batch: Batch) -> torch.Tensor:
     """[B, R]."""
-    return state.linear("classifier", marked(states, batch))
+    return state.linear("classifier", state.marked(states, batch))
 
 
-def marked(states: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """The states at both markers, [B, 2 D]."""
+def at_markers(states: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """[B, n, D] -> the rows at both markers, [B, 2, D]."""
     markers = torch.as_tensor(batch["text"]["markers"]).long()
-    return torch.cat([states[torch.arange(len(states)), markers[:, i]] for i in range(2)], dim=-1)
+    return states.gather(1, markers[:, :, None].expand(-1, -1, states.shape[-1]))
 
 
 def chain(state: State) -> torchcrf.CRF:
