@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-import mmre_jax
+from mmre_jax import systems
 from mmre_jax.analysis import speed
 from mmre_jax.analysis.speed import Setup
 from mmre_jax.benchmark.case import Case, Timed
@@ -40,7 +40,7 @@ class Worker:
         device = jax.local_devices()[0]
         return {
             "versions": versions(),
-            "library": str(pathlib.Path(mmre_jax.__path__[0])),
+            "library": str(pathlib.Path(systems.__file__).parents[1]),
             "backend": jax.default_backend(),
             "device": device.device_kind,
             "threads": len(os.sched_getaffinity(0)),
