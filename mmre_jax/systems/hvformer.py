@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmre_jax.declare import Section, choice, must_divide, whole, wholes
+from mmre_jax.encoders.absent import encode_patches
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, vit_config
 from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
@@ -115,9 +116,9 @@ def sight(vision: ViTConfig, levels: tuple[int, ...], dtype: jnp.dtype, *, maske
     """
 
     def see(pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool) -> dict[str, jax.Array]:
-        mask = patch_mask(vision, present) if masked else None
         at = jnp.zeros((len(next(iter(pixels.values()))), 1), jnp.int32) if classes else None
-        hidden = ViT(vision, dtype=dtype, name="vision")(pixels, mask, train=train, at=at)
+        vit = ViT(vision, dtype=dtype, name="vision")
+        hidden = encode_patches(vit, pixels, present, train=train, at=at) if masked else vit(pixels, None, train=train, at=at)
         return {f"level_{level}": hidden[level] for level in levels}
 
     return Sight(see)

@@ -20,11 +20,12 @@ from ml_collections import ConfigDict
 
 from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.declare import Section, choice, flag, must_divide, number, whole
+from mmre_jax.encoders.absent import encode_maps, encode_patches
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, pyramid_config, resnet_config, vit_config
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig, PyramidEncoder
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
-from mmre_jax.encoders.vit import PHOTO, ViT, ViTConfig, patch_mask
+from mmre_jax.encoders.vit import PHOTO, ViT, ViTConfig
 from mmre_jax.fusion.gated_fusion import GatedFusion
 from mmre_jax.fusion.positions import sine_positions
 from mmre_jax.fusion.query_transformer import Decoder, Encoder, Slots, TransformerSizes, masked_mean
@@ -150,12 +151,10 @@ def sight(vision: VisionConfig, dtype: DTypeLike) -> Sight:
 
     def see(pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool) -> dict[str, jax.Array]:
         if isinstance(vision, ViTConfig):
-            return {"cells": ViT(vision, dtype=dtype, name="vision")(pixels, patch_mask(vision, present), train=train)[-1][:, 1:]}
-        photo = pixels[PHOTO][:, 0]
-        if isinstance(vision, PyramidConfig):
-            cells = PyramidEncoder(vision, dtype=dtype, name="vision")(photo, train=train)[0]
-        else:
-            cells = ResNet(vision, dtype=dtype, name="vision")(photo, train=train)[-1]
+            return {"cells": encode_patches(ViT(vision, dtype=dtype, name="vision"), pixels, present, train=train)[-1][:, 1:]}
+        pyramid = isinstance(vision, PyramidConfig)
+        encoder = (PyramidEncoder if pyramid else ResNet)(vision, dtype=dtype, name="vision")
+        cells = encode_maps(encoder, pixels[PHOTO], present[PHOTO], lambda maps: maps[0 if pyramid else -1], train=train)[:, 0]
         return {"cells": cells.reshape(len(cells), -1, cells.shape[-1])}
 
     return Sight(see)

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from mmre_jax.attention import KeysValues
 from mmre_jax.declare import Section, choice, flag, number
+from mmre_jax.encoders.absent import encode_maps
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.from_config import bert_config, photo_and_objects, pyramid_config, resnet_config
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig, PyramidEncoder
@@ -82,17 +83,28 @@ class RSRNeT(nn.Module):
         return prefixes, jnp.repeat(there, CELLS, axis=1)
 
 
-def sight(vision: ResNetConfig | PyramidConfig, names: tuple[str, ...], dtype: jnp.dtype) -> Sight:
-    """The image encoder's stages, pooled: stage_N [B, K, 2, 2, C]. names: of the picture slots, the photo's first."""
+def sight(vision: ResNetConfig | PyramidConfig, names: tuple[str, ...], dtype: jnp.dtype, *, masked: bool = True) -> Sight:
+    """The image encoder's stages, pooled: stage_N [B, K, 2, 2, C].
+
+    Args:
+      names: of the picture slots, the photo's first.
+      masked: whether absent pictures are; else they are encoded, too.
+    """
 
     def see(pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool) -> dict[str, jax.Array]:
         pictures = jnp.concatenate([pixels[name] for name in names if name in pixels], axis=1)  # [B, K, S, S, 3]
-        each = pictures.reshape(-1, *pictures.shape[2:])
+        there = jnp.concatenate([present[name] for name in names if name in present], axis=1)
+        there = there if masked else jnp.ones_like(there)
         if isinstance(vision, PyramidConfig):
-            maps = PyramidEncoder(vision, dtype=dtype, name="vision")(each, train=train)[: vision.stages]
+            encoder: nn.Module = PyramidEncoder(vision, dtype=dtype, name="vision")
         else:
-            maps = ResNet(vision, dtype=dtype, name="vision")(each, train=train)
-        return {f"stage_{n}": (x := pool(found)).reshape(*pictures.shape[:2], *x.shape[1:]) for n, found in enumerate(maps)}
+            encoder = ResNet(vision, dtype=dtype, name="vision")
+        count = vision.stages if isinstance(vision, PyramidConfig) else None
+
+        def stages(maps: Sequence[jax.Array]) -> dict[str, jax.Array]:
+            return {f"stage_{n}": pool(found) for n, found in enumerate(maps[:count])}
+
+        return encode_maps(encoder, pictures, there, stages, train=train)
 
     return Sight(see, apart=True)
 

@@ -99,7 +99,8 @@ class ReleasedRSRNeT(nn.Module):
     ) -> jax.Array | dict[str, jax.Array]:
         """Arguments and result as of `RSRNeT`; what is present is not asked for."""
         config, sizes = self.config, self.config.text
-        maps, count = rsrnet.stage_maps(rsrnet.sight(config.vision, config.pictures, self.dtype)(pictures, present, train=train))
+        eye = rsrnet.sight(config.vision, config.pictures, self.dtype, masked=False)
+        maps, count = rsrnet.stage_maps(eye(pictures, present, train=train))
         prefix = ReleasedPrefix(
             sizes.layers, sizes.width, sizes.heads, config.gate, config.hidden, dtype=self.dtype, name="prefix"
         )
@@ -143,5 +144,5 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         classes=len(labels),
         head_dropout=system.head_dropout,
     )
-    aim, eye = objective(config.task.name, labels, system.constrain), rsrnet.sight(net.vision, net.pictures, dtype)
+    aim, eye = objective(config.task.name, labels, system.constrain), rsrnet.sight(net.vision, net.pictures, dtype, masked=False)
     return ModuleSystem(ReleasedRSRNeT(net, dtype), aim, plan, sight=eye)
