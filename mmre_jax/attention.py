@@ -12,7 +12,12 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-Implementation = Literal["xla", "cudnn"]
+from mmre_jax import cudnn
+from mmre_jax.cudnn import Implementation
+from mmre_jax.dropout import dropped
+
+Dropped = Literal["weights", "values"]
+DROPPED: tuple[Dropped, ...] = ("weights", "values")
 KeysValues = tuple[jax.Array, jax.Array]  # [B, Lk, H, d] each
 
 # A finite stand-in for minus infinity: exp(x - max) underflows to 0, while gradients stay free of inf - inf.
@@ -28,12 +33,12 @@ def attention(
     bias: jax.Array | None = None,
     dropout_rate: float = 0.0,
     dropout_key: jax.Array | None = None,
+    dropout_at: Dropped = "weights",
     return_weights: bool = False,
-    implementation: Implementation | None = None,
+    implementation: Implementation = "xla",
 ) -> jax.Array | tuple[jax.Array, jax.Array]:
     """softmax(q k^T / sqrt(d) + bias) v (Vaswani et al. 2017, eq. 1), the softmax always in fp32.
 
-    Where weights are asked for or dropped out the weights are computed explicitly, else by `jax.nn.dot_product_attention`.
     A query without a single valid key gets 0, and passes 0 gradients back; it never gets the mean of masked values.
 
     Args:
@@ -44,27 +49,32 @@ def attention(
       bias: float, broadcastable to [B, H, Lq, Lk], added to the scaled scores.
       dropout_rate: share of the weights dropped, in [0, 1).
       dropout_key: random key; needed where dropout_rate > 0.
+      dropout_at: 'weights' draws for each weight; 'values' for each key of a head, once for all queries (as tensor2tensor's
+        attention_dropout_broadcast_dims, Vaswani et al. 2018, arXiv 1803.07416), which is to drop its value: the mean is the same, the
+        draws of different queries are no longer independent, and no weight need be seen.
       return_weights: also return the weights, before dropout.
-      implementation: of the fast path only, as in `jax.nn.dot_product_attention`. 'cudnn' needs a GPU and bf16 or fp16.
+      implementation: 'xla' writes the products down; 'cudnn' is its flash attention, for a GPU, bf16 and d a multiple of 8; 'auto' is cudnn
+        on a GPU that has it, else xla. Where weights are asked for, or dropped one by one, it is xla.
 
     Returns:
       [B, Lq, H, d] in v's dtype, and with `return_weights` the weights, fp32 [B, H, Lq, Lk].
 
     Raises:
-      ValueError: shapes that do not fit, a dropout rate outside [0, 1), or dropout without a key.
+      ValueError: shapes that do not fit, a dropout rate outside [0, 1), dropout without a key, or cudnn for another dtype or width.
     """
     _check(q, k, v, dropout_rate, dropout_key)
     target = (q.shape[0], q.shape[2], q.shape[1], k.shape[1])
     mask, bias = _four_axes("mask", mask, target), _four_axes("bias", bias, target)
-    if not return_weights and dropout_rate == 0.0:
-        return _fast(q, k, v, mask, bias, implementation)
-
+    if dropout_rate > 0.0 and dropout_at == "values":
+        v = dropped(v, dropout_rate, dropout_key, v.shape[:3])
+    weighted = dropout_rate > 0.0 and dropout_at == "weights"
+    if not return_weights and not weighted and cudnn.chosen(implementation, q):
+        return cudnn.flash(q, k, v, mask, bias)
+    # Heads before places: a product of XLA's CPU compiler wants them so, and writing them so once is cheaper than once for each product.
+    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
     weights = _weights(q, k, mask, bias)
-    kept = weights
-    if dropout_rate > 0.0:
-        keep = jax.random.bernoulli(dropout_key, 1.0 - dropout_rate, weights.shape)
-        kept = jnp.where(keep, weights / (1.0 - dropout_rate), 0.0)
-    out = jnp.einsum("bhqk,bkhd->bqhd", kept.astype(v.dtype), v)
+    kept = dropped(weights, dropout_rate, dropout_key) if weighted else weights
+    out = jnp.einsum("bhqk,bhkd->bhqd", kept.astype(v.dtype), v).swapaxes(1, 2)
     return (out, weights) if return_weights else out
 
 
@@ -72,6 +82,16 @@ def kernel_init(std: float) -> nn.initializers.Initializer:
     """Normal of that standard deviation, as the published encoders start; for 0 truncated normal of 1 / sqrt(inputs), which learns faster
     from scratch in narrow models."""
     return nn.initializers.normal(std) if std else nn.initializers.lecun_normal()
+
+
+def on_rows(dense: nn.Dense, x: jax.Array) -> jax.Array:
+    """`dense` of x [..., D], whose leading axes it sees as one: [..., D'].
+
+    The numbers are the same. A kernel's gradient is then a product over one axis, which XLA's CPU compiler hands to its library as it lies;
+    for a product over two it first writes both factors anew, transposed.
+    """
+    y = dense(x.reshape(-1, x.shape[-1]))
+    return y.reshape(*x.shape[:-1], y.shape[-1])
 
 
 class MultiHeadAttention(nn.Module):
@@ -86,7 +106,7 @@ class MultiHeadAttention(nn.Module):
       dtype: of the computation; parameters stay fp32.
       qkv_bias: whether query, key and value have biases.
       init_std: standard deviation of the initial kernels, 0 for one by fan-in (see `kernel_init`).
-      implementation: passed to `attention`.
+      implementation, dropout_at: passed to `attention`.
     """
 
     width: int
@@ -95,7 +115,8 @@ class MultiHeadAttention(nn.Module):
     dtype: DTypeLike = jnp.float32
     qkv_bias: bool = True
     init_std: float = 0.02
-    implementation: Implementation | None = None
+    implementation: Implementation = "xla"
+    dropout_at: Dropped = "weights"
 
     def setup(self) -> None:
         if self.width % self.heads:
@@ -108,11 +129,11 @@ class MultiHeadAttention(nn.Module):
 
     def keys_values(self, context: jax.Array) -> KeysValues:
         """The keys and values, [B, Lk, H, d] each, that this layer makes of `context` [B, Lk, D']."""
-        return self.keys(context), self._split(self.value(context))
+        return self.keys(context), self._split(self.value, context)
 
     def keys(self, context: jax.Array) -> jax.Array:
         """The keys alone, [B, Lk, H, d]; a layer of which nothing else is asked for has no parameters of values."""
-        return self._split(self.key(context))
+        return self._split(self.key, context)
 
     def __call__(
         self,
@@ -128,7 +149,11 @@ class MultiHeadAttention(nn.Module):
     ) -> jax.Array:
         """Attends from x to [prefix; context]: `mixed` and the output projection; arguments, result and errors as there."""
         where = {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias, "made": made}
-        return self.out(self.mixed(x, context, mask, train=train, **where))
+        return self.output(self.mixed(x, context, mask, train=train, **where))
+
+    def output(self, mixed: jax.Array) -> jax.Array:
+        """The output projection of what `mixed` gives, [B, Lq, D] -> [B, Lq, D]."""
+        return on_rows(self.out, mixed)
 
     def mixed(
         self,
@@ -160,7 +185,7 @@ class MultiHeadAttention(nn.Module):
         Raises:
           ValueError: a prefix mask or bias without a prefix, or shapes that do not fit.
         """
-        q = self._split(self.query(x))
+        q = self._split(self.query, x)
         k, v = self.keys_values(context) if made is None else made
         bias = None
         if prefix is None and (prefix_mask is not None or prefix_bias):
@@ -183,6 +208,7 @@ class MultiHeadAttention(nn.Module):
             bias=bias,
             dropout_rate=rate,
             dropout_key=dropout_key,
+            dropout_at=self.dropout_at,
             return_weights=sow,
             implementation=self.implementation,
         )
@@ -191,8 +217,8 @@ class MultiHeadAttention(nn.Module):
             self.sow("intermediates", "attention", weights)
         return mixed.reshape(*mixed.shape[:2], self.width)
 
-    def _split(self, x: jax.Array) -> jax.Array:
-        return x.reshape(*x.shape[:2], self.heads, self.width // self.heads)
+    def _split(self, dense: nn.Dense, x: jax.Array) -> jax.Array:
+        return on_rows(dense, x).reshape(*x.shape[:2], self.heads, self.width // self.heads)
 
 
 def _check(q: jax.Array, k: jax.Array, v: jax.Array, dropout_rate: float, dropout_key: jax.Array | None) -> None:
@@ -220,26 +246,9 @@ def _four_axes(name: str, x: jax.Array | None, target: tuple[int, ...]) -> jax.A
     return x.reshape(shape)
 
 
-def _fast(
-    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, bias: jax.Array | None, implementation: Implementation | None
-) -> jax.Array:
-    some = None
-    if mask is not None:
-        some = mask.any(axis=-1, keepdims=True)
-        # A row without keys sees all of them and is then dropped, so that no implementation can meet an empty softmax.
-        mask = mask | ~some
-        if implementation == "cudnn":  # it refuses a mask that broadcasts over queries
-            mask = jnp.broadcast_to(mask, (q.shape[0], mask.shape[1], q.shape[1], k.shape[1]))
-    # JAX promotes bf16 to fp32 in there, which strict promotion would refuse.
-    with jax.numpy_dtype_promotion("standard"):
-        out = jax.nn.dot_product_attention(q, k, v, bias=bias, mask=mask, implementation=implementation)
-    if some is None:
-        return out
-    return jnp.where(some[..., 0].swapaxes(1, 2)[..., None], out, jnp.zeros((), out.dtype))
-
-
 def _weights(q: jax.Array, k: jax.Array, mask: jax.Array | None, bias: jax.Array | None) -> jax.Array:
-    scores = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
+    """fp32 [B, H, Lq, Lk], of q [B, H, Lq, d] and k [B, H, Lk, d]."""
+    scores = jnp.einsum("bhqd,bhkd->bhqk", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
     if bias is not None:
         scores = scores + bias.astype(jnp.float32)
     if mask is None:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmre_jax import declare, systems
+from mmre_jax.attention import DROPPED
+from mmre_jax.cudnn import IMPLEMENTATIONS
 from mmre_jax.data.dataset import OBJECTS, TASKS
 from mmre_jax.data.datasets import DATASETS
 from mmre_jax.data.pictures import RESIZES
@@ -87,6 +89,10 @@ TEXT: Section = {  # the text encoder; 0 with text.weights: as the weights have 
     "activation": choice("gelu", ACTIVATIONS, "of the feed-forward blocks; follows the weights"),
     "dropout": number(0.1, "[0, 1)", "after the embeddings and both halves of each layer"),
     "attention_dropout": number(0.1, "[0, 1)", "of attention weights"),
+    "attention_dropout_at": choice("weights", DROPPED, "weights: each alone; values: a key of a head, for all queries at once"),
+    "attention": choice(
+        "auto", IMPLEMENTATIONS, "cudnn: flash attention on a GPU, in bfloat16, no weight dropped; auto: that where it can be", former="xla"
+    ),
     "init_std": number(0.02, "[0, inf)", "of tables and kernels without weights; 0: by fan-in, which learns faster from scratch"),
 }
 
@@ -127,6 +133,7 @@ VISION: Section = {  # the image encoder and the pictures it sees; 0 with vision
     "crops": whole(3, "[1, inf)", "object crops a record, where data.objects is not none"),
     "resize": choice("squash", RESIZES, "how a picture becomes a square: Slot in mmre_jax/data/pictures.py; the last three as released"),
     "dropout": number(0.0, "[0, 1)", "vit: after the embeddings and both halves of each layer"),
+    "attention": choice("auto", IMPLEMENTATIONS, "vit: as text.attention", former="xla"),
     "init_std": number(0.02, "[0, inf)", "vit: of tables and kernels without weights; 0: by fan-in"),
     "positions": choice("normal", ("normal", "sine"), "vit: how the position tables start"),
 }

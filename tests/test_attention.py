@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmre_jax import cudnn
 from mmre_jax.attention import MultiHeadAttention, attention
+from mmre_jax.dropout import kept
 
 B, LQ, LK, H, D = 2, 3, 5, 2, 4
 
@@ -229,3 +231,58 @@ def test_module_options() -> None:
     np.testing.assert_allclose(narrow.astype(jnp.float32), call(module()[0], variables, x, x), atol=0.1)
     with pytest.raises(ValueError, match="does not divide"):
         MultiHeadAttention(8, 3).init(jax.random.key(0), x, x, train=False)
+
+
+@pytest.mark.parametrize("implementation", ["auto", "xla"])
+def test_dropped_values_are_weights_dropped_alike_for_all_queries(implementation: str) -> None:
+    q, k, v = qkv()
+    mask, key = jnp.ones((B, 1, 1, LK), bool).at[0, ..., -1].set(False), jax.random.key(3)
+    drop = functools.partial(attention, mask=mask, dropout_rate=0.4, dropout_key=key, dropout_at="values", implementation=implementation)
+    out, weights = drop(q, k, v, return_weights=True)
+    np.testing.assert_allclose(drop(q, k, v), out, atol=1e-6)
+    np.testing.assert_allclose(weights, run(q, k, v, mask=mask, return_weights=True)[1], atol=1e-6)
+    keep = np.asarray(kept(key, 0.4, (B, LK, H)))
+    alike = np.where(np.moveaxis(keep, 2, 1)[:, :, None], weights / 0.6, 0.0)
+    np.testing.assert_allclose(out, np.einsum("bhqk,bkhd->bqhd", alike, v), atol=1e-4)
+    assert 0 < keep.sum() < keep.size
+    outs = jax.lax.map(lambda key: attention(q, k, v, dropout_rate=0.4, dropout_key=key, dropout_at="values"), jax.random.split(key, 4000))
+    np.testing.assert_allclose(outs.mean(0), run(q, k, v), atol=0.15)
+
+
+def test_cudnn_is_refused_where_it_cannot_be_and_not_taken_where_it_is_not() -> None:
+    q, k, v = qkv()
+    with pytest.raises(ValueError, match="attention=cudnn takes bfloat16 and heads of 8, 16 .. 128 channels, found float32 and 4"):
+        attention(q, k, v, implementation="cudnn")
+    wide = [jnp.ones((B, 4, H, 8), jnp.bfloat16)] * 3
+    assert not cudnn.chosen("auto", wide[0]) and cudnn.chosen("cudnn", wide[0])
+
+
+@pytest.mark.parametrize(
+    ("queries", "keys", "shape", "biased"),
+    [(3, 5, None, False), (3, 5, (B, 1, 1, 5), False), (3, 5, None, True), (4, 5, (1, 1, 4, 5), True), (4, 6, (B, H, 4, 6), False)],
+)
+def test_what_cudnn_is_given_is_what_xla_computes(
+    monkeypatch: pytest.MonkeyPatch, queries: int, keys: int, shape: tuple[int, ...] | None, biased: bool
+) -> None:
+    """cuDNN itself runs on a GPU alone: here JAX's own products stand in for it, behind the checks of shapes that it makes."""
+    theirs = jax.nn.dot_product_attention
+
+    def stand_in(q, k, v, *, bias, mask, implementation):
+        assert implementation == "cudnn" and {x.dtype for x in (q, k, v)} == {jnp.dtype("bfloat16")}
+        for held in (bias, mask):
+            assert held is None or held.shape[2:] == (q.shape[1], k.shape[1])
+        assert (bias is None and mask is None) or not (q.shape[1] % 2 or k.shape[1] % 2)
+        return theirs(q, k, v, bias=bias, mask=mask)
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
+    q, k, v = (random((B, n, H, 8), seed).astype(jnp.bfloat16) for seed, n in enumerate((queries, keys, keys)))
+    mask = None if shape is None else jax.random.bernoulli(jax.random.key(5), 0.6, shape).at[0, 0, 0].set(False)
+    bias = random((1, 1, 1, keys), 7) if biased else None
+
+    def loss(q: jax.Array, k: jax.Array, v: jax.Array, implementation: str) -> jax.Array:
+        return jnp.sum(jnp.cos(attention(q, k, v, mask=mask, bias=bias, implementation=implementation).astype(jnp.float32)))
+
+    with jax.numpy_dtype_promotion("standard"):
+        both = jax.jit(lambda *x: [jax.value_and_grad(loss, (0, 1, 2))(*x, name) for name in ("xla", "cudnn")])(q, k, v)
+    for plain, flash in zip(*map(jax.tree.leaves, both), strict=True):
+        np.testing.assert_allclose(flash.astype(jnp.float32), plain.astype(jnp.float32), atol=0.05, rtol=0.02)

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mmre_jax.attention import Implementation, KeysValues, MultiHeadAttention
+from mmre_jax.attention import KeysValues, MultiHeadAttention
+from mmre_jax.dropout import Dropout
 from mmre_jax.encoders.bert_config import KINDS, BertConfig
 from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, float32_norm, layer_norm, rows_at
 from mmre_jax.encoders.stages import Cache, extended, positions_of
@@ -32,7 +33,6 @@ class BertLayer(nn.Module):
 
     config: BertConfig
     dtype: DTypeLike = jnp.float32
-    implementation: Implementation | None = None
 
     def setup(self) -> None:
         self.attention = MultiHeadAttention(
@@ -41,7 +41,8 @@ class BertLayer(nn.Module):
             self.config.attention_dropout,
             self.dtype,
             init_std=self.config.init_std,
-            implementation=self.implementation,
+            implementation=self.config.attention,
+            dropout_at=self.config.attention_dropout_at,
         )
 
     def keys_values(self, x: jax.Array) -> KeysValues:
@@ -68,12 +69,12 @@ class BertLayer(nn.Module):
         at: int [B, K], the places that are asked for; queries, output and feed-forward block are computed there alone. None: all.
         """
         config = self.config
-        drop = nn.Dropout(config.dropout, deterministic=not train)
+        drop = Dropout(config.dropout, deterministic=not train)
         where = {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias, "made": made}
         asked = rows_at(x, at)
         found = self.attention.mixed(asked, x, mask, train=train, **where)
         added = None if fuse is None else fuse(found)
-        x = layer_norm(asked + drop(self.attention.out(found)), config.eps, self.dtype, "attention_norm")
+        x = layer_norm(asked + drop(self.attention.output(found)), config.eps, self.dtype, "attention_norm")
         hidden = drop(FeedForward(config.mlp, config.activation, self.dtype, config.init_std, name="mlp")(x, added))
         return layer_norm(x + hidden, config.eps, self.dtype, "mlp_norm")
 
@@ -91,7 +92,7 @@ class BertEmbeddings(nn.Module):
         self.position = self.param("position", init, (config.positions, config.width))
         self.type = self.param("type", init, (config.types, config.width))
         self.norm = float32_norm(config.eps)
-        self.drop = nn.Dropout(config.dropout)
+        self.drop = Dropout(config.dropout)
 
     def words(self, ids: jax.Array) -> jax.Array:
         """The rows of the word table [B, L, D] of ids, int [B, L]."""
@@ -110,12 +111,11 @@ class Bert(nn.Module):
 
     config: BertConfig
     dtype: DTypeLike = jnp.float32
-    implementation: Implementation | None = None
 
     def setup(self) -> None:
         self.embeddings = BertEmbeddings(self.config, self.dtype)
         # Flax names them layer_0, layer_1, ...
-        self.layer = [BertLayer(self.config, self.dtype, self.implementation) for _ in range(self.config.layers)]
+        self.layer = [BertLayer(self.config, self.dtype) for _ in range(self.config.layers)]
 
     def __call__(
         self,

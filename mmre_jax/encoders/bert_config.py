@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from mmre_jax.attention import Dropped
+from mmre_jax.cudnn import Implementation
 from mmre_jax.encoders.blocks import check_activation, renamed
 
 Kind = Literal["bert", "roberta"]
@@ -29,6 +31,7 @@ class BertConfig:
       activation: of the feed-forward blocks.
       dropout: rate after the embeddings and after both halves of each layer.
       attention_dropout: rate on the attention weights.
+      attention, attention_dropout_at: `implementation` and `dropout_at` of `mmre_jax.attention.attention`.
       init_std: standard deviation of initial tables and kernels, 0 for kernels by fan-in.
       kind: 'bert' numbers the positions of a sequence from 0 on, padding or not. 'roberta' (RoBERTa, XLM-R) gives each padding
         token the position `pad_id` and counts the others from the one behind it.
@@ -47,6 +50,8 @@ class BertConfig:
     activation: str = "gelu"
     dropout: float = 0.1
     attention_dropout: float = 0.1
+    attention: Implementation = "xla"
+    attention_dropout_at: Dropped = "weights"
     init_std: float = 0.02
     kind: Kind = "bert"
     pad_id: int = 1

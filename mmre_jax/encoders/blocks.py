@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mmre_jax.attention import kernel_init
+from mmre_jax.attention import kernel_init, on_rows
 
 TABLE_STD = 0.02  # of position, word and class embeddings where kernels start by fan-in
 
@@ -81,6 +81,6 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, added: jax.Array | None = None) -> jax.Array:
         init = kernel_init(self.init_std)
-        hidden = nn.Dense(self.hidden, dtype=self.dtype, kernel_init=init, name="up")(x)
+        hidden = on_rows(nn.Dense(self.hidden, dtype=self.dtype, kernel_init=init, name="up"), x)
         hidden = ACTIVATIONS[self.activation](hidden if added is None else hidden + added)
-        return nn.Dense(x.shape[-1], dtype=self.dtype, kernel_init=init, name="down")(hidden)
+        return on_rows(nn.Dense(x.shape[-1], dtype=self.dtype, kernel_init=init, name="down"), hidden)

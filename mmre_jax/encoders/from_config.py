@@ -73,6 +73,8 @@ def gpt_config(text: ConfigDict, vocab_size: int) -> GptConfig:
         activation=text.activation,
         dropout=text.dropout,
         attention_dropout=text.attention_dropout,
+        attention=text.attention,
+        attention_dropout_at=text.attention_dropout_at,
         init_std=text.init_std,
     )
 
@@ -102,6 +104,8 @@ def bert_config(text: ConfigDict, vocab_size: int) -> BertConfig:
         activation=text.activation,
         dropout=text.dropout,
         attention_dropout=text.attention_dropout,
+        attention=text.attention,
+        attention_dropout_at=text.attention_dropout_at,
         init_std=text.init_std,
         kind=text.kind,
         pad_id=text.pad_id,
@@ -133,6 +137,7 @@ def vit_config(vision: ConfigDict, plan: PicturePlan, layers: int) -> ViTConfig:
         activation=vision.activation or None,
         eps=vision.eps or None,
         dropout=vision.dropout,
+        attention=vision.attention,
         init_std=vision.init_std,
         position_init=vision.positions,
         final_norm=False,

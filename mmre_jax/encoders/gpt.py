@@ -15,7 +15,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mmre_jax.attention import Implementation, KeysValues, MultiHeadAttention
+from mmre_jax.attention import Dropped, KeysValues, MultiHeadAttention
+from mmre_jax.cudnn import Implementation
+from mmre_jax.dropout import Dropout
 from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, check_activation, float32_norm, layer_norm, renamed
 from mmre_jax.encoders.stages import Cache, extended, positions_of
 
@@ -44,6 +46,7 @@ class GptConfig:
       activation: of the feed-forward blocks.
       dropout: rate after the embeddings and after both halves of each layer.
       attention_dropout: rate on the attention weights.
+      attention, attention_dropout_at: `implementation` and `dropout_at` of `mmre_jax.attention.attention`.
       init_std: standard deviation of initial tables and kernels, 0 for kernels by fan-in.
     """
 
@@ -58,6 +61,8 @@ class GptConfig:
     activation: str = "gelu_new"
     dropout: float = 0.1
     attention_dropout: float = 0.1
+    attention: Implementation = "xla"
+    attention_dropout_at: Dropped = "weights"
     init_std: float = 0.02
 
     def __post_init__(self) -> None:
@@ -132,20 +137,20 @@ class GptLayer(nn.Module):
 
     config: GptConfig
     dtype: DTypeLike = jnp.float32
-    implementation: Implementation | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array, past: KeysValues | None, *, train: bool) -> tuple[jax.Array, KeysValues]:
         """x [B, L, D]; mask bool [B, 1, L, C + L], which of [past; x] each place may see; past [B, C, H, d] each."""
         config = self.config
-        drop = nn.Dropout(config.dropout, deterministic=not train)
+        drop = Dropout(config.dropout, deterministic=not train)
         attention = MultiHeadAttention(
             config.width,
             config.heads,
             config.attention_dropout,
             self.dtype,
             init_std=config.init_std,
-            implementation=self.implementation,
+            implementation=config.attention,
+            dropout_at=config.attention_dropout_at,
             name="attention",
         )
         mlp = FeedForward(config.mlp, config.activation, self.dtype, config.init_std, name="mlp")
@@ -170,17 +175,16 @@ class Gpt(nn.Module):
 
     config: GptConfig
     dtype: DTypeLike = jnp.float32
-    implementation: Implementation | None = None
 
     def setup(self) -> None:
         config = self.config
         init = nn.initializers.normal(config.init_std or TABLE_STD)
         self.word = self.param("word", init, (config.vocab_size, config.width))
         self.position = self.param("position", init, (config.positions, config.width))
-        self.layer = [GptLayer(config, self.dtype, self.implementation) for _ in range(config.layers)]  # layer_0, layer_1, ...
+        self.layer = [GptLayer(config, self.dtype) for _ in range(config.layers)]  # layer_0, layer_1, ...
         if config.kind == "gpt2":
             self.norm = float32_norm(config.eps)
-        self.drop = nn.Dropout(config.dropout)
+        self.drop = Dropout(config.dropout)
 
     def words(self, ids: jax.Array) -> jax.Array:
         """The word embeddings [B, L, D] of ids, int [B, L], without positions; NaN for an id outside the table."""

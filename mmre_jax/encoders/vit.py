@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from mmre_jax.attention import Implementation, KeysValues, MultiHeadAttention, kernel_init
+from mmre_jax.attention import KeysValues, MultiHeadAttention, kernel_init
+from mmre_jax.dropout import Dropout
 from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, float32_norm, layer_norm, rows_at
 from mmre_jax.encoders.vit_config import PHOTO, ImageSequence, ViTConfig
 
@@ -130,7 +131,6 @@ class ViTLayer(nn.Module):
 
     config: ViTConfig
     dtype: DTypeLike = jnp.float32
-    implementation: Implementation | None = None
 
     def setup(self) -> None:
         self.attention_norm = float32_norm(self.config.style.eps)
@@ -141,7 +141,7 @@ class ViTLayer(nn.Module):
             self.dtype,
             qkv_bias=self.config.qkv_bias,
             init_std=self.config.init_std,
-            implementation=self.implementation,
+            implementation=self.config.attention,
         )
 
     def keys_values(self, x: jax.Array) -> KeysValues:
@@ -171,7 +171,7 @@ class ViTLayer(nn.Module):
         at: int [B, n], the places that are asked for; queries, output and feed-forward block are computed there alone. None: all.
         """
         config, style = self.config, self.config.style
-        drop = nn.Dropout(config.dropout, deterministic=not train)
+        drop = Dropout(config.dropout, deterministic=not train)
         where = {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias, "made": made}
         normed = self._normed(x)
         x = rows_at(x, at) + drop(self.attention(rows_at(normed, at), normed, mask, train=train, **where))
@@ -187,12 +187,11 @@ class ViT(nn.Module):
 
     config: ViTConfig
     dtype: DTypeLike = jnp.float32
-    implementation: Implementation | None = None
 
     def setup(self) -> None:
         self.embeddings = ViTEmbeddings(self.config, self.dtype)
         # Flax names them layer_0, layer_1, ...
-        self.layer = [ViTLayer(self.config, self.dtype, self.implementation) for _ in range(self.config.layers)]
+        self.layer = [ViTLayer(self.config, self.dtype) for _ in range(self.config.layers)]
         if self.config.final_norm:
             self.final_norm = float32_norm(self.config.style.eps)
 
@@ -228,7 +227,7 @@ class ViT(nn.Module):
         x = self.embeddings(pixels)
         if config.style.pre_norm:
             x = layer_norm(x, config.style.eps, self.dtype, "pre_norm")
-        return self._finished(-1, nn.Dropout(config.dropout, deterministic=not train)(x), mask)
+        return self._finished(-1, Dropout(config.dropout, deterministic=not train)(x), mask)
 
     def keys_values(self, n: int, x: jax.Array) -> KeysValues:
         """The keys and values, [B, P, H, d] each, that layer n makes of its input x [B, P, D]."""

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from mmre_jax.cudnn import Implementation
 from mmre_jax.encoders.blocks import check_activation
 
 PHOTO = "photo"  # the sequence whose position table also holds CLS's place
@@ -68,6 +69,7 @@ class ViTConfig:
       final_norm: whether the last layer's output is normalised.
       dropout: rate after the embeddings and after both halves of each layer.
       attention_dropout: rate on the attention weights.
+      attention: `implementation` of `mmre_jax.attention.attention`.
       position_init: 'normal', or 'sine' for a 2-D sine table at scale 1, for learning from scratch.
       init_std: standard deviation of initial tables and kernels, 0 for kernels by fan-in.
     """
@@ -85,6 +87,7 @@ class ViTConfig:
     final_norm: bool = True
     dropout: float = 0.0
     attention_dropout: float = 0.0
+    attention: Implementation = "xla"
     position_init: Literal["normal", "sine"] = "normal"
     init_std: float = 0.02
 

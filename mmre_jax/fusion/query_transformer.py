@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from mmre_jax.attention import MultiHeadAttention
+from mmre_jax.dropout import Dropout
 from mmre_jax.encoders.blocks import FeedForward, layer_norm
 
 NORM_EPS = 1e-5  # DETR's; the paper states none
@@ -48,7 +49,7 @@ class _Layer(nn.Module):
 
     def close(self, name: str, x: jax.Array, change: jax.Array, train: bool) -> jax.Array:
         """LayerNorm(x + dropout(change)), as the submodule `{name}_norm`."""
-        change = nn.Dropout(self.sizes.dropout, deterministic=not train)(change)
+        change = Dropout(self.sizes.dropout, deterministic=not train)(change)
         return layer_norm(x + change, NORM_EPS, self.dtype, f"{name}_norm")
 
 

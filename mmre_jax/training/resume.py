@@ -27,6 +27,8 @@ FREE = (
     "train.save_every",
     "train.compilation_cache",
     "train.remat",
+    "text.attention",
+    "vision.attention",
     "train.eval_batch",
     "train.init_from",
     "train.init_parts",
