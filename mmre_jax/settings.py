@@ -30,6 +30,7 @@ from mmre_jax.tasks import objects, triples
 
 PRECISIONS = ("default", "high", "highest")
 REMATS = ("none", "dots")
+PRNGS = ("threefry2x32", "rbg", "unsafe_rbg")  # JAX's implementations of random keys
 SEED = "[0, 4294967295]"  # jax.random.key takes the lowest 32 bits of a number
 
 DATA: Section = {  # where records come from and how they become batches
@@ -162,6 +163,7 @@ TRAIN: Section = {  # the run
     "init_parts": names((), "the parts to take from it, such as ('text', 'head'); (): all that fit, the others start fresh"),
     "dtype": choice("float32", systems.DTYPES, "of computation; parameters stay float32"),
     "precision": choice("default", PRECISIONS, "of products on GPU and TPU: TF32 or bf16 by default, float32 with highest"),
+    "prng": choice("threefry2x32", PRNGS, "makes dropout's draws; rbg: the chip's own generator, other draws, for TPUs (jax.random)"),
     "remat": choice("none", REMATS, "what the backward pass computes again to save memory: nothing, or (dots) all but products"),
     "log_every": whole(50, "[1, inf)", "steps between lines of the log"),
     "save_every": whole(0, "[0, inf)", "steps between checkpoints beside those at each epoch's end; 0: none"),

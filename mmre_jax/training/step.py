@@ -147,8 +147,10 @@ def mapped_step(job: Job, devices: Devices | MeshDevices, state: TrainState, tot
     tx = make_optimizer(config.optim, state.params, total_steps)
     step = make_train_step(job.system, tx, axis=layout.axis, accumulate=config.optim.accumulate, layout=layout, remat=config.train.remat)
     step = precise(step, config.train.precision)
-    key = devices.replicate(jax.random.key_data(jax.random.key(config.train.seed + 1)))
-    mapped = devices.map(
-        lambda s, b, k: step(s, b, jax.random.wrap_key_data(k)), donate=(0,), takes=("state", "records", "same"), gives=("state", "same")
-    )
-    return mapped, key
+    kind = config.train.prng
+    key = devices.replicate(jax.random.key_data(jax.random.key(config.train.seed + 1, impl=kind)))
+
+    def keyed(state: TrainState, batch: Any, data: jax.Array) -> tuple[TrainState, Metrics]:
+        return step(state, batch, jax.random.wrap_key_data(data, impl=kind))
+
+    return devices.map(keyed, donate=(0,), takes=("state", "records", "same"), gives=("state", "same")), key

@@ -1,6 +1,7 @@
 """The train step: the same gradients on any number of devices and parts, frozen parts without state, failures that change nothing."""
 
 import sys
+import types
 from pathlib import Path
 
 import jax
@@ -8,13 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from ml_collections import ConfigDict
 
 sys.path.insert(0, str(Path(__file__).parent))
 from toy import ToyNet, ToySystem
 
+from configs import common
+from mmre_jax.training.optim import make_optimizer
 from mmre_jax.training.parallel import AXIS, Devices, local_devices
 from mmre_jax.training.state import create
-from mmre_jax.training.step import make_predict_step, make_train_step, precise, with_products_alone
+from mmre_jax.training.step import make_predict_step, make_train_step, mapped_step, precise, with_products_alone
 
 SYSTEM = ToySystem(ToyNet(3))
 KEY = np.asarray(jax.random.key_data(jax.random.key(0)))
@@ -229,3 +233,21 @@ def test_what_is_kept_changes_no_gradient(accumulate):
     found = [run(local_devices(2), batch, accumulate=accumulate, remat=remat) for remat in ("none", "dots")]
     for x, y in zip(*map(jax.tree.leaves, found), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-7)
+
+
+def test_draws_are_made_by_the_generator_that_is_asked_for():
+    """The program of rbg asks the chip's own generator, which threefry's does without; each step's draws are its own."""
+    devices, asked = local_devices(1), {}
+    for prng in ("threefry2x32", "rbg"):
+        config = ConfigDict({"optim": common.section("optim"), "train": common.section("train")})
+        config.optim.lr, config.optim.warmup, config.train.prng = 0.0, 0.0, prng
+        variables = SYSTEM.init(jax.random.key(1), BATCH)
+        state = devices.replicate(create(variables, (), make_optimizer(config.optim, variables["params"], 4)))
+        step, key = mapped_step(types.SimpleNamespace(config=config, system=SYSTEM), devices, state, 4)
+        asked[prng] = "rng_bit_generator" in step.lower(state, devices.shard(BATCH), key).as_text()
+        losses = []
+        for _ in range(2):
+            state, metrics = step(state, devices.shard(BATCH), key)
+            losses.append(float(metrics["loss"][0]))
+        assert losses[0] != losses[1]
+    assert asked == {"threefry2x32": False, "rbg": True}
