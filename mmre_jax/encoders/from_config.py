@@ -61,6 +61,7 @@ def gpt_config(text: ConfigDict, vocab_size: int) -> GptConfig:
     if text.kind not in CAUSAL:
         raise ValueError(f"this system's text encoder is a causal language model: text.kind={' or '.join(CAUSAL)}, {_found(text)}")
     must_divide("text.heads", text.heads, "text.width", text.width)
+    _check_attention(text)
     return GptConfig(
         kind=text.kind,
         vocab_size=vocab_size,
@@ -79,6 +80,15 @@ def gpt_config(text: ConfigDict, vocab_size: int) -> GptConfig:
     )
 
 
+def _check_attention(text: ConfigDict) -> None:
+    """Raises ValueError where cuDNN's attention is asked for and training could never take it."""
+    if text.attention == "cudnn" and text.attention_dropout and text.attention_dropout_at == "weights":
+        raise ValueError(
+            f"text.attention=cudnn shows no weights that text.attention_dropout={text.attention_dropout} could drop: set it to 0, or "
+            "text.attention_dropout_at=values"
+        )
+
+
 def _found(text: ConfigDict) -> str:
     return f"found {text.kind!r}" + (f", which is what text.weights={text.weights} holds" if text.weights else "")
 
@@ -92,6 +102,7 @@ def bert_config(text: ConfigDict, vocab_size: int) -> BertConfig:
     if text.kind not in BOTH_WAYS:
         raise ValueError(f"this system's text encoder looks both ways: text.kind={' or '.join(BOTH_WAYS)}, {_found(text)}")
     must_divide("text.heads", text.heads, "text.width", text.width)
+    _check_attention(text)
     return BertConfig(
         vocab_size=vocab_size,
         width=text.width,

@@ -160,6 +160,7 @@ def test_bf16_computation_keeps_fp32_parameters():
         ({"vision.kind": "resnet", "vision.stem": 8}, "vision.kind='resnet' has no keys and values"),
         ({"vision.layers": 3}, r"must agree, found text \(2, 2, 8\), vision \(3, 2, 8\)"),
         ({"vision.heads": 4}, r"must agree, found text \(2, 2, 8\), vision \(2, 4, 4\)"),
+        ({"text.attention": "cudnn", "text.attention_dropout": 0.1}, "text.attention_dropout=0.1 could drop: set it to 0"),
     ],
 )
 def test_contradictions_are_refused(change, message):
