@@ -5,6 +5,7 @@ Shape letters: B batch, Lq queries, Lk keys, Lx extra (prefix) keys, H heads, d 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import flax.linen as nn
@@ -84,14 +85,23 @@ def kernel_init(std: float) -> nn.initializers.Initializer:
     return nn.initializers.normal(std) if std else nn.initializers.lecun_normal()
 
 
-def on_rows(dense: nn.Dense, x: jax.Array) -> jax.Array:
-    """`dense` of x [..., D], whose leading axes it sees as one: [..., D'].
+def on_rows(dense: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """A dense layer of x [..., L, D], whose leading axes it sees as one: [..., L, D'].
 
     The numbers are the same. A kernel's gradient is then a product over one axis, which XLA's CPU compiler hands to its library as it lies;
-    for a product over two it first writes both factors anew, transposed.
+    for a product over two it first writes both factors anew, transposed. On a TPU, whose rows lie in eights, an L that is no multiple of
+    eight would have to be moved: there x stays as it is.
     """
+    if _platform() == "tpu" and x.shape[-2] % 8:
+        return dense(x)
     y = dense(x.reshape(-1, x.shape[-1]))
     return y.reshape(*x.shape[:-1], y.shape[-1])
+
+
+def _platform() -> str:
+    """Of the devices that what is being traced is for: those of the mesh, or JAX's own."""
+    device = getattr(jax.sharding.get_abstract_mesh(), "abstract_device", None)
+    return jax.default_backend() if device is None else device.platform
 
 
 class MultiHeadAttention(nn.Module):

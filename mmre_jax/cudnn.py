@@ -41,10 +41,10 @@ def flash(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, bias
     some = None if mask is None else mask.any(axis=-1, keepdims=True)
     if mask is not None:  # a row without keys sees all of them and is then dropped, so that no softmax is empty
         mask = mask | ~some
-    if mask is not None or bias is not None:  # then it takes even lengths alone, and nothing that broadcasts over places
-        mask = jnp.ones((1, 1, 1, keys), bool) if mask is None and keys % 2 else mask
-        q, k, v = (jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0))) for x in (q, k, v))
-        mask, bias = (None if x is None else _even(x, queries, keys) for x in (mask, bias))
+    # JAX lets it have even lengths alone, and a mask or bias that does not broadcast over places.
+    mask = jnp.ones((1, 1, 1, keys), bool) if mask is None and keys % 2 else mask
+    q, k, v = (jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0))) for x in (q, k, v))
+    mask, bias = (None if x is None else _even(x, queries, keys) for x in (mask, bias))
     bias = None if bias is None else bias.astype(q.dtype)
     # JAX mixes dtypes in there, which strict promotion would refuse.
     with jax.numpy_dtype_promotion("standard"):

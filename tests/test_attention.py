@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmre_jax import cudnn
-from mmre_jax.attention import MultiHeadAttention, attention
+from mmre_jax import attention as attention_lib
+from mmre_jax.attention import MultiHeadAttention, attention, on_rows
 from mmre_jax.dropout import kept
 
 B, LQ, LK, H, D = 2, 3, 5, 2, 4
@@ -249,40 +250,24 @@ def test_dropped_values_are_weights_dropped_alike_for_all_queries(implementation
     np.testing.assert_allclose(outs.mean(0), run(q, k, v), atol=0.15)
 
 
-def test_cudnn_is_refused_where_it_cannot_be_and_not_taken_where_it_is_not() -> None:
-    q, k, v = qkv()
-    with pytest.raises(ValueError, match="attention=cudnn takes bfloat16 and heads of 8, 16 .. 128 channels, found float32 and 4"):
-        attention(q, k, v, implementation="cudnn")
-    wide = [jnp.ones((B, 4, H, 8), jnp.bfloat16)] * 3
-    assert not cudnn.chosen("auto", wide[0]) and cudnn.chosen("cudnn", wide[0])
+@pytest.mark.parametrize(("platform", "length", "rows"), [("tpu", 5, False), ("tpu", 8, True), ("cpu", 5, True)])
+def test_kernels_meet_rows_where_that_moves_nothing(monkeypatch: pytest.MonkeyPatch, platform: str, length: int, rows: bool) -> None:
+    monkeypatch.setattr("mmre_jax.attention._platform", lambda: platform)
+    dense, x, seen = nn.Dense(3), random((B, length, 4), 0), []
+    variables = dense.init(jax.random.key(0), x)
+
+    def apply(x: jax.Array) -> jax.Array:
+        seen.append(x.shape)
+        return dense.apply(variables, x)
+
+    np.testing.assert_allclose(on_rows(apply, x), dense.apply(variables, x), atol=1e-6)
+    assert seen == [(B * length, 4) if rows else (B, length, 4)]
 
 
-@pytest.mark.parametrize(
-    ("queries", "keys", "shape", "biased"),
-    [(3, 5, None, False), (3, 5, (B, 1, 1, 5), False), (3, 5, None, True), (4, 5, (1, 1, 4, 5), True), (4, 6, (B, H, 4, 6), False)],
-)
-def test_what_cudnn_is_given_is_what_xla_computes(
-    monkeypatch: pytest.MonkeyPatch, queries: int, keys: int, shape: tuple[int, ...] | None, biased: bool
-) -> None:
-    """cuDNN itself runs on a GPU alone: here JAX's own products stand in for it, behind the checks of shapes that it makes."""
-    theirs = jax.nn.dot_product_attention
+def test_the_platform_is_the_devices_of_the_mesh() -> None:
+    def told(x: jax.Array) -> jax.Array:
+        assert attention_lib._platform() == "cpu" and jax.sharding.get_abstract_mesh().abstract_device.platform == "cpu"
+        return x
 
-    def stand_in(q, k, v, *, bias, mask, implementation):
-        assert implementation == "cudnn" and {x.dtype for x in (q, k, v)} == {jnp.dtype("bfloat16")}
-        for held in (bias, mask):
-            assert held is None or held.shape[2:] == (q.shape[1], k.shape[1])
-        assert (bias is None and mask is None) or not (q.shape[1] % 2 or k.shape[1] % 2)
-        return theirs(q, k, v, bias=bias, mask=mask)
-
-    monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
-    q, k, v = (random((B, n, H, 8), seed).astype(jnp.bfloat16) for seed, n in enumerate((queries, keys, keys)))
-    mask = None if shape is None else jax.random.bernoulli(jax.random.key(5), 0.6, shape).at[0, 0, 0].set(False)
-    bias = random((1, 1, 1, keys), 7) if biased else None
-
-    def loss(q: jax.Array, k: jax.Array, v: jax.Array, implementation: str) -> jax.Array:
-        return jnp.sum(jnp.cos(attention(q, k, v, mask=mask, bias=bias, implementation=implementation).astype(jnp.float32)))
-
-    with jax.numpy_dtype_promotion("standard"):
-        both = jax.jit(lambda *x: [jax.value_and_grad(loss, (0, 1, 2))(*x, name) for name in ("xla", "cudnn")])(q, k, v)
-    for plain, flash in zip(*map(jax.tree.leaves, both), strict=True):
-        np.testing.assert_allclose(flash.astype(jnp.float32), plain.astype(jnp.float32), atol=0.05, rtol=0.02)
+    jax.pmap(told, axis_name="x", devices=jax.devices()[:1])(jnp.ones((1, 2)))
+    assert attention_lib._platform() == jax.default_backend()
