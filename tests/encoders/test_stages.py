@@ -53,9 +53,9 @@ def test_a_stage_sees_none_behind_it_and_no_padding() -> None:
     states = by_stages(IDS, MASK)
     later = IDS.copy()
     later[:, 7:] = 5
-    np.testing.assert_array_equal(by_stages(later, MASK)[:, :7], states[:, :7])
+    np.testing.assert_allclose(by_stages(later, MASK)[:, :7], states[:, :7], atol=1e-6)
     padded = by_stages(np.where(MASK, IDS, 7), MASK)
-    np.testing.assert_array_equal(padded[MASK], states[MASK])
+    np.testing.assert_allclose(padded[MASK], states[MASK], atol=1e-6)  # whole rows of a product are rounded together
 
 
 def test_a_whole_text_as_one_stage_is_the_encoder() -> None:
