@@ -38,7 +38,8 @@ class Replicated:
 
     def sum(self, gradients: Any) -> Any:
         """The gradients of the global batch, from one device's shares."""
-        return jax.lax.psum(gradients, self.axis)
+        # Of one device it is no work, but on a CPU a copy of them all.
+        return gradients if jax.lax.axis_size(self.axis) == 1 else jax.lax.psum(gradients, self.axis)
 
     def norm(self, gradients: Any) -> jax.Array:
         """The Euclidean norm of gradients."""
