@@ -59,8 +59,12 @@ def compile_run(
       train, fill: the split that its batches are of, and what makes of one on the devices what the step takes (training/resident.py).
       held: the splits that are predicted.
       span: steps [first, last) that will be trained; predictions are made if an epoch ends among them.
+
+    Of several processes under pmap nothing is compiled beforehand: each length is when it comes.
     """
     devices, (state, key), (first, last) = predictor.devices, arguments, span
+    if jax.process_count() > 1 and isinstance(devices, Devices):  # pmap lowers beforehand for the devices of one process alone
+        return Compiled(step, 1, {}), predictor
     began = time.perf_counter()
     trained = {length for epoch in range(first // order.steps, -(-last // order.steps)) for length in order.epoch(epoch)[1].tolist()}
     predicted = _predicted(predictor, held) if last // order.steps > first // order.steps else set()
