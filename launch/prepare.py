@@ -203,7 +203,7 @@ def _batches(pictures: PictureSource, records: Sequence[Record]) -> Callable[[],
 
     def run() -> float:
         start = time.perf_counter()
-        seen = sum(len(batch["valid"]) for batch in loader.batches(order, split, threads=len(os.sched_getaffinity(0))))
+        seen = sum(len(batch["valid"]) for batch in loader.batches(order, split, threads=loader.cores()))
         return seen / (time.perf_counter() - start)
 
     return run

@@ -10,6 +10,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,11 @@ import numpy as np
 from absl import flags
 
 Batch = Mapping[str, Any]
+
+
+def cores() -> int:
+    """Cores that this process may use: all that there are, where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -19,7 +19,6 @@ from mmre_jax.data.feature_store import StoredFeatures
 from mmre_jax.data.source import PictureTable, PreparedPictures
 from mmre_jax.records import Record
 
-Batch = Mapping[str, Any]
 Inputs = Callable[[Record, int, Encoded | None], dict[str, Any]]
 
 

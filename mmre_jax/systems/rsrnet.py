@@ -96,10 +96,9 @@ def sight(vision: ResNetConfig | PyramidConfig, names: tuple[str, ...], dtype: j
         there = jnp.concatenate([present[name] for name in names if name in present], axis=1)
         there = there if masked else jnp.ones_like(there)
         if isinstance(vision, PyramidConfig):
-            encoder: nn.Module = PyramidEncoder(vision, dtype=dtype, name="vision")
+            encoder, count = PyramidEncoder(vision, dtype=dtype, name="vision"), vision.stages
         else:
-            encoder = ResNet(vision, dtype=dtype, name="vision")
-        count = vision.stages if isinstance(vision, PyramidConfig) else None
+            encoder, count = ResNet(vision, dtype=dtype, name="vision"), None
 
         def stages(maps: Sequence[jax.Array]) -> dict[str, jax.Array]:
             return {f"stage_{n}": pool(found) for n, found in enumerate(maps[:count])}

@@ -11,8 +11,7 @@ import jax
 import numpy as np
 
 from mmre_jax.data.lengths import buckets_of
-from mmre_jax.data.loader import Order
-from mmre_jax.data.split import Batch
+from mmre_jax.data.loader import Batch, Order
 from mmre_jax.progress import track
 from mmre_jax.systems.system import TOLD
 from mmre_jax.tasks.task import Found, Outputs

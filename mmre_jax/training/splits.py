@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -13,7 +12,7 @@ from ml_collections import ConfigDict
 
 from mmre_jax.data import datasets, lengths
 from mmre_jax.data.dataset import DataSet, PictureSource, RecordSource
-from mmre_jax.data.loader import Batch, Order, batches
+from mmre_jax.data.loader import Batch, Order, batches, cores
 from mmre_jax.data.released_pictures import STAND_IN, ReleasedPictures
 from mmre_jax.data.sampling import hidden_pictures, shuffled_pictures, stratified
 from mmre_jax.data.split import Split
@@ -126,6 +125,6 @@ def makers(data: ConfigDict, split: Split, count: int) -> dict[str, int]:
         return {"workers": int(data.workers), "threads": int(data.threads)}
     if split.features is not None or not datasets.decodes_files(split.pictures):
         return {"workers": 0, "threads": int(data.threads)}
-    cores = len(os.sched_getaffinity(0))
-    processes = cores > FEW and count >= REPAID
-    return {"workers": cores if processes else 0, "threads": max(cores, int(data.threads))}
+    there = cores()
+    processes = there > FEW and count >= REPAID
+    return {"workers": there if processes else 0, "threads": max(there, int(data.threads))}

@@ -12,8 +12,9 @@ import stat
 import jax
 
 from mmre_jax import storage
+from mmre_jax.settings import TRAIN
 
-FOLDER = "~/.cache/mmre_jax/xla"
+FOLDER = str(TRAIN["compilation_cache"].default)
 LEAST = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0.1, "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": 0}
 logger = logging.getLogger(__name__)
 
