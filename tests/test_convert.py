@@ -249,7 +249,7 @@ def plain_text(state: released_torch.State, batch: dict[str, Any], pad: int | No
     x = state.embed("bert.embeddings", ids, places)
     for n in range(released_torch.layers_of(state, "bert.encoder.layer.")):
         layer = f"bert.encoder.layer.{n}"
-        mixed = released_torch.attend(*state.projected(layer, released_torch.TEXT, x), (1.0 - mask)[:, None, None] * -10000.0)
+        mixed = state.attend(*state.projected(layer, released_torch.TEXT, x), (1.0 - mask)[:, None, None] * -10000.0)
         x = state.after_attention(layer, x, mixed)
     return x
 

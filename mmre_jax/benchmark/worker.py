@@ -22,6 +22,7 @@ from mmre_jax.analysis import speed
 from mmre_jax.analysis.speed import Setup
 from mmre_jax.benchmark.case import Case, Timed
 from mmre_jax.benchmark.lines import answer
+from mmre_jax.text_files import read_text
 from mmre_jax.training.protocol import versions
 
 PEAK_SIDE = {"cpu": 2048}  # of square matrices; elsewhere 8192
@@ -196,7 +197,7 @@ def forget_peak() -> None:
 
 def peak_rss_mib() -> float:
     """The peak of this process's resident memory, MiB."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path("/proc/self/status").read_text(encoding="utf-8"))
+    found = re.search(r"VmHWM:\s+(\d+) kB", read_text("/proc/self/status"))
     assert found is not None
     return int(found[1]) / 1024
 

@@ -83,7 +83,7 @@ def test_a_configuration_that_names_a_directory_gives_its_hidden_states(model_ty
     config = config.lock()
     resolved = pretrained.resolve(config)
     sizes = bert_config(resolved.text, 44)
-    dropout = {name: resolved.text[name] for name in ("dropout", "attention_dropout", "init_std")}
+    dropout = {name: resolved.text[name] for name in ("dropout", "attention_dropout", "attention", "init_std")}
     assert sizes == dataclasses.replace(SMALL, vocab_size=44, **dropout)
     found = pretrained.load(resolved, (), {"params": {"text": filled(sizes)}})
     mask = IDS != 1

@@ -132,7 +132,11 @@ def test_a_gpt_directory_gives_kind_and_sizes_and_fits_no_encoder_that_looks_bot
     described = GPTS[name]
     config = given(text=described.to_transformers() | {"model_type": name})
     found = pretrained.resolve(config)
-    assert gpt_config(found.text, 30) == text_config(found.text, 30) == dataclasses.replace(described, dropout=0.0, attention_dropout=0.0)
+    assert (
+        gpt_config(found.text, 30)
+        == text_config(found.text, 30)
+        == dataclasses.replace(described, dropout=0.0, attention_dropout=0.0, attention="auto")
+    )
     said = rf"looks both ways: text.kind=bert or roberta, found '{described.kind}', which is what text.weights=.*bert holds"
     with pytest.raises(ValueError, match=said):
         rehearse(config)
