@@ -37,7 +37,7 @@ from mmre_jax.analysis.seen import what_was_seen
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import objects_of
 from mmre_jax.data.readers import jsonl, scenes
-from mmre_jax.extract import KINDS, Extraction, all_pairs
+from mmre_jax.extraction import KINDS, Extraction, all_pairs
 from mmre_jax.progress import track
 from mmre_jax.records import Mention, Record, Region, Relation, Triple
 from mmre_jax.training.log import write_json, write_text

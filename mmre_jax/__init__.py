@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mmre_jax.extract import Extraction, Extractor, load
+    from mmre_jax.extract import Extractor, load
+    from mmre_jax.extraction import Extraction
 
 __all__ = ["Extraction", "Extractor", "load"]
 __version__ = "0.1.0"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +13,10 @@ from mmre_jax.data.decode import PictureError
 from mmre_jax.data.encoded import Encoded
 from mmre_jax.data.parts import Failed, parts
 from mmre_jax.data.pictures import sources
+from mmre_jax.extraction import Extraction, Where, all_pairs, find
 from mmre_jax.progress import Progress
-from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span, plain
+from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, check_box
 from mmre_jax.tasks import WORDLESS, relation
-from mmre_jax.tasks.task import Found
 from mmre_jax.text_files import check_words
 from mmre_jax.training.checkpoint import Checkpoints
 from mmre_jax.training.evaluate import Predictor, make_predictor
@@ -26,73 +25,7 @@ from mmre_jax.training.locate import locate
 from mmre_jax.training.parallel import local_devices
 from mmre_jax.training.splits import Split, open_pictures
 
-KINDS = {"relation": "relations", "entities": "mentions", "triples": "triples", "objects": "regions"}  # what each task finds
-Where = str | tuple[int, int]
 PART = 8  # batches whose pictures are in memory together
-
-
-@dataclasses.dataclass(frozen=True)
-class Extraction:
-    """What was found in one post.
-
-    found: what the checkpoint's task finds, scored. relation: one per pair that was asked for, the most likely label each, the empty
-      relation included. entities: mentions. triples: triples. objects: regions.
-    notes: what the system could not see although it was trained to.
-    masked: of the notes, those of pictures that the record names but that are missing or cannot be read.
-    """
-
-    record: Record
-    found: Found
-    notes: tuple[str, ...] = ()
-    task: str = "relation"
-    masked: tuple[str, ...] = ()
-
-    @property
-    def relations(self) -> tuple[Relation, ...]:
-        """The relations among what was found."""
-        return tuple(x for x in self.found if isinstance(x, Relation))
-
-    @property
-    def mentions(self) -> tuple[Mention, ...]:
-        """The mentions among what was found."""
-        return tuple(x for x in self.found if isinstance(x, Mention))
-
-    @property
-    def triples(self) -> tuple[Triple, ...]:
-        """The triples among what was found."""
-        return tuple(x for x in self.found if isinstance(x, Triple))
-
-    @property
-    def regions(self) -> tuple[Region, ...]:
-        """The objects among what was found."""
-        return tuple(x for x in self.found if isinstance(x, Region))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values: id, text, image, what was found (relations, mentions, triples or regions) with words and spans, notes, and meta
-        where there is one."""
-        record = self.record
-
-        def mention(found: Mention) -> dict[str, Any]:
-            return {
-                "text": record.text(found.span),
-                "span": [int(side) for side in found.span],
-                **({"type": found.type} if found.type else {}),
-            }
-
-        def row(found: Relation | Mention | Triple | Region) -> dict[str, Any]:
-            score = {} if found.score is None else {"score": round(float(found.score), 6)}
-            if isinstance(found, Relation):
-                return {"head": mention(found.head), "relation": found.label, "tail": mention(found.tail), **score}
-            if isinstance(found, Triple):
-                return {"entity": mention(found.mention), "relation": found.label, "box": [round(float(x), 4) for x in found.box], **score}
-            if isinstance(found, Region):
-                return {"box": [round(float(x), 4) for x in found.box or ()], "label": found.label, **score}
-            return {**mention(found), **score}
-
-        kind = KINDS[self.task]
-        rows = [row(found) for found in self.found]
-        meta = {"meta": dict(record.meta)} if record.meta else {}
-        return {"id": record.id, "text": " ".join(record.words), "image": record.image, kind: rows, "notes": list(self.notes), **meta}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,19 +178,6 @@ class Extractor:
         return dataclasses.replace(self.predictor, job=dataclasses.replace(self.job, config=config.lock()))
 
 
-def all_pairs(mentions: Sequence[Mention], where: str) -> tuple[Relation, ...]:
-    """A relation without label for every ordered pair of mentions.
-
-    Raises:
-      RecordError: naming `where`, for fewer than two mentions, or two of one span.
-    """
-    if len(mentions) < 2:
-        raise RecordError(f"{where}: two or more mentions make pairs, found {len(mentions)}")
-    if twice := [m.span for i, m in enumerate(mentions) if m.span in [other.span for other in mentions[:i]]]:
-        raise RecordError(f"{where}: two mentions have the span [{twice[0][0]}, {twice[0][1]})")
-    return tuple(Relation(head, tail) for head, tail in itertools.permutations(mentions, 2))
-
-
 def load(path: str | os.PathLike[str], devices: int = 1) -> Extractor:
     """An extractor from a run's workdir (its best step by dev score, else its last) or from the directory of one step.
 
@@ -273,24 +193,3 @@ def load(path: str | os.PathLike[str], devices: int = 1) -> Extractor:
         variables = checkpoints.restore_variables(step, shapes(job))
     mapped = local_devices(devices)
     return Extractor(job, mapped.replicate(variables), make_predictor(job, mapped), step)
-
-
-def find(words: Sequence[str], wanted: Where, name: str) -> tuple[int, int]:
-    """The word span of a mention given as a span or as the words themselves (compared as written).
-
-    Raises:
-      RecordError: if it is out of range, not there, or there more than once.
-    """
-    if not isinstance(wanted, str):
-        wanted = plain(wanted)
-        if not isinstance(wanted, (tuple, list)) or len(wanted) != 2:
-            raise RecordError(f"{name}: expected a word span (start, end) or words of the text, found {wanted!r}")
-        return check_span(*wanted, len(words), name)
-    target = wanted.split()
-    places = [(i, i + len(target)) for i in range(len(words) - len(target) + 1) if list(words[i : i + len(target)]) == target]
-    if not target or not places:
-        raise RecordError(f"{name}: {wanted!r} is not in the text, whose words are {', '.join(map(repr, words))}")
-    if len(places) > 1:
-        shown = ", ".join(f"{span} in '{' '.join(words[max(span[0] - 2, 0) : span[1] + 2])}'" for span in places)
-        raise RecordError(f"{name}: {wanted!r} is in the text {len(places)} times: give a word span, one of {shown}")
-    return places[0]

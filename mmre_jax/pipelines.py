@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 from mmre_jax import extract
 from mmre_jax.data import views
-from mmre_jax.extract import Extraction, Extractor
+from mmre_jax.extract import Extractor
+from mmre_jax.extraction import Extraction
 from mmre_jax.records import Mention, Record, Region, Relation, Triple
 from mmre_jax.tasks.triples import merge
 

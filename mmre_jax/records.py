@@ -38,12 +38,16 @@ class Mention:
 
 @dataclasses.dataclass(frozen=True)
 class Relation:
-    """A directed relation between two mentions. `label` is None for a pair whose relation is not known (to be predicted)."""
+    """A directed relation between two mentions. `label` is None for a pair whose relation is not known (to be predicted).
+
+    `alternatives`, on predictions only and where they are asked for: labels with their probabilities, the most likely first.
+    """
 
     head: Mention
     tail: Mention
     label: str | None = None
     score: float | None = None
+    alternatives: tuple[tuple[str, float], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +81,8 @@ class Record:
     `image` is a path to the picture, already resolved inside its root (it may not exist: missing pictures are masked), or a
     key of a prepared picture store; None where the record has none. `origin` names file and line for error messages. `meta` is what else
     its owner keeps with it, plain JSON values that nothing here looks at. `dangling` are the words that begin a mention although their
-    published tag is I-X, which the reference flavour learns as it is.
+    published tag is I-X, which the reference flavour learns as it is. `string` is the text as it was written, where it is known, and
+    `places` then says of every word where it stands in it, [start, end) in characters.
     """
 
     id: str
@@ -91,10 +96,16 @@ class Record:
     origin: str = ""
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     dangling: tuple[int, ...] = ()
+    string: str | None = None
+    places: tuple[tuple[int, int], ...] = ()
 
     def text(self, span: tuple[int, int]) -> str:
         """The words of a span, joined by single spaces."""
         return " ".join(self.words[span[0] : span[1]])
+
+    def characters(self, span: tuple[int, int]) -> tuple[int, int] | None:
+        """Where a span of words stands in `string`, [start, end) in characters; None where the text is known by its words alone."""
+        return (self.places[span[0]][0], self.places[span[1] - 1][1]) if self.string is not None else None
 
 
 def plain(value: Any) -> Any:

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 import mmre_jax
-from mmre_jax import extract
 from mmre_jax.analysis.seen import what_was_seen
 from mmre_jax.data import datasets
 from mmre_jax.data.decode import PictureError
 from mmre_jax.data.readers import scenes
+from mmre_jax.extraction import Extraction, find
 from mmre_jax.records import Mention, Record, RecordError, Region, Triple
 from mmre_jax.training.checkpoint import CheckpointError, Checkpoints
 from mmre_jax.training.job import new_job
@@ -335,10 +335,10 @@ def test_entities_and_triples_as_json(finder, photo):
 def test_what_an_owner_keeps_with_a_post_comes_back_with_it():
     record = Record("r", ("Ada", "meets", "Bo"), mentions=(Mention(0, 1),), meta={"tweet": 17, "tags": ["a"]})
     found = (Mention(np.int64(0), np.int64(1), "PER", np.float32(0.5)),)
-    written = json.loads(json.dumps(extract.Extraction(record, found, task="entities").to_json()))
+    written = json.loads(json.dumps(Extraction(record, found, task="entities").to_json()))
     assert written["meta"] == {"tweet": 17, "tags": ["a"]}
     assert written["mentions"] == [{"text": "Ada", "span": [0, 1], "type": "PER", "score": 0.5}]
-    assert "meta" not in extract.Extraction(dataclasses.replace(record, meta={}), found, task="entities").to_json()
+    assert "meta" not in Extraction(dataclasses.replace(record, meta={}), found, task="entities").to_json()
 
 
 def test_numbers_of_any_kind_and_words_of_whole_characters(extractor, photo):
@@ -355,10 +355,10 @@ def test_numbers_of_any_kind_and_words_of_whole_characters(extractor, photo):
 def test_places_of_words():
     words = ("a", "b", "a", "b", "a")
     with pytest.raises(RecordError, match="2 times"):
-        extract.find(words, "a b a", "head")
-    assert extract.find(words, "b a b", "head") == (1, 4)
-    assert extract.find(words, " b  a b ", "head") == (1, 4)
-    assert extract.find(words, [1, 4], "head") == (1, 4)
+        find(words, "a b a", "head")
+    assert find(words, "b a b", "head") == (1, 4)
+    assert find(words, " b  a b ", "head") == (1, 4)
+    assert find(words, [1, 4], "head") == (1, 4)
 
 
 @pytest.mark.parametrize("task", ["entities", "triples"])

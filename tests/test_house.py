@@ -36,10 +36,10 @@ FLOORS = (
     ("training.orbax_manager", "training.checkpoint", "training.locate"),
     ("weights",),
     ("training",),
-    ("analysis",),
+    ("analysis", "extraction", "graph"),
     ("extract", "convert", "detection", "planning"),
     ("benchmark",),
-    ("pipelines", "evaluate", "compare", "analyse", "detection_inputs", "detection_files"),
+    ("pipelines", "evaluate", "compare", "analyse", "detection_inputs", "detection_files", "bulk", "chain", "serve", "card"),
     ("cli",),
     ("__main__",),
 )

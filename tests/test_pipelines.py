@@ -10,7 +10,7 @@ from mmre_jax import systems
 from mmre_jax.data import views
 from mmre_jax.data.readers import scenes
 from mmre_jax.data.text import TextEncoder, train_tokenizer
-from mmre_jax.extract import Extraction
+from mmre_jax.extraction import Extraction
 from mmre_jax.pipelines import Pipeline, PipelineError
 from mmre_jax.records import Mention, Record, Region, Relation, Triple
 from mmre_jax.tasks.triples import TriplesTask

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import dgf_pt, hvformer, ifaformer, mkgformer, qeot, rsrnet
-from mmre_jax import analyse, extract
+from mmre_jax import analyse, extraction
 from mmre_jax.analysis.figures import FIGURES, attention, experts, tracked
 from mmre_jax.analysis.sharpness import kurtosis
 from mmre_jax.analysis.watching import sown_shapes
@@ -117,4 +117,4 @@ def test_what_cannot_be_drawn_is_refused(view, untrained):
         analyse.draw(dataclasses.replace(view, split=bare), "cross_attention")
     with pytest.raises(ValueError, match="metrics.jsonl has no experts' weights"):
         experts.history(dataclasses.replace(view, workdir=view.workdir / "nowhere"))
-    assert extract.KINDS and all(name in analyse.listed() for name in FIGURES)
+    assert extraction.KINDS and all(name in analyse.listed() for name in FIGURES)
