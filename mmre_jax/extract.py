@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
+import contextlib
 import dataclasses
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from mmre_jax import tasks
 from mmre_jax.data.dataset import FilePictures
 from mmre_jax.data.decode import PictureError
 from mmre_jax.data.encoded import Encoded
-from mmre_jax.data.parts import Failed, parts
+from mmre_jax.data.loader import cores
+from mmre_jax.data.parts import Failed, Part
 from mmre_jax.data.pictures import sources
 from mmre_jax.extraction import Extraction, Where, all_pairs, find
-from mmre_jax.progress import Progress
+from mmre_jax.progress import track
 from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, check_box
 from mmre_jax.tasks import WORDLESS, relation
 from mmre_jax.text_files import check_words
@@ -24,8 +31,7 @@ from mmre_jax.training.job import Job, restore_job, shapes
 from mmre_jax.training.locate import locate
 from mmre_jax.training.parallel import local_devices
 from mmre_jax.training.splits import Split, open_pictures
-
-PART = 8  # batches whose pictures are in memory together
+from mmre_jax.training.stream import BatchShapes, Window, predict, warm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,47 +103,95 @@ class Extractor:
         return crops or tasks.boxes_of(self.job.task)
 
     def extract_records(self, records: Sequence[Record], progress: str = "", *, strict: bool = False) -> list[Extraction]:
-        """Predicts every record: of relations, every pair that it names; annotations are not looked at.
+        """`extract_many` of a list, looked at as a whole beforehand: what it refuses is refused at once, and a photo of several records is
+        read once, however far from each other they stand.
 
         Args:
           progress: name under which progress is shown; it is not where empty.
+        """
+        blank = [self._blank(record) for record in records]
+        photos: dict[str, int] = {}
+        order = sorted(range(len(blank)), key=lambda i: i if (photo := blank[i].image) is None else photos.setdefault(photo, i))
+        stream = self.extract_many((blank[i] for i in order), strict=strict)
+        found = dict(zip(order, track(stream, progress, len(order), unit="record"), strict=True))
+        return [found[i] for i in range(len(order))]
+
+    def extract_many(self, records: Iterable[Record], *, strict: bool = False) -> Iterator[Extraction]:
+        """Predicts records as they come, in their order: of relations, every pair that one names; annotations are not looked at.
+
+        So many are looked ahead at as fill a few batches, and sorted by length. Pictures are read by threads while the devices work, those
+        of records that are looked at together once. All batches have one of the same few shapes (`load` with warm=True compiles them all).
+
+        Args:
           strict: whether a picture that a record names but that is missing or cannot be read ends all; else it is masked, as in training,
             and stands in the record's notes.
+
+        Yields:
+          Of each record what was found. What is raised is raised when its turn comes.
 
         Raises:
           RecordError: for a record that names no pair, where the task is to find relations, or with half of a character in its words.
           PictureError: where `strict`, for one such picture.
         """
+        shapes, threads = self._shapes, max(cores(), int(self.job.config.data.threads))
+        pictures = FilePictures(()) if (opened := open_pictures(self.job)) is None else opened
+        running: collections.deque[_Looked] = collections.deque()
+        with _reading(threads) as pool:
+
+            def windows() -> Iterator[Window]:
+                for blank in self._several(map(self._blank, records), shapes.ahead):
+                    examples = [self._examples(record) for record in blank]
+                    every = [example for own in examples for example in own]
+                    tokens = self.job.task.encode(every)
+                    batches = shapes.batches(np.array([len(each) for each in tokens]))
+                    part = Part((every[i] for rows, _ in batches for i in rows.tolist() if i >= 0), pictures, pool)
+                    split = Split(every, tokens, self.job.task.features, part if self.job.system.plan else None)
+                    running.append(_Looked(blank, [len(own) for own in examples], split, part))
+                    yield Window(split, batches)
+
+            for found in predict(self.predictor, self.variables, windows()):
+                looked = running.popleft()
+                rest, tokens = iter(found), iter(looked.split.encoded)
+                for record, count in zip(looked.records, looked.counts, strict=True):
+                    said = tuple(x for own in itertools.islice(rest, count) for x in own)
+                    notes, masked = self._look(record, list(itertools.islice(tokens, count)), looked.part.failed(record), strict)
+                    yield Extraction(record, said, notes, self.task, masked)
+
+    def warm(self) -> None:
+        """Compiles the prediction of all shapes of batches."""
+        warm(self.predictor, self.variables, self._shapes)
+
+    @property
+    def _shapes(self) -> BatchShapes:
+        return BatchShapes.of(self.job, self.predictor.devices.count)
+
+    def _blank(self, record: Record) -> Record:
+        """A record without what is to be found. Raises RecordError for one that cannot be looked at."""
+        where = record.origin or record.id
+        check_words(record.words, f"{where}: words")
+        if self.task != "relation":
+            return dataclasses.replace(
+                record, relations=(), mentions=(), triples=(), regions=tuple(x for x in record.regions if x.source != "gold")
+            )
+        if not record.relations:
+            raise RecordError(f"{where}: no pair to find the relation of")
+        return dataclasses.replace(record, relations=tuple(dataclasses.replace(pair, label=None) for pair in record.relations))
+
+    def _examples(self, record: Record) -> list[Record]:
+        return relation.examples([record]) if self.task == "relation" else [record]
+
+    def _several(self, records: Iterable[Record], most: int) -> Iterator[list[Record]]:
+        """The records in groups of `most` examples, or a few more."""
+        group: list[Record] = []
+        count = 0
         for record in records:
-            check_words(record.words, f"{record.origin or record.id}: words")
-        pairs = self.task == "relation"
-        blank = [
-            dataclasses.replace(r, relations=tuple(dataclasses.replace(p, label=None) for p in r.relations))
-            if pairs
-            else dataclasses.replace(r, relations=(), mentions=(), triples=(), regions=tuple(x for x in r.regions if x.source != "gold"))
-            for r in records
-        ]
-        if lacking := [record for record in blank if pairs and not record.relations]:
-            raise RecordError(f"{lacking[0].origin or lacking[0].id}: no pair to find the relation of")
-        examples = [relation.examples([record]) if pairs else [record] for record in blank]
-        counts = [len(own) for own in examples]
-        tokens = iter(self.job.task.encode([example for own in examples for example in own]))
-        encoded = [[next(tokens) for _ in own] for own in examples]
-        predictor = self._predictor(sum(counts))
-        config, plan = predictor.job.config, self.job.system.plan
-        found: dict[int, Extraction] = {}
-        with Progress(progress, len(records), unit="record") as shown:
-            read = FilePictures(()) if (opened := open_pictures(self.job)) is None else opened
-            for part in parts(blank, counts, PART * config.train.eval_batch, read, config.data.threads):
-                looked = [self._look(blank[number], encoded[number], part.failed(blank[number]), strict) for number in part.numbers]
-                here, text = ([each for number in part.numbers for each in values[number]] for values in (examples, encoded))
-                split = Split(here, text, self.job.task.features, part if plan else None)
-                predicted = iter(predictor.predict(self.variables, split))
-                for number, (notes, masked) in zip(part.numbers, looked, strict=True):
-                    said = tuple(x for _ in examples[number] for x in next(predicted).found)
-                    found[number] = Extraction(blank[number], said, notes, self.task, masked)
-                    shown.advance()
-        return [found[number] for number in range(len(records))]
+            group.append(record)
+            count += len(record.relations) or 1
+            if count >= most:
+                yield group
+                group, count = [], 0
+        if group:
+            yield group
 
     def _look(self, record: Record, encoded: Sequence[Encoded], failed: Failed, strict: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What the system will not be shown of a record, and of that what is missing or damaged, which is an error where `strict`."""
@@ -167,22 +221,33 @@ class Extractor:
         masked = list(dict.fromkeys(masked))  # crops of one photo say the same
         return (*notes, *masked), tuple(masked)
 
-    def _predictor(self, examples: int) -> Predictor:
-        """The predictor for a few examples: rows that fill up a batch cost as much as real ones, and starting workers takes seconds."""
-        size = 1
-        while size < examples:
-            size *= 4  # few sizes, since each is compiled
-        config = self.job.config.copy_and_resolve_references().unlock()
-        config.train.eval_batch = min(size, config.train.eval_batch)
-        config.data.workers = 0
-        return dataclasses.replace(self.predictor, job=dataclasses.replace(self.job, config=config.lock()))
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Looked:
+    """Records that are looked at together: how many examples each is, all of these, and what their pictures were found to be."""
+
+    records: Sequence[Record]
+    counts: Sequence[int]
+    split: Split
+    part: Part
 
 
-def load(path: str | os.PathLike[str], devices: int = 1) -> Extractor:
+@contextlib.contextmanager
+def _reading(threads: int) -> Iterator[concurrent.futures.Executor]:
+    """Threads that read pictures; what they have not begun when the block ends is left."""
+    pool = concurrent.futures.ThreadPoolExecutor(threads, "pictures")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def load(path: str | os.PathLike[str], devices: int = 1, *, warm: bool = False) -> Extractor:
     """An extractor from a run's workdir (its best step by dev score, else its last) or from the directory of one step.
 
     Args:
       devices: local devices to predict on; 0 for all.
+      warm: whether all that can be needed is compiled now; else each shape of a batch is when it first comes.
 
     Raises:
       CheckpointError: if there is no checkpoint, or it is of another format or version.
@@ -192,4 +257,7 @@ def load(path: str | os.PathLike[str], devices: int = 1) -> Extractor:
         job = restore_job(checkpoints.meta(step))
         variables = checkpoints.restore_variables(step, shapes(job))
     mapped = local_devices(devices)
-    return Extractor(job, mapped.replicate(variables), make_predictor(job, mapped), step)
+    extractor = Extractor(job, mapped.replicate(variables), make_predictor(job, mapped), step)
+    if warm:
+        extractor.warm()
+    return extractor

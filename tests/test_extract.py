@@ -24,6 +24,8 @@ from mmre_jax.training.checkpoint import CheckpointError, Checkpoints
 from mmre_jax.training.job import new_job
 from mmre_jax.training.splits import make_split
 from mmre_jax.training.starting import initial_state
+from mmre_jax.training.step import make_predict_step
+from mmre_jax.training.stream import BatchShapes
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = "Ada meets Grace near the old Ada Bridge"
@@ -382,3 +384,58 @@ def test_a_detector_needs_no_words_and_is_not_shown_what_is_annotated(untrained,
     assert not blind.found and blind.notes == ("no picture: masked",)
     with pytest.raises(RecordError, match="takes no head, tail or mentions"):
         detector.extract(image=photo, mentions=[(0, 1)])
+
+
+def test_a_stream_is_lazy_in_order_and_as_each_alone(extractor, records):
+    """A window of examples is looked ahead at, and the one behind it is begun; never the whole input."""
+    asked = []
+
+    def endless():
+        for number in itertools.count():
+            asked.append(number)
+            yield dataclasses.replace(records[number % 16], id=str(number))
+
+    stream = extractor.extract_many(endless())
+    assert not asked, "nothing is read before the first is asked for"
+    some = list(itertools.islice(stream, 100))
+    stream.close()
+    assert [extraction.record.id for extraction in some] == [str(number) for number in range(100)]
+    assert len(asked) <= 100 + 3 * BatchShapes.of(extractor.job, 1).ahead
+    alone = [scored(extractor.extract_records([record])[0]) for record in records]
+    for number, extraction in enumerate(some):
+        assert_close(scored(extraction), alone[number % 16])
+
+
+def test_what_a_stream_cannot_take_ends_it_when_its_turn_comes(extractor, records):
+    def posts():
+        yield from records[:3]
+        yield Record("a", ("b",), origin="posts:3")
+
+    with pytest.raises(RecordError, match="posts:3: no pair"):
+        list(extractor.extract_many(posts()))
+    lost = dataclasses.replace(records[0], image="nowhere.png", origin="posts:9")
+    stream = extractor.extract_many([*records[:3], lost], strict=True)
+    assert [next(stream).record.id for _ in range(3)] == [record.id for record in records[:3]]
+    with pytest.raises(PictureError, match=r"posts:9: image: nowhere\.png: no such file"):
+        next(stream)
+
+
+def test_warm_compiles_all_that_comes_later(trained, records, monkeypatch):
+    shapes, made = set(), make_predict_step
+
+    def told(system):
+        step = made(system)
+
+        def traced(variables, batch):
+            shapes.add(batch["text"]["ids"].shape)
+            return step(variables, batch)
+
+        return traced
+
+    monkeypatch.setattr("mmre_jax.training.evaluate.make_predict_step", told)
+    extractor = mmre_jax.load(trained, warm=True)
+    assert shapes == {(size, 32) for size in (1, 16)}
+    shapes.clear()
+    for some in (records, records[:1], records[:5]):
+        extractor.extract_records(some)
+    assert not shapes, "nothing is traced, and so nothing compiled"

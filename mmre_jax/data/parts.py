@@ -1,12 +1,10 @@
-"""The pictures of many records, a part of the records after the other: no file is read twice, and while one part is worked on the next one
-is read."""
+"""The pictures of some records, read ahead by threads: a file that several of the records name is read once."""
 
 from __future__ import annotations
 
-import collections
 import concurrent.futures
-import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from PIL import Image
 
@@ -19,69 +17,34 @@ Places = tuple[tuple[tuple[Source, ...], ...], ...]
 Failed = tuple[tuple[Slot, PictureError], ...]
 
 
-@dataclasses.dataclass(frozen=True)
 class Part:
-    """Some of the records, and what their files held.
+    """The pictures of some records, a source of pictures for them: what is asked for and not there yet is waited for.
 
-    numbers: the records' places among all, ascending.
+    Args:
+      records: in the order in which they will be asked for.
+      pool: reads the files; those of one photo, one after the other, are one piece of work.
     """
 
-    numbers: tuple[int, ...]
-    plan: PicturePlan
-    read: Mapping[Places, tuple[Pixels, Failed]]
+    def __init__(self, records: Iterable[Record], pictures: FilePictures, pool: concurrent.futures.Executor) -> None:
+        self.plan = pictures.plan
+        groups: dict[Any, list[Record]] = {}
+        for record in records:
+            groups.setdefault(self._group(record), []).append(record)
+        self._reading = {group: pool.submit(_read, own, pictures) for group, own in groups.items()}
 
     def __call__(self, record: Record) -> Pixels:
         """(pixels, present) of one of the records, as `gather` gives them."""
-        return self.read[_places(record, self.plan)][0]
+        return self._found(record)[0]
 
     def failed(self, record: Record) -> Failed:
         """Of which slots of one of the records a picture is missing or cannot be read, and why."""
-        return self.read[_places(record, self.plan)][1]
+        return self._found(record)[1]
 
+    def _found(self, record: Record) -> tuple[Pixels, Failed]:
+        return self._reading[self._group(record)].result()[_places(record, self.plan)]
 
-def parts(records: Sequence[Record], weights: Sequence[int], most: int, pictures: FilePictures, threads: int) -> Iterator[Part]:
-    """The records in parts: those of one picture together, else in their order.
-
-    Args:
-      weights: what each record counts.
-      most: what a part counts at most, if it has records of more than one picture.
-      threads: how many files are read at a time.
-    """
-    groups: dict[int | str, list[int]] = {}
-    for number, record in enumerate(records):
-        groups.setdefault(number if record.image is None else record.image, []).append(number)
-    waiting: collections.deque[tuple[list[list[int]], list[concurrent.futures.Future[dict[Places, tuple[Pixels, Failed]]]]]]
-    waiting = collections.deque()
-    pool = concurrent.futures.ThreadPoolExecutor(threads)
-
-    def first() -> Part:
-        numbers, running = waiting.popleft()
-        read = {places: found for each in running for places, found in each.result().items()}
-        return Part(tuple(sorted(number for group in numbers for number in group)), pictures.plan, read)
-
-    try:
-        for part in _full(groups.values(), weights, most):
-            waiting.append((part, [pool.submit(_read, [records[number] for number in group], pictures) for group in part]))
-            if len(waiting) > 1:
-                yield first()
-        while waiting:
-            yield first()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _full(groups: Iterable[list[int]], weights: Sequence[int], most: int) -> Iterator[list[list[int]]]:
-    part: list[list[int]] = []
-    total = 0
-    for group in groups:
-        weight = sum(weights[number] for number in group)
-        if part and total + weight > most:
-            yield part
-            part, total = [], 0
-        part.append(group)
-        total += weight
-    if part:
-        yield part
+    def _group(self, record: Record) -> Any:
+        return _places(record, self.plan) if record.image is None else record.image
 
 
 def _read(records: Sequence[Record], pictures: FilePictures) -> dict[Places, tuple[Pixels, Failed]]:

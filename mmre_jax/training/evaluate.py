@@ -77,7 +77,7 @@ class Predictor:
         order = Order(split.lengths, self.batch, buckets_of(config), train=False)
         stream = batches_of(self.job, order, split)
         found: dict[int, Predicted] = {}
-        for outputs in self._outputs(variables, stream, progress, order.steps, stopping):
+        for outputs in self.outputs(variables, stream, progress, order.steps, stopping):
             for row in np.flatnonzero(outputs["valid"]) if decode else ():
                 index = int(outputs["index"][row])
                 own = {k: v[row] for k, v in outputs.items()}
@@ -85,10 +85,10 @@ class Predictor:
                 found[index] = Predicted(decoded, bool(own["seen"]), own if keep else {})
         return [found[index] for index in range(len(split.records))] if decode else []
 
-    def _outputs(
-        self, variables: Any, stream: Iterator[Batch], progress: str, steps: int, stopping: Stopping | None
+    def outputs(
+        self, variables: Any, stream: Iterator[Batch], progress: str = "", steps: int = 0, stopping: Stopping | None = None
     ) -> Iterator[dict[str, np.ndarray]]:
-        """The outputs of each batch on the host, while the devices are busy with the next one."""
+        """The outputs of each batch on the host, while the devices are busy with the next one. steps: how many, for `progress`."""
         running: dict[str, jax.Array] | None = None
         for shard in track(self.devices.prefetch(stream), progress, steps, unit="batch", leave=False):
             if stopping is not None and stopping():
