@@ -117,7 +117,8 @@ def as_text(extraction: Extraction, width: int = 120, most: int = 6) -> list[str
         if isinstance(found, Relation):
             said = f"{record.text(found.head.span)} -> {record.text(found.tail.span)}: {found.label}"
         elif isinstance(found, Triple):
-            said = f"{record.text(found.mention.span)}: {found.label} at {', '.join(f'{side:.2f}' for side in found.box)}"
+            place = "" if found.box is None else f" at {', '.join(f'{side:.2f}' for side in found.box)}"
+            said = f"{record.text(found.mention.span)}: {found.label}{place}"
         elif isinstance(found, Region):
             said = f"{found.label} at {', '.join(f'{side:.2f}' for side in found.box or ())}"
         else:

@@ -54,6 +54,7 @@ class Extractor:
         boxes: Sequence[Box] = (),
         caption: str | None = None,
         strict: bool = True,
+        top: int = 0,
     ) -> Extraction:
         """What the checkpoint's task finds in a post; for relations, of one pair or of every ordered pair of mentions.
 
@@ -66,6 +67,7 @@ class Extractor:
             look at some that are found in two ways, these serve for both.
           caption: what the picture shows, for systems that read captions.
           strict: whether a picture that is missing or cannot be read is an error; else it is masked and noted.
+          top: as of `extract_records`.
 
         Raises:
           RecordError: for a span or box out of range, a string that is not in the text or is in it more than once (its places are
@@ -89,7 +91,7 @@ class Extractor:
         regions = tuple(Region(box=box, source=source) for source in self.object_sources or ("detected",) for box in checked)
         photo = None if image is None else os.fspath(image)
         record = Record(id="text", words=words, image=photo, relations=relations, regions=regions, caption=caption)
-        return self.extract_records([record], strict=strict)[0]
+        return self.extract_records([record], strict=strict, top=top)[0]
 
     @property
     def task(self) -> str:
@@ -102,7 +104,7 @@ class Extractor:
         crops = tuple(slot.source for slot in self.job.system.plan if slot.source != "photo")
         return crops or tasks.boxes_of(self.job.task)
 
-    def extract_records(self, records: Sequence[Record], progress: str = "", *, strict: bool = False) -> list[Extraction]:
+    def extract_records(self, records: Sequence[Record], progress: str = "", *, strict: bool = False, top: int = 0) -> list[Extraction]:
         """`extract_many` of a list, looked at as a whole beforehand: what it refuses is refused at once, and a photo of several records is
         read once, however far from each other they stand.
 
@@ -112,11 +114,11 @@ class Extractor:
         blank = [self._blank(record) for record in records]
         photos: dict[str, int] = {}
         order = sorted(range(len(blank)), key=lambda i: i if (photo := blank[i].image) is None else photos.setdefault(photo, i))
-        stream = self.extract_many((blank[i] for i in order), strict=strict)
+        stream = self.extract_many((blank[i] for i in order), strict=strict, top=top)
         found = dict(zip(order, track(stream, progress, len(order), unit="record"), strict=True))
         return [found[i] for i in range(len(order))]
 
-    def extract_many(self, records: Iterable[Record], *, strict: bool = False) -> Iterator[Extraction]:
+    def extract_many(self, records: Iterable[Record], *, strict: bool = False, top: int = 0) -> Iterator[Extraction]:
         """Predicts records as they come, in their order: of relations, every pair that one names; annotations are not looked at.
 
         So many are looked ahead at as fill a few batches, and sorted by length. Pictures are read by threads while the devices work, those
@@ -125,15 +127,18 @@ class Extractor:
         Args:
           strict: whether a picture that a record names but that is missing or cannot be read ends all; else it is masked, as in training,
             and stands in the record's notes.
+          top: (task relation) the probabilities of so many labels, the likeliest ones, stand in each relation's `alternatives`.
 
         Yields:
           Of each record what was found. What is raised is raised when its turn comes.
 
         Raises:
+          ValueError: for a `top` that the task cannot have.
           RecordError: for a record that names no pair, where the task is to find relations, or with half of a character in its words.
           PictureError: where `strict`, for one such picture.
         """
         shapes, threads = self._shapes, max(cores(), int(self.job.config.data.threads))
+        predictor = dataclasses.replace(self.predictor, job=dataclasses.replace(self.job, task=tasks.telling(self.job.task, top)))
         pictures = FilePictures(()) if (opened := open_pictures(self.job)) is None else opened
         running: collections.deque[_Looked] = collections.deque()
         with _reading(threads) as pool:
@@ -149,7 +154,7 @@ class Extractor:
                     running.append(_Looked(blank, [len(own) for own in examples], split, part))
                     yield Window(split, batches)
 
-            for found in predict(self.predictor, self.variables, windows()):
+            for found in predict(predictor, self.variables, windows()):
                 looked = running.popleft()
                 rest, tokens = iter(found), iter(looked.split.encoded)
                 for record, count in zip(looked.records, looked.counts, strict=True):

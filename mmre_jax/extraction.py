@@ -65,9 +65,11 @@ class Extraction:
         def row(found: Relation | Mention | Triple | Region) -> dict[str, Any]:
             score = {} if found.score is None else {"score": round(float(found.score), 6)}
             if isinstance(found, Relation):
-                return {"head": mention(found.head), "relation": found.label, "tail": mention(found.tail), **score}
+                others = {"alternatives": {label: round(p, 6) for label, p in found.alternatives}} if found.alternatives else {}
+                return {"head": mention(found.head), "relation": found.label, "tail": mention(found.tail), **score, **others}
             if isinstance(found, Triple):
-                return {"entity": mention(found.mention), "relation": found.label, "box": [round(float(x), 4) for x in found.box], **score}
+                box = {} if found.box is None else {"box": [round(float(x), 4) for x in found.box]}
+                return {"entity": mention(found.mention), "relation": found.label, **box, **score}
             if isinstance(found, Region):
                 return {"box": [round(float(x), 4) for x in found.box or ()], "label": found.label, **score}
             return {**mention(found), **score}

@@ -66,11 +66,11 @@ class Region:
 
 @dataclasses.dataclass(frozen=True)
 class Triple:
-    """(entity mention, relation, region of the picture)."""
+    """(entity mention, relation, region of the picture). `box` is None only of what was found in a post without a picture."""
 
     mention: Mention
     label: str
-    box: Box
+    box: Box | None
     score: float | None = None
 
 

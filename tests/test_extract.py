@@ -90,6 +90,17 @@ def test_mentions_are_tried_in_all_ordered_pairs(extractor, photo):
     assert_close(found, alone)
 
 
+def test_probabilities_of_the_likeliest_labels_where_asked_for(extractor, photo):
+    asked = {"text": TEXT, "image": photo, "mentions": [(0, 1), "Grace"]}
+    plain, two, every = (extractor.extract(**asked, top=top) for top in (0, 2, 99))
+    for bare, some, all_of_them in zip(plain.relations, two.relations, every.relations, strict=True):
+        assert bare.alternatives == () and bare == dataclasses.replace(some, alternatives=())
+        assert some.alternatives == all_of_them.alternatives[:2] and some.alternatives[0] == (bare.label, bare.score)
+        assert sorted(label for label, _ in all_of_them.alternatives) == sorted(extractor.job.task.labels)
+        assert sum(p for _, p in all_of_them.alternatives) == pytest.approx(1, abs=1e-5)
+    assert two.to_json()["relations"][0]["alternatives"] == {label: round(p, 6) for label, p in two.relations[0].alternatives}
+
+
 def test_as_json(extractor, photo):
     extraction = extractor.extract(text=TEXT, image=photo, head="Grace", tail="old")
     [relation] = extraction.relations
@@ -297,6 +308,15 @@ def test_entities_and_triples_need_words_alone(finder, photo):
     for asked in ({"head": "Grace", "tail": "old"}, {"mentions": ["Grace", "old"]}):
         with pytest.raises(RecordError, match=f"the checkpoint's task is '{finder.task}', which takes no head, tail or mentions"):
             finder.extract(text=TEXT, **asked)
+
+
+def test_without_a_picture_there_is_no_box(finder, photo):
+    seen, blind = (finder.extract(text=TEXT, image=image, strict=False) for image in (photo, "nowhere.png"))
+    assert seen.found and blind.found and all(0 <= x.score <= 1 for x in (*seen.found, *blind.found))
+    assert all(triple.box is not None for triple in seen.triples) and all(triple.box is None for triple in blind.triples)
+    assert all("box" not in row for row in blind.to_json().get("triples", ()))
+    with pytest.raises(ValueError, match="top=3: it is how many labels of a relation"):
+        finder.extract(text=TEXT, top=3)
 
 
 def test_annotation_is_not_looked_at(finder, posts):

@@ -139,7 +139,8 @@ def _plain(found: Relation | Mention | Triple | Region) -> dict[str, Any]:
     if isinstance(found, Relation):
         return {"relation": found.label, **score}
     if isinstance(found, Triple):
-        return {"span": list(found.mention.span), "relation": found.label, "box": list(found.box), **score}
+        box = {} if found.box is None else {"box": list(found.box)}
+        return {"span": list(found.mention.span), "relation": found.label, **box, **score}
     if isinstance(found, Region):
         return {"box": list(found.box or ()), "label": found.label, **score}
     return {"span": list(found.span), "type": found.type, **score}
@@ -159,7 +160,8 @@ def read_predictions(path: str | os.PathLike[str], kind: str, task: Task, exampl
 
     relation: {"id": example, "relation": label, "score": optional probability}
     entities: {"id": example, "mentions": [{"span": [start, end], "type": "PER", "score"}]}
-    triples: {"id": example, "triples": [{"span": [start, end], "relation": label, "box": [x_min, y_min, x_max, y_max], "score"}]}
+    triples: {"id": example, "triples": [{"span": [start, end], "relation": label, "box": [x_min, y_min, x_max, y_max], "score"}]}, with no
+      box where the program saw no picture
     objects: {"id": example, "regions": [{"box": [x_min, y_min, x_max, y_max], "label": class, "score"}]}
 
     Spans are words, end-exclusive; boxes are divided by the picture's width and height. Other keys are not looked at.
@@ -215,9 +217,10 @@ def _mention(item: Any, record: Record, names: Sequence[str], where: str) -> Men
 
 
 def _triple(item: Any, record: Record, names: Sequence[str], where: str) -> Triple:
-    mention = Mention(*_span(item, record, ("span", "relation", "box"), where))
+    mention = Mention(*_span(item, record, ("span", "relation"), where))
     label = _name(item["relation"], names, f"{where}: field 'relation'")
-    return Triple(mention, label, check_box(item["box"], f"{where}: field 'box'"), _score(item, where))
+    box = None if item.get("box") is None else check_box(item["box"], f"{where}: field 'box'")
+    return Triple(mention, label, box, _score(item, where))
 
 
 def _region(item: Any, record: Record, names: Sequence[str], where: str) -> Region:

@@ -26,10 +26,11 @@ ROW, SAMPLE, TAG = 15.0, 30.0, 11.0  # of the list: its rows, the line before a 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A box as it is drawn: its place in the list, its text there and in the photo, its colour, and a line for predicted or gold."""
+    """A box as it is drawn: its place in the list, its text there and in the photo, its colour, and a line for predicted or gold. A triple
+    without a box stands in the list alone."""
 
     number: int
-    box: Box
+    box: Box | None
     text: str
     label: str
     colour: str
@@ -63,7 +64,8 @@ def triples_figure(
         for number, triple in enumerate(triples, 1):
             where = f"record {record.id}: {side} triple {number}"
             check_span(triple.mention.start, triple.mention.end, len(record.words), where)
-            check_box(triple.box, where)
+            if triple.box is not None:
+                check_box(triple.box, where)
     colours = entity_colours([*predicted, *(gold or ())])
     entries = _entries(record, predicted, gold, iou, colours)
     numbers = {span: [str(entry.number) for entry in entries if entry.span == span] for span in colours}
@@ -83,9 +85,10 @@ def triples_figure(
     if photo is not None:
         panel = figure.axes[-1]
         for triple in gold or ():
-            frame_box(panel, triple.box, colours[triple.mention.span], "--")
+            if triple.box is not None:
+                frame_box(panel, triple.box, colours[triple.mention.span], "--")
         for entry in entries:
-            if entry.style == "-":
+            if entry.style == "-" and entry.box is not None:
                 frame_box(panel, entry.box, entry.colour, "-")
         draw_labels(panel, pictures.photo[2], pictures.photo[3], entries)
     draw_list(page, beside, top, entries, listed, heading)
@@ -134,6 +137,8 @@ def draw_labels(panel: Axes, across: float, down: float, entries: Sequence[Entry
     wide = annotate.measure(CAPTION)
     taken: list[Place] = []
     for entry in entries:
+        if entry.box is None:
+            continue
         x0, y0, x1, y1 = (side * scale for side, scale in zip(entry.box, (across, down, across, down), strict=True))
         texts = (f"{entry.number} {entry.label}", str(entry.number))
         found = ((text, place) for text in texts if (place := _free((x0, y0, x1, y1), wide(text) + 5, (across, down), taken)))

@@ -99,7 +99,7 @@ def spans_of(record: Record) -> list[tuple[int, int]]:
 
 def boxes_of(record: Record) -> list[Box]:
     """The different boxes of a record's triples, in their order."""
-    return list(dict.fromkeys(triple.box for triple in record.triples))
+    return list(dict.fromkeys(triple.box for triple in record.triples if triple.box is not None))
 
 
 def _relations(record: Record, box: Box, none: str) -> tuple[Relation, ...]:

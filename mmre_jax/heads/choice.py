@@ -68,4 +68,4 @@ def objective(task: str, labels: Sequence[str], constrain: bool) -> RelationObje
     """
     if task == "relation":
         return RelationObjective()
-    return EntityObjective(tuple(labels) if constrain else None)
+    return EntityObjective(tuple(labels), constrain)

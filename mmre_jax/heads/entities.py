@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mmre_jax.heads.crf import Crf, forbid, illegal, log_likelihood, viterbi
+from mmre_jax.heads.marginals import mention_probabilities
 from mmre_jax.losses import global_sum
 
 BOUND = 0.1  # transitions start uniform in (-0.1, 0.1), as in the pytorch-crf package that the released code uses
@@ -44,11 +45,12 @@ class EntityHead(nn.Module):
 class EntityObjective:
     """Minus the log-likelihood of the tags, averaged over the global batch's valid records.
 
-    constrain: the tags in the order of the emissions, where transitions that BIO forbids are to be ruled out (in loss and prediction);
-      None to leave them to be learnt, as the released code does.
+    tags: in the order of the emissions.
+    constrain: whether transitions that BIO forbids are ruled out (in loss and prediction), or left to be learnt, as the released code does.
     """
 
-    constrain: tuple[str, ...] | None = None
+    tags: tuple[str, ...]
+    constrain: bool = False
 
     def loss(
         self, outputs: Mapping[str, jax.Array], batch: Mapping[str, Any], axis: str | None
@@ -60,10 +62,21 @@ class EntityObjective:
         return total / jnp.maximum(global_sum(local, axis), 1.0), {"loss": (total, local)}
 
     def predict(self, outputs: Mapping[str, jax.Array], batch: Mapping[str, Any]) -> dict[str, jax.Array]:
-        """outputs of `EntityHead` -> tags int32 [B, L], the best path over the scored positions; 0 elsewhere."""
-        return {"tags": viterbi(outputs["emissions"], batch["scored"], self.crf(outputs))}
+        """The best path over the scored positions, and how sure its mentions are.
+
+        Args:
+          outputs: of `EntityHead`.
+          batch: scored bool [B, L]; words bool [B, L], where not every scored position is a word's.
+
+        Returns:
+          tags int32 [B, L], 0 where nothing is scored; mention float32 [B, L], at a mention's last word the probability of the mention
+          (marginals.py), 0 elsewhere.
+        """
+        emissions, scored, crf = outputs["emissions"], batch["scored"], self.crf(outputs)
+        path = viterbi(emissions, scored, crf)
+        return {"tags": path, "mention": mention_probabilities(emissions, path, scored, batch.get("words", scored), crf, self.tags)}
 
     def crf(self, outputs: Mapping[str, jax.Array]) -> Crf:
         """The chain's scores, constrained if so configured."""
         crf = Crf(outputs["transitions"], outputs["start"], outputs["end"])
-        return crf if self.constrain is None else forbid(crf, *illegal(self.constrain))
+        return forbid(crf, *illegal(self.tags)) if self.constrain else crf

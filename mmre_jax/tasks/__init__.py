@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from mmre_jax.data.dataset import RecordSource, objects_of
 from mmre_jax.data.text import TextEncoder
 from mmre_jax.records import Record
 from mmre_jax.tasks import prompted
+from mmre_jax.tasks.calibration import Calibration
 from mmre_jax.tasks.entities import EntitiesTask, released_tags
 from mmre_jax.tasks.objects import ObjectsTask
 from mmre_jax.tasks.relation import RelationTask
@@ -66,6 +68,31 @@ def _prompted(config: ConfigDict) -> prompted.Prompted | None:
         objects=system.objects if sees and config.data.objects != "none" else 0,
         caption_tokens=system.caption_tokens if sees else 0,
     )
+
+
+def calibrated(task: Task, calibration: Calibration) -> Task:
+    """A task whose decoding calibrates scores.
+
+    Raises:
+      ValueError: for one that has no calibration: the boxes that a detector finds are ranked by their scores.
+    """
+    if isinstance(task, RelationTask | EntitiesTask | TriplesTask):
+        return dataclasses.replace(task, calibration=calibration)
+    raise ValueError("task 'objects' has no calibration: the scores of boxes rank them")
+
+
+def telling(task: Task, top: int = 0) -> Task:
+    """A task that decodes what an extraction tells: of relations the probabilities of the `top` most likely labels, of triples no box where
+    no picture was seen.
+
+    Raises:
+      ValueError: for a `top` below 0, or of another task than relations.
+    """
+    if top < 0 or (top and not isinstance(task, RelationTask)):
+        raise ValueError(f"top={top}: it is how many labels of a relation are told with their probabilities, 0 for none but the likeliest")
+    if isinstance(task, RelationTask):
+        return dataclasses.replace(task, top=top)
+    return dataclasses.replace(task, unseen_boxes=False) if isinstance(task, TriplesTask) else task
 
 
 def boxes_of(task: Task) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.encoded import Encoded
 from mmre_jax.data.text import TextEncoder
 from mmre_jax.records import Mention, Record, RecordError
+from mmre_jax.tasks.calibration import Calibration
 from mmre_jax.tasks.task import Found, Outputs, precision_recall_f1
 
 CONTINUED, CLS, SEP = "X", "[CLS]", "[SEP]"
@@ -31,12 +32,14 @@ class EntitiesTask:
     labels: the tags in the order of the head's outputs: `none`, B-X and I-X.  none: the tag of a word outside of mentions.
     released: tag as the released PyTorch code does, for converted checkpoints: no position of the text is skipped, [CLS] and [SEP] have
       tags named like them, further pieces X, and an entity that the data set begins with I- keeps that tag; the labels hold these, and PAD.
+    calibration: of the probabilities of mentions.
     """
 
     encoder: TextEncoder
     labels: tuple[str, ...]
     none: str = "O"
     released: bool = False
+    calibration: Calibration = Calibration()
 
     headline: ClassVar[tuple[str, ...]] = ("entity.micro.f1", "entity.micro.precision", "entity.micro.recall")
 
@@ -74,7 +77,8 @@ class EntitiesTask:
         Mentions that overlap cannot all be tagged (see annotation.flat).
 
         Returns:
-          text.ids int32 [L], text.mask bool [L]; tags int32 [L]; scored bool [L], the positions that have a tag.
+          text.ids int32 [L], text.mask bool [L]; tags int32 [L]; scored bool [L], the positions that have a tag; as released, where others
+          than words have one, words bool [L], the positions of words' tags.
 
         Raises:
           RecordError: for a mention whose tags are not among the labels.
@@ -90,8 +94,9 @@ class EntitiesTask:
             tags[[0, size - 1]] = self.labels.index(CLS), self.labels.index(SEP)
         positions, words = first_pieces(encoded)
         tags[positions] = [self._tag_id(tag, record) for tag in self._tags(record, words)]
-        scored = mask if self.released else np.isin(np.arange(length), positions)
-        return {"text": {"ids": ids, "mask": mask}, "tags": tags, "scored": scored}
+        at_words = np.isin(np.arange(length), positions)
+        found = {"text": {"ids": ids, "mask": mask}, "tags": tags, "scored": mask if self.released else at_words}
+        return {**found, "words": at_words} if self.released else found
 
     def _tags(self, record: Record, words: np.ndarray) -> list[str]:
         """The tags of the words that have a piece, int [n].
@@ -114,10 +119,11 @@ class EntitiesTask:
     def decode(self, prediction: Mapping[str, np.ndarray], record: Record, encoded: Encoded | None = None) -> tuple[Mention, ...]:
         """The mentions that a record's tags spell, by seqeval's default rules: an I- without a predecessor of its type begins a mention.
 
-        Words without a piece are no part of the sequence: a mention goes on over them. PAD, X, [CLS] and [SEP] on a word mean `none`.
+        Words without a piece are no part of the sequence: a mention goes on over them. PAD, X, [CLS] and [SEP] on a word mean `none`. A
+        mention's score is its calibrated probability among all sequences of tags (heads/marginals.py).
 
         Args:
-          prediction: tags int [L].
+          prediction: tags int [L], and mention float [L], at a mention's last word its probability; without it mentions have no score.
         """
         from seqeval.metrics.sequence_labeling import get_entities  # slow to import: it loads scikit-learn
 
@@ -125,7 +131,10 @@ class EntitiesTask:
         outside = (self.none, *SPECIAL_TAGS)
         tags = [self.labels[i] for i in prediction["tags"][positions]]
         found = get_entities(["O" if tag in outside else tag for tag in tags])
-        return tuple(Mention(int(words[first]), int(words[last]) + 1, kind) for kind, first, last in found)
+        sure = self.calibration.event(prediction["mention"][positions]) if "mention" in prediction else None
+        scores = [None if sure is None else float(sure[last]) for _, _, last in found]
+        spans = [(int(words[first]), int(words[last]) + 1, kind) for kind, first, last in found]
+        return tuple(Mention(*span, score) for span, score in zip(spans, scores, strict=True))
 
     def metrics(
         self,

@@ -13,6 +13,7 @@ from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.encoded import Encoded
 from mmre_jax.data.text import Span, TextEncoder
 from mmre_jax.records import Record, RecordError, Relation
+from mmre_jax.tasks.calibration import Calibration
 from mmre_jax.tasks.prompted import Prompted
 from mmre_jax.tasks.task import Found, Outputs, precision_recall_f1
 
@@ -27,6 +28,8 @@ class RelationTask:
     labels: all relations in the order of the classifier's outputs.  none: the label that says that no relation holds.
     blank_words: the image-only control: every word is a mask token and the markers stand at fixed places.
     prompted: what the system asks of a record beside its sentence, if anything.
+    calibration: of probabilities.
+    top: of how many labels, the most likely ones, a predicted relation tells the probability, as `alternatives`.
     """
 
     encoder: TextEncoder
@@ -34,6 +37,8 @@ class RelationTask:
     none: str
     blank_words: bool = False
     prompted: Prompted | None = None
+    calibration: Calibration = Calibration()
+    top: int = 0
 
     headline: ClassVar[tuple[str, ...]] = ("micro.f1", "micro.precision", "micro.recall", "accuracy")
 
@@ -109,15 +114,17 @@ class RelationTask:
         return self.labels.index(label)
 
     def decode(self, prediction: Mapping[str, np.ndarray], record: Record, encoded: Encoded | None = None) -> tuple[Relation, ...]:
-        """The predicted relation of one example, scored with its probability.
+        """The predicted relation of one example, scored with its calibrated probability, and with the likeliest `top` labels and theirs.
 
         Args:
           prediction: probabilities float [R].
         """
         del encoded
         best = int(np.argmax(prediction["probabilities"]))
-        score = float(prediction["probabilities"][best])
-        return (dataclasses.replace(record.relations[0], label=self.labels[best], score=score),)
+        chances = self.calibration.distribution(prediction["probabilities"])
+        likely = np.argsort(-prediction["probabilities"], kind="stable")[: self.top]
+        alternatives = tuple((self.labels[i], float(chances[i])) for i in likely)
+        return (dataclasses.replace(record.relations[0], label=self.labels[best], score=float(chances[best]), alternatives=alternatives),)
 
     def metrics(
         self,

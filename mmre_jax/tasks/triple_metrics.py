@@ -1,6 +1,7 @@
 """Scores of (entity, relation, box) triples: Algorithm 1 of QEOT in a strict form and as printed, pairs, and accuracies.
 
-Entities are compared by span. A key is a span with a relation; a record may have several boxes under one key.
+Entities are compared by span. A key is a span with a relation; a record may have several boxes under one key. A predicted triple without a
+box, of a post without a picture, has no right box.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ Key = tuple[tuple[int, int], str]
 Pairs = list[tuple[int, int]]  # (index of a gold triple, index of a predicted one or of an answer)
 
 _IMPOSSIBLE = 1e9  # cost of an answer that is not a number, beyond all that boxes and probabilities can cost
+_NOWHERE = (np.nan,) * 4  # of a triple without a box, which overlaps with none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,9 +145,10 @@ def paper_counts(gold: Sequence[Triple], predicted: Sequence[Triple], iou: float
             missed += 1
             continue
         targets, found = _boxes(gold, members), _boxes(predicted, guesses[key])
-        overlap = boxes.pairwise_iou(targets, found)[scipy.optimize.linear_sum_assignment(_distances(targets, found))]
+        distances = np.nan_to_num(_distances(targets, found), nan=_IMPOSSIBLE)
+        overlap = boxes.pairwise_iou(targets, found)[scipy.optimize.linear_sum_assignment(distances)]
         right += int((overlap > iou).sum())
-        wrong += int((overlap <= iou).sum())
+        wrong += int((~(overlap > iou)).sum())
     return right, wrong, missed
 
 
@@ -189,7 +192,7 @@ def _by_key(triples: Sequence[Triple]) -> dict[Key, list[int]]:
 
 
 def _boxes(triples: Sequence[Triple], chosen: Iterable[int]) -> np.ndarray:
-    return np.array([triples[index].box for index in chosen], np.float64).reshape(-1, 4)
+    return np.array([_NOWHERE if (box := triples[index].box) is None else box for index in chosen], np.float64).reshape(-1, 4)
 
 
 def _set_counts(gold: Iterable[Key], predicted: Iterable[Key]) -> tuple[int, int, int]:

@@ -16,6 +16,7 @@ from mmre_jax.data.text import TextEncoder
 from mmre_jax.declare import Section, number, whole
 from mmre_jax.records import Box, Mention, Record, RecordError, Triple
 from mmre_jax.tasks import triple_metrics
+from mmre_jax.tasks.calibration import Calibration
 from mmre_jax.tasks.task import Found, Outputs
 
 Target = tuple[int, int, int, Box]  # token of the span's first piece, token of its last, relation, box
@@ -42,6 +43,8 @@ class TriplesTask:
     iou: above which overlap a box counts as found, in the metrics.
     queries: the triples the system can predict of a record, for the metrics; None where it has no such limit.
     weights: of boxes in the matching of training, by which the metrics match, too.
+    calibration: of the scores of triples.
+    unseen_boxes: whether a triple has a box where no picture was seen, too, as the published measures have it.
 
     Raises:
       ValueError: for a `none` that is one of the labels.
@@ -56,6 +59,8 @@ class TriplesTask:
     iou: float = 0.5
     queries: int | None = None
     weights: triple_metrics.BoxWeights = triple_metrics.BoxWeights()
+    calibration: Calibration = Calibration()
+    unseen_boxes: bool = True
 
     headline: ClassVar[tuple[str, ...]] = (
         "triple.strict.f1",
@@ -74,12 +79,15 @@ class TriplesTask:
         """The records as they are.
 
         Raises:
-          RecordError: for a relation that is not among the labels.
+          RecordError: for a relation that is not among the labels, or a triple without a box.
         """
         found = [records[index] for index in range(len(records))]
         for record in found:
-            for triple in record.triples:
+            for place, triple in enumerate(record.triples):
                 self.label_id(triple.label, record)
+                if triple.box is None:
+                    where = f"{record.origin or record.id}: triples[{place}]"
+                    raise RecordError(f"{where}: a triple without a box can be neither learnt from nor scored")
         return found
 
     def encode(self, records: Sequence[Record]) -> list[Encoded]:
@@ -155,30 +163,32 @@ class TriplesTask:
         A query's span is the most probable one of whole words, p_start(first piece of its first word) * p_end(last piece of its last
         word); its score p(relation) * p_start * p_end. A query says nothing if 'no triple' is its most probable relation, if its score
         is below the threshold, or if its box, clipped to the picture, has no width or no height (or is not a number). Repetitions are
-        merged.
+        merged. Without `unseen_boxes` the triples of a record of which no picture was seen have no box, and none is dropped for its box.
+        What is found, and in which order, is decided by these scores; then they are calibrated. The mention's own is p_start * p_end.
 
         Args:
-          prediction: probabilities start, end float [Q, L] and relation [Q, R + 1], the last being 'no triple'; box [Q, 4] xyxy.
+          prediction: probabilities start, end float [Q, L] and relation [Q, R + 1], the last being 'no triple'; box [Q, 4] xyxy; seen bool,
+            whether any picture was seen, True if it is not there.
         """
         encoded = encoded or self.encoder.encode(record.words)
+        placed = self.unseen_boxes or bool(prediction.get("seen", True))
         spans, sure = _said_spans(prediction, encoded.words)
         relation = prediction["relation"].argmax(axis=-1)
         scores = sure * prediction["relation"].max(axis=-1)
         clipped = np.clip(prediction["box"], 0.0, 1.0)
         solid = (clipped[:, :2] < clipped[:, 2:]).all(axis=-1)
-        said = (relation < len(self.labels)) & (scores >= self.threshold) & solid
-        return merge(
-            [
-                Triple(
-                    mention=Mention(*map(int, spans[q]), score=float(sure[q])),
-                    label=self.labels[relation[q]],
-                    box=tuple(map(float, clipped[q])),
-                    score=float(scores[q]),
-                )
-                for q in np.flatnonzero(said)
-            ],
-            self.merge_iou,
-        )
+        said = (relation < len(self.labels)) & (scores >= self.threshold) & (solid | (not placed))
+        found = [
+            Triple(
+                mention=Mention(*map(int, spans[q]), score=float(sure[q])),
+                label=self.labels[relation[q]],
+                box=tuple(map(float, clipped[q])) if placed else None,
+                score=float(scores[q]),
+            )
+            for q in np.flatnonzero(said)
+        ]
+        merged = merge(found, self.merge_iou)
+        return tuple(dataclasses.replace(triple, score=float(self.calibration.event(triple.score))) for triple in merged)
 
     def answers(self, outputs: Outputs, record: Record, encoded: Encoded | None = None) -> triple_metrics.Answers:
         """What all queries say of the record's gold triples, before anything is dropped or merged: a query's span is that of `decode`, its
@@ -234,12 +244,17 @@ class TriplesTask:
 
 
 def merge(triples: Sequence[Triple], iou: float) -> tuple[Triple, ...]:
-    """The triples, best score first, without repetitions: of those with one span and relation whose boxes overlap by `iou` or more, the
-    best alone stays (set prediction lets several queries say the same)."""
+    """The triples, best score first, without repetitions: of those with one span and relation whose boxes overlap by `iou` or more, or that
+    have none, the best alone stays (set prediction lets several queries say the same)."""
     kept: list[Triple] = []
     for triple in sorted(triples, key=lambda triple: -(triple.score or 0.0)):
         same = [other.box for other in kept if other.mention.span == triple.mention.span and other.label == triple.label]
-        if not same or boxes.pairwise_iou(np.array([triple.box]), np.array(same)).max() < iou - _ROUNDING:
+        placed = [box for box in same if box is not None]
+        if triple.box is None:
+            repeated = len(placed) < len(same)
+        else:
+            repeated = bool(placed) and boxes.pairwise_iou(np.array([triple.box]), np.array(placed)).max() >= iou - _ROUNDING
+        if not repeated:
             kept.append(triple)
     return tuple(kept)
 

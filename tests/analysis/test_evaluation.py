@@ -281,7 +281,7 @@ SPAN, BOXED = {"span": [0, 1]}, {"span": [0, 1], "relation": "holds"}
         ("entities", [{"span": [0.0, 1], "type": "PER"}], r"mentions\[0\]: field 'span': a span is two integers"),
         ("entities", [{**SPAN, "type": "person"}], r"mentions\[0\]: field 'type': 'person' is not one of LOC, PER"),
         ("entities", [{**SPAN, "type": "PER", "score": "high"}], r"mentions\[0\]: field 'score': expected a number, found 'high'"),
-        ("triples", [BOXED], r"triples\[0\]: expected an object with span, relation, box"),
+        ("triples", [SPAN], r"triples\[0\]: expected an object with span, relation"),
         ("triples", [{**BOXED, "box": [0, 0, 1.5, 1]}], r"triples\[0\]: field 'box': box \[0, 0, 1.5, 1\] is not"),
         ("triples", [{**BOXED, "box": [0, 0, 64, 48]}], r"triples\[0\]: field 'box': box \[0, 0, 64, 48\] is not .* looks like pixels"),
         ("objects", [{"box": LEFT}], r"regions\[0\]: expected an object with box, label"),

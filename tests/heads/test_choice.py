@@ -81,8 +81,8 @@ def test_dropout_is_the_entity_heads() -> None:
 
 def test_objectives() -> None:
     assert objective("relation", ("a", "b"), constrain=True) == RelationObjective()
-    assert objective("entities", TAGS, constrain=True) == EntityObjective(TAGS)
-    assert objective("entities", TAGS, constrain=False) == EntityObjective(None)
+    assert objective("entities", TAGS, constrain=True) == EntityObjective(TAGS, True)
+    assert objective("entities", TAGS, constrain=False) == EntityObjective(TAGS, False)
 
 
 def test_other_tasks_are_refused_by_name() -> None:

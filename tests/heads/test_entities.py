@@ -9,6 +9,7 @@ import pytest
 
 from mmre_jax.heads.crf import Crf, illegal, log_likelihood
 from mmre_jax.heads.entities import EntityHead, EntityObjective
+from mmre_jax.heads.marginals import mention_probabilities
 
 B, L, D = 6, 7, 4
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
@@ -22,7 +23,7 @@ BATCH = {
     "scored": random.random((B, L)) < 0.6,
     "valid": np.array([True, True, False, True, False, True]),
 }
-OBJECTIVE = EntityObjective()
+OBJECTIVE = EntityObjective(TAGS)
 Outputs = dict[str, jax.Array]
 
 
@@ -125,7 +126,18 @@ def test_constrained_predictions_are_legal_and_unconstrained_ones_need_not_be() 
         tags = np.asarray(objective.predict(outputs, batch)["tags"])
         return int(start[tags[:, 0]].sum() + transitions[tags[:, :-1], tags[:, 1:]].sum())
 
-    assert breaks(EntityObjective()) > 0
-    assert breaks(EntityObjective(constrain=TAGS)) == 0
-    losses = [objective.loss(outputs, batch, None)[0] for objective in (EntityObjective(), EntityObjective(constrain=TAGS))]
+    assert breaks(EntityObjective(TAGS)) > 0
+    assert breaks(EntityObjective(TAGS, constrain=True)) == 0
+    losses = [objective.loss(outputs, batch, None)[0] for objective in (EntityObjective(TAGS), EntityObjective(TAGS, constrain=True))]
     assert losses[1] < losses[0]  # the tags are legal, and share their probability with fewer others
+
+
+def test_predictions_say_how_sure_their_mentions_are() -> None:
+    outputs = {**outputs_of(PARAMS), "emissions": jnp.asarray(3 * random.normal(size=(B, L, K)), jnp.float32)}
+    for objective in (OBJECTIVE, EntityObjective(TAGS, constrain=True)):
+        found = objective.predict(outputs, BATCH)
+        asked = outputs["emissions"], found["tags"], BATCH["scored"], BATCH["scored"], objective.crf(outputs), TAGS
+        np.testing.assert_array_equal(found["mention"], mention_probabilities(*asked))
+        alone = objective.predict(outputs, {**BATCH, "words": np.arange(L)[None].repeat(B, 0) < 3})
+        assert not np.asarray(alone["mention"])[:, 3:].any() and np.asarray(alone["mention"])[:, :3].any()
+        np.testing.assert_array_equal(alone["tags"], found["tags"])

@@ -1,5 +1,6 @@
 """Mentions to tags and back under any tokenizer, what is cut off counted as missed, and seqeval's measures."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from seqeval.metrics import classification_report
 from mmre_jax.data.annotation import flat
 from mmre_jax.data.text import TextEncoder, train_tokenizer
 from mmre_jax.records import Mention, Record, RecordError
+from mmre_jax.tasks import calibrated
+from mmre_jax.tasks.calibration import Calibration
 from mmre_jax.tasks.entities import EntitiesTask, entity_metrics, first_pieces
 from mmre_jax.tasks.task import headline
 
@@ -249,3 +252,23 @@ def test_labels_are_checked() -> None:
         EntitiesTask(encoder, (*LABELS, "PER", "X"))
     with pytest.raises(ValueError, match=r"lack X, \[CLS\]$"):
         EntitiesTask(encoder, tuple(tag for tag in RELEASED if tag not in ("X", "[CLS]")), released=True)
+
+
+def test_a_mention_is_scored_where_its_last_word_stands() -> None:
+    features = TASK.features(RECORD, 32)
+    positions, words = first_pieces(TASK.encoder.encode(WORDS))
+    sure = np.zeros(32, np.float32)
+    sure[positions] = 0.5 + words / 16
+    prediction = {"tags": features["tags"], "mention": sure}
+    expected = tuple(dataclasses.replace(m, score=0.5 + max(w for w in words if w < m.end) / 16) for m in RECORD.mentions)
+    assert TASK.decode(prediction, RECORD) == expected
+    told = calibrated(TASK, Calibration(2.0, 1.0)).decode(prediction, RECORD)
+    odds = np.array([m.score for m in expected])
+    np.testing.assert_allclose([m.score for m in told], 1 / (1 + np.exp(-1 - np.log(odds / (1 - odds)) / 2)))
+
+
+def test_released_words_are_told_from_other_positions() -> None:
+    of = task(released=True)
+    features, ours = of.features(RECORD, 32), TASK.features(RECORD, 32)
+    np.testing.assert_array_equal(features["words"], np.isin(np.arange(32), first_pieces(of.encoder.encode(WORDS))[0]))
+    assert "words" not in ours and features["words"].sum() == ours["scored"].sum() < features["scored"].sum()

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from mmre_jax.data.text import TextEncoder, train_tokenizer
 from mmre_jax.records import Mention, Record, RecordError, Relation
+from mmre_jax.tasks import calibrated, telling
+from mmre_jax.tasks.calibration import Calibration
 from mmre_jax.tasks.relation import RelationTask, confusion_counts, examples, metrics
 
 LABELS = ("None", "lives_in", "born_in")
@@ -107,3 +109,23 @@ def test_what_is_cut_off_is_counted():
 def test_the_empty_relation_is_one_of_the_labels():
     with pytest.raises(ValueError, match="'none' is not among"):
         RelationTask(TASK.encoder, LABELS, "none")
+
+
+def test_the_likeliest_labels_are_told_where_asked_for():
+    prediction = {"probabilities": np.array([0.25, 0.125, 0.625], np.float32)}
+    [alone] = TASK.decode(prediction, RECORD)
+    assert alone == dataclasses.replace(PAIR, label="born_in", score=0.625) and alone.alternatives == ()
+    for top, expected in ((1, ("born_in",)), (2, ("born_in", "None")), (9, ("born_in", "None", "lives_in"))):
+        [found] = telling(TASK, top).decode(prediction, RECORD)
+        assert dataclasses.replace(found, alternatives=()) == alone
+        assert found.alternatives == tuple((label, prediction["probabilities"][LABELS.index(label)]) for label in expected)
+    with pytest.raises(ValueError, match="top=-1: it is how many labels"):
+        telling(TASK, -1)
+
+
+def test_calibrated_probabilities_are_those_of_divided_logits():
+    logits = np.array([0.5, -1.0, 2.0])
+    chances, cooled = (np.exp(x) / np.exp(x).sum() for x in (logits, logits / 2))
+    [found] = telling(calibrated(TASK, Calibration(2.0)), 3).decode({"probabilities": chances.astype(np.float32)}, RECORD)
+    assert found.label == "born_in" and found.score == pytest.approx(cooled[2]) and found.alternatives[0] == ("born_in", found.score)
+    assert dict(found.alternatives) == pytest.approx(dict(zip(LABELS, cooled, strict=True)))

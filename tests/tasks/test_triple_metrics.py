@@ -272,3 +272,12 @@ def test_order_means_nothing(records: list, iou: float, shuffle: random.Random):
     first, second = (metrics(*zip(*those, strict=True), LABELS, iou=iou) for those in (records, mixed))
     assert first["triple"]["strict"] == second["triple"]["strict"]
     assert all(first[part] == second[part] for part in ("pair", "per_relation", "count", "gold", "predicted"))
+
+
+def test_a_triple_without_a_box_has_the_right_pair_and_no_right_box():
+    gold = [Triple(Mention(0, 1), "holds", (0.0, 0.0, 0.5, 0.5)), Triple(Mention(0, 1), "holds", (0.5, 0.5, 1.0, 1.0))]
+    blind = [Triple(Mention(0, 1), "holds", None)]
+    found = metrics([gold], [blind], ("holds",))
+    assert found["triple"]["strict"]["f1"] == 0 and found["pair"]["f1"] == 1
+    assert found["triple"]["paper"]["precision"] == 0 and paper_counts(gold, blind, 0.5) == (0, 1, 0)
+    assert metrics([gold], [[*gold[:1], *blind]], ("holds",))["triple"]["strict"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5}

@@ -13,6 +13,8 @@ from mmre_jax.data.readers import scenes
 from mmre_jax.data.text import TextEncoder, train_tokenizer
 from mmre_jax.heads.triples import TripleObjective
 from mmre_jax.records import Mention, Record, RecordError, Triple, check_box
+from mmre_jax.tasks import calibrated, telling
+from mmre_jax.tasks.calibration import Calibration
 from mmre_jax.tasks.task import at
 from mmre_jax.tasks.triple_metrics import assign
 from mmre_jax.tasks.triples import TriplesTask, merge
@@ -308,3 +310,29 @@ def test_examples_have_known_relations():
     assert TASK.examples([RECORD]) == [RECORD]
     with pytest.raises(RecordError, match="file:3: .*'eats' is not one of holds, near"):
         TASK.examples([RECORD, strange])
+
+
+def test_without_a_picture_there_is_no_box_where_that_is_told():
+    features = TASK.features(RECORD, 24)
+    prediction = said(features, 2)
+    prediction["box"][:4] = np.nan  # of what nothing is said of
+    prediction["box"][4] = [0.5, 0.5, 0.5, 0.5]  # a box of no size, where boxes say nothing
+    blind, seen = ({**prediction, "seen": np.bool_(value)} for value in (False, True))
+    assert TASK.decode(blind, RECORD) == TASK.decode(seen, RECORD) == telling(TASK).decode(seen, RECORD) != ()
+    found = telling(TASK).decode(blind, RECORD)
+    assert sorted((t.mention.span, t.label, t.box) for t in found) == [((0, 3), "holds", None), ((4, 5), "near", None)]
+    twice = {name: np.concatenate([x, x]) if name != "seen" else x for name, x in blind.items()}
+    assert telling(TASK).decode(twice, RECORD) == found
+
+
+def test_calibration_changes_scores_alone():
+    prediction = random_prediction(5, 6)
+    plain, told = TASK.decode(prediction, RECORD), calibrated(TASK, Calibration(2.0, -1.0)).decode(prediction, RECORD)
+    assert plain and [dataclasses.replace(t, score=None) for t in told] == [dataclasses.replace(t, score=None) for t in plain]
+    odds = np.array([t.score for t in plain])
+    np.testing.assert_allclose([t.score for t in told], 1 / (1 + np.exp(1 - np.log(odds / (1 - odds)) / 2)))
+
+
+def test_triples_without_a_box_cannot_be_learnt():
+    with pytest.raises(RecordError, match=r"file:3: triples\[1\]: a triple without a box can be neither learnt from nor scored"):
+        TASK.examples([dataclasses.replace(RECORD, triples=(HOLDS, dataclasses.replace(NEAR, box=None)))])

@@ -55,6 +55,6 @@ def _drawn(view: View, figure: str, array: str, axes: list[str]) -> Drawn:
     for number, (record, found, maps) in enumerate(view.once(looked_at)):
         arrays[f"attention_{number}"] = getattr(maps, array)
         pages[str(number)] = maps.figures(record, found, view.job.config.task.iou)[figure]
-        said = [{"entity": record.text(x.mention.span), "relation": x.label, "box": list(x.box), "score": x.score} for x in found]
+        said = [{"entity": record.text(x.mention.span), "relation": x.label, "box": list(x.box or ()), "score": x.score} for x in found]
         facts.append({"id": record.id, "array": f"attention_{number}", "tokens": list(maps.tokens), "grid": list(maps.grid), "found": said})
     return Drawn(arrays, {"split": view.name, "step": view.step, "axes": axes, "records": facts}, pages)
