@@ -118,6 +118,40 @@ def pointwise(
     return jnp.matmul(lhs[:, ::rows, ::columns], rhs[0, 0], precision=precision)
 
 
+def apart(
+    lhs: jax.Array,
+    rhs: jax.Array,
+    window_strides: Sequence[int],
+    padding: Any,
+    lhs_dilation: Any = None,
+    rhs_dilation: Any = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    precision: Any = None,
+) -> jax.Array:
+    """`jax.lax.conv_general_dilated` of channels in a few groups, as a convolution a group: on a CPU XLA computes that two to three times
+    as fast, and the same numbers.
+
+    Args:
+      lhs: [N, H, W, C].
+      rhs: [rows, columns, C / groups, width].
+    """
+    found = [
+        jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            window_strides,
+            padding,
+            lhs_dilation=lhs_dilation,
+            rhs_dilation=rhs_dilation,
+            dimension_numbers=dimension_numbers,
+            precision=precision,
+        )
+        for x, kernel in zip(*(jnp.split(each, feature_group_count, axis=-1) for each in (lhs, rhs)), strict=True)
+    ]
+    return jnp.concatenate(found, axis=-1)
+
+
 class ConvNorm(nn.Module):
     """A convolution `conv` padded by kernel // 2 on each side, then `norm`: [N, H, W, C] -> [N, H', W', width].
 
@@ -153,7 +187,7 @@ class ConvNorm(nn.Module):
             use_bias=self.bias,
             dtype=self.dtype,
             kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
-            conv_general_dilated=pointwise if self.kernel == 1 and self.groups == 1 else None,
+            conv_general_dilated=apart if self.groups > 1 else pointwise if self.kernel == 1 else None,
             name="conv",
         )
         return feature_norm(convolve(x), self.norm, self.dtype, "norm", train=train, zero=self.zero)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmre_jax.encoders.convolution import EPS, ConvNorm, FrozenBatchNorm, Norm, halving_pool, max_pool, pointwise, smooth_pool
+from mmre_jax.encoders.convolution import EPS, ConvNorm, FrozenBatchNorm, Norm, apart, halving_pool, max_pool, pointwise, smooth_pool
 
 
 def maps(*shape: int, seed: int = 0) -> np.ndarray:
@@ -82,3 +82,17 @@ def test_a_product_is_the_1x1_convolution(stride):
     np.testing.assert_allclose(pointwise(x, kernel, (stride, stride), "VALID"), expected, atol=1e-5)
     with pytest.raises(ValueError, match=r"found \[3, 3\] and 1"):
         pointwise(x, jnp.zeros((3, 3, 3, 4)), (1, 1), "SAME")
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("groups", [2, 3])
+def test_groups_apart_are_the_grouped_convolution(stride, groups):
+    random = np.random.default_rng(0)
+    x, kernel = (jnp.asarray(random.normal(size=shape), jnp.float32) for shape in ((2, 5, 6, 2 * groups), (3, 3, 2, 4 * groups)))
+    about = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "feature_group_count": groups}
+
+    def both(convolve):
+        return jax.value_and_grad(lambda *xs: (convolve(*xs, (stride, stride), "SAME", **about) ** 2).sum(), argnums=(0, 1))(x, kernel)
+
+    for found, expected in zip(jax.tree.leaves(both(apart)), jax.tree.leaves(both(jax.lax.conv_general_dilated)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
