@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,14 @@ from mmre_jax import tasks
 from mmre_jax.data.dataset import FilePictures
 from mmre_jax.data.decode import PictureError
 from mmre_jax.data.encoded import Encoded
+from mmre_jax.data.given import Picture
 from mmre_jax.data.loader import cores
 from mmre_jax.data.parts import Failed, Part
 from mmre_jax.data.pictures import sources
-from mmre_jax.extraction import Extraction, Where, all_pairs, find
+from mmre_jax.extraction import Extraction, Where, post, record_of
 from mmre_jax.progress import track
-from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, check_box
-from mmre_jax.tasks import WORDLESS, relation
+from mmre_jax.records import Box, Record, RecordError
+from mmre_jax.tasks import relation
 from mmre_jax.text_files import check_words
 from mmre_jax.training.checkpoint import Checkpoints
 from mmre_jax.training.evaluate import Predictor, make_predictor
@@ -47,12 +48,14 @@ class Extractor:
         self,
         *,
         text: str | Sequence[str] = "",
-        image: str | os.PathLike[str] | None = None,
+        image: Picture | None = None,
         head: Where | None = None,
         tail: Where | None = None,
         mentions: Sequence[Where] = (),
         boxes: Sequence[Box] = (),
         caption: str | None = None,
+        id: str = "text",
+        meta: Mapping[str, Any] | None = None,
         strict: bool = True,
         top: int = 0,
     ) -> Extraction:
@@ -60,38 +63,44 @@ class Extractor:
 
         Args:
           text: a string (split at spaces) or words; of no use where the task reads pictures alone.
-          image: path of the picture.
+          image: the picture: a path, the bytes of a file, an open file, a Pillow image or an array of uint8; see `data.given.given`.
           head, tail: (task relation) each a word span (start, end), end-exclusive, or words as they stand in the text.
           mentions: instead of head and tail: all ordered pairs of these are tried.
           boxes: objects in the picture, normalised (x_min, y_min, x_max, y_max), best first, for systems that look at objects; where they
             look at some that are found in two ways, these serve for both.
           caption: what the picture shows, for systems that read captions.
+          id, meta: what the post is called, and what else is to be kept with it.
           strict: whether a picture that is missing or cannot be read is an error; else it is masked and noted.
           top: as of `extract_records`.
 
         Raises:
           RecordError: for a span or box out of range, a string that is not in the text or is in it more than once (its places are
             listed), if neither a pair nor two mentions are given, or if they are given to a task that finds them by itself.
-          PictureError: where `strict`, for a picture that is missing or cannot be read.
+          PictureError: where `strict`, for a picture that is missing or cannot be read; for a URL, which is to be fetched first.
         """
-        words = tuple(text.split() if isinstance(text, str) else text)
-        if not words and self.task not in WORDLESS:
-            raise RecordError(f"give a text: the checkpoint's task is {self.task!r}, which reads words")
-        relations: tuple[Relation, ...] = ()
-        if self.task != "relation":
-            if head is not None or tail is not None or mentions:
-                raise RecordError(f"the checkpoint's task is {self.task!r}, which takes no head, tail or mentions")
-        elif (head is None) != (tail is None) or (head is None) == (not mentions):
-            raise RecordError("give head and tail, or two or more mentions")
-        elif head is not None and tail is not None:
-            relations = (Relation(Mention(*find(words, head, "head")), Mention(*find(words, tail, "tail"))),)
-        else:
-            relations = all_pairs([Mention(*find(words, mention, f"mentions[{i}]")) for i, mention in enumerate(mentions)], "mentions")
-        checked = [check_box(box, f"boxes[{i}]") for i, box in enumerate(boxes)]
-        regions = tuple(Region(box=box, source=source) for source in self.object_sources or ("detected",) for box in checked)
-        photo = None if image is None else os.fspath(image)
-        record = Record(id="text", words=words, image=photo, relations=relations, regions=regions, caption=caption)
+        record = post(
+            self.task,
+            self.object_sources or ("detected",),
+            text=text,
+            image=image,
+            head=head,
+            tail=tail,
+            mentions=mentions,
+            boxes=boxes,
+            caption=caption,
+            id=id,
+            meta=meta,
+        )
         return self.extract_records([record], strict=strict, top=top)[0]
+
+    def record_of(self, item: Record | Mapping[str, Any], id: str) -> Record:
+        """One of many posts as a record for this checkpoint: a record as it is, or what `extract` takes (all but `strict`) as a dictionary,
+        which is called `id` where it does not say its own.
+
+        Raises:
+          RecordError, PictureError: as `extract`, naming the post; for other keys.
+        """
+        return record_of(self.task, self.object_sources or ("detected",), item, id)
 
     @property
     def task(self) -> str:

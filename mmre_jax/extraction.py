@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple, check_span, plain
+from mmre_jax.data.given import Picture, given
+from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span, plain
+from mmre_jax.tasks import WORDLESS
 from mmre_jax.tasks.task import Found
 
 KINDS = {"relation": "relations", "entities": "mentions", "triples": "triples", "objects": "regions"}  # what each task finds
 Where = str | tuple[int, int]
+POST_KEYS = ("id", "text", "image", "head", "tail", "mentions", "boxes", "caption", "meta")  # what `post` takes of a post
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +81,85 @@ class Extraction:
         rows = [row(found) for found in self.found]
         meta = {"meta": dict(record.meta)} if record.meta else {}
         return {"id": record.id, "text": " ".join(record.words), "image": record.image, kind: rows, "notes": list(self.notes), **meta}
+
+
+def post(
+    task: str,
+    sources: Sequence[str] = ("detected",),
+    *,
+    id: str = "text",
+    text: str | Sequence[str] = "",
+    image: Picture | None = None,
+    head: Where | None = None,
+    tail: Where | None = None,
+    mentions: Sequence[Where] = (),
+    boxes: Sequence[Box] = (),
+    caption: str | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> Record:
+    """A post as a record to extract from.
+
+    Args:
+      task: what is to be found in it.
+      sources: as what the boxes are shown to the system.
+      id: what it is called, in messages too.
+      text: a string (split at spaces) or words; of no use where the task reads pictures alone.
+      image: the picture: a path, bytes, an open file, a Pillow image or an array; see `data.given.given`.
+      head, tail: (task relation) each a word span (start, end), end-exclusive, or words as they stand in the text.
+      mentions: instead of head and tail: all ordered pairs of these are tried.
+      boxes: objects in the picture, normalised (x_min, y_min, x_max, y_max), best first.
+      caption: what the picture shows.
+      meta: what else is to be kept with it.
+
+    Raises:
+      RecordError: for a span or box out of range, a string that is not in the text or is in it more than once (its places are
+        listed), if neither a pair nor two mentions are given, or if they are given to a task that finds them by itself.
+      PictureError: for a picture that is none of these, or a URL; not for one that is missing or damaged.
+    """
+    if not isinstance(text, str) and not (isinstance(text, Sequence) and all(isinstance(word, str) and word for word in text)):
+        raise RecordError(f"text: expected a string, or words that are not empty, found {text!r:.80}")
+    words = tuple(text.split() if isinstance(text, str) else text)
+    if not words and task not in WORDLESS:
+        raise RecordError(f"give a text: the checkpoint's task is {task!r}, which reads words")
+    relations: tuple[Relation, ...] = ()
+    if task != "relation":
+        if head is not None or tail is not None or mentions:
+            raise RecordError(f"the checkpoint's task is {task!r}, which takes no head, tail or mentions")
+    elif (head is None) != (tail is None) or (head is None) == (not mentions):
+        raise RecordError("give head and tail, or two or more mentions")
+    elif head is not None and tail is not None:
+        relations = (Relation(Mention(*find(words, head, "head")), Mention(*find(words, tail, "tail"))),)
+    else:
+        relations = all_pairs([Mention(*find(words, mention, f"mentions[{i}]")) for i, mention in enumerate(mentions)], "mentions")
+    checked = [check_box(box, f"boxes[{i}]") for i, box in enumerate(boxes)]
+    return Record(
+        id=id,
+        words=words,
+        image=given(image, f"{id}: image"),
+        relations=relations,
+        regions=tuple(Region(box=box, source=source) for source in sources for box in checked),
+        caption=caption,
+        meta=dict(meta or {}),
+    )
+
+
+def record_of(task: str, sources: Sequence[str], item: Record | Mapping[str, Any], id: str) -> Record:
+    """One of many posts as a record: a record as it is; what `post` takes by name, as a dictionary, is called `id` if it says no id.
+
+    Raises:
+      RecordError, PictureError: as `post`, naming the post; for other keys.
+    """
+    if isinstance(item, Record):
+        return item
+    if not isinstance(item, Mapping):
+        raise RecordError(f"{id}: expected a Record, or a dictionary of {', '.join(POST_KEYS)}, found {item!r:.80}")
+    if unknown := sorted(map(str, set(item) - set(POST_KEYS))):
+        raise RecordError(f"{id}: unknown key {', '.join(map(repr, unknown))}; valid are {', '.join(POST_KEYS)}")
+    said = {"id": id, **item}
+    try:
+        return post(task, sources, **said)
+    except RecordError as error:
+        raise RecordError(f"{said['id']}: {error}") from error
 
 
 def all_pairs(mentions: Sequence[Mention], where: str) -> tuple[Relation, ...]:

@@ -170,6 +170,36 @@ def test_damaged_pictures_are_errors(extractor, photo, tmp_path):
         extractor.extract_records([dataclasses.replace(extraction.record, regions=(crop,))], strict=True)
 
 
+def test_a_picture_may_be_given_in_any_way(extractor, photo):
+    pair = {"text": TEXT, "head": "Grace", "tail": "old"}
+    with Image.open(photo) as image, photo.open("rb") as file:
+        ways = [photo.read_bytes(), file, image, np.asarray(image)]
+        by_path, *others = [extractor.extract(**pair, image=way, boxes=[(0, 0, 0.5, 1)]) for way in (photo, *ways)]
+    assert all(scored(other) == scored(by_path) and other.notes == () for other in others)
+    assert scored(by_path) != scored(extractor.extract(**pair))
+    with pytest.raises(PictureError, match=r"^text: image: <picture \w+>: not a picture"):
+        extractor.extract(**pair, image=b"<html></html>")
+    masked = extractor.extract(**pair, image=b"<html></html>", strict=False)
+    assert len(masked.masked) == 1 and scored(masked) == scored(extractor.extract(**pair))
+
+
+def test_one_of_many_posts_is_a_record_or_what_extract_takes(extractor, photo):
+    said = {"text": TEXT, "image": photo.read_bytes(), "head": "Grace", "tail": "old", "meta": {"a": 1}}
+    record = extractor.record_of(said, "post 3")
+    assert record.id == "post 3" and record.meta == {"a": 1} and extractor.record_of(record, "x") is record
+    assert extractor.extract_records([record])[0] == extractor.extract(**said, id="post 3")
+    for wrong, message in (
+        ({**said, "id": "b", "tail": "Bo"}, "^b: tail: 'Bo' is not in the text"),
+        ({**said, "photo": 1}, "^post 3: unknown key 'photo'; valid are id, text, image"),
+        ({**said, "text": 3}, "^post 3: text: expected a string"),
+        (TEXT, "^post 3: expected a Record, or a dictionary of id, text"),
+    ):
+        with pytest.raises(RecordError, match=message):
+            extractor.record_of(wrong, "post 3")
+    with pytest.raises(PictureError, match="^post 3: image: 'http://a.org/b.png' is a URL"):
+        extractor.record_of({**said, "image": "http://a.org/b.png"}, "post 3")
+
+
 def test_of_many_records_those_with_damaged_pictures_are_masked_and_noted(extractor, records, photo, tmp_path):
     (tmp_path / "cut.png").write_bytes(photo.read_bytes()[:3000])
     lost, cut = (dataclasses.replace(records[0], image=str(tmp_path / name)) for name in ("nowhere.png", "cut.png"))

@@ -26,6 +26,7 @@ from mmre_jax.data.dataset import (
     labels_of_records,
     object_labels,
 )
+from mmre_jax.data.given import Given
 from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.data.readers import gmner, jsonl, mnre, more, scenes, twitter
 from mmre_jax.data.released_pictures import ReleasedPictures
@@ -217,12 +218,16 @@ def decodes_files(pictures: PictureSource | None) -> bool:
 
 
 def read_picture(name: str) -> Image.Image:
-    """A picture by its path, or by its key in `scenes`."""
+    """A picture by its path, or by its key in `scenes`; one that was given as itself (given.py) as it is."""
+    if isinstance(name, Given):
+        return name.read()
     return scenes.picture(name) if name.startswith(scenes.PREFIX) else decode.read_picture(name)
 
 
 def read_released(name: str) -> Image.Image:
     """`read_picture` as the released code does it: not turned, transparency dropped."""
+    if isinstance(name, Given):
+        return name.read(plain=True)
     return scenes.picture(name) if name.startswith(scenes.PREFIX) else decode.read_picture(name, plain=True)
 
 
@@ -230,7 +235,7 @@ def readable(name: str) -> bool:
     """Whether the picture of that path, or key in `scenes`, is there and undamaged."""
     if not name.startswith(scenes.PREFIX):
         try:
-            decode.read_picture(name)
+            read_picture(name)
         except decode.PictureError:
             return False
     return True

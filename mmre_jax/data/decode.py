@@ -59,6 +59,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _TIFF_BITS = 258
+_ORIENTATION = 274
 
 
 class PictureError(ValueError):
@@ -111,13 +112,36 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, 
       StorageError: the bucket cannot be reached.
       PictureError: a URL but of a bucket, not a picture, truncated, otherwise damaged, or too large.
     """
-    parts = essentials(_contents(path))
-    with _named(path, parts):
+    return decode_picture(_contents(path), path, max_pixels=max_pixels, plain=plain, least=least)
+
+
+def decode_picture(
+    data: bytes, name: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, plain: bool = False, least: int = 0
+) -> Image.Image:
+    """`read_picture` of the bytes of a file, which messages call `name`. Raises PictureError."""
+    parts = essentials(data)
+    with _named(name, parts):
         if plain:
             return _decoded(parts, max_pixels, least).convert("RGB")
         image = _rgb(_decoded(parts, max_pixels, least))
         turn = _TURNS.get(parts.orientation)
         return image if turn is None else image.transpose(turn)
+
+
+def rgb_of(image: Image.Image, name: str, *, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, Image.Image]:
+    """A Pillow image as `read_picture` gives one of a file, and as it does `plain`; never the image itself.
+
+    Raises:
+      PictureError: it calls the image `name`; too large, or yet to be loaded and damaged.
+    """
+    with _named(name, Essentials(None, b"")):
+        _check_size(image, max_pixels)
+        image.load()
+        plain, found = image.convert("RGB"), _rgb(image)
+        turn = None
+        with contextlib.suppress(*_DAMAGE):  # in its Exif: unturned, as a file
+            turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        return (plain if found is image else found) if turn is None else found.transpose(turn), plain
 
 
 def read_draft(path: str | os.PathLike[str], least: int) -> Image.Image:
@@ -204,13 +228,17 @@ def _jpeg_without_end(data: bytes, max_pixels: int, least: int) -> Image.Image:
 
 def _loaded(data: bytes, max_pixels: int, least: int) -> Image.Image:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise _TooLarge(f"{width} x {height} pixels, more than {max_pixels:,} are not decoded")
+        _check_size(image, max_pixels)
         if least:
             image.draft(None, (least, least))  # of formats other than JPEG it does nothing
         image.load()
         return image
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise _TooLarge(f"{width} x {height} pixels, more than {max_pixels:,} are not decoded")
 
 
 def _rgb(image: Image.Image) -> Image.Image:
