@@ -16,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test fuzz test-slow parity processes benchmark benchmark-detector gallery kill plan slurm sky wheel lint clean
+.PHONY: help quickstart test fuzz test-slow parity processes benchmark benchmark-detector gallery kill kill-extract plan slurm sky wheel lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make benchmark-detector   Faster R-CNN against torchvision's on this machine, in turns (minutes)"
 	@echo "make gallery      train small runs of five systems, unless they are there, and draw every figure of a checkpoint into docs (half an hour)"
 	@echo "make kill         kill a run of two processes KILLS=20 times at moments drawn from SEED, and compare its end with a whole one (tens of minutes)"
+	@echo "make kill-extract   kill an extraction 20 times at moments drawn from SEED, and compare its end with a whole one (minutes)"
 	@echo "make plan         plan the papers' sizes on TPUs that are not here, as one table (one to two hours; goes on where it was stopped)"
 	@echo "make slurm        run two tasks under a real Slurm on this machine (Debian: slurmctld slurmd slurm-client munge)"
 	@echo "make sky          have SkyPilot read what is submitted to it, in an environment of its own"
@@ -39,7 +40,7 @@ help:
 quickstart: $(VENV)/.run
 	$(BIN)/python -m launch.train --config=configs/hvformer.py:quickstart --workdir=$(QUICKSTART)
 	$(BIN)/python -m launch.evaluate --checkpoint=$(QUICKSTART) --split=test
-	$(BIN)/python -m launch.extract --checkpoint=$(QUICKSTART) --scenes=4 --out=$(QUICKSTART)/extracted
+	$(BIN)/python -m launch.extract --checkpoint=$(QUICKSTART) --scenes=4 --pictures=4 --out=$(QUICKSTART)/extracted
 
 test: $(VENV)/.dev $(VENV)/torchvision
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow and not processes"
@@ -73,6 +74,9 @@ gallery: $(VENV)/.run
 
 kill: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 0 -s -m slow -k random tests/launch/test_two_processes.py
+
+kill-extract: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 0 -s -m slow -k random tests/launch/test_extract.py
 
 .venv-plan/.made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-plan

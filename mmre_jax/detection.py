@@ -22,7 +22,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 from PIL import Image
 
 from mmre_jax.data.dataset import BACKGROUND
@@ -36,6 +35,7 @@ from mmre_jax.text_files import read_text
 from mmre_jax.training.checkpoint import Checkpoints
 from mmre_jax.training.job import restore_job, shapes
 from mmre_jax.training.locate import is_run, locate
+from mmre_jax.training.parameters import checksum
 from mmre_jax.weights import coco
 from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.rcnn import describe_rcnn, rcnn_rules, rcnn_unread, read_rcnn
@@ -135,15 +135,11 @@ class Detector:
         Not how many are looked at together: who ran out of memory goes on with fewer, and another device with its own number.
         """
         sizes = dataclasses.replace(self.net.config, score=0.0, detections=0)
-        total = hashlib.blake2b(repr(sizes).encode(), digest_size=16)
-        for where, leaf in sorted(traverse_util.flatten_dict(self.variables, sep="/").items()):
-            total.update(where.encode())
-            total.update(np.ascontiguousarray(leaf).tobytes())
         sides = self.canvases if isinstance(self.canvases, int) else [self.canvases.short, self.canvases.long, *self.canvases.lengths]
         config = self.net.config
         labels = hashlib.blake2b("\n".join(self.labels).encode(), digest_size=8).hexdigest()
         given = {"min_score": config.score, "top": config.detections}
-        return {"weights": total.hexdigest(), "labels": labels, "sides": sides, **given}
+        return {"weights": checksum(self.variables, repr(sizes)), "labels": labels, "sides": sides, **given}
 
     @functools.cached_property
     def _programs(self) -> dict[bool, Callable[..., Any]]:

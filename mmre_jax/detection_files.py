@@ -24,6 +24,7 @@ from typing import Any
 import safetensors.numpy
 
 from mmre_jax import paths
+from mmre_jax.bulk.made import differences
 from mmre_jax.data.decode import PictureError
 from mmre_jax.detection import Detected, Detector, Placed
 from mmre_jax.detection_inputs import Input
@@ -110,13 +111,7 @@ def _check_place(work: _Work, out: pathlib.Path, settings: dict[str, Any]) -> No
         raise RecordError(f"{same[0]} is what is read: give another folder as --out")
     path = work.folder / "settings.json"
     if path.is_file():
-        found = read_json(path)
-        found = found if isinstance(found, dict) else {}
-        settings = json.loads(json.dumps(settings))
-        other = [name for name in sorted(settings.keys() | found.keys()) if settings.get(name) != found.get(name)]
-        if other:
-            values = (f"{name} {found.get(name)!r:.60}, now {settings.get(name)!r:.60}" for name in other)
-            said = "; ".join(f"another {name}" if name in _CHECKSUMS else shown for name, shown in zip(other, values, strict=True))
+        if said := differences(path, settings, _CHECKSUMS):
             old = ", ".join(str(place) for place in (work.folder, *outputs) if place.exists())
             raise RecordError(f"{out} holds objects found with other settings ({said}): give another --out, or remove {old}")
         summary = read_json(work.summary) if work.summary.is_file() else {}

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -31,6 +32,7 @@ from mmre_jax.training.evaluate import Predictor, make_predictor
 from mmre_jax.training.job import Job, restore_job, shapes
 from mmre_jax.training.locate import locate
 from mmre_jax.training.parallel import local_devices
+from mmre_jax.training.parameters import checksum
 from mmre_jax.training.splits import Split, open_pictures
 from mmre_jax.training.stream import BatchShapes, Window, predict, warm
 
@@ -108,6 +110,11 @@ class Extractor:
         return str(self.job.config.task.name)
 
     @property
+    def none(self) -> str:
+        """The label that says that there is nothing."""
+        return self.job.task.none
+
+    @property
     def object_sources(self) -> tuple[str, ...]:
         """Which objects the system looks at: any of 'grounded' and 'detected'."""
         crops = tuple(slot.source for slot in self.job.system.plan if slot.source != "photo")
@@ -120,7 +127,7 @@ class Extractor:
         Args:
           progress: name under which progress is shown; it is not where empty.
         """
-        blank = [self._blank(record) for record in records]
+        blank = [self.prepared(record) for record in records]
         photos: dict[str, int] = {}
         order = sorted(range(len(blank)), key=lambda i: i if (photo := blank[i].image) is None else photos.setdefault(photo, i))
         stream = self.extract_many((blank[i] for i in order), strict=strict, top=top)
@@ -153,7 +160,7 @@ class Extractor:
         with _reading(threads) as pool:
 
             def windows() -> Iterator[Window]:
-                for blank in self._several(map(self._blank, records), shapes.ahead):
+                for blank in self.groups(map(self.prepared, records)):
                     examples = [self._examples(record) for record in blank]
                     every = [example for own in examples for example in own]
                     tokens = self.job.task.encode(every)
@@ -179,23 +186,27 @@ class Extractor:
     def _shapes(self) -> BatchShapes:
         return BatchShapes.of(self.job, self.predictor.devices.count)
 
-    def _blank(self, record: Record) -> Record:
-        """A record without what is to be found. Raises RecordError for one that cannot be looked at."""
+    def prepared(self, record: Record) -> Record:
+        """A record as it is looked at, without annotation of what is to be found. For relations, mentions alone become all ordered pairs.
+
+        Raises:
+          RecordError: for a word with half of a character; where the task is to find relations, without a pair and without two mentions, or
+            with one mention twice.
+        """
         where = record.origin or record.id
         check_words(record.words, f"{where}: words")
         if self.task != "relation":
-            return dataclasses.replace(
-                record, relations=(), mentions=(), triples=(), regions=tuple(x for x in record.regions if x.source != "gold")
-            )
-        if not record.relations:
+            regions = tuple(region for region in record.regions if region.source != "gold")
+            return dataclasses.replace(record, relations=(), mentions=(), triples=(), regions=regions)
+        if not record.relations and not record.mentions:
             raise RecordError(f"{where}: no pair to find the relation of")
-        return dataclasses.replace(record, relations=tuple(dataclasses.replace(pair, label=None) for pair in record.relations))
+        named = record.relations or all_pairs(record.mentions, f"{where}: no 'relations', so all pairs of 'mentions' are tried")
+        return dataclasses.replace(record, relations=tuple(dataclasses.replace(pair, label=None) for pair in named))
 
-    def _examples(self, record: Record) -> list[Record]:
-        return relation.examples([record]) if self.task == "relation" else [record]
-
-    def _several(self, records: Iterable[Record], most: int) -> Iterator[list[Record]]:
-        """The records in groups of `most` examples, or a few more."""
+    def groups(self, records: Iterable[Record]) -> Iterator[list[Record]]:
+        """The records, as `prepared` gives them, in the groups that `extract_many` looks at together. What is found in a record may hang
+        on the others of its group by rounding, and on nothing else."""
+        most = self._shapes.ahead
         group: list[Record] = []
         count = 0
         for record in records:
@@ -206,6 +217,14 @@ class Extractor:
                 group, count = [], 0
         if group:
             yield group
+
+    def about(self) -> dict[str, str]:
+        """Names all that is found depends on: a checksum of the parameters, and of what else the checkpoint says."""
+        said = {name: value for name, value in self.job.meta().items() if name != "versions"}
+        return {"checkpoint": checksum(self.predictor.devices.first(self.variables), json.dumps(said, sort_keys=True))}
+
+    def _examples(self, record: Record) -> list[Record]:
+        return relation.examples([record]) if self.task == "relation" else [record]
 
     def _look(self, record: Record, encoded: Sequence[Encoded], failed: Failed, strict: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What the system will not be shown of a record, and of that what is missing or damaged, which is an error where `strict`."""

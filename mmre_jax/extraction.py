@@ -79,8 +79,9 @@ class Extraction:
 
         kind = KINDS[self.task]
         rows = [row(found) for found in self.found]
-        meta = {"meta": dict(record.meta)} if record.meta else {}
-        return {"id": record.id, "text": " ".join(record.words), "image": record.image, kind: rows, "notes": list(self.notes), **meta}
+        more = {"masked": list(self.masked), "meta": dict(record.meta)}
+        more = {name: value for name, value in more.items() if value}
+        return {"id": record.id, "text": " ".join(record.words), "image": record.image, kind: rows, "notes": list(self.notes), **more}
 
 
 def post(

@@ -21,7 +21,7 @@ from mmre_jax import storage
 from mmre_jax.records import RecordError
 
 MARK = "\ufeff"
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HALF = re.compile("[\ud800-\udfff]")
 _LONG = 308  # digits that every whole number that a float can hold has at most
 
@@ -45,7 +45,7 @@ def decode(data: bytes, where: str, error: type[Exception] = RecordError) -> str
     Raises:
       error: naming `where` and the line, for bytes that are not UTF-8.
     """
-    if data.startswith(_UTF16):
+    if data.startswith(UTF16):
         raise error(f"{where}: not UTF-8 text but UTF-16: save it as UTF-8")
     try:
         text = data.decode("utf-8")

@@ -1,11 +1,14 @@
-"""How many parameters a run has, and how many of them train."""
+"""How many parameters a run has, how many of them train, and which they are."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
+from flax import traverse_util
 from ml_collections import ConfigDict
 
 from mmre_jax.training.optim import scales
@@ -38,6 +41,15 @@ def told(counts: Mapping[str, Any]) -> str:
     parts = sorted(counts["parts"].items(), key=lambda item: -item[1]["all"])
     said = "; ".join(f"{part} {_of(found['trained'], found['all'])}" for part, found in parts)
     return f"{counts['all']:,} parameters, {counts['trained']:,} of them train ({counts['share']:.1%}): {said}"
+
+
+def checksum(variables: Mapping[str, Any], said: str) -> str:
+    """Names variables by their paths and bytes, with what else is `said` of them."""
+    total = hashlib.blake2b(said.encode(), digest_size=16)
+    for where, leaf in sorted(traverse_util.flatten_dict(variables, sep="/").items()):
+        total.update(where.encode())
+        total.update(np.ascontiguousarray(leaf).tobytes())
+    return total.hexdigest()
 
 
 def _of(trained: int, total: int) -> str:

@@ -224,7 +224,7 @@ def test_a_missing_or_damaged_picture_is_masked_noted_and_counted(trained, tmp_p
     assert (summary["records"], summary["found"], summary["masked"]) == (4, 8, 2) and "in.jsonl:2: image: " in summary["examples"][0]
     assert "2 of 4 records have pictures that were masked, such as " in result.stderr
     assert "%|" not in result.stderr, "bars are for terminals"
-    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".json", ".jsonl", *[".png"] * 4]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["extract", "extracted.jsonl", "rejects.jsonl", "summary.json"]
 
 
 CASE = ROOT.parent / "shared" / "cases" / "batch_extract" / "posts.jsonl"
@@ -248,19 +248,24 @@ def test_strictly_a_missing_picture_ends_with_a_message(trained, tmp_path):
     result = run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'out'}", "--strict")
     said = message(result)
     assert "in.jsonl:1: image: " in said and "gone.png: no such file" in said
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "extracted.jsonl").exists()
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ('{"text": "a b", "relations": [', "in.jsonl:2: not a JSON value"),
-        ('{"text": "a b", "mentions": [[0, 1]]}', "in.jsonl:2: no 'relations', so all pairs of 'mentions' are tried: two or more"),
-    ],
-)
-def test_a_broken_line_ends_with_a_message(trained, tmp_path, line, said):
-    (tmp_path / "in.jsonl").write_text(f'{{"text": "a b", "mentions": [[0, 1], [1, 2]]}}\n{line}\n')
-    assert said in message(run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'out'}"))
+def test_broken_lines_are_rejected_and_told(trained, tmp_path):
+    broken = ('{"text": "a b", "relations": [', '{"text": "a b", "mentions": [[0, 1]]}')
+    (tmp_path / "in.jsonl").write_text("\n".join(['{"text": "a b", "mentions": [[0, 1], [1, 2]]}', *broken]))
+    told = ["extract", f"--checkpoint={trained}", f"--input={tmp_path}", f"--out={tmp_path / 'out'}"]
+    result = run(*told, "--skip_none", "--min_score=0.5", "--pictures=1")
+    assert result.returncode == 0 and "2 posts could not be read, such as " in result.stderr, result.stderr
+    assert len(rows(tmp_path / "out" / "extracted.jsonl")) == 1
+    rejects = rows(tmp_path / "out" / "rejects.jsonl")
+    assert [(row["line"], row["text"]) for row in rejects] == [(2, broken[0]), (3, broken[1])]
+    assert "in.jsonl:2: not a JSON value" in rejects[0]["reason"]
+    assert "in.jsonl:3: no 'relations', so all pairs of 'mentions' are tried: two or more" in rejects[1]["reason"]
+    again = run(*told, "--skip_none", "--min_score=0.5", "--pictures=1")
+    assert again.stdout == result.stdout and "1 posts were extracted from before" in again.stderr and "picture: " in again.stderr
+    said = message(run(*told))
+    assert "holds what was extracted otherwise (min_score 0.5, now 0.0; skip_none True, now False): give another --out" in said
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,161 @@
+"""Extraction to a folder that is stopped and goes on: the same files in the end, and refusals where something was changed meanwhile."""
+
+import dataclasses
+import itertools
+import json
+
+import pytest
+
+from mmre_jax.bulk import posts
+from mmre_jax.bulk.files import Wanted, extract_all
+from mmre_jax.extraction import Extraction
+from mmre_jax.records import Mention, RecordError, Relation
+
+
+class Stopped(Exception):
+    pass
+
+
+@dataclasses.dataclass
+class Finder:
+    """Finds two relations in each post, whose scores hang on the post's place in its group, three a group. stop: after so many posts."""
+
+    name: str = "a"
+    stop: int | None = None
+    task: str = "relation"
+    none: str = "none"
+    looked: list[str] = dataclasses.field(default_factory=list)
+
+    def about(self):
+        return {"checkpoint": self.name}
+
+    def prepared(self, record):
+        if len(record.words) < 2:
+            raise RecordError(f"{record.origin}: one word")
+        return record
+
+    def groups(self, records):
+        return map(list, itertools.batched(records, 3)) if hasattr(itertools, "batched") else self._groups(iter(records))
+
+    def _groups(self, records):
+        while group := list(itertools.islice(records, 3)):
+            yield group
+
+    def extract_many(self, records, *, strict=False):
+        for group in self.groups(records):
+            for place, record in enumerate(group):
+                if len(self.looked) == self.stop:
+                    raise Stopped
+                self.looked.append(record.id)
+                pair = Relation(Mention(0, 1), Mention(1, 2), "none", 0.25 + place / 10)
+                found = (pair, dataclasses.replace(pair, label="knows", score=0.5 + place / 10))
+                masked = ("image: gone: masked",) if record.id == "p-4" else ()
+                yield Extraction(record, found, masked, "relation", masked)
+
+
+@pytest.fixture
+def given(tmp_path):
+    """Eleven posts among two lines that are none."""
+    lines = [json.dumps({"text": f"Ada meets {i}"}) for i in range(11)]
+    lines[5:5] = ["{", '{"text": "alone"}']
+    (tmp_path / "p.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    return posts.find(tmp_path / "p.jsonl")
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_what_is_written(given, tmp_path):
+    summary, shown = extract_all(Finder(), given, tmp_path / "out", Wanted(), show=2)
+    assert [row["id"] for row in rows(tmp_path / "out" / "extracted.jsonl")] == [f"p-{n}" for n in (*range(1, 6), *range(8, 14))]
+    assert [(row["line"], row["text"]) for row in rows(tmp_path / "out" / "rejects.jsonl")] == [(6, "{"), (7, '{"text": "alone"}')]
+    assert rows(tmp_path / "out" / "rejects.jsonl")[1]["reason"].endswith("p.jsonl:7: one word")
+    where = tmp_path / "p.jsonl"
+    assert summary == json.loads((tmp_path / "out" / "summary.json").read_text())
+    counts = {"records": 11, "found": 22, "masked": 1, "examples": [f"{where}:4: image: gone: masked"], "rejected": 2}
+    assert {name: summary[name] for name in counts} == counts and len(summary["reasons"]) == 2
+    assert [extraction.record.id for extraction in shown] == ["p-1", "p-2"]
+    assert not (tmp_path / "out" / "extract" / "extracted.jsonl").exists()
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"id": "p-'])
+@pytest.mark.parametrize("stop", [0, 1, 3, 5, 6, 10])
+def test_what_was_stopped_ends_as_if_it_had_not_been(given, tmp_path, stop, torn):
+    whole, _ = extract_all(Finder(), given, tmp_path / "whole", Wanted())
+    with pytest.raises(Stopped):
+        extract_all(Finder(stop=stop), given, tmp_path / "out", Wanted())
+    assert not (tmp_path / "out" / "extracted.jsonl").exists()
+    with (tmp_path / "out" / "extract" / "extracted.jsonl").open("ab") as file:
+        file.write(torn)
+    finder = Finder()
+    summary, shown = extract_all(finder, given, tmp_path / "out", Wanted(), show=2)
+    assert summary == whole and tree(tmp_path / "out") == tree(tmp_path / "whole")
+    assert len(finder.looked) == 11 - stop // 3 * 3, "whole groups are not extracted from again"
+    assert len(shown) == (2 if stop < 3 else 0)
+    again = Finder(stop=0)
+    assert extract_all(again, given, tmp_path / "out", Wanted())[0] == whole and tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_it_refuses_to_go_on_with_something_else(given, tmp_path):
+    with pytest.raises(Stopped):
+        extract_all(Finder(stop=4), given, tmp_path / "out", Wanted())
+    refused = [(Finder("b"), given, Wanted(), "another checkpoint"), (Finder(), given, Wanted(min_score=0.5), "min_score 0.0, now 0.5")]
+    refused.append((Finder(), posts.Given("scenes:4", ()), Wanted(), "another input"))
+    for finder, source, wanted, said in refused:
+        with pytest.raises(RecordError, match=rf"holds what was extracted otherwise \({said}\): give another --out, or remove .*extract"):
+            extract_all(finder, source, tmp_path / "out", wanted)
+    partial = tmp_path / "out" / "extract" / "extracted.jsonl"
+    partial.write_text(partial.read_text().replace('"p-2"', '"p-3"'))
+    with pytest.raises(RecordError, match=r"extracted\.jsonl:2: not what was found in 'p-2'"):
+        extract_all(Finder(), given, tmp_path / "out", Wanted())
+
+
+def test_files_from_elsewhere_are_not_overwritten(given, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "extracted.jsonl").write_text("mine\n")
+    with pytest.raises(RecordError, match=r"extracted\.jsonl is there already, and not from here"):
+        extract_all(Finder(), given, tmp_path / "out", Wanted())
+    extract_all(Finder(), given, tmp_path / "new", Wanted())
+    with (tmp_path / "new" / "extracted.jsonl").open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(RecordError, match="has more lines than there are posts"):
+        extract_all(Finder(), given, tmp_path / "new", Wanted())
+
+
+def test_one_program_at_a_time(given, tmp_path):
+    class Busy(Finder):
+        def extract_many(self, records, *, strict=False):
+            with pytest.raises(OSError, match="another program is at work there"):
+                extract_all(Finder(), given, tmp_path / "out", Wanted())
+            return super().extract_many(records, strict=strict)
+
+    assert extract_all(Busy(), given, tmp_path / "out", Wanted())[0]["records"] == 11
+
+
+def test_what_is_not_wanted_is_left_out(given, tmp_path):
+    summary, _ = extract_all(Finder(), given, tmp_path / "out", Wanted(min_score=0.6, skip_none=True))
+    found = rows(tmp_path / "out" / "extracted.jsonl")
+    assert [len(row["relations"]) for row in found[:3]] == [0, 1, 1] and len(found) == 11 and summary["found"] == 7
+    kept = Wanted(min_score=0.9).of(Extraction(None, (Mention(0, 1, "PER"),), task="entities"), "O")
+    assert len(kept.found) == 1, "what has no score is not below any"
+
+
+def test_an_input_without_any_post_is_told(tmp_path):
+    (tmp_path / "table.jsonl").write_text("id,text\n1,Ada\n")
+    with pytest.raises(
+        RecordError, match=r"none of 2 posts can be read, see .*rejects\.jsonl; the first: .*table\.jsonl:1: not a JSON value"
+    ):
+        extract_all(Finder(), posts.find(tmp_path / "table.jsonl"), tmp_path / "out", Wanted())
+    assert len(rows(tmp_path / "out" / "rejects.jsonl")) == 2
+
+
+def test_a_bucket_gets_all_of_it_at_the_end(given, bucket, tmp_path):
+    extract_all(Finder(), given, tmp_path / "out", Wanted())
+    extract_all(Finder(), given, "s3://bucket/out", Wanted())
+    found = {name.rpartition("/")[2]: data for name, data in bucket.objects.items()}
+    assert found == {name: data for name, data in tree(tmp_path / "out").items() if "/" not in name}
