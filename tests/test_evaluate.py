@@ -53,7 +53,7 @@ def test_the_prefixes_are_trained_beside_a_frozen_model(workdir):
 
 def test_a_written_text_encoder_has_what_was_trained_beside_its_words(workdir, tmp_path):
     """Of the markers: a frozen model's own rows of them are as they began."""
-    convert.save_text(workdir, tmp_path / "text")
+    convert.save_encoders(workdir, tmp_path)
     extractor = mmre_jax.load(workdir)
     count = extractor.job.config.system.added
     own, added = (np.asarray(x)[0] for x in (extractor.variables["params"]["text"]["word"], extractor.variables["params"]["added"]))

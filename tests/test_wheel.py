@@ -148,7 +148,7 @@ def test_it_extracts_converts_and_takes_configurations_of_ones_own(fresh, elsewh
     commands = [
         ["mmre", "extract", "--checkpoint=runs/quickstart", "--scenes=2", "--pictures=1", "--out=extracted"],
         ["mmre", "convert", state.name, "converted", "--tokenizer=tokenizer", "--heads=2"],
-        ["mmre", "convert", "converted", back.name, "--back"],
+        ["mmre", "convert", "converted", back.name, "--to=released"],
         ["mmre", "settings", "--config=own.py:quickstart", "--json"],
     ]
     server = Server(fresh / "python", elsewhere, environment(), flags=())

@@ -112,6 +112,31 @@ class ResNetConfig:
             raise ValueError(f"this ResNet has {', '.join(other)}")
         return found
 
+    def to_transformers(self) -> dict[str, Any]:
+        """The inverse of `from_transformers`, but for the norm's eps, which has no place there: PyTorch's is EPS.
+
+        Raises:
+          ValueError: for a ResNet that transformers does not have; what it is is named.
+        """
+        if self.split:
+            raise ValueError("transformers has no ResNeSt")
+        fixed = {"stem_kernel": 7, "stem_stride": 2, "stem_pool": True}
+        if other := [f"{name} {getattr(self, name)}, there {value}" for name, value in fixed.items() if getattr(self, name) != value]:
+            raise ValueError(f"transformers' ResNet has another stem: here {', '.join(other)}")
+        if self.feature_norm.kind == "group":
+            raise ValueError("transformers' ResNet has batch normalisation, here norm is 'group'")
+        return {
+            "model_type": "resnet",
+            "num_channels": 3,
+            "embedding_size": self.stem,
+            "hidden_sizes": list(self.channels),
+            "depths": list(self.depths),
+            "layer_type": "bottleneck" if self.bottleneck else "basic",
+            "hidden_act": "relu",
+            "downsample_in_first_stage": False,
+            "downsample_in_bottleneck": self.stride_first,
+        }
+
 
 class Basic(nn.Module):
     """Two 3x3 convolutions, `first` and `second`, around a `shortcut`."""

@@ -172,3 +172,29 @@ class ViTConfig:
             init_std=values["initializer_range"],
             **own,
         )
+
+    def to_transformers(self, side: int) -> dict[str, Any]:
+        """The inverse of `from_transformers`, for an encoder of one picture of `side` pixels a side.
+
+        Raises:
+          ValueError: for a CLIP without biases in its attention, which transformers does not have.
+        """
+        style = self.style
+        values = {
+            "hidden_size": self.width,
+            "intermediate_size": self.mlp,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_channels": 3,
+            "image_size": side,
+            "patch_size": self.patch,
+            "hidden_act": style.activation,
+            "layer_norm_eps": style.eps,
+            "initializer_range": self.init_std,
+        }
+        if self.dialect == "clip":
+            if not self.qkv_bias:
+                raise ValueError("transformers' CLIP has biases in its attention, here there are none")
+            return {"model_type": "clip_vision_model", "attention_dropout": self.attention_dropout, **values}
+        rates = {"hidden_dropout_prob": self.dropout, "attention_probs_dropout_prob": self.attention_dropout}
+        return {"model_type": "vit", "qkv_bias": self.qkv_bias, **rates, **values}

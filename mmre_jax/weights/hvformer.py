@@ -6,7 +6,7 @@ from mmre_jax.systems.released.hvformer import ReleasedHVFormerConfig
 from mmre_jax.weights import two_streams
 from mmre_jax.weights.rules import Rule, WeightError, dense_rules, norm_rules
 
-_CROSS = "model.encoder.vision2text_layer_agg.cross_modal_att_layer"
+CROSS = "model.encoder.vision2text_layer_agg.cross_modal_att_layer"
 _MIXTURE = "model.encoder.vision2text_layer_agg.moe_layer_wise_agg"
 
 
@@ -19,15 +19,15 @@ def hvformer_rules(config: ReleasedHVFormerConfig) -> tuple[Rule, ...]:
     if config.vision.dialect != "clip":
         raise WeightError("released checkpoints fit the reference flavour with its CLIP image encoder alone")
     attention = {
-        f"{_CROSS}.{{n}}.self_attn.text_q_proj": "tva_{n}/attention/query",
-        f"{_CROSS}.{{n}}.self_attn.vision_k_proj": "tva_{n}/attention/key",
-        f"{_CROSS}.{{n}}.self_attn.vision_v_proj": "tva_{n}/attention/value",
-        f"{_CROSS}.{{n}}.self_attn.out_proj": "tva_{n}/attention/out",
+        f"{CROSS}.{{n}}.self_attn.text_q_proj": "tva_{n}/attention/query",
+        f"{CROSS}.{{n}}.self_attn.vision_k_proj": "tva_{n}/attention/key",
+        f"{CROSS}.{{n}}.self_attn.vision_v_proj": "tva_{n}/attention/value",
+        f"{CROSS}.{{n}}.self_attn.out_proj": "tva_{n}/attention/out",
     }
     return (
         *two_streams.stream_rules(config.vision),
         *dense_rules(attention),
-        *norm_rules({f"{_CROSS}.{{n}}.layer_norm1": "tva_{n}/norm"}),
+        *norm_rules({f"{CROSS}.{{n}}.layer_norm1": "tva_{n}/norm"}),
         Rule(f"{_MIXTURE}.experts1", "mome/experts_in"),  # stored as [experts, in, out]
         Rule(f"{_MIXTURE}.experts2", "mome/experts_out"),
         *dense_rules({f"{_MIXTURE}.expert_router": "mome/router", "re_classifier.classifier": "head/classifier"}),
@@ -39,6 +39,6 @@ def unread(config: ReleasedHVFormerConfig) -> dict[str, str]:
     return {
         **two_streams.UNREAD,
         "model.vision_post_layernorm.*": "the levels are taken before it",
-        f"{_CROSS}.*.self_attn.vision_and_text_k_proj.*": "declared, never called",
-        **{f"{_CROSS}.{n}.*": f"no expert looks at level {n}" for n in range(config.vision.layers + 1) if n not in config.levels},
+        f"{CROSS}.*.self_attn.vision_and_text_k_proj.*": "declared, never called",
+        **{f"{CROSS}.{n}.*": f"no expert looks at level {n}" for n in range(config.vision.layers + 1) if n not in config.levels},
     }

@@ -7,7 +7,7 @@ from mmre_jax.weights import two_streams
 from mmre_jax.weights.rsrnet import head_rules
 from mmre_jax.weights.rules import Rule, WeightError, dense_rules
 
-_FUSION = "model.encoder.text_layer.{n}.intermediate.fusion_dense"
+FUSION = "model.encoder.text_layer.{n}.intermediate.fusion_dense"
 
 
 def mkgformer_rules(config: MKGformerConfig) -> tuple[Rule, ...]:
@@ -18,12 +18,12 @@ def mkgformer_rules(config: MKGformerConfig) -> tuple[Rule, ...]:
     """
     if config.vision is None or config.flavour != "reference" or config.vision.dialect != "clip":
         raise WeightError("released checkpoints fit the reference flavour with its CLIP image encoder alone")
-    return (*two_streams.stream_rules(config.vision), *dense_rules({_FUSION: "fusion_{n}/dense"}), *head_rules("relation"))
+    return (*two_streams.stream_rules(config.vision), *dense_rules({FUSION: "fusion_{n}/dense"}), *head_rules("relation"))
 
 
 def unread(config: MKGformerConfig) -> dict[str, str]:
     """{pattern: reason} for the tensors of a release that its forward pass never reads."""
-    apart = [f"{_FUSION.format(n=n)}.*" for n in range(config.first)]
+    apart = [f"{FUSION.format(n=n)}.*" for n in range(config.first)]
     return {
         **two_streams.UNREAD,
         "model.text_pooler.*": "the head looks at the tokens' states, not at the pooled one",

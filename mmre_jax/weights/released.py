@@ -67,7 +67,7 @@ class Kind:
 _HVPNET = {**_BERT, "vision.kind": "resnet", "system.gate": "leaky_relu"}
 _RSRNET = {**_ROBERTA, "vision.kind": "resnest", "system.gate": "selu"}
 _VIT = {**_BERT, "vision.kind": "vit"}
-_KINDS = {
+KNOWN = {
     "hvpnet_re": Kind("rsrnet", "relation", _RESNET, "classifier", _PREFIXED, _HVPNET),
     "hvpnet_ner": Kind("rsrnet", "entities", _RESNET, "fc", _PREFIXED, _HVPNET),
     "rsrnet_re": Kind("rsrnet", "relation", _RESNEST, "classifier", _PREFIXED, _RSRNET),
@@ -77,7 +77,7 @@ _KINDS = {
     "mkgformer_re": Kind("mkgformer", "relation", _FUSION, "classifier", _STREAMS, _VIT),
     "hvformer_re": Kind("hvformer", "relation", _CLIP, "re_classifier.classifier", _STREAMS, _VIT),
 }
-KINDS = tuple(_KINDS)
+KINDS = tuple(KNOWN)
 
 
 def recognise(tensors: Tensors) -> str:
@@ -86,12 +86,12 @@ def recognise(tensors: Tensors) -> str:
     Raises:
       WeightError: if no kind or several fit; it says what was looked for.
     """
-    marks = {kind: (known.image, f"{known.head}.weight") for kind, known in _KINDS.items()}
-    possible = [kind for kind, known in _KINDS.items() if known.lacks not in tensors]
+    marks = {kind: (known.image, f"{known.head}.weight") for kind, known in KNOWN.items()}
+    possible = [kind for kind, known in KNOWN.items() if known.lacks not in tensors]
     fitting = [kind for kind in possible if all(name in tensors for name in marks[kind]) or _is_text_only_of(kind, tensors)]
     if len(fitting) == 1:
         return fitting[0]
-    without = {kind: f", not {known.lacks}" if known.lacks else "" for kind, known in _KINDS.items()}
+    without = {kind: f", not {known.lacks}" if known.lacks else "" for kind, known in KNOWN.items()}
     looked_for = "\n  ".join(f"{kind}: {' and '.join(marks[kind])}{without[kind]}" for kind in fitting or KINDS)
     if fitting:
         raise WeightError(f"these tensors fit several kinds of released checkpoints\n  {looked_for}")
@@ -196,9 +196,9 @@ def write(kind: str, variables: Mapping[str, Any], kept: Tensors, system: Module
 
 
 def _known(kind: str) -> Kind:
-    if kind not in _KINDS:
+    if kind not in KNOWN:
         raise WeightError(f"the kind of a released checkpoint is one of {', '.join(KINDS)}, found {kind!r}")
-    return _KINDS[kind]
+    return KNOWN[kind]
 
 
 def _table(kind: str, system: ModuleSystem) -> Table:

@@ -6,6 +6,7 @@ what the encoder was trained on. AutoTokenizer gives the ids of `TextEncoder.enc
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +31,8 @@ TAKEN = "<{}:marker>"  # what a marker is called where the tokenizer has its nam
 def write_text_directory(directory: str | Path, config: BertConfig | GptConfig, params: Mapping[str, Any], encoder: TextEncoder) -> None:
     """Writes config.json, model.safetensors, tokenizer.json and tokenizer_config.json, which transformers' Auto classes load.
 
-    A BERT's directory has no pooler, which is no part of the encoder: transformers starts one at random and says so.
+    A BERT's directory has no pooler, which is no part of the encoder: transformers starts one at random and says so. Its RoBERTa counts
+    positions from the id of padding on: where ours counts from another, or from behind a prefix, the rows of the position table are moved.
 
     Args:
       directory: that is there, and empty.
@@ -44,6 +46,8 @@ def write_text_directory(directory: str | Path, config: BertConfig | GptConfig, 
     directory = Path(directory)
     if encoder.vocab_size != config.vocab_size:
         raise WeightError(f"the tokenizer has {encoder.vocab_size} entries, added ones included, the word table {config.vocab_size} rows")
+    if isinstance(config, BertConfig) and config.kind == "roberta":
+        config, params = _counted_from(encoder.special_ids["pad"], config, params)
     try:
         described = config.to_transformers()
     except ValueError as error:
@@ -58,6 +62,18 @@ def write_text_directory(directory: str | Path, config: BertConfig | GptConfig, 
     _write_json(directory / "tokenizer_config.json", about)
     (directory / "tokenizer.json").write_text(_tokenizer(encoder).to_str(pretty=True), "utf-8")
     save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, directory / "model.safetensors", {"format": "pt"})
+
+
+def _counted_from(pad: int, config: BertConfig, params: Mapping[str, Any]) -> tuple[BertConfig, Mapping[str, Any]]:
+    """A RoBERTa whose padding has the id and the position `pad`, and whose first token has the position behind it; else the same."""
+    if (config.pad_id, config.position_offset) == (pad, 0):
+        return config, params
+    table = np.asarray(params["embeddings"]["position"])
+    before = np.zeros((pad + 1, table.shape[1]), table.dtype)
+    before[pad] = table[config.pad_id]
+    table = np.concatenate([before, table[config.first_position :]])
+    sizes = dataclasses.replace(config, pad_id=pad, position_offset=0, positions=len(table))
+    return sizes, {**params, "embeddings": {**params["embeddings"], "position": table}}
 
 
 def added_names(encoder: TextEncoder) -> tuple[str, ...]:

@@ -48,11 +48,14 @@ def test_there_and_back(folder):
     metrics = json.loads((target / "evaluation" / "test" / "metrics.json").read_text())
     assert metrics["test"]["count"] == 2 and metrics["protocol"]["step"] == 0
 
-    assert run("convert", target, back, "--back").returncode == 0
-    assert run("convert", target, folder / "encoder", "--text").returncode == 0
-    assert json.loads((folder / "encoder" / "config.json").read_text())["model_type"] == "bert"
-    both = run("convert", target, back, "--back", "--text")
-    assert both.returncode and "give --back for the authors' state dict or --text" in both.stderr
+    assert run("convert", target, back, "--to=released").returncode == 0
+    assert run("convert", target, folder / "encoders", "--to=transformers").returncode == 0
+    described = [json.loads((folder / "encoders" / part / "config.json").read_text()) for part in ("text", "vision")]
+    assert [found["model_type"] for found in described] == ["bert", "clip_vision_model"]
+    assert run("convert", target, folder / "model.safetensors", "--to=safetensors").returncode == 0
+    found = run("convert", folder / "model.safetensors", folder / "again")
+    assert found.returncode == 0 and "13 labels: PAD O" in found.stderr
+    assert (folder / "again" / "checkpoints" / "0" / "meta").is_dir()
     before, after = load_file(state), load_file(back)
     assert before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
 

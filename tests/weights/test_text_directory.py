@@ -1,7 +1,6 @@
 """Text encoders as directories of transformers, which loads them with their tokenizers: same ids, same states, same logits."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,10 @@ import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers, processors, trainers
 
-from mmre_jax import convert
-from mmre_jax.data import datasets
 from mmre_jax.data.text import END, TextEncoder, load_tokenizer, train_tokenizer
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.gpt import Gpt, GptConfig
-from mmre_jax.training.checkpoint import CheckpointError
-from mmre_jax.training.initialise import open_source
-from mmre_jax.weights import bert, gpt, pretrained
+from mmre_jax.weights import bert, gpt
 from mmre_jax.weights.rules import WeightError
 from mmre_jax.weights.text_directory import added_names, write_text_directory
 
@@ -123,6 +118,23 @@ def test_transformers_loads_what_is_written(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.encode(WORDS).ids, encoder.encode(WORDS).ids)
 
 
+def test_a_robertas_positions_begin_where_transformers_begins_them(tmp_path: Path) -> None:
+    """Behind a prefix's places, and with a tokenizer whose padding is 0, not 1: same states, of padded texts, too."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    encoder = encoder_of("bert", tmp_path)
+    config = dataclasses.replace(CONFIGS["roberta"], vocab_size=encoder.vocab_size, position_offset=5)
+    params = random_params(config)
+    write_text_directory(tmp_path, config, params, encoder)
+    assert (pad := encoder.special_ids["pad"]) == 0 != config.pad_id
+    mask = np.arange(9) < np.array([[9], [5]])
+    ids = np.where(mask, np.random.default_rng(1).integers(5, encoder.vocab_size, mask.shape), pad).astype(np.int32)
+    model = transformers.AutoModel.from_pretrained(tmp_path, add_pooling_layer=False).eval()
+    assert model.config.max_position_embeddings == 1 + config.max_length
+    with torch.no_grad():
+        expected = model(torch.tensor(ids).long(), attention_mask=torch.tensor(mask).long()).last_hidden_state.numpy()
+    assert np.abs(states_of(config, params, ids, mask) - expected)[mask].max() <= 1e-5
+
+
 def test_what_transformers_does_not_have_is_named(tmp_path: Path) -> None:
     encoder = encoder_of("gpt", tmp_path / "tokenizer")
     size = encoder.vocab_size
@@ -148,30 +160,3 @@ def test_a_vocabulary_with_gaps_is_refused(tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIGS["bert"], vocab_size=encoder.vocab_size)
     with pytest.raises(WeightError, match="the tokenizer would call row 6 '<s>', which is row 10 of the word table"):
         write_text_directory(tmp_path, config, random_params(config), encoder)
-
-
-def test_a_runs_text_encoder_is_written_and_starts_another(trained: Any, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
-    out = tmp_path / "out"
-    convert.save_text(trained, out)
-    assert sorted(file.name for file in out.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
-    assert json.loads((out / "config.json").read_text())["architectures"] == ["BertModel"]
-    source = open_source(str(trained))
-    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
-    record = datasets.open_records(source.job.config.data, "test")[0]
-    encoder = source.job.task.encoder
-    assert tokenizer(list(record.words), is_split_into_words=True)["input_ids"] == encoder.encode(record.words).ids.tolist()
-
-    config = source.job.config.copy_and_resolve_references().unlock()
-    config.text.weights = str(out)
-    resolved = pretrained.resolve(config)
-    theirs = source.variables["params"]["text"]
-    own = {**theirs, "embeddings": {**theirs["embeddings"], "word": np.pad(theirs["embeddings"]["word"], ((0, 4), (0, 0)))}}
-    loaded = pretrained.load(resolved, (), {"params": {"text": jax.tree.map(np.zeros_like, own)}})["params"]["text"]
-    jax.tree.map(np.testing.assert_array_equal, loaded, own)
-
-    with pytest.raises(FileExistsError, match="exists already and is not an empty directory"):
-        convert.save_text(trained, out)
-    with pytest.raises(CheckpointError, match="neither a run's workdir nor"):
-        convert.save_text(tmp_path, tmp_path / "more")
-    assert not (tmp_path / "more").exists()

@@ -1,26 +1,18 @@
 """The authors' released checkpoints as checkpoints of this library, and back.
 
-    release = open_release("released.pth")  # this and read_labels: weights/state_dicts.py
-    convert(release, config, "runs/released", tokenizer="BERT_DIR", labels=read_labels("ours_rel2id.json"))
-    export("runs/released", "back.safetensors")
-    save_text("runs/mine", "my_text_encoder")  # the text encoder of any run, as a directory of transformers
-
 A converted checkpoint is a run's workdir, TARGET/checkpoints/0, that everything takes which takes a run. Beside it lie the tensors that
 the released forward pass never reads, as they were (unread.safetensors), and why they are not read (released.json), so that the way back
-is exact.
+is exact. A run of a released arithmetic that was trained here has none of those, and gets made-up ones (weights/released_runs.py).
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import dataclasses
 import json
 import logging
 import os
 import pathlib
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -30,18 +22,18 @@ import safetensors.numpy
 from ml_collections import ConfigDict
 
 from mmre_jax import storage
+from mmre_jax.convert.files import free_file, free_folder, restored, whole
 from mmre_jax.data.text import TextEncoder, load_tokenizer
-from mmre_jax.encoders.from_config import text_config
 from mmre_jax.tasks.entities import SPECIAL_TAGS
 from mmre_jax.text_files import read_json
 from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
-from mmre_jax.training.job import Job, make_job, restore_job, shapes
+from mmre_jax.training.job import Job, make_job, shapes
 from mmre_jax.training.locate import locate
 from mmre_jax.weights import hub, pretrained, released
 from mmre_jax.weights.hub import WeightError
+from mmre_jax.weights.released_runs import kind_of, never_read
 from mmre_jax.weights.state_dicts import PAD, Release
-from mmre_jax.weights.text_directory import added_names, write_text_directory
 
 UNREAD, ABOUT = "unread.safetensors", "released.json"
 HALF = (np.dtype(np.float16), np.dtype(jnp.bfloat16))
@@ -82,8 +74,7 @@ def convert(
       FileExistsError: a target that is there already, and other OSErrors of files.
       WeightError: tensors that are missing, surplus or of another shape, all of them named; labels or a tokenizer that do not fit them.
     """
-    target = storage.on_disk(target, "target")
-    _check_free(target)
+    target = free_folder(target)
     changes = released.sizes(release.kind, release.tensors, heads=heads)
     task = changes["task.name"]
     names = _labels(release, task, labels)
@@ -104,7 +95,7 @@ def convert(
         "half": {name: str(tensor.dtype) for name, tensor in release.tensors.items() if tensor.dtype in HALF and name not in kept},
         "unread": reasons,
     }
-    with _whole(target) as folder:
+    with whole(target) as folder:
         folder.mkdir(parents=True)
         state = state_lib.create(variables, job.config.optim.frozen, optax.identity())  # without an optimiser: no run is to go on from it
         with Checkpoints(folder / FOLDER) as checkpoints:
@@ -116,85 +107,56 @@ def convert(
 
 
 def export(checkpoint: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
-    """The inverse of `convert`: writes the authors' state dict, bit for bit, as safetensors.
+    """Writes a run under the authors' keys, as safetensors: the inverse of `convert`.
+
+    A directory that `convert` wrote gives the state dict that it was made of, bit for bit. A run of a released arithmetic
+    (system.flavour=reference) that was trained here gives every tensor of a release of its sizes, those included that the released code
+    never reads but `load_state_dict` wants: constants as they are, norms that change nothing, zeros (weights/released_runs.py). The file's
+    metadata name them under `filled`, and the labels, in the order of the classifier's rows, under `labels`.
 
     Args:
-      checkpoint: a directory that `convert` wrote.
+      checkpoint: a directory that `convert` wrote, or the workdir of a run, its folder of checkpoints, or a step in it.
       path: the file to make; it must not exist.
 
     Raises:
       FileExistsError: a file that is there already.
-      CheckpointError: a checkpoint that is damaged or was not converted.
-      WeightError: a path that is not called *.safetensors, unread tensors that are lost.
+      CheckpointError: a checkpoint that is damaged or not there.
+      WeightError: a path that is not called *.safetensors, unread tensors that are lost; a run of an arithmetic that nobody released, or of
+        settings that no release of its kind has: it says which.
     """
-    path = storage.on_disk(path, "target")
-    if path.suffix != ".safetensors":
-        raise WeightError(f"{path}: a state dict is written as safetensors; name it *.safetensors")
-    if path.exists():
-        raise FileExistsError(f"{path} exists already")
+    path = free_file(path, "a state dict")
     directory, step = locate(checkpoint)
-    about = _about(directory.parent)
-    job, variables = _restored(directory, step)
-    with storage.at_hand(directory.parent / UNREAD) as file:
+    converted = (directory.parent / ABOUT).is_file()
+    job, variables = restored(directory, step)
+    if converted:
+        kind, tensors = _as_it_was(directory.parent, job, variables)
+        about = {"format": "pt"}
+    else:
+        kind = kind_of(job.config)
+        tensors = released.write(kind, variables, {}, job.system)
+        filled = never_read(kind, job.config, job.system, tensors)
+        tensors |= filled
+        labels = json.dumps(list(job.task.labels), ensure_ascii=False)
+        about = {"format": "pt", "kind": kind, "labels": labels, "filled": json.dumps(sorted(filled))}
+        logger.info("%d tensors that the released code never reads are filled in: constants, norms that change nothing, zeros", len(filled))
+        logger.info("%d labels in the order of its rows: %s", len(job.task.labels), " ".join(job.task.labels))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as file:
+        safetensors.numpy.save_file(tensors, file, about)
+    logger.info("%d tensors of %s: %s", len(tensors), kind, path)
+
+
+def _as_it_was(folder: pathlib.Path, job: Job, variables: Mapping[str, Any]) -> tuple[str, dict[str, np.ndarray]]:
+    """The kind, and the tensors by the names in the file, of what `convert` made the folder of."""
+    about = _about(folder)
+    with storage.at_hand(folder / UNREAD) as file:
         kept = hub.read_file(file, upcast=False)
     if lost := sorted(set(about["unread"]) ^ set(kept)):
-        raise WeightError(f"{directory.parent / UNREAD} and {ABOUT} disagree on {', '.join(lost)}")
+        raise WeightError(f"{folder / UNREAD} and {ABOUT} disagree on {', '.join(lost)}")
     tensors = released.write(about["kind"], variables, kept, job.system)
     tensors = {name: _as(tensor, np.dtype(about["half"].get(name, tensor.dtype))) for name, tensor in tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
     names = about.get("names", {})  # a checkpoint that was written before there were such has one prefix for all
-    with _whole(path) as file:
-        safetensors.numpy.save_file({names.get(name, about.get("prefix", "") + name): x for name, x in tensors.items()}, file)
-    logger.info("%d tensors of %s: %s", len(tensors), about["kind"], path)
-
-
-def save_text(checkpoint: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Writes the text encoder of a run, with its tokenizer, as a directory of transformers (weights/text_directory.py).
-
-    The word table is as the run reads it: what DGF-PT trains beside the rows of added tokens is in them.
-
-    Args:
-      checkpoint: the workdir of a run, its folder of checkpoints, or a step in it.
-      target: the directory to make; it must not exist, or be empty. It is there whole or not at all.
-
-    Raises:
-      FileExistsError: a target that is there already.
-      CheckpointError: a checkpoint that is damaged or not there.
-      WeightError: a run without a text encoder, or with one that transformers does not have.
-    """
-    target = storage.on_disk(target, "target")
-    _check_free(target)
-    job, variables = _restored(*locate(checkpoint))
-    params = _as_read(variables["params"].get("text", {}), variables["params"].get("added"))
-    positions = params.get("embeddings", params).get("position")
-    if positions is None:
-        raise WeightError(f"{checkpoint}: its system has no text encoder by itself: its parts are {', '.join(variables['params'])}")
-    encoder, layers = job.task.encoder, sum(name.startswith("layer_") for name in params)
-    sizes = dataclasses.replace(text_config(job.config.text, encoder.vocab_size), layers=layers, positions=len(positions))
-    with _whole(target) as folder:
-        folder.mkdir(parents=True)
-        write_text_directory(folder, sizes, params, encoder)
-    logger.info("text encoder of %d layers and a tokenizer of %d entries: %s", layers, encoder.vocab_size, target)
-    if encoder.added:
-        logger.info("added behind its vocabulary: %s", " ".join(added_names(encoder)))
-
-
-def _as_read(params: Mapping[str, Any], added: np.ndarray | None) -> Mapping[str, Any]:
-    """The parameters of a text encoder, with what is added to the last rows of its word table, [n, D], in them."""
-    if added is None:
-        return params
-    if "embeddings" in params:
-        return {**params, "embeddings": _as_read(params["embeddings"], added)}
-    words = np.array(params["word"])
-    words[len(words) - len(added) :] += np.asarray(added)
-    return {**params, "word": words}
-
-
-def _restored(directory: pathlib.Path, step: int) -> tuple[Job, dict[str, Any]]:
-    """The job of a checkpoint and its variables."""
-    with Checkpoints(directory, read_only=True) as checkpoints:
-        job = restore_job(checkpoints.meta(step))
-        return job, checkpoints.restore_variables(step, shapes(job))
+    return about["kind"], {names.get(name, about.get("prefix", "") + name): x for name, x in tensors.items()}
 
 
 def _labels(release: Release, task: str, labels: Sequence[str]) -> tuple[str, ...]:
@@ -264,30 +226,8 @@ def _check_way_back(release: Release, back: Mapping[str, np.ndarray]) -> None:
         raise WeightError(f"{release.source}: {len(differing)} tensors would not come back as they are: {', '.join(differing)}")
 
 
-def _check_free(target: pathlib.Path) -> None:
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise FileExistsError(f"{target} exists already and is not an empty directory")
-
-
-@contextlib.contextmanager
-def _whole(target: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A name beside `target` to write to, a file or a directory, which takes the target's name in the end, or is removed."""
-    part = target.resolve().with_name(f".{target.resolve().name}.{os.getpid()}.part")
-    try:
-        yield part
-        part.replace(target)
-    finally:
-        if part.is_dir():
-            shutil.rmtree(part)
-        else:
-            part.unlink(missing_ok=True)
-
-
 def _about(folder: pathlib.Path) -> dict[str, Any]:
-    path = folder / ABOUT
-    if not path.is_file():
-        raise CheckpointError(f"{folder} holds no {ABOUT}: it was not converted from a released checkpoint")
-    found = read_json(path, CheckpointError)
+    found = read_json(folder / ABOUT, CheckpointError)
     if not isinstance(found, dict) or not {"kind", "half", "unread"} <= found.keys():
-        raise CheckpointError(f"{path} lacks what it should say: kind, half, unread")
+        raise CheckpointError(f"{folder / ABOUT} lacks what it should say: kind, half, unread")
     return found
