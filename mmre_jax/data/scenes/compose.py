@@ -28,7 +28,7 @@ import numpy as np
 
 from mmre_jax.data.scenes import language
 from mmre_jax.data.scenes.draw import COLOURS, GLYPHS, Colour, Thing
-from mmre_jax.data.scenes.language import pick
+from mmre_jax.data.scenes.language import Draws, pick
 from mmre_jax.records import Box
 
 TASKS = ("relations", "entities", "triples", "grounded", "objects")
@@ -94,12 +94,12 @@ def stream(task: str, seed: int, split: str, index: int, purpose: int) -> np.ran
 
 def compose(task: str, seed: int, split: str, index: int) -> Scene:
     """The scene `index` of a split."""
-    random = stream(task, seed, split, index, 0)
+    random = Draws(stream(task, seed, split, index, 0))
     kinds = {"relations": _relations, "entities": _entities, "triples": _triples, "grounded": _grounded, "objects": _objects}
     return kinds[task](random, split)
 
 
-def _relations(random: np.random.Generator, split: str) -> Scene:
+def _relations(random: Draws, split: str) -> Scene:
     family, prop = pick(random, tuple(language.PHRASES)), pick(random, PROPS)
     head, tail = language.make_names(random, split, 2)
     words, at_head, at_tail = language.relation_sentence(random, family, head, tail)
@@ -110,7 +110,7 @@ def _relations(random: np.random.Generator, split: str) -> Scene:
     return Scene(tuple(words), things, ((at_head, at_head + 1), (at_tail, at_tail + 1)), (label,), (family, prop))
 
 
-def _entities(random: np.random.Generator, split: str) -> Scene:
+def _entities(random: Draws, split: str) -> Scene:
     kind = pick(random, tuple(ENTITY_TYPE_OF))
     frame = pick(random, language.ENTITY_FRAMES)
     names = [language.make_names(random, split, pick(random, (1, 1, 2))) for _ in range(frame.count("{}"))]
@@ -120,7 +120,7 @@ def _entities(random: np.random.Generator, split: str) -> Scene:
     return Scene(tuple(words), things, tuple(spans), (ENTITY_TYPE_OF[kind],) * len(spans), ("", kind))
 
 
-def _triples(random: np.random.Generator, split: str) -> Scene:
+def _triples(random: Draws, split: str) -> Scene:
     things = []
     for place in range(4):
         kind = pick(random, KINDS)
@@ -136,7 +136,7 @@ def _triples(random: np.random.Generator, split: str) -> Scene:
     return Scene(tuple(words), tuple(things), tuple(spans), tuple(things[place].kind for place in named), places=tuple(named))
 
 
-def _grounded(random: np.random.Generator, split: str) -> Scene:
+def _grounded(random: Draws, split: str) -> Scene:
     shown = language.shuffled(random, tuple(COLOURS))
     things = scatter(random, ["person"] * 3, colours=shown[:3], apart=0.08)
     said = shown[:2]
@@ -150,29 +150,32 @@ def _grounded(random: np.random.Generator, split: str) -> Scene:
     return Scene(tuple(words), tuple(order), (spans[0], spans[2]), (label,))
 
 
-def _objects(random: np.random.Generator, split: str) -> Scene:
+def _objects(random: Draws, split: str) -> Scene:
     things = scatter(random, [pick(random, KINDS) for _ in range(pick(random, (1, 2, 3, 4, 5)))])
     return Scene(("a", "picture"), things, (), tuple(thing.kind for thing in things))
 
 
-def scatter(random: np.random.Generator, kinds: list[str], colours: list[str] | None = None, apart: float = 0.0) -> tuple[Thing, ...]:
+def scatter(random: Draws, kinds: list[str], colours: list[str] | None = None, apart: float = 0.0) -> tuple[Thing, ...]:
     """Things of `kinds` anywhere in the picture, none touching another; centres at least `apart` from each other from left to right.
 
     Most of the time in which scenes are made passes here, over some 50 tries a scene.
     """
-    largest, draw, roots = 0.40, random.random, [_root(kind) for kind in kinds]
+    largest, gap, draw, roots = 0.40, 0.02, random.random, [_root(kind) for kind in kinds]
     while True:
         boxes: list[Box] = []
-        low, gap = 0.75 * largest, 0.02
+        low = 0.75 * largest
+        span = largest - low
         for root in roots:
             for _ in range(20):
-                size = low + (largest - low) * draw()
+                size = low + span * draw()
                 width, height = size * root, size / root
                 left, top = 0.01 + (0.98 - width) * draw(), 0.01 + (0.98 - height) * draw()
                 right, bottom = left + width, top + height
+                until, below = right + gap, bottom + gap
                 for a, b, c, d in boxes:
-                    beside = right + gap <= a or c + gap <= left or bottom + gap <= b or d + gap <= top
-                    if not beside or abs(left + right - a - c) < 2 * apart:
+                    if until > a and below > b and c + gap > left and d + gap > top:
+                        break
+                    if apart and abs(left + right - a - c) < 2 * apart:
                         break
                 else:
                     boxes.append((left, top, right, bottom))
@@ -183,7 +186,7 @@ def scatter(random: np.random.Generator, kinds: list[str], colours: list[str] | 
         largest *= 0.97
 
 
-def _size(random: np.random.Generator, kind: str, low: float, high: float) -> tuple[float, float]:
+def _size(random: Draws, kind: str, low: float, high: float) -> tuple[float, float]:
     """Width and height, as shares of the side, of a glyph whose box has an area of low**2 to high**2."""
     size = low + (high - low) * random.random()
     return size * _root(kind), size / _root(kind)
@@ -194,7 +197,7 @@ def _root(kind: str) -> float:
     return math.sqrt(GLYPHS[kind][0])
 
 
-def _colour(random: np.random.Generator, name: str) -> Colour:
+def _colour(random: Draws, name: str) -> Colour:
     """A shade of a named colour."""
     red, green, blue = COLOURS[name]
     jitter = [0.12 * (random.random() - 0.5) for _ in range(3)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from mmre_jax.records import SPLITS
 
 T = TypeVar("T")
+BLOCK = 128  # draws
 
 
 # Each family says one thing in five ways. The lengths (2, 3, 3, 3, 4 words) are the same in all of them, so that neither the length of
@@ -45,12 +46,24 @@ _SYLLABLES = (
 _CODAS = ("", "", "n", "r", "s", "l")
 
 
-def pick(random: np.random.Generator, items: Sequence[T]) -> T:
+class Draws:
+    """The numbers that `generator.random()` gives one after the other, drawn in blocks, which takes a tenth of the time."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self.random = _numbers(generator).__next__
+
+
+def _numbers(generator: np.random.Generator) -> Iterator[float]:
+    while True:
+        yield from generator.random(BLOCK).tolist()
+
+
+def pick(random: Draws, items: Sequence[T]) -> T:
     """One of `items`, each as likely. (One uniform number each: less open to change between numpy versions than `choice`.)"""
     return items[int(random.random() * len(items))]
 
 
-def shuffled(random: np.random.Generator, items: Sequence[T]) -> list[T]:
+def shuffled(random: Draws, items: Sequence[T]) -> list[T]:
     """The items in a random order."""
     order = sorted(range(len(items)), key=[random.random() for _ in items].__getitem__)
     return [items[i] for i in order]
@@ -62,7 +75,7 @@ def split_of_name(name: str) -> str:
     return "train" if share < 8 else SPLITS[share - 7]
 
 
-def make_name(random: np.random.Generator, split: str) -> str:
+def make_name(random: Draws, split: str) -> str:
     """A made-up name of two or three syllables, of those that belong to `split`."""
     while True:
         name = "".join(pick(random, _SYLLABLES) for _ in range(2 + (random.random() < 0.5))) + pick(random, _CODAS)
@@ -70,7 +83,7 @@ def make_name(random: np.random.Generator, split: str) -> str:
             return name.capitalize()
 
 
-def make_names(random: np.random.Generator, split: str, count: int) -> list[str]:
+def make_names(random: Draws, split: str, count: int) -> list[str]:
     """`count` different names."""
     names: list[str] = []
     while len(names) < count:
@@ -80,7 +93,7 @@ def make_names(random: np.random.Generator, split: str, count: int) -> list[str]
     return names
 
 
-def relation_sentence(random: np.random.Generator, family: str, head: str, tail: str) -> tuple[list[str], int, int]:
+def relation_sentence(random: Draws, family: str, head: str, tail: str) -> tuple[list[str], int, int]:
     """A sentence of 5 to 8 words that joins two names by a phrase of `family`, with a word or two before or after.
 
     Returns:
