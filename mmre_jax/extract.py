@@ -22,7 +22,7 @@ from mmre_jax.data.given import Picture
 from mmre_jax.data.loader import cores
 from mmre_jax.data.parts import Failed, Part
 from mmre_jax.data.pictures import sources
-from mmre_jax.extraction import Extraction, Where, post, record_of
+from mmre_jax.extraction import Extraction, Where, all_pairs, post, record_of
 from mmre_jax.progress import track
 from mmre_jax.records import Box, Record, RecordError
 from mmre_jax.tasks import relation
@@ -134,13 +134,14 @@ class Extractor:
         found = dict(zip(order, track(stream, progress, len(order), unit="record"), strict=True))
         return [found[i] for i in range(len(order))]
 
-    def extract_many(self, records: Iterable[Record], *, strict: bool = False, top: int = 0) -> Iterator[Extraction]:
-        """Predicts records as they come, in their order: of relations, every pair that one names; annotations are not looked at.
+    def extract_many(self, records: Iterable[Record | Mapping[str, Any]], *, strict: bool = False, top: int = 0) -> Iterator[Extraction]:
+        """Predicts posts as they come, in their order: of relations, every pair that one names; annotations are not looked at.
 
         So many are looked ahead at as fill a few batches, and sorted by length. Pictures are read by threads while the devices work, those
         of records that are looked at together once. All batches have one of the same few shapes (`load` with warm=True compiles them all).
 
         Args:
+          records: each a record, or what `extract` takes as a dictionary, which is called `post-N`, the N-th, where it does not say its id.
           strict: whether a picture that a record names but that is missing or cannot be read ends all; else it is masked, as in training,
             and stands in the record's notes.
           top: (task relation) the probabilities of so many labels, the likeliest ones, stand in each relation's `alternatives`.
@@ -160,7 +161,7 @@ class Extractor:
         with _reading(threads) as pool:
 
             def windows() -> Iterator[Window]:
-                for blank in self.groups(map(self.prepared, records)):
+                for blank in self.groups(self.prepared(self.record_of(x, f"post-{n}")) for n, x in enumerate(records, 1)):
                     examples = [self._examples(record) for record in blank]
                     every = [example for own in examples for example in own]
                     tokens = self.job.task.encode(every)
