@@ -11,7 +11,10 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmre_jax import settings
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from mmre_jax import declare, settings
 from mmre_jax.declare import Setting, did_you_mean
 from mmre_jax.text_files import read_text
 
@@ -51,6 +54,53 @@ def located(argv: Sequence[str]) -> list[str]:
             argument = _with_file(argument)
         found.append(argument)
     return found
+
+
+def as_data(argv: Sequence[str]) -> list[str]:
+    """A program's arguments with --data_setting=NAME=VALUE where --config.data.NAME=VALUE stands: what a checkpoint is shown, whose
+    configuration is its own.
+
+    Raises:
+      ConfigError: for a flag of another section.
+    """
+    found: list[str] = []
+    rest = iter(argv)
+    for argument in rest:
+        if argument == "--":
+            return [*found, argument, *rest]
+        if match := re.match(r"--?(no)?config\.([^=]*)", argument):
+            no, name = match[1], match[2]
+            if not name.startswith("data."):
+                raise ConfigError(f"--config.{name}: a checkpoint has its own configuration; of it data.NAME can be given, no {name}")
+            value = argument.partition("=")[2] if "=" in argument else "False" if no else None
+            if value is None:
+                value = "True" if isinstance(declare.defaults(settings.DATA).get(name[5:]), bool) else next(rest, "")
+            argument = f"--data_setting={name[5:]}={value}"
+        found.append(argument)
+    return found
+
+
+def data_settings(given: Sequence[str]) -> dict[str, Any]:
+    """{NAME: value} of NAME=VALUE, settings of section `data` as flags spell their values.
+
+    Raises:
+      ConfigError: for a setting that there is not, with the nearest one, or a value of another kind.
+    """
+    flag_values, argv = flags.FlagValues(), ["data", *(f"--config.data.{each}" for each in given)]
+    known = ConfigDict({"data": declare.defaults(settings.DATA)})
+    if bare := [each for each in given if "=" not in each]:
+        raise ConfigError(f"--data_setting={bare[0]}: NAME=VALUE")
+    check_overrides(argv, known)
+    config_flags.DEFINE_config_dict("config", known, flag_values=flag_values, sys_argv=argv)
+    for each in given:
+        name, _, value = each.partition("=")
+        try:
+            flag_values([argv[0], f"--config.data.{each}"])
+        except flags.Error as error:
+            setting = settings.DATA[name]
+            told = f" is not {setting.range}: {setting.meaning}" if isinstance(setting, Setting) else ""
+            raise ConfigError(f"data.{name}={value}{told}") from error
+    return {name: flag_values["config"].value.data[name] for name in dict.fromkeys(each.partition("=")[0] for each in given)}
 
 
 def load(value: str) -> tuple[types.ModuleType, Any]:

@@ -135,7 +135,10 @@ def _parse(argv: list[str]) -> list[str]:
         _, config = (None, None) if found is None else config_file.load(found)
         if config is not None:
             config_file.check_overrides(argv[1:], config)
-        rest = flags.FLAGS(argv if found is None else config_file.located(argv))
+        of_checkpoint = found is None and "data_setting" in flags.FLAGS
+        rest = flags.FLAGS(config_file.as_data(argv) if of_checkpoint else argv if found is None else config_file.located(argv))
+        if "data_setting" in flags.FLAGS:
+            config_file.data_settings(flags.FLAGS["data_setting"].value)
         _check_places()
         if found:
             settings.check(flags.FLAGS["config"].value)

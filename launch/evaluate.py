@@ -1,11 +1,20 @@
 """Scores a checkpoint, or any program's predictions, on a split.
 
     python -m launch.evaluate --checkpoint=runs/quickstart --split=test
+    python -m launch.evaluate --checkpoint=runs/quickstart --split=val --precision=0.9
+    python -m launch.evaluate --checkpoint=runs/quickstart --config.data.name=jsonl --config.data.root=DIR
     python -m launch.evaluate --predictions=FILE.jsonl --config=configs/hvformer.py:mnre --config.data.root=DIR --split=test
 
-Prints a table per class (relations, types of entities, or classes of objects), of relations one by how often training had them, and one of
-slices of the data, and writes metrics.json, predictions.jsonl and, of relations, confusion.png and training_count.png into --out (by
-default WORKDIR/evaluation/SPLIT; for predictions, a folder beside the file).
+Prints a table per class (relations, types of entities, or classes of objects), of relations one by how often training had them, one of
+slices of the data, and one of how reliable scores are, and writes metrics.json, predictions.jsonl, of relations confusion.png and
+training_count.png, and reliability.png into --out (by default WORKDIR/evaluation/SPLIT; for predictions, a folder beside the file).
+
+Whether scores say how often predictions are right is told by calibration errors (ece, with 15 bins of equal width, and adaptive_ece, with
+equally many predictions in each), nll and brier (mmre_jax/analysis/reliability.py), of the scores as predicted and, where launch.calibrate
+has fitted a temperature, of the calibrated ones. --precision=0.9 names the least score from which on so many predictions of this split are
+right: what launch.extract takes as --min_score. Choose it on val: of the split that is scored last it says too much.
+
+--config.data.NAME=VALUE shows a checkpoint another data set, or one in another format, whose labels it has.
 
 Predictions of any other program, a vision-language model's say, are JSON lines, one for each example of the split:
     {"id": example, "relation": label}                                                            (task relation)
@@ -25,7 +34,7 @@ import pathlib
 from absl import app, flags
 from ml_collections import config_flags
 
-from launch import console
+from launch import config_file, console
 from mmre_jax import evaluate, storage
 from mmre_jax.analysis import fonts
 from mmre_jax.analysis.evaluation import Evaluation
@@ -41,6 +50,10 @@ _ROOT = flags.DEFINE_string("root", None, "The data set's folder, where it is no
 _CAPTIONS = flags.DEFINE_string("captions", "", "The file of captions, where it is not where it was in training.")
 _SHUFFLE = flags.DEFINE_bool("shuffle_pictures", False, "Show every record with another record's picture.")
 _FEATURES = flags.DEFINE_enum("features", None, ("none", "cache"), "Instead of the checkpoint's data.features: see launch.settings.")
+_PRECISION = flags.DEFINE_float("precision", None, "Find the least score from which on predictions are right so often.", 0.0, 1.0)
+_DATA = flags.DEFINE_multi_string(
+    "data_setting", [], "With --checkpoint: NAME=VALUE of another data set's section data; --config.data.NAME=VALUE says the same."
+)
 _OUT = flags.DEFINE_string("out", None, "Folder for the results.")
 
 
@@ -50,13 +63,15 @@ def main() -> None:
         raise app.UsageError("give either --checkpoint or --predictions")
     if (_PREDICTIONS.value is None) != (_CONFIG.value is None):
         raise app.UsageError("--predictions needs --config, whose task and data say what it is scored against; --checkpoint has its own")
-    for flag in (_SHUFFLE, _CAPTIONS, _FEATURES):
+    for flag in (_SHUFFLE, _CAPTIONS, _FEATURES, _DATA):
         if _PREDICTIONS.value is not None and flag.value:
             raise app.UsageError(f"--{flag.name} needs --checkpoint")
     logger = console.setup()
     evaluation, out = _of_checkpoint() if _CHECKPOINT.value is not None else _of_predictions()
     print(evaluation.text())
     written = evaluation.write(out)
+    told = {name: value for name, value in evaluation.protocol.items() if name != "warning"}
+    logger.info("protocol: %s", ", ".join(f"{name} {value}" for name, value in told.items()))
     logger.info("%s: %s", evaluation.split, task_lib.as_line(evaluation.headline()))
     if "warning" in evaluation.protocol:
         logger.warning(evaluation.protocol["warning"])
@@ -67,15 +82,17 @@ def main() -> None:
 
 def _of_checkpoint() -> tuple[Evaluation, pathlib.Path]:
     directory, _ = locate(_CHECKPOINT.value)
-    name = _SPLIT.value + ("_shuffled" if _SHUFFLE.value else "")
+    changes = config_file.data_settings(_DATA.value)
+    name = "_".join([_SPLIT.value, *([str(changes.get("name", "other"))] if changes else []), *(["shuffled"] if _SHUFFLE.value else [])])
     out = storage.path(_OUT.value) if _OUT.value else directory.parent / "evaluation" / name
     given = {"root": _ROOT.value or "", "captions": _CAPTIONS.value, "shuffle": _SHUFFLE.value, "features": _FEATURES.value or ""}
+    given |= {"changes": changes, "precision": _PRECISION.value}
     return evaluate.checkpoint(_CHECKPOINT.value, _SPLIT.value, **given), out
 
 
 def _of_predictions() -> tuple[Evaluation, pathlib.Path]:
     out = storage.path(_OUT.value) if _OUT.value else storage.path(_PREDICTIONS.value).with_suffix(f".{_SPLIT.value}")
-    return evaluate.predictions(_PREDICTIONS.value, _CONFIG.value, _SPLIT.value, root=_ROOT.value or ""), out
+    return evaluate.predictions(_PREDICTIONS.value, _CONFIG.value, _SPLIT.value, root=_ROOT.value or "", precision=_PRECISION.value), out
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import os
+import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -14,13 +15,19 @@ from mmre_jax import extract
 from mmre_jax.analysis import report
 from mmre_jax.analysis.evaluation import Evaluation, read_predictions, scoring_task
 from mmre_jax.analysis.frequency import training_counts
+from mmre_jax.analysis.reliability import Reliability
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.heads.joint import TOLD
+from mmre_jax.tasks import events
 from mmre_jax.tasks import task as task_lib
+from mmre_jax.tasks.events import Events
+from mmre_jax.training import calibration
 from mmre_jax.training.evaluate import Predicted
 from mmre_jax.training.features import with_features
+from mmre_jax.training.locate import locate
+from mmre_jax.training.other_data import check_labels, data_of, protocol_of
 from mmre_jax.training.protocol import protocol
 from mmre_jax.training.splits import Split, make_split, training_examples
 
@@ -34,8 +41,12 @@ def checkpoint(
     shuffle: bool = False,
     features: str = "",
     dataset: DataSet | None = None,
+    changes: Mapping[str, Any] | None = None,
+    precision: float | None = None,
 ) -> Evaluation:
     """A trained checkpoint's predictions of a split, on all local devices, scored.
+
+    With `changes` the split is another data set's. What slices and tables say of training is then left out: its records are not at hand.
 
     Args:
       path: a run's workdir (its best step is taken) or the directory of one step.
@@ -44,24 +55,74 @@ def checkpoint(
       captions: the file of captions, where it is not where it was in training.
       shuffle: show every record with another record's picture, whatever data.shuffle_pictures says.
       features: instead of data.features, whether those of an image encoder that is not trained are kept: none or cache.
-      dataset: a user's own that the checkpoint was trained on, if it is not one of datasets.DATASETS.
+      dataset: a user's own, if the data set is not one of datasets.DATASETS.
+      changes: settings of section `data`, those of other_data.SETTINGS, that name another data set than the checkpoint was trained on.
+      precision: that a threshold is to be found for (analysis/reliability.py).
 
     Raises:
       CheckpointError: if there is no checkpoint, or it is of another format or version.
-      ValueError, RecordError: as `datasets.open_records`.
+      SettingError: for a change that is none of the data set, or a value that the setting cannot have.
+      ValueError: for labels that the checkpoint lacks, all of them named, and as `datasets.open_records`.
+      RecordError: as `datasets.open_records`.
     """
     extractor = extract.load(path, devices=0)
     job, kind = extractor.job, extractor.task
-    data = _data(job.config, root)
+    data = data_of(job.config, root, changes)
     data.captions, data.features = captions or data.captions, features or data.features
-    train = training_examples(job, datasets.open_records(data, "train", dataset))
+    train = None if changes else training_examples(job, datasets.open_records(data, "train", dataset))
     shuffled = shuffle or is_shuffled(data, split)
-    shown, predicted = _predicted(extractor, data, split, shuffled, dataset)
+    shown, predicted = _predicted(extractor, data, split, shuffled, dataset, other=bool(changes))
     seen = frozenset(r.id for r, p in zip(shown.records, predicted, strict=True) if p.seen)
-    about = {**protocol(job.config), "pictures": "shuffled" if shuffled else "own", "step": extractor.step}
+    about = {**protocol_of(job.config, data, changes), "pictures": "shuffled" if shuffled else "own", "step": extractor.step}
     found, outputs = [p.found for p in predicted], [p.outputs for p in predicted]
-    trained = training_counts(train) if kind == "relation" else {}
-    return Evaluation(split, kind, job.task, shown.records, found, seen, report.known(kind, train), about, outputs, trained, shown.encoded)
+    raw = calibration.raw_events(job.task, shown.records, outputs, shown.encoded)
+    return Evaluation(
+        split,
+        kind,
+        job.task,
+        shown.records,
+        found,
+        seen,
+        None if train is None else report.known(kind, train),
+        about,
+        outputs,
+        training_counts(train) if train is not None and kind == "relation" else {},
+        shown.encoded,
+        _reliability(split, raw, extractor.calibration, precision),
+    )
+
+
+def calibrate(
+    path: str | os.PathLike[str],
+    split: str = "val",
+    *,
+    root: str = "",
+    captions: str = "",
+    dataset: DataSet | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> tuple[pathlib.Path, Reliability]:
+    """Fits the calibration of a checkpoint's scores on a split, and keeps it in the step's folder (training/calibration.py).
+
+    Args:
+      as of `checkpoint`.
+
+    Returns:
+      The file, and how reliable the scores are on that split before and after.
+
+    Raises:
+      CalibrationError: for a task whose scores have none, or where nothing was found.
+      as `checkpoint`, and OSError where the file cannot be written.
+    """
+    extractor = extract.load(path, devices=0)
+    data = data_of(extractor.job.config, root, changes)
+    data.captions = captions or data.captions
+    shown, predicted = _predicted(extractor, data, split, False, dataset, other=bool(changes))
+    task, outputs = extractor.job.task, [p.outputs for p in predicted]
+    about = {"split": split, "data": data.name, "step": extractor.step}
+    found = calibration.fit(task, shown.records, outputs, shown.encoded, about)
+    raw = calibration.raw_events(task, shown.records, outputs, shown.encoded)
+    assert raw is not None, "as fitted"
+    return calibration.write(locate(path)[0], extractor.step, found), Reliability(split, raw, found)
 
 
 def gates(path: str | os.PathLike[str], split: str, *, root: str = "", captions: str = "", dataset: DataSet | None = None) -> Gates:
@@ -77,7 +138,7 @@ def gates(path: str | os.PathLike[str], split: str, *, root: str = "", captions:
     extractor = extract.load(path, devices=0)
     if extractor.job.config.system.name != "dgf_pt" or not extractor.job.config.system.dual_gate or not extractor.job.system.plan:
         raise ValueError(f"{os.fspath(path)}: a checkpoint of {extractor.job.config.system.name!r} without dual-gated fusion has no gates")
-    data = _data(extractor.job.config, root)
+    data = data_of(extractor.job.config, root)
     data.captions = captions or data.captions
     rows = []
     for shuffled in (False, True):
@@ -112,7 +173,14 @@ class Gates:
 
 
 def predictions(
-    path: str | os.PathLike[str], config: ConfigDict, split: str, *, root: str = "", captions: str = "", dataset: DataSet | None = None
+    path: str | os.PathLike[str],
+    config: ConfigDict,
+    split: str,
+    *,
+    root: str = "",
+    captions: str = "",
+    dataset: DataSet | None = None,
+    precision: float | None = None,
 ) -> Evaluation:
     """Any program's predictions of a split, scored.
 
@@ -122,12 +190,13 @@ def predictions(
       split: train, val or test.
       root, captions: the data set's folder and the file of captions, instead of data.root and data.captions.
       dataset: a user's own, if it is not one of datasets.DATASETS.
+      precision: as of `checkpoint`.
 
     Raises:
       RecordError: naming line and field, for a broken line, or predictions that do not fit the split.
       ValueError, RecordError: as `datasets.open_records`.
     """
-    data, kind = _data(config, root), config.task.name
+    data, kind = data_of(config, root), config.task.name
     data.captions = captions or data.captions
     records = datasets.open_records(data, "train", dataset)
     task = scoring_task(config, *datasets.labels(data, kind, records, dataset))
@@ -140,27 +209,30 @@ def predictions(
     )  # what the other program looked at is not known
     trained = training_counts(train) if kind == "relation" else {}
     encoded = task.encode(examples)
-    return Evaluation(split, kind, task, examples, found, seen, report.known(kind, train), about, trained=trained, encoded=encoded)
+    reliability = _reliability(split, events.events(task, examples, found), None, precision)
+    known = report.known(kind, train)
+    return Evaluation(split, kind, task, examples, found, seen, known, about, None, trained, encoded, reliability)
 
 
 def _predicted(
-    extractor: extract.Extractor, data: ConfigDict, split: str, shuffled: bool, dataset: DataSet | None
+    extractor: extract.Extractor, data: ConfigDict, split: str, shuffled: bool, dataset: DataSet | None, *, other: bool = False
 ) -> tuple[Split, list[Predicted]]:
-    """A split's examples, and what a checkpoint predicts of each, outputs included.
+    """A split's examples, and what a checkpoint predicts of each, outputs included. other: whether it is not the checkpoint's data set.
 
     Raises:
       RecordError: for another file of captions than training's that has none for a picture of the split.
     """
     records = datasets.open_records(data, split, dataset)
+    if other:
+        check_labels(extractor.job.task, records, f"data.name={data.name!r}, data.root={str(data.root)!r}, split {split!r}")
     if data.captions != extractor.job.config.data.get("captions", ""):
         datasets.caption_counts(data, {split: [records[index] for index in range(len(records))]})
-    shown = make_split(extractor.job, records, train=split == "train", shuffled=shuffled, data=data, dataset=dataset)
+    shown = make_split(extractor.job, records, train=split == "train" and not other, shuffled=shuffled, data=data, dataset=dataset)
     shown = with_features(extractor.job, {split: shown}, extractor.predictor.devices.first(extractor.variables), data)[split]
     return shown, extractor.predictor.predict(extractor.variables, shown, split, keep=True)
 
 
-def _data(config: ConfigDict, root: str) -> ConfigDict:
-    data = ConfigDict(copy.deepcopy(config.data.to_dict()))
-    if root:
-        data.root = root
-    return data
+def _reliability(split: str, raw: Events | None, fitted: Mapping[str, Any] | None, precision: float | None) -> Reliability | None:
+    if raw is None and precision is not None:
+        raise ValueError(f"a threshold for precision {precision:g} needs a score, a probability, with every prediction")
+    return None if raw is None else Reliability(split, raw, fitted, precision)

@@ -27,6 +27,7 @@ from mmre_jax.progress import track
 from mmre_jax.records import Box, Record, RecordError
 from mmre_jax.tasks import relation
 from mmre_jax.text_files import check_words
+from mmre_jax.training import calibration
 from mmre_jax.training.checkpoint import Checkpoints
 from mmre_jax.training.evaluate import Predictor, make_predictor
 from mmre_jax.training.job import Job, restore_job, shapes
@@ -45,6 +46,7 @@ class Extractor:
     variables: Any
     predictor: Predictor
     step: int
+    calibration: Mapping[str, Any] | None = None  # of the scores, and what it was fitted on; None: they are as the system gives them
 
     def extract(
         self,
@@ -220,8 +222,8 @@ class Extractor:
             yield group
 
     def about(self) -> dict[str, str]:
-        """Names all that is found depends on: a checksum of the parameters, and of what else the checkpoint says."""
-        said = {name: value for name, value in self.job.meta().items() if name != "versions"}
+        """Names all that is found depends on: a checksum of the parameters, of their calibration, and of what else the checkpoint says."""
+        said = {name: value for name, value in self.job.meta().items() if name != "versions"} | {"calibration": self.calibration}
         return {"checkpoint": checksum(self.predictor.devices.first(self.variables), json.dumps(said, sort_keys=True))}
 
     def _examples(self, record: Record) -> list[Record]:
@@ -290,8 +292,11 @@ def load(path: str | os.PathLike[str], devices: int = 1, *, warm: bool = False) 
     with Checkpoints(directory, read_only=True) as checkpoints:
         job = restore_job(checkpoints.meta(step))
         variables = checkpoints.restore_variables(step, shapes(job))
+    fitted = calibration.read(directory, step)
+    if fitted is not None:
+        job = dataclasses.replace(job, task=tasks.calibrated(job.task, calibration.of(fitted)))
     mapped = local_devices(devices)
-    extractor = Extractor(job, mapped.replicate(variables), make_predictor(job, mapped), step)
+    extractor = Extractor(job, mapped.replicate(variables), make_predictor(job, mapped), step, fitted)
     if warm:
         extractor.warm()
     return extractor

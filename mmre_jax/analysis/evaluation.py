@@ -15,7 +15,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmre_jax import storage, tasks
-from mmre_jax.analysis import frequency, plots, report
+from mmre_jax.analysis import frequency, plots, reliability_plots, report
+from mmre_jax.analysis.reliability import Reliability
 from mmre_jax.data.dataset import objects_of
 from mmre_jax.data.encoded import Encoded
 from mmre_jax.data.text import TextEncoder, train_tokenizer
@@ -40,6 +41,7 @@ class Evaluation:
     outputs: of each example what the system predicted that `predicted` was decoded from; None for predictions of another program.
     trained: of relations, how often training had each (frequency.training_counts).
     encoded: the examples' tokens; None where they are yet to be found.
+    reliability: how reliable the scores are; None where they are no probabilities.
     """
 
     split: str
@@ -48,11 +50,12 @@ class Evaluation:
     records: Sequence[Record]
     predicted: Sequence[Found]
     seen: frozenset[str]
-    known: frozenset[Any]
+    known: frozenset[Any] | None
     protocol: Mapping[str, Any]
     outputs: Sequence[Outputs] | None = None
     trained: Mapping[str, int] = dataclasses.field(default_factory=dict)
     encoded: Sequence[Encoded] | None = None
+    reliability: Reliability | None = None
 
     def scores(self) -> dict[str, Any]:
         """The task's metrics."""
@@ -93,22 +96,27 @@ class Evaluation:
         )
 
     def text(self) -> str:
-        """A table per class, one of relations by training count, and one of slices, for a terminal: of the headline all but precision and
-        recall."""
+        """A table per class, one of relations by training count, one of slices, and one of how reliable scores are, for a terminal: of the
+        headline all but precision and recall."""
         classes = report.per_class(self.kind, self.scores())
         numbers = [name for name in self.task.headline if not name.endswith(("precision", "recall"))]
         parts = [report.table(rows, list(rows[0])) for rows in (classes, self.by_training_count()) if rows]
-        return "\n\n".join([*parts, report.table(self.slices(), ["slice", "count", *numbers])])
+        parts.append(report.table(self.slices(), ["slice", "count", *numbers]))
+        if self.reliability is not None:
+            rows = self.reliability.rows()
+            parts.append("\n".join([report.table(rows, list(rows[0])), *self.reliability.says()]))
+        return "\n\n".join(parts)
 
     def to_json(self) -> dict[str, Any]:
-        """Scores under the split's name, the first of them, slices, of relations those by training count, protocol."""
+        """Scores under the split's name, the first of them, slices, of relations those by training count, calibration, protocol."""
         counted = {"by_training_count": rows} if (rows := self.by_training_count()) else {}
         scores = {self.split: self.scores(), "headline": self.headline(), "slices": self.slices()}
-        return {**scores, **counted, "protocol": dict(self.protocol)}
+        reliable = {"calibration": self.reliability.to_json()} if self.reliability is not None else {}
+        return {**scores, **counted, **reliable, "protocol": dict(self.protocol)}
 
     def write(self, folder: pathlib.Path) -> list[pathlib.Path]:
-        """Writes metrics.json, predictions.jsonl and, of relations, confusion.png and training_count.png into a folder. Returns what it
-        wrote."""
+        """Writes metrics.json, predictions.jsonl, of relations confusion.png and training_count.png, and of probabilities reliability.png
+        into a folder. Returns what it wrote."""
         storage.make_folder(folder)
         written = [folder / "metrics.json", folder / "predictions.jsonl"]
         write_json(written[0], self.to_json())
@@ -121,6 +129,9 @@ class Evaluation:
         if self.trained:
             written.append(folder / "training_count.png")
             plots.save(frequency.figure(self._confusion, self.task.labels, self.task.none, self.trained), written[-1])
+        if self.reliability is not None and len(self.reliability.raw.score):
+            written.append(folder / "reliability.png")
+            plots.save(reliability_plots.figure(self.reliability), written[-1])
         return written
 
 

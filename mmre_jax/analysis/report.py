@@ -82,7 +82,7 @@ def slices(
     headline: Sequence[str],
     *,
     has_picture: Callable[[Record], bool],
-    known: frozenset[Any],
+    known: frozenset[Any] | None,
     outputs: Sequence[Outputs] | None = None,
     encoded: Sequence[Encoded] | None = None,
 ) -> list[Row]:
@@ -94,7 +94,7 @@ def slices(
     Args:
       metrics, headline: the task's.
       has_picture: whether the system saw a picture of this record (a path alone does not say that the file can be read).
-      known: of the training split, see `known`.
+      known: of the training split, see `known`; None where it is not known, and there are no slices by it.
       outputs: what a system of ours predicted of each record, for the metrics; None if another program predicted.
       encoded: each record's tokens, for the metrics; None where they are to find them.
 
@@ -118,13 +118,15 @@ def slices(
     return rows
 
 
-def _parts(kind: str, has_picture: Callable[[Record], bool], known: frozenset[Any]) -> list[tuple[str, Slice]]:
+def _parts(kind: str, has_picture: Callable[[Record], bool], known: frozenset[Any] | None) -> list[tuple[str, Slice]]:
     parts = [
         ("all", _where(lambda record: True)),
         ("with picture", _where(has_picture)),
         ("without picture", _where(lambda record: not has_picture(record))),
     ]
-    if kind == "relation":
+    if kind in ("relation", "entities") and known is None:
+        pass
+    elif kind == "relation":
         parts += [
             ("entity pair seen in training", _where(lambda record: entity_pair(record) in known)),
             ("entity pair not seen", _where(lambda record: entity_pair(record) not in known)),

@@ -23,7 +23,7 @@ from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.progress import Progress
 from mmre_jax.records import Record
 from mmre_jax.tasks import task as task_lib
-from mmre_jax.training import checks, parameters, processes, xla_cache
+from mmre_jax.training import calibration, checks, parameters, processes, xla_cache
 from mmre_jax.training.ahead import compile_run
 from mmre_jax.training.checkpoint import FOLDER, Checkpoints
 from mmre_jax.training.clock import Clock
@@ -195,10 +195,13 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         variables = devices.replicate(checkpoints.restore_variables(best, devices.abstract(shapes)))
         test = predictor.score(variables, splits["test"], "test", stopping=stopping)
         headline = task_lib.headline(job.task, test)
+        about = {"split": "val", "data": config.data.name, "step": best}
+        fitted = calibration.fit_run(predictor, variables, splits["val"], checkpoints.directory, about, stopping)
         metrics = {
             "test": test,
             "val": history[best] if best in history else predictor.score(variables, splits["val"], "val", stopping=stopping),  # a lost log
             "headline": headline,
+            "calibration": fitted,
             "best_step": best,
             "steps": total,
             "seed": config.train.seed,
