@@ -14,9 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import grain
 import numpy as np
-from absl import flags
 
 Batch = Mapping[str, Any]
 
@@ -126,6 +124,9 @@ def batches(
     fetch = Fetch(order, examples, process, processes)
     if not workers:
         return _in_threads(fetch, range(first, last), threads, ahead)
+    import grain  # slow to import
+    from absl import flags
+
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # grain's worker processes read absl flags, which nobody parses outside app.run
     elements = grain.MapDataset.range(first, last).map(fetch).to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=1))

@@ -122,9 +122,10 @@ class Split:
 
     def _inputs(self, index: int, length: int) -> dict[str, Any]:
         record, shown, encoded = self.records[index], self._shown(index), self.encoded[index]
-        if self.picture_of is not None:
-            other = int(self.picture_of[index])
-            encoded = dataclasses.replace(encoded, caption=None if other < 0 else self.encoded[other].caption)
+        if self.picture_of is None:
+            return self.inputs(record, length, encoded)
+        other = int(self.picture_of[index])
+        encoded = dataclasses.replace(encoded, caption=None if other < 0 else self.encoded[other].caption)
         # What is known of a picture goes with it: regions and caption.
         seen = dataclasses.replace(record, image=shown.image, regions=shown.regions, caption=shown.caption)
         return self.inputs(seen, length, encoded)

@@ -227,7 +227,8 @@ class TextEncoder:
 
     def _opened(self, encoded: Encoded) -> Encoded:
         """With the positions of the first opening markers."""
-        opened = tuple(int(np.flatnonzero(encoded.ids == self.marker_ids[m])[0]) for m in (0, 2))
+        ids = encoded.ids.tolist()
+        opened = tuple(ids.index(self.marker_ids[m]) for m in (0, 2))
         return dataclasses.replace(encoded, markers=opened)
 
     def _wrap(self, ids: list[int], owners: list[int], whole: list[int]) -> Encoded:

@@ -173,9 +173,11 @@ def examples(records: RecordSource) -> list[Record]:
     """One record per relation: a record with n relations becomes n (ids get a suffix), one without any none."""
     found = []
     for record in map(records.__getitem__, range(len(records))):
+        if len(record.relations) == 1:
+            found.append(record)
+            continue
         for i, relation in enumerate(record.relations):
-            name = record.id if len(record.relations) == 1 else f"{record.id}#{i}"
-            found.append(dataclasses.replace(record, id=name, relations=(relation,)))
+            found.append(dataclasses.replace(record, id=f"{record.id}#{i}", relations=(relation,)))
     return found
 
 

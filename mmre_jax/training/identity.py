@@ -19,6 +19,7 @@ from mmre_jax.data.pictures import PicturePlan, sources
 from mmre_jax.data.prepared import Contents
 from mmre_jax.records import Mention, Record
 
+ENCODER = json.JSONEncoder(separators=(",", ":"))  # which json.dumps would make anew for each record
 SHORT = 4  # bytes that are kept of each record's checksum, to count the records that differ
 
 Identity = dict[str, dict[str, Any]]
@@ -49,7 +50,7 @@ def identity(
 
     def checksum(record: Record) -> bytes:
         places = {slot.name: [[(name(p.file), size(p.file), _numbers(p.box)) for p in ps] for ps in sources(record, slot)] for slot in plan}
-        text = json.dumps([record.words, _annotation(record), places, *filter(None, [record.caption, also(record)])], separators=(",", ":"))
+        text = ENCODER.encode([record.words, _annotation(record), places, *filter(None, [record.caption, also(record)])])
         return hashlib.blake2b(text.encode("ascii"), digest_size=16).digest()
 
     found: Identity = {}

@@ -52,5 +52,10 @@ def create(variables: Mapping[str, Any], frozen: Iterable[str], tx: optax.Gradie
     params, held = split_params(variables["params"], frozen)
     stats = {name: value for name, value in variables.items() if name != "params"}
     return TrainState(
-        step=jnp.zeros((), jnp.int32), params=params, frozen=held, stats=stats, opt_state=tx.init(params), failed=-jnp.ones((), jnp.int32)
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        frozen=held,
+        stats=stats,
+        opt_state=jax.jit(tx.init)(params),  # one program for all moments
+        failed=-jnp.ones((), jnp.int32),
     )

@@ -33,6 +33,7 @@ from mmre_jax.training.identity import identity
 from mmre_jax.training.initialise import check_tokenizer, open_source
 from mmre_jax.training.interrupt import Interrupted, StopSignal
 from mmre_jax.training.job import Job, new_job, new_tokenizer
+from mmre_jax.training.lasting import lasting
 from mmre_jax.training.lock import locked
 from mmre_jax.training.log import MetricLog, read_json, write_json
 from mmre_jax.training.mesh import MeshDevices
@@ -91,6 +92,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         source = open_source(config.train.init_from) if saved is None and config.train.init_from else None
 
         # ---- data, and the task and the system that fit them
+        read_all = opened.enter_context(lasting())
         read = {split: datasets.open_split(config.data, split, dataset) for split in datasets.SPLITS}
         records = {split: list(map(found.__getitem__, range(len(found)))) for split, (found, _) in read.items()}  # each decoded once
         tokenizer = saved.tokenizer if saved else source.tokenizer if source else ""
@@ -119,6 +121,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         warnings = annotation.warnings(findings)
         sizes = {name: len(split.records) for name, split in splits.items()}
         tell(job, sizes, None if pictures is None else pictures.summary(), order.steps, devices.count, reading, warnings)
+        read_all()
         if saved is not None:
             finished = processes.decided(lambda: read_json(workdir / "metrics.json")) if saved.step == total else None
             if finished is not None:

@@ -10,6 +10,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -125,20 +126,20 @@ def export(folder: str | os.PathLike[str], task: str, split: str, count: int, se
 def _record(task: str, seed: int, split: str, index: int, side: int) -> Record:
     scene = scenery.compose(task, seed, split, index)
     name = f"{PREFIX}{task}:{seed}:{split}:{index}"
-    record = Record(id=name, words=scene.words, image=f"{name}:{side}", origin=name)
+    made: dict[str, Any] = {"id": name, "words": scene.words, "image": f"{name}:{side}", "origin": name}
     if task == "triples":
         mentions = tuple(Mention(*span) for span in scene.spans)
         boxes = [scene.things[place].box for place in scene.places]
         triples = tuple(Triple(*triple) for triple in zip(mentions, scene.labels, boxes, strict=True))
-        return dataclasses.replace(record, mentions=mentions, triples=triples)
+        return Record(**made, mentions=mentions, triples=triples)
     if task == "objects":
-        return dataclasses.replace(record, regions=tuple(Region(thing.box, source="gold", label=thing.kind) for thing in scene.things))
-    record = dataclasses.replace(record, regions=tuple(Region(box=thing.box) for thing in scene.things))
+        return Record(**made, regions=tuple(Region(thing.box, source="gold", label=thing.kind) for thing in scene.things))
+    regions = tuple(Region(thing.box) for thing in scene.things)
     if task == "entities":
         mentions = tuple(Mention(*span, type=label) for span, label in zip(scene.spans, scene.labels, strict=True))
-        return dataclasses.replace(record, mentions=mentions)
+        return Record(**made, regions=regions, mentions=mentions)
     head, tail = (Mention(*span, type="PER") for span in scene.spans)
-    return dataclasses.replace(record, mentions=(head, tail), relations=(Relation(head, tail, scene.labels[0]),))
+    return Record(**made, regions=regions, mentions=(head, tail), relations=(Relation(head, tail, scene.labels[0]),))
 
 
 def _read(data: ConfigDict, split: str) -> list[Record]:
