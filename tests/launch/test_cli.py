@@ -84,7 +84,7 @@ def test_extract_predicts_what_evaluate_does(extracted, evaluated):
         assert relation["score"] == pytest.approx(expected["score"], abs=1e-5)
 
 
-def test_evaluate_writes_its_three_files(trained, evaluated):
+def test_evaluate_writes_its_files(trained, evaluated):
     out, result = evaluated
     metrics = json.loads((out / "metrics.json").read_text())
     trained_to = json.loads((trained / "metrics.json").read_text())
@@ -93,8 +93,11 @@ def test_evaluate_writes_its_three_files(trained, evaluated):
     said = {"task": "relation", "data": "scenes", "objects": "detected", "precision": "default"}
     assert metrics["protocol"] == {**said, "pictures": "own", "step": best}
     assert len(rows(out / "predictions.jsonl")) == metrics["test"]["count"] == 16
-    with Image.open(out / "confusion.png") as picture:
-        picture.verify()
+    for name in ("confusion", "reliability"):
+        with Image.open(out / f"{name}.png") as picture:
+            picture.verify()
+    assert metrics["calibration"]["fitted"] == trained_to["calibration"] and metrics["calibration"]["fitted"]["split"] == "val"
+    assert metrics["calibration"]["raw"].keys() == metrics["calibration"]["calibrated"].keys() >= {"ece", "adaptive_ece", "nll", "brier"}
     assert "relation" in result.stdout and "with picture" in result.stdout
     assert f"micro.f1 {metrics['test']['micro']['f1']:.4f}" in result.stderr
 

@@ -53,3 +53,29 @@ def test_only_the_value_of_config_is_replaced():
     assert config_file.located(["-config", "qeot:a:b", "qeot"]) == ["-config", f"{file}:a:b", "qeot"]
     assert config_file.located(["--config=none_such", "--", "--config=qeot"]) == ["--config=none_such", "--", "--config=qeot"]
     assert config_file.located(["--config=", "--config"]) == ["--config=", "--config"]
+
+
+def test_settings_of_other_data_are_read_as_flags_are():
+    argv = ["prog", "--config.data.name=jsonl", "--split=val", "--config.data.root", "DIR", "--noconfig.data.published"]
+    argv += ["--", "--config.x=1"]
+    found = config_file.as_data(argv)
+    given = [f"--data_setting={each}" for each in ("name=jsonl", "root=DIR", "published=False")]
+    assert found == ["prog", given[0], "--split=val", *given[1:], "--", "--config.x=1"]
+    assert config_file.as_data(["--config.data.published"]) == ["--data_setting=published=True"]
+    read = config_file.data_settings(["name=jsonl", "root=a=b", "published=True", "counts=(1,2,3)", "view="])
+    assert read == {"name": "jsonl", "root": "a=b", "published": True, "counts": (1, 2, 3), "view": ""}
+    assert config_file.data_settings([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--config.text.width=3"], "--config.text.width: a checkpoint has its own configuration; of it data.NAME can be given"),
+        (["--config.data.nam=x"], "there is no setting 'nam'; did you mean name?"),
+        (["--config.data.train_share=x"], r"data.train_share=x is not a number in \(0, 1\]: of the training examples"),
+        (["--data_setting=name"], "NAME=VALUE"),
+    ],
+)
+def test_settings_of_other_data_that_are_none(argv, message):
+    with pytest.raises(config_file.ConfigError, match=message):
+        config_file.data_settings([each.removeprefix("--data_setting=") for each in config_file.as_data(argv)])
