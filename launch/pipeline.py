@@ -25,7 +25,9 @@ from configs import pipeline as parts
 from launch import console
 from mmre_jax import pipelines, storage
 from mmre_jax.analysis.evaluation import Evaluation, scoring_task
+from mmre_jax.analysis.reliability import Reliability
 from mmre_jax.data import datasets
+from mmre_jax.tasks import events
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training import processes
 from mmre_jax.training.checks import check_settings
@@ -76,7 +78,9 @@ def _score(config: ConfigDict, runs: Mapping[str, pathlib.Path], split: str) -> 
     seen = frozenset(record.id for record, each in zip(examples, extracted, strict=True) if record.image is not None and not each.masked)
     used = {part: {"run": str(run), "step": getattr(pipeline, part).step} for part, run in runs.items()}
     about = {**protocol(config), "pipeline": used, "least_score": _LEAST.value}
-    return Evaluation(split, "triples", task, examples, found, seen, frozenset(), about)
+    scored = events.events(task, examples, found)
+    reliability = None if scored is None else Reliability(split, scored)
+    return Evaluation(split, "triples", task, examples, found, seen, frozenset(), about, reliability=reliability)
 
 
 if __name__ == "__main__":

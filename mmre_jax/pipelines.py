@@ -68,7 +68,8 @@ class Pipeline:
         """The triples of every record, best first; annotations are not looked at.
 
         Of all pairs of a mention and a region those are triples that the classifier does not call empty. A triple's score is the product
-        of its mention's, its region's and its relation's; a mention without a score counts as certain.
+        of its mention's, its region's and its relation's, as if they were independent; a part without a score counts as certain. A
+        mention's score is the same for all its triples, and decides nothing between them.
 
         Args:
           progress: name under which progress is shown; it is not where empty.
