@@ -16,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test fuzz test-slow parity processes benchmark benchmark-detector gallery kill kill-extract plan slurm sky wheel lint clean
+.PHONY: help quickstart test fuzz test-slow parity processes browser benchmark benchmark-detector gallery kill kill-extract plan slurm sky wheel lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make test         run the tests (make test-slow: those left out, marked slow)"
 	@echo "make fuzz         run the property tests on other examples, EXAMPLES=1000 each; SEED=N repeats a run"
 	@echo "make processes    run what takes several processes: a step of every system against one device, runs that are stopped (minutes)"
+	@echo "make browser      look at the pages in headless Chromium, which is to be there (Debian: chromium)"
 	@echo "make parity       compare converted releases of the full size with their second implementations (minutes, 7 GB of memory)"
 	@echo "make benchmark    this library against PyTorch, every system, loader, evaluation and start, in turns (hours; BENCHMARK=\"--only=hvformer --rounds=3\")"
 	@echo "make benchmark-detector   Faster R-CNN against torchvision's on this machine, in turns (minutes)"
@@ -53,6 +54,9 @@ test-slow: $(VENV)/.dev $(VENV)/torchvision
 
 processes: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 0 -m "processes and not slow"
+
+browser: $(VENV)/.browser
+	$(BIN)/python -m pytest -n 0 -m browser
 
 parity: $(VENV)/.dev $(VENV)/torchvision
 	XLA_FLAGS="--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true" $(BIN)/python -m pytest -n 0 -m slow tests/systems/test_released_parity.py tests/systems/test_hvformer_reference.py tests/encoders/rcnn tests/encoders/test_vgg.py
@@ -131,6 +135,11 @@ $(VENV)/.run: pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.run
 	@echo "Adding what the tests need ..."
 	$(PIP) -e '.[dev]'
+	@touch $@
+
+# What drives a browser; it brings none.
+$(VENV)/.browser: $(VENV)/.dev
+	$(PIP) playwright
 	@touch $@
 
 # Second implementations that transformers would behave otherwise beside, and whose dependencies are there already (tests/torchvision_here.py).
