@@ -100,6 +100,7 @@ MISTYPED = [
     (["compare", "{tmp}/a", "{tmp}/b", "--names=a", "--out={tmp}/out"], ["2 runs need as many names, found 1: a"]),
     (["extract", "--checkpoint={tmp}/gone", "--scenes=1", "--out={tmp}/out"], [NO_STEP]),
     (["convert", "{tmp}/gone", "{tmp}/x.safetensors", "--to=released"], [NO_STEP]),
+    (["card", "{tmp}/gone"], [NO_STEP]),
     (["pipeline", QEOT, RUN, "--tagger={tmp}/gone"], [NO_STEP]),
     (["train", CONFIG, RUN, "--config.train.init_from={tmp}/gone"], ["train.init_from={tmp}/gone: there is no such folder"]),
     (["train", CONFIG, RUN, "--config.text.weights={tmp}/gone"], ["text.weights={tmp}/gone: "]),

@@ -1,0 +1,16 @@
+"""The command as a person types it."""
+
+import pathlib
+import sys
+
+sys.path.append(str(pathlib.Path(__file__).parent))
+from typed import run  # noqa: E402
+
+
+def test_a_card_is_printed_or_written_and_replaces_nothing(untrained, tmp_path):
+    printed = run("card", untrained["entities"])
+    assert printed.returncode == 0 and printed.stdout.startswith("---\n"), printed.stderr
+    assert run("card", untrained["entities"], f"--out={tmp_path}").returncode == 0
+    assert (tmp_path / "README.md").read_text() == printed.stdout
+    again = run("card", untrained["entities"], f"--out={tmp_path}")
+    assert again.returncode == 2 and again.stderr.splitlines()[-1] == f"error: {tmp_path / 'README.md'} exists already"
