@@ -27,15 +27,26 @@ NAMES = ("Ada", "Grace", "Alan", "Paris", "London", "Edith")
 
 
 def start(config: str, trees: Trees, folder: pathlib.Path, *, rounds: int) -> dict[str, Any]:
-    """Seconds from a training command to the log's line of its first step: with an empty cache of compiled programs (cold, once), then with
-    a warm one. The runs' checkpoints, of few steps, are left in folder/SIDE/run for `evaluation` and `extraction`."""
-    cold = {side: first_step(trees, side, config, folder) for side in trees.folders()}
-    timed = {side: functools.partial(first_step, trees, side, config, folder) for side in trees.folders()}
-    return {"cold": cold, "timed": {"first step": take_turns(timed, rounds, warm=0)}}
+    """Seconds from a training command to the log's line of its first step, and what all cores had worked by then, where the system tells:
+    with an empty cache of compiled programs (cold, once), then with a warm one. The runs' checkpoints, of few steps, are left in
+    folder/SIDE/run for `evaluation` and `extraction`."""
+    cold = {side: first_step(trees, side, config, folder)[0] for side in trees.folders()}
+    worked: dict[str, list[float | None]] = {side: [] for side in trees.folders()}
+
+    def seconds(side: str) -> float:
+        passed, busy = first_step(trees, side, config, folder)
+        worked[side].append(busy)
+        return passed
+
+    timed = {"first step": take_turns({side: functools.partial(seconds, side) for side in trees.folders()}, rounds, warm=0)}
+    if not any(None in each for each in worked.values()):
+        timed["first step, all cores"] = worked
+    return {"cold": cold, "timed": timed}
 
 
-def first_step(trees: Trees, side: str, config: str, folder: pathlib.Path) -> float:
-    """Trains two steps in a new folder/SIDE/run and says when the first was logged, in seconds."""
+def first_step(trees: Trees, side: str, config: str, folder: pathlib.Path) -> tuple[float, float | None]:
+    """Trains two steps in a new folder/SIDE/run and says when the first was logged, and what all cores had worked by then (`_worked`), in
+    seconds."""
     here = folder / side
     run = here / "run"
     for path in sorted(run.rglob("*"), reverse=True):
@@ -50,9 +61,19 @@ def first_step(trees: Trees, side: str, config: str, folder: pathlib.Path) -> fl
             process.kill()
             raise SideError(f"{side}: training ended before its first step, see {here / 'train.log'}")
         time.sleep(POLL)
-    seconds = time.perf_counter() - began
+    seconds, worked = time.perf_counter() - began, _worked(process.pid)
     process.wait(timeout=PATIENCE)  # it saves a checkpoint, and ends as if interrupted
-    return seconds
+    return seconds, worked
+
+
+def _worked(process: int) -> float | None:
+    """The seconds that all cores have worked for a process, its own and the system's; None where there is no /proc that tells them."""
+    try:
+        told = pathlib.Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    own, systems = told.rpartition(")")[2].split()[11:13]  # utime and stime, counted behind the command's name
+    return (int(own) + int(systems)) / os.sysconf("SC_CLK_TCK")
 
 
 def evaluation(trees: Trees, folder: pathlib.Path, *, rounds: int) -> dict[str, Any]:
