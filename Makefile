@@ -16,12 +16,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test fuzz test-slow parity processes browser benchmark benchmark-detector gallery kill kill-extract plan slurm sky wheel lint clean
+.PHONY: help quickstart test thorough fuzz test-slow parity processes browser benchmark benchmark-detector gallery kill kill-extract plan slurm sky wheel lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make quickstart   train, evaluate and extract on the embedded data set (a few minutes on 2 cores)"
-	@echo "make test         run the tests (make test-slow: those left out, marked slow)"
+	@echo "make test         run the quick tests (minutes)"
+	@echo "make thorough     run those that take longer: whole files of runs, figures, plans and second implementations"
+	@echo "make test-slow    run those that take minutes each"
 	@echo "make fuzz         run the property tests on other examples, EXAMPLES=1000 each; SEED=N repeats a run"
 	@echo "make processes    run what takes several processes: a step of every system against one device, runs that are stopped (minutes)"
 	@echo "make browser      look at the pages in headless Chromium, which is to be there (Debian: chromium)"
@@ -44,10 +46,13 @@ quickstart: $(VENV)/.run
 	$(BIN)/python -m launch.extract --checkpoint=$(QUICKSTART) --scenes=4 --pictures=4 --out=$(QUICKSTART)/extracted
 
 test: $(VENV)/.dev $(VENV)/torchvision
-	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow and not processes"
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not thorough and not slow and not processes and not browser"
+
+thorough: $(VENV)/.dev $(VENV)/torchvision
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "thorough and not slow and not processes and not browser"
 
 fuzz: $(VENV)/.dev $(VENV)/torchvision
-	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PYTEST_ARGS) -m "hypothesis and not slow and not processes" --hypothesis-profile=fuzz --hypothesis-seed=$(SEED)
+	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PYTEST_ARGS) -m "hypothesis and not slow and not processes and not browser" --hypothesis-profile=fuzz --hypothesis-seed=$(SEED)
 
 test-slow: $(VENV)/.dev $(VENV)/torchvision
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m slow

@@ -25,6 +25,8 @@ sys.path += [str(Path(__file__).parent / folder) for folder in ("launch", "weigh
 import releases  # noqa: E402
 from typed import Server  # noqa: E402
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parents[1]
 # In the checkout, in the wheel.
 PARTS = {"mmre_jax": "mmre_jax", "launch": "mmre_jax/toplevel/launch", "configs": "mmre_jax/toplevel/configs"}

@@ -10,6 +10,8 @@ import small_detector
 
 from mmre_jax.analysis import detector_speed
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.slow
 def test_ours_alone_is_timed_and_finds_something():

@@ -10,6 +10,8 @@ from configs import hvformer, qeot
 from mmre_jax.analysis import matching_speed
 from mmre_jax.matching import MATCHERS
 
+pytestmark = pytest.mark.thorough
+
 
 def tiny() -> Any:
     config = qeot.get_config("quickstart").copy_and_resolve_references()

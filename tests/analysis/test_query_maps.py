@@ -20,6 +20,8 @@ from mmre_jax.training.job import new_job
 from mmre_jax.training.splits import make_split
 from mmre_jax.training.starting import initial_variables
 
+pytestmark = pytest.mark.thorough
+
 RECORD = scenes.read("triples", "test", 1)[0]
 
 

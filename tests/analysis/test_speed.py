@@ -12,6 +12,8 @@ from configs import hvformer
 from mmre_jax.analysis import speed, speed_report
 from mmre_jax.analysis.peaks import peak_of
 
+pytestmark = pytest.mark.thorough
+
 
 def tiny() -> Any:
     config = hvformer.get_config("quickstart").copy_and_resolve_references()

@@ -14,6 +14,8 @@ from mmre_jax.benchmark.parts import KINDS, ONE_DEVICE, config_of
 from mmre_jax.benchmark.worker import load_config
 from mmre_jax.training.optim import decay_mask
 
+pytestmark = pytest.mark.thorough
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SMALL = {"width": 32, "layers": 2, "heads": 2, "mlp": 40}
 

@@ -18,6 +18,8 @@ from mmre_jax.data.readers import mnre
 from mmre_jax.data.source import PreparedPictures, PreparedSource
 from mmre_jax.records import Record, Region
 
+pytestmark = pytest.mark.thorough
+
 REAL = pathlib.Path(os.environ.get("MMRE_DATA", pathlib.Path(__file__).parents[3] / "shared" / "data")) / "RE_data"
 HALF = ((0.5,) * 3, (0.5,) * 3)
 PHOTO = Slot("photo", 1, 32, "photo", "crop", *HALF)

@@ -19,6 +19,8 @@ from mmre_jax.weights.resnest import resnest_rules
 from mmre_jax.weights.resnet import describe_tensors, resnet_unread
 from mmre_jax.weights.rules import read, write
 
+pytestmark = pytest.mark.thorough
+
 SMALL = ResNetConfig(depths=(1, 2, 1, 1), stem=8, stem_kernel=3, split=True)
 SIDES = (64, 45)  # an odd one: every stage then meets an odd edge
 

@@ -11,6 +11,8 @@ from mmre_jax import analyse
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from typed import run  # noqa: E402
 
+pytestmark = pytest.mark.thorough
+
 
 def test_a_figure_is_written_where_it_is_said_to_be(trained, tmp_path):
     result = run("analyse", f"--checkpoint={trained}", "kurtosis", "--split=val", f"--out={tmp_path / 'out'}")

@@ -14,6 +14,8 @@ sys.path += [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).pare
 import releases  # noqa: E402
 from typed import run  # noqa: E402
 
+pytestmark = pytest.mark.thorough
+
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ada", "meets", "grace", "in", "paris")
 SIZES = releases.Sizes(words=len(WORDS), positions=16)
 

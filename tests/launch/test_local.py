@@ -12,6 +12,8 @@ import pytest
 
 from launch import local
 
+pytestmark = pytest.mark.thorough
+
 ROOT = pathlib.Path(__file__).parents[2]
 COMMAND = [sys.executable, "-W", "error", "-m", "launch.local"]
 

@@ -4,9 +4,13 @@ import json
 import pathlib
 import sys
 
+import pytest
+
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from typed import run  # noqa: E402
+
+pytestmark = pytest.mark.thorough
 
 TINY = (
     "--config=configs/hvformer.py:quickstart",

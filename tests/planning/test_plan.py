@@ -10,6 +10,8 @@ from mmre_jax.planning import told
 from mmre_jax.planning.chips import PlanError
 from mmre_jax.planning.plan import out_of_memory, plan
 
+pytestmark = pytest.mark.thorough
+
 SMALL = {"width": 32, "layers": 2, "heads": 2, "mlp": 64}
 
 

@@ -27,6 +27,8 @@ from mmre_jax.training.step import mapped_step
 from mmre_jax.weights.pretrained import resolve
 from tests.systems import small
 
+pytestmark = pytest.mark.thorough
+
 LABELS = (BACKGROUND, "ball", "car")
 SMALL = {
     "vision.side": 32,

@@ -29,6 +29,8 @@ from mmre_jax.weights.hvformer import hvformer_rules, unread
 from mmre_jax.weights.pretrained import resolve
 from mmre_jax.weights.rules import read, write
 
+pytestmark = pytest.mark.thorough
+
 SPEC = Path(os.environ.get("MMRE_SPEC", Path(__file__).parents[2] / ".." / "shared" / "spec"))
 UNREAD_AT_FULL_SIZE = 39_024_384  # numbers in floating-point tensors
 

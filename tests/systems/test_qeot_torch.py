@@ -17,6 +17,8 @@ from mmre_jax import systems
 from mmre_jax.fusion.positions import sine_positions
 from mmre_jax.weights.pretrained import resolve
 
+pytestmark = pytest.mark.thorough
+
 B, L, D, Q, T, R, CELLS = 4, 6, 16, 3, 2, 3, 16
 LENGTHS, PRESENT, COUNTS = np.array([6, 4, 5, 6]), np.array([True, True, False, True]), np.array([2, 1, 1, 2])
 VALID = np.array([True, True, True, False])

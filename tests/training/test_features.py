@@ -23,6 +23,8 @@ from mmre_jax.training.splits import make_split
 from mmre_jax.training.starting import initial_variables
 from mmre_jax.training.train import train
 
+pytestmark = pytest.mark.thorough
+
 SMALL = {"width": 16, "layers": 1, "heads": 2, "mlp": 16}
 
 

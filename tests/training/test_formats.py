@@ -21,6 +21,8 @@ from mmre_jax.training.train import train
 sys.path.insert(0, str(Path(__file__).parent))
 from write_checkpoint import SYSTEMS, TEXT, config, photo, write_data
 
+pytestmark = pytest.mark.thorough
+
 KEPT = Path(__file__).parent / "checkpoints"
 ARCHIVES = sorted(KEPT.glob("*/*.tar.xz"))
 

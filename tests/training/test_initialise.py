@@ -20,6 +20,8 @@ from mmre_jax.training.parallel import local_devices
 from mmre_jax.training.splits import make_split
 from mmre_jax.training.starting import example
 
+pytestmark = pytest.mark.thorough
+
 
 def another(source, labels=None, **changes):
     """The job of a source with other labels or settings, and its own start, all of it -7."""

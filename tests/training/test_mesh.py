@@ -29,6 +29,8 @@ from mmre_jax.training.parallel import open_devices
 from mmre_jax.training.step import mapped_step
 from mmre_jax.training.train import NonFiniteError, train
 
+pytestmark = pytest.mark.thorough
+
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
 TOLERANCE = 1e-5

@@ -25,6 +25,8 @@ from mmre_jax.weights.rcnn import pyramid_rules, rcnn_rules
 from mmre_jax.weights.resnet import resnet_rules
 from mmre_jax.weights.rules import write
 
+pytestmark = pytest.mark.thorough
+
 BACKBONE = ResNetConfig(depths=(1, 1, 2), stem=4, eps=0.0)
 DETECTOR = RcnnConfig(backbone=BACKBONE, classes=3, width=6, anchors=(8.0, 16.0, 32.0, 64.0), hidden=5)
 LEFT = {"the proposal network": 6, "the box head": 8}

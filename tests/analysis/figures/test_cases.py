@@ -9,6 +9,8 @@ from mmre_jax import analyse
 from mmre_jax.analysis.figures import cases
 from mmre_jax.records import Mention, Record, Relation
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def view(trained):

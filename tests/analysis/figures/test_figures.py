@@ -15,6 +15,8 @@ from mmre_jax.data import datasets
 from mmre_jax.training.job import new_job
 from mmre_jax.training.log import read_rows
 
+pytestmark = pytest.mark.thorough
+
 CONFIGS = {"hvformer": hvformer, "ifaformer": ifaformer, "mkgformer": mkgformer, "rsrnet": rsrnet, "qeot": qeot, "dgf_pt": dgf_pt}
 NAMES = tuple(name for name, entry in FIGURES.items() if "hvformer" in entry.systems)
 

@@ -12,6 +12,8 @@ from mmre_jax.training.job import new_job
 from mmre_jax.training.splits import make_split
 from mmre_jax.training.starting import initial_state
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def view(tmp_path_factory):

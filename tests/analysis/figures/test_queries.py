@@ -8,6 +8,8 @@ from mmre_jax import analyse
 from mmre_jax.analysis.figures import queries
 from mmre_jax.analysis.query_maps import query_mapper
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def view(untrained):

@@ -19,6 +19,8 @@ from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.weights.rcnn import describe_rcnn, rcnn_rules, rcnn_unread
 from mmre_jax.weights.rules import read, write
 
+pytestmark = pytest.mark.thorough
+
 CANVAS, SIZES = (64, 96), np.array([[64, 96], [60, 80]])
 PIXELS = reference.drawn(2, CANVAS)
 COUNTS = {"before_nms": 120, "after_nms": 80, "detections": 40}
