@@ -24,7 +24,7 @@ from mmre_jax.data.parts import Failed, Part
 from mmre_jax.data.pictures import sources
 from mmre_jax.extraction import Extraction, Where, all_pairs, post, record_of
 from mmre_jax.progress import track
-from mmre_jax.records import Box, Record, RecordError
+from mmre_jax.records import Box, Record, RecordError, Relation
 from mmre_jax.tasks import relation
 from mmre_jax.text_files import check_words
 from mmre_jax.training import calibration
@@ -66,9 +66,11 @@ class Extractor:
         """What the checkpoint's task finds in a post; for relations, of one pair or of every ordered pair of mentions.
 
         Args:
-          text: a string (split at spaces) or words; of no use where the task reads pictures alone.
+          text: words, which stay as they are, or a string, which is split into words (data/words.py), at white space only if a mention is
+            given as a span of words. Of no use where the task reads pictures alone.
           image: the picture: a path, the bytes of a file, an open file, a Pillow image or an array of uint8; see `data.given.given`.
-          head, tail: (task relation) each a word span (start, end), end-exclusive, or words as they stand in the text.
+          head, tail: (task relation) each what stands in the text, a string; a span of its characters, Chars(start, end); or a span of
+            words (start, end). All are end-exclusive.
           mentions: instead of head and tail: all ordered pairs of these are tried.
           boxes: objects in the picture, normalised (x_min, y_min, x_max, y_max), best first, for systems that look at objects; where they
             look at some that are found in two ways, these serve for both.
@@ -204,7 +206,7 @@ class Extractor:
         if not record.relations and not record.mentions:
             raise RecordError(f"{where}: no pair to find the relation of")
         named = record.relations or all_pairs(record.mentions, f"{where}: no 'relations', so all pairs of 'mentions' are tried")
-        return dataclasses.replace(record, relations=tuple(dataclasses.replace(pair, label=None) for pair in named))
+        return dataclasses.replace(record, relations=tuple(Relation(pair.head, pair.tail) for pair in named))
 
     def groups(self, records: Iterable[Record]) -> Iterator[list[Record]]:
         """The records, as `prepared` gives them, in the groups that `extract_many` looks at together. What is found in a record may hang

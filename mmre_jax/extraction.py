@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmre_jax.data import words as words_lib
 from mmre_jax.data.given import Picture, given
+from mmre_jax.data.readers import jsonl
+from mmre_jax.data.readers.spans import Text, check_chars
 from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span, plain
 from mmre_jax.tasks import WORDLESS
 from mmre_jax.tasks.task import Found
 
 KINDS = {"relation": "relations", "entities": "mentions", "triples": "triples", "objects": "regions"}  # what each task finds
-Where = str | tuple[int, int]
 POST_KEYS = ("id", "text", "image", "head", "tail", "mentions", "boxes", "caption", "meta")  # what `post` takes of a post
+
+
+@dataclasses.dataclass(frozen=True)
+class Chars:
+    """A span of characters of a text, [start, end), counted as Python counts them (code points)."""
+
+    start: int
+    end: int
+
+
+Where = str | tuple[int, int] | Chars
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,35 +67,24 @@ class Extraction:
         """The objects among what was found."""
         return tuple(x for x in self.found if isinstance(x, Region))
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values: id, text, image, what was found (relations, mentions, triples or regions) with words and spans, notes, and meta
-        where there is one."""
-        record = self.record
+    def as_record(self) -> Record:
+        """The record with what was found in the place of its annotation: to be fed to the next checkpoint, drawn, or made a graph of."""
+        if self.task == "objects":
+            return dataclasses.replace(self.record, regions=(*(x for x in self.record.regions if x.source != "detected"), *self.regions))
+        return dataclasses.replace(self.record, **{KINDS[self.task]: self.found})
 
-        def mention(found: Mention) -> dict[str, Any]:
-            return {
-                "text": record.text(found.span),
-                "span": [int(side) for side in found.span],
-                **({"type": found.type} if found.type else {}),
-            }
+    def to_json(self, folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+        """A line of extracted.jsonl as plain values: the record with what was found, in the format of records, which `jsonl.read` with
+        `posts` gives back; and notes and masked. Numbers are as they were found, not rounded.
 
-        def row(found: Relation | Mention | Triple | Region) -> dict[str, Any]:
-            score = {} if found.score is None else {"score": round(float(found.score), 6)}
-            if isinstance(found, Relation):
-                others = {"alternatives": {label: round(p, 6) for label, p in found.alternatives}} if found.alternatives else {}
-                return {"head": mention(found.head), "relation": found.label, "tail": mention(found.tail), **score, **others}
-            if isinstance(found, Triple):
-                box = {} if found.box is None else {"box": [round(float(x), 4) for x in found.box]}
-                return {"entity": mention(found.mention), "relation": found.label, **box, **score}
-            if isinstance(found, Region):
-                return {"box": [round(float(x), 4) for x in found.box or ()], "label": found.label, **score}
-            return {**mention(found), **score}
-
-        kind = KINDS[self.task]
-        rows = [row(found) for found in self.found]
-        more = {"masked": list(self.masked), "meta": dict(record.meta)}
-        more = {name: value for name, value in more.items() if value}
-        return {"id": record.id, "text": " ".join(record.words), "image": record.image, kind: rows, "notes": list(self.notes), **more}
+        Args:
+          folder: where the line will stand; a picture in it is named relative to it, any other by its whole path. A picture that was given
+            as itself has no name, and is left out.
+        """
+        value = jsonl.to_json(self.as_record(), folder, posts=True)
+        kind, meta = KINDS[self.task], {key: value.pop(key) for key in ("meta",) if key in value}
+        masked = {"masked": list(self.masked)} if self.masked else {}
+        return {**value, kind: value.get(kind, []), "notes": list(self.notes), **masked, **meta}
 
 
 def post(
@@ -104,9 +107,10 @@ def post(
       task: what is to be found in it.
       sources: as what the boxes are shown to the system.
       id: what it is called, in messages too.
-      text: a string (split at spaces) or words; of no use where the task reads pictures alone.
+      text: words, which stay as they are, or a string, which is split; see `placed`. Of no use where the task reads pictures alone.
       image: the picture: a path, bytes, an open file, a Pillow image or an array; see `data.given.given`.
-      head, tail: (task relation) each a word span (start, end), end-exclusive, or words as they stand in the text.
+      head, tail: (task relation) each what stands in the text, a string; a span of its characters, Chars(start, end); or a span of words
+        (start, end). All are end-exclusive.
       mentions: instead of head and tail: all ordered pairs of these are tried.
       boxes: objects in the picture, normalised (x_min, y_min, x_max, y_max), best first.
       caption: what the picture shows.
@@ -119,8 +123,9 @@ def post(
     """
     if not isinstance(text, str) and not (isinstance(text, Sequence) and all(isinstance(word, str) and word for word in text)):
         raise RecordError(f"text: expected a string, or words that are not empty, found {text!r:.80}")
-    words = tuple(text.split() if isinstance(text, str) else text)
-    if not words and task not in WORDLESS:
+    named: dict[str, Where] = {name: where for name, where in (("head", head), ("tail", tail)) if where is not None}
+    named |= {f"mentions[{i}]": where for i, where in enumerate(mentions)}
+    if not (text.strip() if isinstance(text, str) else text) and task not in WORDLESS:
         raise RecordError(f"give a text: the checkpoint's task is {task!r}, which reads words")
     relations: tuple[Relation, ...] = ()
     if task != "relation":
@@ -128,14 +133,16 @@ def post(
             raise RecordError(f"the checkpoint's task is {task!r}, which takes no head, tail or mentions")
     elif (head is None) != (tail is None) or (head is None) == (not mentions):
         raise RecordError("give head and tail, or two or more mentions")
-    elif head is not None and tail is not None:
-        relations = (Relation(Mention(*find(words, head, "head")), Mention(*find(words, tail, "tail"))),)
-    else:
-        relations = all_pairs([Mention(*find(words, mention, f"mentions[{i}]")) for i, mention in enumerate(mentions)], "mentions")
+    found, spans = placed(text, named)
+    if named:
+        told = [Mention(*spans[name]) for name in named]
+        relations = (Relation(*told),) if head is not None else all_pairs(told, "mentions")
     checked = [check_box(box, f"boxes[{i}]") for i, box in enumerate(boxes)]
     return Record(
         id=id,
-        words=words,
+        words=found.words,
+        string=found.string,
+        places=found.places,
         image=given(image, f"{id}: image"),
         relations=relations,
         regions=tuple(Region(box=box, source=source) for source in sources for box in checked),
@@ -176,21 +183,77 @@ def all_pairs(mentions: Sequence[Mention], where: str) -> tuple[Relation, ...]:
     return tuple(Relation(head, tail) for head, tail in itertools.permutations(mentions, 2))
 
 
-def find(words: Sequence[str], wanted: Where, name: str) -> tuple[int, int]:
-    """The word span of a mention given as a span or as the words themselves (compared as written).
+def placed(text: str | Sequence[str], named: Mapping[str, Where]) -> tuple[Text, dict[str, tuple[int, int]]]:
+    """A text as words, and where in them the mentions stand that are named.
+
+    Words stay as they are. A string is split by the tokenizer (data/words.py), with borders of words where a mention begins or ends, so
+    that any can be a span. Only if one of them is a span of words, it is split at white space, as these count.
+
+    Returns:
+      the text, and {name: span of words}.
+
+    Raises:
+      RecordError: as `find` and `find_chars`, naming the mention.
+    """
+    if not isinstance(text, str):
+        return Text(tuple(text)), {name: find(text, where, name) for name, where in named.items()}
+    if not text.strip() and not named:
+        return Text(()), {}
+    chars = {name: find_chars(text, where, name) for name, where in named.items() if isinstance(where, str | Chars)}
+    if len(chars) == len(named):
+        places = words_lib.split(text, itertools.chain.from_iterable(chars.values()))
+    else:
+        places = words_lib.at_spaces(text)
+    found = Text(words_lib.words_at(text, places), text, places)
+    spans = {}
+    for name, where in named.items():
+        span = words_lib.span_of(places, chars[name]) if name in chars else find(found.words, where, name)
+        if span is None:
+            words = found.words[slice(*(words_lib.covering(places, chars[name]) or (0, 0)))]
+            said = "beside spans of words, which are those between white space, give all mentions as strings or Chars"
+            raise RecordError(f"{name}: {text[slice(*chars[name])]!r:.80} begins or ends inside of a word of {list(words)!r:.160}: {said}")
+        spans[name] = span
+    return found, spans
+
+
+def find_chars(text: str, wanted: str | Chars, name: str) -> tuple[int, int]:
+    """Where a mention stands in a text, [start, end) in characters: as `words.occurrences` finds a string.
 
     Raises:
       RecordError: if it is out of range, not there, or there more than once.
     """
+    if isinstance(wanted, Chars):
+        return check_chars(wanted.start, wanted.end, text, name)
+    places = words_lib.occurrences(text, wanted)
+    if not places:
+        words = ", ".join(map(repr, words_lib.words_at(text, words_lib.split(text))))
+        raise RecordError(f"{name}: {wanted!r} is not in the text, whose words are {words:.1000}; a part of a word is given as Chars")
+    if len(places) > 1:
+        shown = ", ".join(f"Chars{place} in {text[max(place[0] - 12, 0) : place[1] + 12]!r}" for place in places)
+        raise RecordError(f"{name}: {wanted!r} is in the text {len(places)} times: give its characters, one of {shown}")
+    return places[0]
+
+
+def find(words: Sequence[str], wanted: Where, name: str) -> tuple[int, int]:
+    """The word span of a mention given as a span or as the words themselves: as written, where they are there so, else without regard to
+    case.
+
+    Raises:
+      RecordError: if it is out of range, not there, or there more than once.
+    """
+    if isinstance(wanted, Chars):
+        raise RecordError(f"{name}: {wanted} are characters of a string, and the text was given as words: give a word span (start, end)")
     if not isinstance(wanted, str):
         wanted = plain(wanted)
         if not isinstance(wanted, (tuple, list)) or len(wanted) != 2:
-            raise RecordError(f"{name}: expected a word span (start, end) or words of the text, found {wanted!r}")
+            raise RecordError(f"{name}: expected a word span (start, end), Chars(start, end) or words of the text, found {wanted!r}")
         return check_span(*wanted, len(words), name)
-    target = wanted.split()
-    places = [(i, i + len(target)) for i in range(len(words) - len(target) + 1) if list(words[i : i + len(target)]) == target]
-    if not target or not places:
-        raise RecordError(f"{name}: {wanted!r} is not in the text, whose words are {', '.join(map(repr, words))}")
+    places: list[tuple[int, int]] = []
+    for fold in (str, str.casefold):
+        target, there = list(map(fold, wanted.split())), list(map(fold, words))
+        places = places or [(i, i + len(target)) for i in range(len(words) - len(target) + 1) if there[i : i + len(target)] == target]
+    if not wanted.split() or not places:
+        raise RecordError(f"{name}: {wanted!r} is not in the text, whose words are {', '.join(map(repr, words)):.1000}")
     if len(places) > 1:
         shown = ", ".join(f"{span} in '{' '.join(words[max(span[0] - 2, 0) : span[1] + 2])}'" for span in places)
         raise RecordError(f"{name}: {wanted!r} is in the text {len(places)} times: give a word span, one of {shown}")

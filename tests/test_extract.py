@@ -17,8 +17,8 @@ import mmre_jax
 from mmre_jax.analysis.seen import what_was_seen
 from mmre_jax.data import datasets
 from mmre_jax.data.decode import PictureError
-from mmre_jax.data.readers import scenes
-from mmre_jax.extraction import Extraction, find
+from mmre_jax.data.readers import jsonl, scenes
+from mmre_jax.extraction import Chars, Extraction, all_pairs, find, placed
 from mmre_jax.records import Mention, Record, RecordError, Region, Triple
 from mmre_jax.training.checkpoint import CheckpointError, Checkpoints
 from mmre_jax.training.job import new_job
@@ -77,7 +77,10 @@ def assert_close(found, expected):
 def test_spans_and_strings_are_the_same_pair(extractor, photo):
     by_span = extractor.extract(text=TEXT, image=photo, head=(2, 3), tail=(6, 8))
     by_words = extractor.extract(text=TEXT.split(), image=str(photo), head="Grace", tail="Ada Bridge")
-    assert by_span == by_words
+    by_string = extractor.extract(text=TEXT, image=photo, head="Grace", tail="Ada Bridge")
+    by_chars = extractor.extract(text=TEXT, image=photo, head=Chars(10, 15), tail=Chars(29, 39))
+    assert by_span == by_string == by_chars and by_span.found == by_words.found
+    assert by_span.record.string == TEXT and by_words.record.string is None
     [relation] = by_span.relations
     assert (relation.head, relation.tail) == (Mention(2, 3), Mention(6, 8))
     assert relation.label in extractor.job.task.labels and 1 / len(extractor.job.task.labels) <= relation.score <= 1
@@ -98,38 +101,103 @@ def test_probabilities_of_the_likeliest_labels_where_asked_for(extractor, photo)
         assert some.alternatives == all_of_them.alternatives[:2] and some.alternatives[0] == (bare.label, bare.score)
         assert sorted(label for label, _ in all_of_them.alternatives) == sorted(extractor.job.task.labels)
         assert sum(p for _, p in all_of_them.alternatives) == pytest.approx(1, abs=1e-5)
-    assert two.to_json()["relations"][0]["alternatives"] == {label: round(p, 6) for label, p in two.relations[0].alternatives}
+    assert two.to_json()["relations"][0]["alternatives"] == dict(two.relations[0].alternatives)
+
+
+FOUND = "RT @ada: Grace's friend (Ada) is in 北京, Obama-led #AdaLovelace"
+
+
+@pytest.mark.parametrize(
+    ("named", "words", "characters"),
+    [
+        ("Grace", "Grace", (9, 14)),
+        ("@ada", "@ ada", (3, 7)),
+        ("ada", "ada", (4, 7)),
+        ("Ada", "Ada", (25, 28)),
+        ("北京", "北 京", (36, 38)),
+        ("Obama", "Obama", (40, 45)),
+        ("Lovelace", "Lovelace", (54, 62)),
+        (Chars(41, 44), "bam", (41, 44)),
+        (Chars(54, 58), "Love", (54, 58)),
+    ],
+)
+def test_strings_are_found_wherever_they_stand_and_any_characters_can_be_a_mention(named, words, characters):
+    text, spans = placed(FOUND, {"head": named, "tail": "friend"})
+    assert " ".join(text.words[slice(*spans["head"])]) == words and text.words[slice(*spans["tail"])] == ("friend",)
+    assert text.string == FOUND
+    assert (text.places[spans["head"][0]][0], text.places[spans["head"][1] - 1][1]) == characters
+
+
+def test_given_words_stay_and_spans_of_words_count_those_between_white_space():
+    assert placed(FOUND.split(), {"head": "Grace's"})[0].words == tuple(FOUND.split())
+    text, spans = placed(FOUND, {"head": (1, 2), "tail": "friend"})
+    assert text.words == tuple(FOUND.split()) and spans == {"head": (1, 2), "tail": (3, 4)}
+    assert placed(["@", "ADA", "x"], {"head": "ada"})[1] == {"head": (1, 2)}, "without regard to case, where it is nowhere as written"
+    with pytest.raises(RecordError, match=r"tail: 'Grace' begins or ends inside of a word of \[\"Grace's\"\]: beside spans of words"):
+        placed(FOUND, {"head": (1, 2), "tail": "Grace"})
 
 
 def test_as_json(extractor, photo):
-    extraction = extractor.extract(text=TEXT, image=photo, head="Grace", tail="old")
+    extraction = extractor.extract(text=f" {TEXT}", image=photo, head="Grace", tail="old")
     [relation] = extraction.relations
-    assert json.loads(json.dumps(extraction.to_json())) == {
+    line = {
         "id": "text",
-        "text": TEXT,
+        "text": f" {TEXT}",
+        "words": TEXT.split(),
         "image": str(photo),
         "relations": [
             {
-                "head": {"text": "Grace", "span": [2, 3]},
-                "relation": relation.label,
-                "tail": {"text": "old", "span": [5, 6]},
-                "score": round(relation.score, 6),
+                "head": {"start": 2, "end": 3, "chars": [11, 16], "text": "Grace"},
+                "tail": {"start": 5, "end": 6, "chars": [26, 29], "text": "old"},
+                "label": relation.label,
+                "score": relation.score,
             }
         ],
         "notes": [NO_CROPS],
     }
+    assert json.loads(json.dumps(extraction.to_json())) == line
+    assert extraction.to_json(photo.parent)["image"] == photo.name
+    assert "image" not in extractor.extract(text=TEXT, image=photo.read_bytes(), head="Grace", tail="old").to_json()
+
+
+def test_what_was_found_is_read_back_and_fed_to_the_next_checkpoint(extractor, untrained, records, photo, tmp_path):
+    tagged = mmre_jax.load(untrained["entities"]).extract_records([dataclasses.replace(records[0], meta={"a": [1]}), records[1]])
+    one, other = (dataclasses.replace(each, found=(Mention(0, 1, "PER", 0.25), Mention(2, 3, "LOC", 0.5))) for each in tagged)
+    lines = [json.dumps(found.to_json(tmp_path)) for found in (one, other)]
+    (tmp_path / "extracted.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    read = jsonl.read(tmp_path / "extracted.jsonl", posts=True)
+    assert [dataclasses.replace(record, origin="") for record in read] == [
+        dataclasses.replace(found.as_record(), origin="") for found in (one, other)
+    ]
+    assert read[0].meta == {"a": [1]} and read[0].image == records[0].image
+    pairs = [dataclasses.replace(record, relations=all_pairs(record.mentions, "x")) for record in read]
+    for found in extractor.extract_records(pairs):
+        assert [each.head for each in found.relations] == [Mention(0, 1, "PER", 0.25), Mention(2, 3, "LOC", 0.5)]
+        stale = dataclasses.replace(found.relations[0], alternatives=(("x", 1.0),))
+        assert extractor.extract_records([dataclasses.replace(found.as_record(), relations=(stale,))])[0].relations[0].alternatives == ()
+        again = jsonl.from_json(json.loads(json.dumps(found.to_json())), tmp_path, where="", default_id="x", posts=True)
+        assert again == dataclasses.replace(found.as_record(), origin="") and again.relations == found.relations
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"head": "Ada", "tail": "old"}, r"head: 'Ada' is in the text 2 times.*\(0, 1\) in 'Ada meets Grace'.*\(6, 7\) in 'the old Ada B"),
+        (
+            {"head": "Ada", "tail": "old"},
+            r"head: 'Ada' is in the text 2 times.*Chars\(0, 3\) in 'Ada meets Grace'.*Chars\(29, 32\) in 'ear the old Ada B",
+        ),
         ({"head": "Grace", "tail": "Paris"}, r"tail: 'Paris' is not in the text, whose words are 'Ada', 'meets'"),
         ({"head": "Grac", "tail": "old"}, "head: 'Grac' is not in the text"),
         ({"head": "", "tail": "old"}, "head: '' is not in the text"),
+        ({"head": Chars(30, 99), "tail": "old"}, r"head: chars \[30, 99\) do not lie inside the text's 39 characters"),
+        ({"head": Chars(3, 9), "tail": "old"}, r"head: chars \[3, 9\), ' meets', begin or end with white space"),
+        ({"head": Chars(0, 2.5), "tail": "old"}, "head: chars are two integers"),
         ({"head": (0, 1), "tail": (7, 9)}, r"tail: span \[7, 9\) does not lie inside the record's 8 words"),
         ({"head": (1, 1), "tail": (7, 8)}, "head: span"),
-        ({"head": (0, 1, 2), "tail": (7, 8)}, r"head: expected a word span \(start, end\) or words of the text, found \(0, 1, 2\)"),
+        (
+            {"head": (0, 1, 2), "tail": (7, 8)},
+            r"head: expected a word span \(start, end\), Chars\(start, end\) or words of the text, found \(0, 1, 2\)",
+        ),
         ({"head": 3, "tail": (7, 8)}, "head: expected a word span"),
         ({}, "give head and tail, or two or more mentions"),
         ({"head": "Grace"}, "give head and tail"),
@@ -331,7 +399,8 @@ def posts(finder):
 
 def test_entities_and_triples_need_words_alone(finder, photo):
     extraction = finder.extract(text=TEXT, image=photo)
-    assert extraction == finder.extract(text=TEXT.split(), image=str(photo))
+    by_words = finder.extract(text=TEXT.split(), image=str(photo))
+    assert extraction.found == by_words.found and extraction.record.words == by_words.record.words
     assert extraction.found == getattr(extraction, {"entities": "mentions", "triples": "triples"}[finder.task])
     assert extraction.relations == () and extraction.notes == ()
     assert finder.extract(text=TEXT).notes[0] == "no picture: masked"
@@ -370,18 +439,22 @@ def test_entities_and_triples_as_json(finder, photo):
     triples = (Triple(Mention(6, 8, score=0.5), "person", (0.0, 1 / 3, 0.5, 1.0), 0.125),)
     extraction = finder.extract(text=TEXT, image=photo)
     extraction = dataclasses.replace(extraction, found=mentions if finder.task == "entities" else triples)
+    first = {"start": 0, "end": 2, "type": "PER", "chars": [0, 9], "text": "Ada meets"}
     expected = {
-        "mentions": [
-            {"text": "Ada meets", "span": [0, 2], "type": "PER"},
-            {"text": "Grace", "span": [2, 3], "type": "LOC", "score": 0.25},
-        ],
+        "mentions": [first, {"start": 2, "end": 3, "type": "LOC", "score": 0.25, "chars": [10, 15], "text": "Grace"}],
         "triples": [
-            {"entity": {"text": "Ada Bridge", "span": [6, 8]}, "relation": "person", "box": [0.0, 0.3333, 0.5, 1.0], "score": 0.125}
+            {
+                "mention": {"start": 6, "end": 8, "score": 0.5, "chars": [29, 39], "text": "Ada Bridge"},
+                "label": "person",
+                "box": [0.0, 1 / 3, 0.5, 1.0],
+                "score": 0.125,
+            }
         ],
     }
     kind = {"entities": "mentions", "triples": "triples"}[finder.task]
-    post = {"id": "text", "text": TEXT, "image": str(photo), "notes": []}
+    post = {"id": "text", "text": TEXT, "words": TEXT.split(), "image": str(photo), "notes": []}
     assert json.loads(json.dumps(extraction.to_json())) == {**post, kind: expected[kind]}
+    assert dataclasses.replace(extraction, found=()).to_json()[kind] == [], "that nothing was found is said"
 
 
 def test_what_an_owner_keeps_with_a_post_comes_back_with_it():
@@ -389,7 +462,7 @@ def test_what_an_owner_keeps_with_a_post_comes_back_with_it():
     found = (Mention(np.int64(0), np.int64(1), "PER", np.float32(0.5)),)
     written = json.loads(json.dumps(Extraction(record, found, task="entities").to_json()))
     assert written["meta"] == {"tweet": 17, "tags": ["a"]}
-    assert written["mentions"] == [{"text": "Ada", "span": [0, 1], "type": "PER", "score": 0.5}]
+    assert written["mentions"] == [{"start": 0, "end": 1, "type": "PER", "score": 0.5, "text": "Ada"}]
     assert "meta" not in Extraction(dataclasses.replace(record, meta={}), found, task="entities").to_json()
 
 
@@ -429,7 +502,7 @@ def test_a_detector_needs_no_words_and_is_not_shown_what_is_annotated(untrained,
     gold = Record("x", (), image=str(photo), regions=(Region((0.0, 0.0, 0.5, 0.5), source="gold", label="car"),))
     assert detector.extract_records([gold])[0].found == found.found
     row = found.to_json()
-    assert [set(each) for each in row["regions"]] == [{"box", "label", "score"}] * len(found.found)
+    assert [set(each) for each in row["regions"]] == [{"box", "label", "score", "source"}] * len(found.found)
     blind = detector.extract(text="a picture", image=None)
     assert not blind.found and blind.notes == ("no picture: masked",)
     with pytest.raises(RecordError, match="takes no head, tail or mentions"):

@@ -23,7 +23,8 @@ CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.py") if path.stem n
 FLOORS = (
     ("records", "declare"),
     ("boxes", "matching", "losses", "attention", "cudnn", "dropout", "storage", "scratch", "paths", "progress", "text_files"),
-    ("data.numpy_pickle", "data.torch_pickle", "data.exif", "data.essentials", "data.decode", "data.given", "data.pictures", "data.scenes"),
+    ("data.numpy_pickle", "data.torch_pickle", "data.exif", "data.essentials", "data.decode", "data.pictures", "data.scenes"),
+    ("data.given", "data.words"),
     ("data.dataset", "data.readers"),
     ("data",),
     ("encoders",),

@@ -75,7 +75,7 @@ def test_a_triple_is_a_pair_that_is_not_empty_and_its_score_a_product():
         Triple(Mention(2, 3, score=0.5), "kite", RIGHT, 0.5 * 0.75 * 0.25),
     )
     assert found.task == "triples" and found.notes == ("a note",)
-    assert found.to_json()["triples"][0]["entity"] == {"text": "Ada", "span": [0, 1]}
+    assert found.to_json()["triples"][0]["mention"] == {"start": 0, "end": 1, "text": "Ada"}
 
 
 def test_each_part_is_shown_its_own_and_no_annotation():

@@ -9,13 +9,13 @@ import os
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from mmre_jax import storage, tasks
-from mmre_jax.analysis import frequency, plots, reliability_plots, report
+from mmre_jax.analysis import extracted, frequency, plots, reliability_plots, report
 from mmre_jax.analysis.reliability import Reliability
 from mmre_jax.data.dataset import objects_of
 from mmre_jax.data.encoded import Encoded
@@ -28,6 +28,7 @@ from mmre_jax.text_files import parse_json, read_text
 from mmre_jax.training.evaluate import told
 from mmre_jax.training.log import write_json, write_text
 
+T = TypeVar("T")
 # Of a line of predictions.jsonl, by task.
 FIELDS = {"relation": "relation", "entities": "mentions", "triples": "triples", "objects": "regions"}
 
@@ -175,7 +176,8 @@ def read_predictions(path: str | os.PathLike[str], kind: str, task: Task, exampl
       box where the program saw no picture
     objects: {"id": example, "regions": [{"box": [x_min, y_min, x_max, y_max], "label": class, "score"}]}
 
-    Spans are words, end-exclusive; boxes are divided by the picture's width and height. Other keys are not looked at.
+    Or the lines of extracted.jsonl, one for each record (analysis/extracted.py). Spans are words, end-exclusive; boxes are divided by the
+    picture's width and height. Other keys are not looked at.
 
     Raises:
       RecordError: naming line and field, for broken JSON, an unknown or repeated id, an unknown label, a span or box that does not fit,
@@ -185,27 +187,33 @@ def read_predictions(path: str | os.PathLike[str], kind: str, task: Task, exampl
     by_id = {record.id: record for record in examples}
     names = task.types if isinstance(task, EntitiesTask) else [label for label in task.labels if label != task.none or kind != "objects"]
     found: dict[str, Found] = {}
+    records = extracted.by_record(kind, examples)
     for number, line in enumerate(lines, 1):
         if line.strip():
             where = f"{path}:{number}"
-            value = _object(line, FIELDS[kind], where)
-            record = _example(value["id"], by_id, where)
-            if record.id in found:
-                raise RecordError(f"{where}: field 'id': {record.id!r} was predicted before")
-            found[record.id] = _found(kind, value, record, names, where)
+            value = parse_json(line, where)
+            if extracted.is_record(kind, value):
+                its = _known(value.get("id"), records, where)
+                said = extracted.found_in(kind, value, its, names, where)
+            else:
+                its = [_known(_object(value, FIELDS[kind], line, where)["id"], by_id, where)]
+                said = [_found(kind, value, its[0], names, where)]
+            for example, each in zip(its, said, strict=True):
+                if example.id in found:
+                    raise RecordError(f"{where}: field 'id': {example.id!r} was predicted before")
+                found[example.id] = each
     if missing := sorted(by_id.keys() - found.keys()):
         raise RecordError(f"{path}: {len(missing)} of {len(by_id)} examples have no prediction, such as {', '.join(missing[:3])}")
     return [found[record.id] for record in examples]
 
 
-def _object(line: str, field: str, where: str) -> dict[str, Any]:
-    value = parse_json(line, where)
+def _object(value: Any, field: str, line: str, where: str) -> dict[str, Any]:
     if not isinstance(value, dict) or not {"id", field} <= value.keys():
         raise RecordError(f'{where}: expected an object with "id" and "{field}", found {line.strip()[:120]}')
     return value
 
 
-def _example(name: Any, examples: Mapping[str, Record], where: str) -> Record:
+def _known(name: Any, examples: Mapping[str, T], where: str) -> T:
     if not isinstance(name, str) or name not in examples:
         like = min(examples, default="")
         raise RecordError(f"{where}: field 'id': {name!r} is not an example of this split, whose ids look like {like!r}")

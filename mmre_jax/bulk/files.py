@@ -124,7 +124,7 @@ def extract_all(
                 extraction = wanted.of(extraction, finder.none)
                 if len(shown) == tally.records < show:
                     shown.append(extraction)
-                file.write((json.dumps(extraction.to_json(), ensure_ascii=False) + "\n").encode())
+                file.write((json.dumps(extraction.to_json(out), ensure_ascii=False) + "\n").encode())
                 tally.add(len(extraction.found), f"{extraction.record.origin or extraction.record.id}: ", extraction.masked)
                 if not tally.records % SYNCED:
                     _sync(file)

@@ -66,7 +66,7 @@ def _read(path: pathlib.Path, number: int, text: str, known: set[bytes]) -> Line
         said = "but UTF-16: save it as UTF-8" if data.startswith(UTF16) else f"({error})"
         return dataclasses.replace(line, text=data.decode("utf-8", "replace"), reason=f"{where}: not UTF-8 text {said}")
     try:
-        record = jsonl.parse(text, path.parent, where=where, default_id=f"{path.stem}-{number}")
+        record = jsonl.parse(text, path.parent, where=where, default_id=f"{path.stem}-{number}", posts=True)
     except RecordError as error:
         return dataclasses.replace(line, reason=str(error))
     name = hashlib.blake2b(record.id.encode(), digest_size=16).digest()

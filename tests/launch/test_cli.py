@@ -55,14 +55,15 @@ def test_extract_writes_json_lines(extracted):
     assert found[2]["id"] == "a post: €5/?" and found[2]["text"].endswith("Zürich")
     assert [row["notes"] for row in found[:3]] == [[], [], []]
     assert found[3]["notes"] == ["no picture: masked", "trained with detected object crops, none given: masked"]
-    assert found[3]["relations"][1]["head"] == {"text": "Grace", "span": [2, 3]}
-    assert found[3]["relations"][1]["tail"] == {"text": "Ada", "span": [0, 1], "type": "PER"}
+    assert found[3]["relations"][1]["head"] == {"start": 2, "end": 3, "text": "Grace"}
+    assert found[3]["relations"][1]["tail"] == {"start": 0, "end": 1, "type": "PER", "text": "Ada"}
+    assert found[2]["relations"][0]["tail"] == {"start": 2, "end": 3, "chars": [10, 15], "text": "Grace"}
     labels = scenes.relations()
-    assert all(relation["relation"] in labels and 0 < relation["score"] <= 1 for row in found for relation in row["relations"])
+    assert all(relation["label"] in labels and 0 < relation["score"] <= 1 for row in found for relation in row["relations"])
     printed = result.stdout.splitlines()
     assert max(map(len, printed)) <= 120 and len(printed) == 4 + 2 + sum(len(row["relations"]) for row in found), "posts, notes, relations"
     first = found[3]["relations"][0]
-    assert f"{first['score']:.2f}  Ada -> Grace: {first['relation']}" in printed[-2]
+    assert f"{first['score']:.2f}  Ada -> Grace: {first['label']}" in printed[-2]
 
 
 def test_extract_draws_and_names_pictures(extracted):
@@ -80,8 +81,26 @@ def test_extract_predicts_what_evaluate_does(extracted, evaluated):
     evaluations = rows(evaluated[0] / "predictions.jsonl")
     for row, expected in zip(rows(extracted[0] / "extracted.jsonl")[:2], evaluations, strict=False):
         [relation] = row["relations"]
-        assert (row["id"], relation["relation"]) == (expected["id"], expected["relation"])
+        assert (row["id"], relation["label"]) == (expected["id"], expected["relation"])
         assert relation["score"] == pytest.approx(expected["score"], abs=1e-5)
+
+
+def test_what_was_extracted_is_extracted_from_again_and_scored(trained, extracted, evaluated, tmp_path):
+    """From another folder: the pictures are named by their whole paths."""
+    lines = (extracted[0] / "extracted.jsonl").read_text().splitlines()
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    result = run("extract", f"--checkpoint={trained}", f"--input={tmp_path / 'in.jsonl'}", f"--out={tmp_path / 'again'}", "--pictures=0")
+    assert result.returncode == 0, result.stderr
+    for row, before in zip(rows(tmp_path / "again" / "extracted.jsonl"), map(json.loads, lines), strict=True):
+        scores = [[relation.pop("score") for relation in each["relations"]] for each in (row, before)]
+        assert row == before and scores[0] == pytest.approx(scores[1], abs=1e-6)
+    (tmp_path / "two.jsonl").write_text("\n".join(lines[:2]))
+    data = ["--config=configs/hvformer.py:quickstart", "--config.data.counts=(64,16,2)", "--config.data.objects=detected"]
+    result = run("evaluate", f"--predictions={tmp_path / 'two.jsonl'}", *data, f"--out={tmp_path / 'scored'}")
+    assert result.returncode == 0, result.stderr
+    for row, expected in zip(rows(tmp_path / "scored" / "predictions.jsonl"), rows(evaluated[0] / "predictions.jsonl")[:2], strict=True):
+        assert row.pop("score") == pytest.approx(expected.pop("score"), abs=1e-5)
+        assert row == expected
 
 
 def test_evaluate_writes_its_files(trained, evaluated):
@@ -123,7 +142,7 @@ def test_other_tasks_are_extracted_from_words_and_picture(untrained, posts, tmp_
     assert [row["id"] for row in found[:2]] == [f"scenes:{'relations' if task == 'entities' else task}:0:test:{i}" for i in range(2)]
     assert all(isinstance(row[kind], list) and "relations" not in row for row in found)
     assert f"{len(found)} records, {sum(len(row[kind]) for row in found)} {kind}" in result.stderr
-    assert result.stdout.startswith(f"{found[0]['id']}: {found[0]['text']}\n")
+    assert result.stdout.startswith(f"{found[0]['id']}: {' '.join(found[0]['words'])}\n")
     pictures = sorted(tmp_path.glob("*.png"))
     assert len(pictures) == 2
     for path in pictures:

@@ -20,7 +20,7 @@ from mmre_jax.bulk import files
 from mmre_jax.extraction import Extraction
 from mmre_jax.training import stream
 stream.AHEAD, files.SYNCED, to_json = 1, 7, Extraction.to_json
-Extraction.to_json = lambda self: time.sleep(0.01) or to_json(self)
+Extraction.to_json = lambda *given: time.sleep(0.01) or to_json(*given)
 from absl import flags
 from launch import console, extract
 flags.mark_flags_as_required(["checkpoint", "out"])

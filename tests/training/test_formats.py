@@ -19,7 +19,7 @@ from mmre_jax.training.job import restore_job
 from mmre_jax.training.train import train
 
 sys.path.insert(0, str(Path(__file__).parent))
-from write_checkpoint import SYSTEMS, TEXT, config, photo, write_data
+from write_checkpoint import SYSTEMS, TEXT, config, photo, said, write_data
 
 pytestmark = pytest.mark.thorough
 
@@ -52,7 +52,7 @@ def test_it_loads_and_finds_what_it_found(archive, tmp_path, monkeypatch):
     extractor = mmre_jax.load(run)
     pair = {"head": (0, 1), "tail": (2, 3)} if extractor.task == "relation" else {}
     monkeypatch.chdir(tmp_path)
-    found = json.loads(json.dumps(extractor.extract(text=TEXT, image=photo(), **pair).to_json()))
+    found = json.loads(json.dumps(said(extractor.extract(text=TEXT, image=photo(), **pair))))
     assert close(found, json.loads((run / "found.json").read_text()))
 
 

@@ -16,6 +16,7 @@ import pathlib
 import sys
 import tarfile
 import tempfile
+from typing import Any
 
 from PIL import Image
 
@@ -65,6 +66,25 @@ def config(system: str, **changes: object) -> object:
     return found.lock()
 
 
+def said(extraction: Any) -> dict[str, Any]:
+    """What was found as found.json keeps it, which is the same for all formats."""
+    record = extraction.record
+
+    def mention(found: Any) -> dict[str, Any]:
+        return {"text": record.text(found.span), "span": list(found.span), **({"type": found.type} if found.type else {})}
+
+    rows = {
+        "relation": [
+            {"head": mention(r.head), "relation": r.label, "tail": mention(r.tail), "score": r.score} for r in extraction.relations
+        ],
+        "entities": [{**mention(m), "score": m.score} for m in extraction.mentions],
+        "triples": [{"entity": mention(t.mention), "relation": t.label, "box": list(t.box), "score": t.score} for t in extraction.triples],
+    }[extraction.task]
+    kind = {"relation": "relations", "entities": "mentions"}.get(extraction.task, extraction.task)
+    text = " ".join(record.words)
+    return {"id": record.id, "text": text, "image": record.image, kind: rows, "notes": list(extraction.notes)}
+
+
 def write(system: str, target: pathlib.Path) -> None:
     """Trains a run in the working directory for STEPS steps and packs it, with what it finds in TEXT and the photo."""
     import mmre_jax
@@ -78,7 +98,7 @@ def write(system: str, target: pathlib.Path) -> None:
         pass
     extractor = mmre_jax.load(run)
     pair = {"head": (0, 1), "tail": (2, 3)} if extractor.task == "relation" else {}
-    found = json.dumps(extractor.extract(text=TEXT, image=photo(), **pair).to_json(), indent=1) + "\n"
+    found = json.dumps(said(extractor.extract(text=TEXT, image=photo(), **pair)), indent=1) + "\n"
     here = f"{pathlib.Path.cwd().resolve()}{os.sep}".encode()
     target.parent.mkdir(parents=True, exist_ok=True)
     with lzma.open(target, "wb", preset=9) as packed, tarfile.open(fileobj=packed, mode="w") as archive:

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmre_jax.data import words as words_lib
+from mmre_jax.data.given import given as picture
 from mmre_jax.data.readers import jsonl
 from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple
 
@@ -28,8 +30,18 @@ def boxes(draw):
 
 
 @st.composite
-def records(draw, root):
-    words = tuple(draw(st.lists(TEXT, min_size=1, max_size=6)))
+def texts(draw):
+    """(words, the text that they stand in, their places)."""
+    if draw(st.booleans()):
+        string = draw(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip))
+        places = words_lib.split(string) if draw(st.booleans()) else words_lib.at_spaces(string)
+        return words_lib.words_at(string, places), string, places
+    return tuple(draw(st.lists(TEXT, min_size=1, max_size=6))), None, ()
+
+
+@st.composite
+def records(draw, root, posts=False):
+    words, string, places = draw(texts())
 
     @st.composite
     def mentions(draw):
@@ -37,17 +49,24 @@ def records(draw, root):
         return Mention(start, draw(st.integers(start + 1, len(words))), draw(st.none() | TEXT), draw(SCORE))
 
     files = st.builds(lambda *parts: str(root.joinpath(*parts)), NAME, NAME)
+    if posts:
+        files |= st.builds(lambda *parts: str(pathlib.Path("/elsewhere").joinpath(*parts)), NAME, NAME)
+        files |= st.sampled_from(["s3://bucket/photo.jpg", "scenes:relations:0:test:3:64"])
+    alternatives = st.dictionaries(TEXT, st.floats(0, 1), max_size=2).map(lambda found: tuple(found.items()))
+    relation = st.builds(Relation, mentions(), mentions(), st.none() | TEXT, SCORE, alternatives)
     region = st.builds(Region, st.none() | boxes(), files, st.sampled_from(jsonl.REGION_SOURCES), st.none() | TEXT, SCORE)
     return Record(
         id=draw(TEXT),
         words=words,
         image=draw(st.none() | files),
         mentions=tuple(draw(st.lists(mentions(), max_size=3))),
-        relations=tuple(draw(st.lists(st.builds(Relation, mentions(), mentions(), st.none() | TEXT, SCORE), max_size=3))),
-        triples=tuple(draw(st.lists(st.builds(Triple, mentions(), TEXT, boxes(), SCORE), max_size=3))),
+        relations=tuple(draw(st.lists(relation, max_size=3))),
+        triples=tuple(draw(st.lists(st.builds(Triple, mentions(), TEXT, boxes() | st.none() if posts else boxes(), SCORE), max_size=3))),
         regions=tuple(draw(st.lists(region, max_size=3))),
         caption=draw(st.none() | TEXT),
         meta=draw(st.dictionaries(TEXT, META, max_size=2)),
+        string=string,
+        places=places,
     )
 
 
@@ -62,6 +81,126 @@ def test_round_trip(tmp_path_factory, data):
         wanted = data.draw(st.lists(records(root or folder), max_size=4, unique_by=lambda record: record.id))
         jsonl.write(wanted, folder / "a.jsonl", root=root)
         assert without_origin(jsonl.read(folder / "a.jsonl", root=root)) == wanted
+
+
+@given(st.data())
+def test_round_trip_of_what_was_extracted(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("jsonl")
+    wanted = data.draw(st.lists(records(folder, posts=True), max_size=3, unique_by=lambda record: record.id))
+    for root in (folder, None):
+        lines = [json.dumps({**jsonl.to_json(record, root, posts=True), "notes": ["blind"], "masked": []}) for record in wanted]
+        (folder / "a.jsonl").write_text("".join(line + "\n" for line in lines), "utf-8")
+        assert without_origin(jsonl.read(folder / "a.jsonl", posts=True)) == wanted
+
+
+def one(tmp_path, value, **how):
+    (tmp_path / "a.jsonl").write_text(json.dumps(value), "utf-8")
+    return jsonl.read(tmp_path / "a.jsonl", **how)[0]
+
+
+ADA = "Ada's friend @grace, in 北京!"
+
+
+def test_spans_in_characters(tmp_path):
+    value = {"text": ADA, "relations": [{"head": {"chars": [0, 3]}, "tail": {"chars": [14, 19], "type": "PER", "score": 0.5}}]}
+    record = one(tmp_path, value)
+    (relation,) = record.relations
+    assert record.words == ("Ada", "'s", "friend", "@", "grace", ",", "in", "北", "京", "!")
+    assert (relation.head, relation.tail) == (Mention(0, 1), Mention(4, 5, "PER", 0.5))
+    assert record.string == ADA and record.characters((7, 9)) == (24, 26) and ADA[24:26] == "北京"
+    inside = one(tmp_path, {"text": "the Obama-led team", "mentions": [{"chars": [4, 9]}]})
+    assert inside.words == ("the", "Obama", "-", "led", "team") and inside.mentions == (Mention(1, 2),)
+
+
+def test_how_a_text_is_split(tmp_path):
+    words, spaces = tuple(words_lib.words_at(ADA, words_lib.split(ADA))), tuple(ADA.split())
+    for posts in (False, True):
+        assert one(tmp_path, {"text": ADA, "mentions": [[0, 1]]}, posts=posts).words == spaces, "spans of words: at white space, as ever"
+        assert one(tmp_path, {"text": ADA, "mentions": [{"chars": [0, 3]}]}, posts=posts).words == words
+        assert one(tmp_path, {"text": ADA}, posts=posts).words == (words if posts else spaces)
+        given_words = one(
+            tmp_path, {"text": ADA, "words": ["Ada", "grace"], "mentions": [{"start": 1, "end": 2, "chars": [14, 19]}]}, posts=posts
+        )
+        assert given_words.words == ("Ada", "grace") and given_words.places == ((0, 3), (14, 19))
+        both = one(tmp_path, {"text": ADA, "mentions": [[0, 1], {"chars": [6, 12]}]}, posts=posts)
+        assert both.words == spaces and both.mentions == (Mention(0, 1), Mention(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"mentions": [{"chars": [0, 99]}]}, r"mentions\[0\]: chars \[0, 99\) do not lie inside the text's 27 characters"),
+        ({"mentions": [{"chars": [3, 3]}]}, r"mentions\[0\]: chars \[3, 3\)"),
+        ({"mentions": [{"chars": [0, 6]}]}, r"mentions\[0\]: chars \[0, 6\), \"Ada's \", begin or end with white space"),
+        ({"mentions": [{"chars": [0, 3.0]}]}, r"mentions\[0\]: chars are two integers"),
+        ({"mentions": [{"chars": [True, 3]}]}, r"mentions\[0\]: chars are two integers"),
+        ({"mentions": [{"chars": 3}]}, r"mentions\[0\]: chars are \[start, end\], found 3"),
+        ({"mentions": [{"type": "PER"}]}, r"mentions\[0\]: a span is two integers"),
+        (
+            {"mentions": [[0, 1], {"chars": [0, 3]}]},
+            r"mentions\[1\]: chars \[0, 3\], 'Ada', begin or end inside of a word of \[\"Ada's\"\]",
+        ),
+        (
+            {"mentions": [{"start": 0, "end": 1, "chars": [0, 3]}]},
+            r"mentions\[0\]: chars \[0, 3\] and words \[0, 1\), whose characters are \[0, 5\]",
+        ),
+        (
+            {"mentions": [{"chars": [0, 3], "text": "Adam"}]},
+            r"mentions\[0\], field 'text': 'Adam' is not what stands there, which is 'Ada'",
+        ),
+        (
+            {"text": None, "words": ["Ada"], "mentions": [{"chars": [0, 3]}]},
+            r"mentions\[0\]: chars are places in 'text', which is not there",
+        ),
+        ({"words": ["grace", "Ada"]}, "the 'words' do not stand in the 'text' in their order"),
+        ({"words": []}, "at least one word"),
+        ({"notes": "blind"}, "field 'notes': expected a list"),
+        ({"masked": [3]}, r"field masked\[0\]: expected a word"),
+        (
+            {"relations": [{"head": [0, 1], "tail": [1, 2], "alternatives": {"x": "1"}}]},
+            r"relations\[0\].alternatives, field 'x': expected a number",
+        ),
+        (
+            {"relations": [{"head": [0, 1], "tail": [1, 2], "alternatives": {"x": None}}]},
+            r"relations\[0\].alternatives.*a label and its probability|expected a number",
+        ),
+        ({"image": "/a/../b.jpg"}, "field 'image': '/a/../b.jpg' is not a whole path"),
+        ({"image": "../b.jpg"}, "field 'image': '../b.jpg' is not a path inside"),
+        ({"image": "https://a.org/b.jpg"}, "field 'image'.*is a URL.*fetch it first"),
+        ({"regions": [{"file": "/a//b.jpg"}]}, r"regions\[0\], field 'file': '/a//b.jpg' is not a whole path"),
+    ],
+)
+def test_damaged_line_of_posts(tmp_path, value, message):
+    with pytest.raises(RecordError, match=rf"a\.jsonl:1.*{message}"):
+        one(tmp_path, {"text": ADA, **value}, posts=True)
+
+
+def test_pictures_elsewhere_are_read_of_posts_alone(tmp_path):
+    value = {"text": ADA, "image": "/elsewhere/a.jpg"}
+    assert one(tmp_path, value, posts=True).image == "/elsewhere/a.jpg"
+    with pytest.raises(RecordError, match="'/elsewhere/a.jpg' is not a path inside .*: a data set's files lie in its folder"):
+        one(tmp_path, value)
+    for name in ("s3://bucket/a.jpg", "scenes:relations:0:test:3:64"):
+        assert one(tmp_path, {**value, "image": name}, posts=True).image == name
+        with pytest.raises(RecordError, match="field 'image'"):
+            one(tmp_path, {**value, "image": name})
+
+
+def test_a_triple_without_a_box_is_no_data_set_s(tmp_path):
+    value = {"text": ADA, "triples": [{"mention": [0, 1], "label": "x"}]}
+    assert one(tmp_path, value, posts=True).triples == (Triple(Mention(0, 1), "x", None),)
+    with pytest.raises(RecordError, match=r"triples\[0\]: no key 'box'"):
+        one(tmp_path, value)
+
+
+def test_what_cannot_be_written_is_told(tmp_path):
+    held = Record("r", ("a",), image=picture(np.zeros((2, 2, 3), np.uint8), "x"))
+    with pytest.raises(RecordError, match="record r: its picture was given as itself and is no file: save it"):
+        jsonl.write([held], tmp_path / "a.jsonl")
+    assert "image" not in jsonl.to_json(held, None, posts=True)
+    moved = Record("r", ("a",), string="b a a", places=((4, 5),))
+    with pytest.raises(RecordError, match="record r: its words do not stand at their places"):
+        jsonl.write([moved], tmp_path / "a.jsonl")
 
 
 def test_a_picture_alone_is_a_record(tmp_path):
@@ -84,6 +223,8 @@ def test_the_documented_example(tmp_path):
     assert record == Record(
         id="post-17",
         words=("Ada", "meets", "Grace", "in", "Paris"),
+        string="Ada meets Grace in Paris",
+        places=((0, 3), (4, 9), (10, 15), (16, 18), (19, 24)),
         image=str(tmp_path / "photos" / "17.jpg"),
         mentions=(Mention(0, 1), Mention(4, 5, "LOC")),
         relations=(Relation(Mention(0, 1), Mention(2, 3), "/per/per/peer"), Relation(Mention(0, 1), Mention(4, 5))),
@@ -96,12 +237,15 @@ def test_the_documented_example(tmp_path):
         meta={"tweet": 17, "author": "a42"},
         origin=f"{tmp_path / 'a.jsonl'}:2",
     )
-    assert set(jsonl._KEYS) == set(example()) | {"words"}
+    assert set(jsonl._KEYS) == set(example()) | {"words", "notes", "masked"}
 
 
 def test_defaults(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "one word", "image": null}\n{"words": ["two words"]}', "utf-8-sig")
-    assert without_origin(jsonl.read(tmp_path / "a.jsonl")) == [Record("a-1", ("one", "word")), Record("a-2", ("two words",))]
+    assert without_origin(jsonl.read(tmp_path / "a.jsonl")) == [
+        Record("a-1", ("one", "word"), string="one word", places=((0, 3), (4, 8))),
+        Record("a-2", ("two words",)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -111,8 +255,8 @@ def test_defaults(tmp_path):
         ('{"text": "a", "caption": NaN}', "field 'caption': nan is not a finite number"),
         ('{"text": "a", "mentions": [{"start": 0, "end": 1, "score": 1e999}]}', r"field 'mentions\[0\].score': inf is not a finite number"),
         ("[]", "expected a dictionary with id, text"),
-        ({}, "either 'text' or 'words'"),
-        ({"text": "a", "words": ["a"]}, "either 'text' or 'words'"),
+        ({}, "has 'text' or 'words', or is an 'image' alone"),
+        ({"text": "a", "words": ["b"]}, "the 'words' do not stand in the 'text'"),
         ({"text": " "}, "at least one word"),
         ({"text": 3}, "field 'text': expected a string"),
         ({"words": ["a", ""]}, r"field words\[1\]: expected a word that is not empty"),

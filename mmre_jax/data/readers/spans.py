@@ -1,0 +1,124 @@
+"""The text of a line of JSON, its words with their places, and spans in it, given in words or in characters."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from mmre_jax.data import words as words_lib
+from mmre_jax.data.readers import fields
+from mmre_jax.data.words import Place
+from mmre_jax.records import Mention, RecordError, check_span, plain
+
+SPAN_KEYS = ("start", "end", "type", "score", "chars", "text")
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """The words of a line. string: the text as it was written, None where the words are all that is known. places: of the words in it."""
+
+    words: tuple[str, ...]
+    string: str | None = None
+    places: tuple[Place, ...] = ()
+
+    def mention(self, item: Any, where: str) -> Mention:
+        """A mention of a line: [start, end) in words, or a dictionary of SPAN_KEYS, whose `chars` may stand instead of start and end.
+
+        Raises:
+          RecordError: it is neither, lies outside of the text, or says two different things.
+        """
+        if isinstance(item, list):
+            if len(item) != 2:
+                raise RecordError(f"{where}: a span is [start, end], found {item!r:.80}")
+            return Mention(*check_span(*item, len(self.words), where))
+        item = fields.keys(item, SPAN_KEYS, where)
+        chars = self._chars(item["chars"], where) if "chars" in item else None
+        if "start" in item or "end" in item or chars is None:
+            span = check_span(item.get("start"), item.get("end"), len(self.words), where)
+            there = (self.places[span[0]][0], self.places[span[1] - 1][1]) if self.places else None
+            if chars is not None and chars != there:
+                raise RecordError(
+                    f"{where}: chars {list(chars)} and words [{span[0]}, {span[1]}), whose characters are {list(there or ())}"
+                )
+        else:
+            span = self._span(chars, where)
+        self._check(item, span, where)
+        return Mention(*span, fields.optional(item, "type", where), fields.score(item, where))
+
+    def _chars(self, value: Any, where: str) -> Place:
+        if self.string is None:
+            raise RecordError(f"{where}: chars are places in 'text', which is not there beside 'words'")
+        if not isinstance(value, list) or len(value) != 2:
+            raise RecordError(f"{where}: chars are [start, end], found {value!r:.80}")
+        return check_chars(*value, self.string, where)
+
+    def _span(self, chars: Place, where: str) -> Place:
+        span = words_lib.span_of(self.places, chars)
+        if span is None:
+            start, end = words_lib.covering(self.places, chars) or (0, 0)
+            named = (self.string or "")[slice(*chars)]
+            raise RecordError(
+                f"{where}: chars {list(chars)}, {named!r:.80}, begin or end inside of a word of {list(self.words[start:end])!r:.160}"
+            )
+        return span
+
+    def _check(self, item: dict[str, Any], span: Place, where: str) -> None:
+        """Raises RecordError for a `text` that is not what stands at the span."""
+        if (said := fields.optional(item, "text", where)) is None:
+            return
+        there = [" ".join(self.words[slice(*span)])]
+        if self.string is not None:
+            there.append(self.string[self.places[span[0]][0] : self.places[span[1] - 1][1]])
+        if said.split() not in [each.split() for each in there]:
+            raise RecordError(f"{where}, field 'text': {said!r:.80} is not what stands there, which is {there[-1]!r:.80}")
+
+
+def text_of(value: dict[str, Any], where: str, *, tokenize: bool) -> Text:
+    """The text of a line: its words, else its text split: at white space where a span is given in words, by the tokenizer (words.py) where
+    all are given in characters, and where there is none, by the tokenizer if `tokenize`, else at white space.
+
+    Raises:
+      RecordError: it has no word, or words that do not stand in the text in their order.
+    """
+    string = fields.string(value, "text", where) if "text" in value else None
+    if "words" in value:
+        words = tuple(fields.items(value, "words", where, fields.word))
+        if string is None:
+            return Text(words)
+        if (places := words_lib.align(string, words)) is None:
+            raise RecordError(f"{where}: the 'words' do not stand in the 'text' in their order: {string!r:.80}")
+        return Text(words, string, places)
+    if string is None:
+        return Text(())
+    spans = list(_spans(value))
+    if any(isinstance(span, list) or "start" in span for span in spans) or not (spans or tokenize):
+        places = words_lib.at_spaces(string)
+    else:
+        chars = [span.get("chars") for span in spans]
+        places = words_lib.split(string, [side for pair in chars if isinstance(pair, list) for side in pair if type(side) is int])
+    return Text(words_lib.words_at(string, places), string, places)
+
+
+def check_chars(start: object, end: object, text: str, where: str) -> Place:
+    """Returns (start, end) as a valid span of characters of `text`, end-exclusive, which begins and ends with what is no white space.
+
+    Raises:
+      RecordError: naming `where`, what was found and what was expected.
+    """
+    low, high = plain(start), plain(end)
+    if any(type(side) is not int for side in (low, high)):
+        raise RecordError(f"{where}: chars are two integers [start, end), found [{low!r:.40}, {high!r:.40}]")
+    if not 0 <= low < high <= len(text):
+        raise RecordError(f"{where}: chars [{low!s:.40}, {high!s:.40}) do not lie inside the text's {len(text)} characters")
+    if text[low].isspace() or text[high - 1].isspace():
+        raise RecordError(f"{where}: chars [{low}, {high}), {text[low:high]!r:.80}, begin or end with white space")
+    return low, high
+
+
+def _spans(value: dict[str, Any]) -> Iterator[list[Any] | dict[str, Any]]:
+    """What stands in a line in the places of spans, as far as it can be one."""
+    for key, names in (("mentions", None), ("relations", ("head", "tail")), ("triples", ("mention",))):
+        for item in value[key] if isinstance(value.get(key), list) else ():
+            found = [item] if names is None else [item.get(name) for name in names] if isinstance(item, dict) else []
+            yield from (span for span in found if isinstance(span, list | dict))
