@@ -78,11 +78,11 @@ class Triple:
 class Record:
     """One post: its words, its picture, and what is annotated of them.
 
-    `image` is a path to the picture, already resolved inside its root (it may not exist: missing pictures are masked), or a
-    key of a prepared picture store; None where the record has none. `origin` names file and line for error messages. `meta` is what else
-    its owner keeps with it, plain JSON values that nothing here looks at. `dangling` are the words that begin a mention although their
-    published tag is I-X, which the reference flavour learns as it is. `string` is the text as it was written, where it is known, and
-    `places` then says of every word where it stands in it, [start, end) in characters.
+    `image` is a path to the picture, already resolved inside its root (it may not exist: missing pictures are masked), a key of a prepared
+    picture store, or a picture that was given as itself (data/given.py); None where the record has none. `origin` names file and line for
+    error messages. `meta` is what else its owner keeps with it, plain JSON values that nothing here looks at. `dangling` are the words that
+    begin a mention although their published tag is I-X, which the reference flavour learns as it is. `string` is the text as written,
+    where it is known, and `places` then says of every word where it stands in it, [start, end) in characters.
     """
 
     id: str

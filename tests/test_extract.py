@@ -128,6 +128,10 @@ def test_strings_are_found_wherever_they_stand_and_any_characters_can_be_a_menti
     assert (text.places[spans["head"][0]][0], text.places[spans["head"][1] - 1][1]) == characters
 
 
+def test_what_the_package_offers():
+    assert mmre_jax.Chars is Chars and set(mmre_jax.__all__) <= set(dir(mmre_jax))
+
+
 def test_given_words_stay_and_spans_of_words_count_those_between_white_space():
     assert placed(FOUND.split(), {"head": "Grace's"})[0].words == tuple(FOUND.split())
     text, spans = placed(FOUND, {"head": (1, 2), "tail": "friend"})

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from mmre_jax.analysis.seen import what_was_seen
+from mmre_jax.data.given import given
 from mmre_jax.data.pictures import Slot
 from mmre_jax.data.readers import scenes
 from mmre_jax.records import Record, Region
@@ -32,6 +33,11 @@ def record(photo, *regions):
 
 def shades(seen):
     return [(int(crop.mean()), caption) for crop, caption in seen.crops]
+
+
+def test_a_photo_that_was_given_as_itself(photo):
+    bytes_of, by_path = (what_was_seen(Record("a", ("b",), image=each), (PHOTO,)) for each in (given(photo.read_bytes(), "x"), str(photo)))
+    np.testing.assert_array_equal(bytes_of.photo, by_path.photo)
 
 
 def test_photo_at_its_own_size_and_crops_as_the_system_got_them(photo):
