@@ -2,6 +2,7 @@
 
     python -m launch.extract --checkpoint=runs/quickstart --input=posts.jsonl --out=extracted
     python -m launch.extract --checkpoint=runs/quickstart --scenes=4 --out=extracted --pictures=4
+    python -m launch.extract --entities=runs/tagger --relations=runs/mnre --input=posts.jsonl --out=extracted
 
 --input is a file in the library's JSON-lines format (mmre_jax/data/readers/jsonl.py), or a folder, of which all *.jsonl are taken in the
 order of their names; one post a line, such as
@@ -11,7 +12,8 @@ order of their names; one post a line, such as
 with spans [start, end) in words, or {"chars": [start, end]} in characters of the text, and the image's path absolute, or relative to the
 file. A checkpoint for entities or triples needs no more than the first; one for relations needs either `relations` (pairs) or `mentions`,
 all ordered pairs of which are tried. `regions` are for systems trained with object crops. Annotation of what is to be found is not looked
-at.
+at. With --entities and --relations instead of --checkpoint the mentions that the first finds are what the second finds relations between,
+and words are enough.
 
 OUT/extracted.jsonl has a line for each post in the same format: it may be the --input of another checkpoint, and the --predictions of
 launch.evaluate. OUT/summary.json counts. A line that is no such post stands in OUT/rejects.jsonl, with its
@@ -39,11 +41,14 @@ from mmre_jax.extraction import KINDS, Extraction
 from mmre_jax.records import Region, Relation, Triple
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
+_ENTITIES = flags.DEFINE_string("entities", None, "Instead of --checkpoint, with --relations: a run that finds mentions.")
+_RELATIONS = flags.DEFINE_string("relations", None, "A run that finds the relations between the mentions of --entities.")
 _INPUT = flags.DEFINE_string("input", None, "JSON lines of posts, or a folder of such files.")
 _SCENES = flags.DEFINE_integer("scenes", 0, "Instead of --input: that many test records of the embedded data set.", lower_bound=0)
 _OUT = flags.DEFINE_string("out", None, "Folder for extracted.jsonl, rejects.jsonl, summary.json and the pictures.")
 _SCORE = flags.DEFINE_float("min_score", 0.0, "Lowest score of what is written.", lower_bound=0, upper_bound=1)
 _SKIP = flags.DEFINE_bool("skip_none", False, "Leave out pairs between which no relation was found.")
+_TOP = flags.DEFINE_integer("top", 0, "Of each relation, also the probabilities of so many labels, the likeliest.", lower_bound=0)
 _STRICT = flags.DEFINE_bool("strict", False, "End at the first picture that is missing or cannot be read, instead of masking it.")
 _PICTURES = flags.DEFINE_integer("pictures", 0, "Draw so many posts, the first ones.", lower_bound=0)
 _ATTENTION = flags.DEFINE_bool("attention", False, "QEOT: with --pictures, also draw what picture and queries attend to.")
@@ -54,20 +59,22 @@ def main() -> None:
     """Extracts, writes and names what was written."""
     if (_INPUT.value is None) == (_SCENES.value == 0):
         raise app.UsageError("give either --input or --scenes")
+    if (_CHECKPOINT.value is None) == (_ENTITIES.value is None) or (_ENTITIES.value is None) != (_RELATIONS.value is None):
+        raise app.UsageError("give either --checkpoint, or --entities and --relations")
     if _ATTENTION.value and not _PICTURES.value:
         raise app.UsageError("--attention draws more of posts that are drawn: give --pictures=N, too")
     logger = console.setup()
     out = storage.path(_OUT.value)
     given = None if _INPUT.value is None else posts.find(_INPUT.value)
-    extractor = mmre_jax.load(_CHECKPOINT.value)
+    extractor = mmre_jax.load(_CHECKPOINT.value, entities=_ENTITIES.value, relations=_RELATIONS.value)
     if given is None:
         kind = _scene(extractor)
         given = posts.Given(f"scenes:{kind}:test:{_SCENES.value}", scenes.read(kind, "test", _SCENES.value))
-    wanted = Wanted(_SCORE.value, _SKIP.value, _STRICT.value)
+    wanted = Wanted(_SCORE.value, _SKIP.value, _TOP.value, _STRICT.value)
     summary, first = files.extract_all(extractor, given, out, wanted, show=max(PRINTED, _PICTURES.value), progress="extract")
     records = [*itertools.islice(files.accepted(extractor, given), max(PRINTED, _PICTURES.value))]
     if not first:  # they were extracted from before
-        first = [wanted.of(extraction, extractor.none) for extraction in extractor.extract_many(records)]
+        first = [wanted.of(extraction, extractor.none) for extraction in extractor.extract_many(records, top=wanted.top)]
     for line in itertools.chain.from_iterable(map(as_text, first[:PRINTED])):
         print(line)
     logger.info("%d records, %d %s: %s", summary["records"], summary["found"], KINDS[extractor.task], out / files.EXTRACTED)
@@ -81,7 +88,8 @@ def main() -> None:
         from launch.drawing import draw  # which takes a second to import
 
         some = _PICTURES.value
-        for path in draw(extractor, records[:some], first[:some], out, attention=_ATTENTION.value):
+        last = extractor.relations if isinstance(extractor, mmre_jax.Chain) else extractor
+        for path in draw(last, records[:some], first[:some], out, attention=_ATTENTION.value):
             logger.info("picture: %s", path)
 
 
@@ -89,6 +97,11 @@ def as_text(extraction: Extraction, width: int = 120, most: int = 6) -> list[str
     """Lines for a terminal, none wider than `width`: the post, and indented what was found in it, the first `most` of it, with scores."""
     record = extraction.record
     lines = [f"{record.id}: {' '.join(record.words)}", *(f"      note: {note}" for note in extraction.notes)]
+    if extraction.task == "relation" and any(mention.type for mention in record.mentions):
+        told = (
+            f"{record.text(mention.span)} ({mention.type})" if mention.type else record.text(mention.span) for mention in record.mentions
+        )
+        lines.append(f"      mentions: {', '.join(told)}")
     for found in extraction.found[:most]:
         if isinstance(found, Relation):
             said = f"{record.text(found.head.span)} -> {record.text(found.tail.span)}: {found.label}"
@@ -106,12 +119,14 @@ def as_text(extraction: Extraction, width: int = 120, most: int = 6) -> list[str
     return [line if len(line) <= width else f"{line[: width - 3]}..." for line in lines]
 
 
-def _scene(extractor: mmre_jax.Extractor) -> str:
+def _scene(extractor: mmre_jax.Extractor | mmre_jax.Chain) -> str:
     """The checkpoint's own kind of scene; if it was trained on something else, the kind that its task is annotated in."""
+    if isinstance(extractor, mmre_jax.Chain):
+        return _scene(extractor.relations)
     data = extractor.job.config.data
     return data.scene if data.name == "scenes" else {"relation": "relations"}.get(extractor.task, extractor.task)
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["checkpoint", "out"])
+    flags.mark_flags_as_required(["out"])
     console.run(main, cached=True)

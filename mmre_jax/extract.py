@@ -211,17 +211,21 @@ class Extractor:
     def groups(self, records: Iterable[Record]) -> Iterator[list[Record]]:
         """The records, as `prepared` gives them, in the groups that `extract_many` looks at together. What is found in a record may hang
         on the others of its group by rounding, and on nothing else."""
-        most = self._shapes.ahead
         group: list[Record] = []
         count = 0
         for record in records:
             group.append(record)
             count += len(record.relations) or 1
-            if count >= most:
+            if count >= self.ahead:
                 yield group
                 group, count = [], 0
         if group:
             yield group
+
+    @property
+    def ahead(self) -> int:
+        """Examples of a group: a record, or for relations a pair, is one."""
+        return self._shapes.ahead
 
     def about(self) -> dict[str, str]:
         """Names all that is found depends on: a checksum of the parameters, of their calibration, and of what else the checkpoint says."""

@@ -54,8 +54,8 @@ class Extraction:
 
     @property
     def mentions(self) -> tuple[Mention, ...]:
-        """The mentions among what was found."""
-        return tuple(x for x in self.found if isinstance(x, Mention))
+        """The mentions among what was found; where relations were to be found, those of the record."""
+        return self.record.mentions if self.task == "relation" else tuple(x for x in self.found if isinstance(x, Mention))
 
     @property
     def triples(self) -> tuple[Triple, ...]:

@@ -61,17 +61,22 @@ class Finder(Protocol):
         """Those that are looked at together."""
         ...
 
-    def extract_many(self, records: Iterable[Record], *, strict: bool = False) -> Iterator[Extraction]:
+    def extract_many(self, records: Iterable[Record], *, strict: bool = False, top: int = 0) -> Iterator[Extraction]:
         """What is found in each."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What is written of what was found. min_score: nothing below it. skip_none: no empty relations. strict: a missing picture ends all."""
+    """What is written of what was found.
+
+    min_score: nothing below it.  skip_none: no empty relations.  top: of each relation the probabilities of so many labels.
+    strict: a picture that is missing or cannot be read ends all.
+    """
 
     min_score: float = 0.0
     skip_none: bool = False
+    top: int = 0
     strict: bool = False
 
     def of(self, extraction: Extraction, none: str) -> Extraction:
@@ -120,7 +125,7 @@ def extract_all(
             logger.info("%s: %d posts were extracted from before", out, tally.records)
         records, shown = itertools.chain(first, itertools.chain.from_iterable(todo)), list[Extraction]()
         with Progress(progress, lines, start=tally.records, unit="post") as bar:
-            for extraction in finder.extract_many(records, strict=wanted.strict):
+            for extraction in finder.extract_many(records, strict=wanted.strict, top=wanted.top):
                 extraction = wanted.of(extraction, finder.none)
                 if len(shown) == tally.records < show:
                     shown.append(extraction)

@@ -41,7 +41,7 @@ class Finder:
         while group := list(itertools.islice(records, 3)):
             yield group
 
-    def extract_many(self, records, *, strict=False):
+    def extract_many(self, records, *, strict=False, top=0):
         for group in self.groups(records):
             for place, record in enumerate(group):
                 if len(self.looked) == self.stop:
@@ -129,10 +129,10 @@ def test_files_from_elsewhere_are_not_overwritten(given, tmp_path):
 
 def test_one_program_at_a_time(given, tmp_path):
     class Busy(Finder):
-        def extract_many(self, records, *, strict=False):
+        def extract_many(self, records, *, strict=False, top=0):
             with pytest.raises(OSError, match="another program is at work there"):
                 extract_all(Finder(), given, tmp_path / "out", Wanted())
-            return super().extract_many(records, strict=strict)
+            return super().extract_many(records, strict=strict, top=top)
 
     assert extract_all(Busy(), given, tmp_path / "out", Wanted())[0]["records"] == 11
 

@@ -61,7 +61,8 @@ def test_extract_writes_json_lines(extracted):
     labels = scenes.relations()
     assert all(relation["label"] in labels and 0 < relation["score"] <= 1 for row in found for relation in row["relations"])
     printed = result.stdout.splitlines()
-    assert max(map(len, printed)) <= 120 and len(printed) == 4 + 2 + sum(len(row["relations"]) for row in found), "posts, notes, relations"
+    told = 4 + 2 + 3 + sum(len(row["relations"]) for row in found)
+    assert max(map(len, printed)) <= 120 and len(printed) == told, "posts, notes, mentions and relations"
     first = found[3]["relations"][0]
     assert f"{first['score']:.2f}  Ada -> Grace: {first['label']}" in printed[-2]
 
@@ -247,6 +248,20 @@ def test_a_missing_or_damaged_picture_is_masked_noted_and_counted(trained, tmp_p
     assert "2 of 4 records have pictures that were masked, such as " in result.stderr
     assert "%|" not in result.stderr, "bars are for terminals"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["extract", "extracted.jsonl", "rejects.jsonl", "summary.json"]
+
+
+def test_mentions_are_found_and_then_their_relations(untrained, trained, posts, tmp_path):
+    both = [f"--entities={untrained['entities']}", f"--relations={trained}"]
+    result = run("extract", *both, f"--input={posts}", f"--out={tmp_path}", "--pictures=1", "--top=2")
+    assert result.returncode == 0, result.stderr
+    found = rows(tmp_path / "extracted.jsonl")
+    counts = [(len(row.get("mentions", ())), len(row["relations"])) for row in found]
+    assert len(found) == 4 and all(pairs == n * (n - 1) for n, pairs in counts) and sum(pairs for _, pairs in counts) > 0
+    assert all(len(relation["alternatives"]) == 2 for row in found for relation in row["relations"])
+    assert "picture: " in result.stderr and "mentions: " in result.stdout
+    said = "give either --checkpoint, or --entities and --relations"
+    for typed in (both[:1], [*both, f"--checkpoint={trained}"], []):
+        assert said in run("extract", *typed, f"--input={posts}", f"--out={tmp_path / 'no'}").stderr
 
 
 CASE = ROOT.parent / "shared" / "cases" / "batch_extract" / "posts.jsonl"

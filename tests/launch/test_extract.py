@@ -23,7 +23,7 @@ stream.AHEAD, files.SYNCED, to_json = 1, 7, Extraction.to_json
 Extraction.to_json = lambda *given: time.sleep(0.01) or to_json(*given)
 from absl import flags
 from launch import console, extract
-flags.mark_flags_as_required(["checkpoint", "out"])
+flags.mark_flags_as_required(["out"])
 console.run(extract.main, cached=True)
 """
 
@@ -74,7 +74,7 @@ def test_what_is_killed_at_random_moments_ends_as_if_it_had_not_been(trained, tm
             else:
                 while process.poll() is None and lines_of("out") <= there:
                     time.sleep(0.01)
-                time.sleep(rng.uniform(0, writing / 3))
+                time.sleep(rng.uniform(0, writing / 5))
             process.kill()
             said = process.communicate()[1].decode()
         assert process.returncode in (0, -9), said
