@@ -78,8 +78,9 @@ def main() -> None:
     for line in itertools.chain.from_iterable(map(as_text, first[:PRINTED])):
         print(line)
     logger.info("%d records, %d %s: %s", summary["records"], summary["found"], KINDS[extractor.task], out / files.EXTRACTED)
-    if extractor.calibration is None and extractor.task != "objects":
-        logger.info("scores are not calibrated: python -m launch.calibrate %s", _CHECKPOINT.value)
+    for name, fitted in summary["calibration"].items():
+        if fitted is None and extractor.task != "objects":
+            logger.info("scores are not calibrated: python -m launch.calibrate %s", flags.FLAGS[name].value)
     if masked := summary["masked"]:
         logger.info("%d of %d records have pictures that were masked, such as %s", masked, summary["records"], summary["examples"][0])
     if rejected := summary["rejected"]:

@@ -96,6 +96,10 @@ class Chain:
         both = {"entities": self.entities, "relations": self.relations}
         return {**{name: each.about()["checkpoint"] for name, each in both.items()}, "pairs": self.pairs}
 
+    def calibrations(self) -> dict[str, Mapping[str, Any] | None]:
+        """As `Extractor.calibrations`, of both."""
+        return {"entities": self.entities.calibration, "relations": self.relations.calibration}
+
     def warm(self) -> None:
         """Compiles all that can be needed."""
         self.entities.warm()

@@ -232,6 +232,10 @@ class Extractor:
         said = {name: value for name, value in self.job.meta().items() if name != "versions"} | {"calibration": self.calibration}
         return {"checkpoint": checksum(self.predictor.devices.first(self.variables), json.dumps(said, sort_keys=True))}
 
+    def calibrations(self) -> dict[str, Mapping[str, Any] | None]:
+        """How scores are calibrated, and what that was fitted on; None where they are as the system gives them."""
+        return {"checkpoint": self.calibration}
+
     def _examples(self, record: Record) -> list[Record]:
         return relation.examples([record]) if self.task == "relation" else [record]
 

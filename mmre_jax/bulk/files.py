@@ -21,7 +21,7 @@ import logging
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, Protocol
 
 from mmre_jax import storage
@@ -51,6 +51,10 @@ class Finder(Protocol):
 
     def about(self) -> dict[str, str]:
         """Names all that is found depends on."""
+        ...
+
+    def calibrations(self) -> dict[str, Mapping[str, Any] | None]:
+        """By the names of checkpoints, how their scores are calibrated."""
         ...
 
     def prepared(self, record: Record) -> Record:
@@ -101,7 +105,7 @@ def extract_all(
 
     Returns:
       The summary: records, found, masked (records with a picture that is missing or could not be read) and the first such (examples);
-      rejected and the first reasons (reasons). And the first extractions.
+      rejected and the first reasons (reasons); calibration of each checkpoint. And the first extractions.
 
     Raises:
       RecordError: `out` has results of other settings, or files that are not from here, or were changed; no line of the input can be read.
@@ -139,7 +143,12 @@ def extract_all(
             _sync(written)
         (folder / REJECTS).replace(place / REJECTS)
         target.replace(place / EXTRACTED)
-        summary = {**dataclasses.asdict(tally), "rejected": source.rejected, "reasons": source.reasons}
+        summary = {
+            **dataclasses.asdict(tally),
+            "rejected": source.rejected,
+            "reasons": source.reasons,
+            "calibration": finder.calibrations(),
+        }
         write_json(place / SUMMARY, summary)
         if remote:
             storage.upload(place, (EXTRACTED, REJECTS, SUMMARY), out)

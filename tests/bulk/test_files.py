@@ -29,6 +29,9 @@ class Finder:
     def about(self):
         return {"checkpoint": self.name}
 
+    def calibrations(self):
+        return {"checkpoint": None}
+
     def prepared(self, record):
         if len(record.words) < 2:
             raise RecordError(f"{record.origin}: one word")
