@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -n 2
+MOST := not slow and not processes and not browser and not app
 BENCHMARK ?=
 QUICKSTART := runs/quickstart
 WHEEL := build/wheel
@@ -16,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test thorough fuzz test-slow parity processes browser benchmark benchmark-detector gallery kill kill-extract plan slurm sky wheel lint clean
+.PHONY: help quickstart test thorough fuzz test-slow parity processes app browser benchmark benchmark-detector gallery kill kill-extract plan slurm sky wheel lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -36,6 +37,7 @@ help:
 	@echo "make plan         plan the papers' sizes on TPUs that are not here, as one table (one to two hours; goes on where it was stopped)"
 	@echo "make slurm        run two tasks under a real Slurm on this machine (Debian: slurmctld slurmd slurm-client munge)"
 	@echo "make sky          have SkyPilot read what is submitted to it, in an environment of its own"
+	@echo "make app          try the page of launch.serve in a browser (Debian: chromium), in an environment of its own (minutes)"
 	@echo "make wheel        build the wheel, install it in an environment of its own, and run the quickstart there"
 	@echo "make lint         run ruff"
 	@echo "make clean        remove the virtual environment, caches and $(QUICKSTART)"
@@ -46,16 +48,16 @@ quickstart: $(VENV)/.run
 	$(BIN)/python -m launch.extract --checkpoint=$(QUICKSTART) --scenes=4 --pictures=4 --out=$(QUICKSTART)/extracted
 
 test: $(VENV)/.dev $(VENV)/torchvision
-	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not thorough and not slow and not processes and not browser"
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not thorough and $(MOST)"
 
 thorough: $(VENV)/.dev $(VENV)/torchvision
-	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "thorough and not slow and not processes and not browser"
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "thorough and $(MOST)"
 
 fuzz: $(VENV)/.dev $(VENV)/torchvision
-	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PYTEST_ARGS) -m "hypothesis and not slow and not processes and not browser" --hypothesis-profile=fuzz --hypothesis-seed=$(SEED)
+	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PYTEST_ARGS) -m "hypothesis and $(MOST)" --hypothesis-profile=fuzz --hypothesis-seed=$(SEED)
 
 test-slow: $(VENV)/.dev $(VENV)/torchvision
-	$(BIN)/python -m pytest $(PYTEST_ARGS) -m slow
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "slow and not app"
 
 processes: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 0 -m "processes and not slow"
@@ -111,6 +113,15 @@ slurm: $(VENV)/.dev
 
 sky: $(VENV)/.dev .venv-sky/.made
 	$(BIN)/python -m pytest -n 0 -m slow tests/launch/test_pods.py
+
+# Gradio needs an older Pillow than the rest is tested with.
+.venv-app/.made: pyproject.toml constraints-app.txt
+	$(PYTHON) -m venv .venv-app
+	.venv-app/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-app.txt -e '.[app]' pytest hypothesis playwright
+	@touch $@
+
+app: .venv-app/.made
+	.venv-app/bin/python -m pytest -m app tests/serve
 
 wheel:
 	rm -rf $(WHEEL) && mkdir -p $(WHEEL)

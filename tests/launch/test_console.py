@@ -101,6 +101,8 @@ MISTYPED = [
     (["extract", "--checkpoint={tmp}/gone", "--scenes=1", "--out={tmp}/out"], [NO_STEP]),
     (["convert", "{tmp}/gone", "{tmp}/x.safetensors", "--to=released"], [NO_STEP]),
     (["card", "{tmp}/gone"], [NO_STEP]),
+    (["serve"], ["give RUN or more: found nothing"]),
+    (["serve", "{tmp}/gone"], ["launch.serve needs Gradio, in an environment of its own: pip install -c constraints-app.txt '.[app]'"]),
     (["pipeline", QEOT, RUN, "--tagger={tmp}/gone"], [NO_STEP]),
     (["train", CONFIG, RUN, "--config.train.init_from={tmp}/gone"], ["train.init_from={tmp}/gone: there is no such folder"]),
     (["train", CONFIG, RUN, "--config.text.weights={tmp}/gone"], ["text.weights={tmp}/gone: "]),
