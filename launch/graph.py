@@ -78,7 +78,7 @@ def main(*places: str) -> None:
     logger = console.setup()
     rules = relations.Rules() if _RELATIONS.value is None else relations.read(_RELATIONS.value)
     graph = merge.build(
-        itertools.chain.from_iterable(jsonl.read(lines_of(place), root=_ROOT.value) for place in places),
+        itertools.chain.from_iterable(jsonl.read(lines_of(place), root=_ROOT.value, posts=True) for place in places),
         ids=None if _IDS.value is None else names.read_ids(_IDS.value),
         rules=rules,
         none=_NONE.value,
