@@ -18,7 +18,7 @@ import numpy as np
 from mmre_jax.heads.crf import Crf
 
 NEVER = -jnp.inf
-Messages = tuple[jax.Array, ...]  # log sums over paths, float [B, K] each, by the tag at a position
+Messages = jax.Array  # log sums over paths by the tag at a position, float [M, B, K]: M sorts of paths side by side, all of them first
 
 
 class Reading(NamedTuple):
@@ -62,10 +62,10 @@ def mention_probabilities(
     kinds, inner = kinds_of(tags)
     words = words & mask
     said = _read(path, words, kinds, inner)
-    every, here = _forwards(emissions, mask, words, said, crf, kinds, inner)
-    rest, ended = _backwards(emissions, mask, words, said, crf, kinds, inner)
-    # Of both directions each was divided by the same sums as the other, so that the quotient is what it is of the whole.
-    share = jnp.exp(jax.nn.logsumexp(here + ended, axis=-1) - jax.nn.logsumexp(every + rest, axis=-1))
+    every, here = _forwards(emissions, mask, words, said, crf, kinds, inner).swapaxes(0, 1)
+    rest, ended = _backwards(emissions, mask, words, said, crf, kinds, inner).swapaxes(0, 1)
+    # Of each direction all were divided by the same sums, so that the quotient is what it is of the whole.
+    share = jnp.exp(jax.nn.logsumexp(here + ended, axis=-1) - jax.nn.logsumexp(every + rest, axis=-1)).swapaxes(0, 1)
     return jnp.where(said.ends, jnp.minimum(share, 1.0), 0.0)
 
 
@@ -94,60 +94,49 @@ def _of(kinds: np.ndarray, kind: jax.Array) -> jax.Array:
 
 
 def _divided(messages: Messages) -> Messages:
-    """All by the sum of the first, whose numbers then stay near 1 however long the chain is."""
-    total = jax.nn.logsumexp(messages[0], axis=-1, keepdims=True)
-    return tuple(message - total for message in messages)
+    """All by the sum of the first sort, whose numbers then stay near 1 however long the chain is."""
+    return messages - jax.nn.logsumexp(messages[:1], axis=-1, keepdims=True)
 
 
 def _forwards(
     emissions: jax.Array, mask: jax.Array, words: jax.Array, said: Reading, crf: Crf, kinds: np.ndarray, inner: np.ndarray
 ) -> Messages:
-    """Log sums over paths up to each position by the tag there, [B, L, K]: over all; over those that say of the mention there what the path
-    says, from its beginning on."""
+    """Log sums over paths up to each position by the tag there, [L, 2, B, K]: over all; over those that say of the mention there what the
+    path says, from its beginning on."""
     within = jnp.asarray(inner)[None]
 
     def step(carry: tuple[jax.Array, Messages], at: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, Messages], Messages]:
         begun, old = carry  # all; those whose newest word is not of the type that the next word's mention has; the mention's own
         emission, marked, word, kind, goes_on, behind = at
-
-        def entered(message: jax.Array) -> jax.Array:
-            continued = jax.nn.logsumexp(message[:, :, None] + crf.transitions[None], axis=1)
-            return jnp.where(begun[:, None], continued, crf.start[None]) + emission
-
-        every, apart, here = map(entered, old)
-        own = _of(kinds, kind)
+        continued = jax.nn.logsumexp(old[..., None] + crf.transitions[None, None], axis=2)
+        every, apart, here = jnp.where(begun[None, :, None], continued, crf.start[None, None]) + emission[None]
+        own, at_word = _of(kinds, kind), word[:, None]
         begins = jnp.where(own & ~within, every, jnp.where(own & within, apart, NEVER))
-        here = jnp.where(word[:, None], jnp.where(goes_on[:, None], jnp.where(own & within, here, NEVER), begins), here)
-        apart = jnp.where(word[:, None], jnp.where(_of(kinds, behind), NEVER, every), apart)
-        new = tuple(jnp.where(marked[:, None], a, b) for a, b in zip(_divided((every, apart, here)), old, strict=True))
-        return (begun | marked, new), (new[0], new[2])
+        here = jnp.where(at_word, jnp.where(goes_on[:, None], jnp.where(own & within, here, NEVER), begins), here)
+        apart = jnp.where(at_word, jnp.where(_of(kinds, behind), NEVER, every), apart)
+        new = jnp.where(marked[None, :, None], _divided(jnp.stack([every, apart, here])), old)
+        return (begun | marked, new), new[::2]
 
-    nothing = jnp.zeros_like(emissions[:, 0])
     rows = (emissions, mask, words, said.kind, said.goes_on, said.behind)
-    start = jnp.zeros_like(mask[:, 0]), (nothing, nothing, nothing)
-    _, found = jax.lax.scan(step, start, tuple(x.swapaxes(0, 1) for x in rows))
-    return tuple(x.swapaxes(0, 1) for x in found)
+    start = jnp.zeros_like(mask[:, 0]), jnp.zeros((3, *emissions[:, 0].shape), emissions.dtype)
+    return jax.lax.scan(step, start, tuple(x.swapaxes(0, 1) for x in rows))[1]
 
 
 def _backwards(
     emissions: jax.Array, mask: jax.Array, words: jax.Array, said: Reading, crf: Crf, kinds: np.ndarray, inner: np.ndarray
 ) -> Messages:
-    """Log sums over what may follow each position by the tag there, [B, L, K]: over all; over what does not go on with a mention of the
+    """Log sums over what may follow each position by the tag there, [L, 2, B, K]: over all; over what does not go on with a mention of the
     type that the newest word has."""
     within = jnp.asarray(inner)[None]
 
     def step(old: Messages, at: tuple[jax.Array, ...]) -> tuple[Messages, Messages]:
         emission, marked, word, before = at
         rest, ended = old
-
-        def left(message: jax.Array) -> jax.Array:
-            return jax.nn.logsumexp((message + emission)[:, None, :] + crf.transitions[None], axis=2)
-
         ended = jnp.where(word[:, None], jnp.where(_of(kinds, before) & within, NEVER, rest), ended)
-        divided = _divided((left(rest), left(ended)))
-        return tuple(jnp.where(marked[:, None], a, b) for a, b in zip(divided, old, strict=True)), old
+        follows = (jnp.stack([rest, ended]) + emission[None])[:, :, None, :]
+        left = jax.nn.logsumexp(follows + crf.transitions[None, None], axis=3)
+        return jnp.where(marked[None, :, None], _divided(left), old), old
 
-    end = jnp.broadcast_to(crf.end[None], emissions[:, 0].shape)
+    end = jnp.broadcast_to(crf.end[None, None], (2, *emissions[:, 0].shape))
     rows = (emissions, mask, words, said.before)
-    _, found = jax.lax.scan(step, (end, end), tuple(x.swapaxes(0, 1) for x in rows), reverse=True)
-    return tuple(x.swapaxes(0, 1) for x in found)
+    return jax.lax.scan(step, end, tuple(x.swapaxes(0, 1) for x in rows), reverse=True)[1]
