@@ -17,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test thorough fuzz test-slow parity processes app browser benchmark benchmark-detector gallery kill kill-extract plan slurm sky wheel lint clean
+.PHONY: help quickstart test thorough fuzz test-slow parity processes app browser benchmark benchmark-detector gallery kill kill-extract ray plan slurm sky wheel lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -34,6 +34,7 @@ help:
 	@echo "make gallery      train small runs of five systems, unless they are there, and draw every figure of a checkpoint into docs (half an hour)"
 	@echo "make kill         kill a run of two processes KILLS=20 times at moments drawn from SEED, and compare its end with a whole one (tens of minutes)"
 	@echo "make kill-extract   kill an extraction 20 times at moments drawn from SEED, and compare its end with a whole one (minutes)"
+	@echo "make ray          extract on a Ray cluster of two nodes on this machine, one of which is killed (minutes)"
 	@echo "make plan         plan the papers' sizes on TPUs that are not here, as one table (one to two hours; goes on where it was stopped)"
 	@echo "make slurm        run two tasks under a real Slurm on this machine (Debian: slurmctld slurmd slurm-client munge)"
 	@echo "make sky          have SkyPilot read what is submitted to it, in an environment of its own"
@@ -88,6 +89,14 @@ kill: $(VENV)/.dev
 
 kill-extract: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 0 -s -m slow -k random tests/launch/test_extract.py
+
+.venv-ray/.made: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]' pytest pytest-xdist hypothesis
+	@touch $@
+
+ray: .venv-ray/.made
+	.venv-ray/bin/python -m pytest -n 0 -s -m slow tests/bulk/test_ray_engine.py
 
 .venv-plan/.made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-plan

@@ -21,6 +21,9 @@ file, number, text and reason. A picture that is missing or cannot be read is ma
 summary.json counts such posts. With --strict the first one ends the program. --pictures=N also draws the first N posts, beside what was
 found what is annotated.
 
+--engine=ray has the workers of a Ray cluster extract (extra `ray`; RAY_ADDRESS says which, else one of this machine alone), to the same
+files. They read checkpoint and pictures by the same paths.
+
 Started again after it was stopped it goes on, and ends as if it had not been. It refuses to go on where the input, the checkpoint or what
 is wanted of it are others than before.
 """
@@ -35,7 +38,7 @@ import mmre_jax
 from launch import console
 from mmre_jax import storage
 from mmre_jax.bulk import files, posts
-from mmre_jax.bulk.files import Wanted
+from mmre_jax.bulk.place import EXTRACTED, REJECTS, Wanted, accepted
 from mmre_jax.data.readers import scenes
 from mmre_jax.extraction import KINDS, Extraction
 from mmre_jax.records import Region, Relation, Triple
@@ -52,6 +55,11 @@ _TOP = flags.DEFINE_integer("top", 0, "Of each relation, also the probabilities 
 _STRICT = flags.DEFINE_bool("strict", False, "End at the first picture that is missing or cannot be read, instead of masking it.")
 _PICTURES = flags.DEFINE_integer("pictures", 0, "Draw so many posts, the first ones.", lower_bound=0)
 _ATTENTION = flags.DEFINE_bool("attention", False, "QEOT: with --pictures, also draw what picture and queries attend to.")
+_ENGINE = flags.DEFINE_enum("engine", "local", ["local", "ray"], "Who extracts: this process, or the workers of a Ray cluster.")
+_WORKERS = flags.DEFINE_integer("workers", 0, "With --engine=ray: at most so many workers; 0: as many as fit.", lower_bound=0)
+_CPUS = flags.DEFINE_float("worker_cpus", 1.0, "With --engine=ray: CPUs that each worker takes.", lower_bound=0.0)
+_GPUS = flags.DEFINE_float("worker_gpus", 0.0, "With --engine=ray: GPUs that each worker takes.", lower_bound=0.0)
+_SILENCE = flags.DEFINE_float("silence", 900.0, "With --engine=ray: seconds without any result after which it ends.", lower_bound=1.0)
 PRINTED = 5  # posts
 
 
@@ -65,26 +73,35 @@ def main() -> None:
         raise app.UsageError("--attention draws more of posts that are drawn: give --pictures=N, too")
     logger = console.setup()
     out = storage.path(_OUT.value)
-    given = None if _INPUT.value is None else posts.find(_INPUT.value)
-    extractor = mmre_jax.load(_CHECKPOINT.value, entities=_ENTITIES.value, relations=_RELATIONS.value)
+    elsewhere = _ENGINE.value == "ray"  # where a path may mean something only in full
+    given = None if _INPUT.value is None else posts.find(storage.absolute(_INPUT.value) if elsewhere else _INPUT.value)
+    checkpoint = {"path": _CHECKPOINT.value, "entities": _ENTITIES.value, "relations": _RELATIONS.value}
+    extractor = mmre_jax.load(**checkpoint)
     if given is None:
         kind = _scene(extractor)
         given = posts.Given(f"scenes:{kind}:test:{_SCENES.value}", scenes.read(kind, "test", _SCENES.value))
     wanted = Wanted(_SCORE.value, _SKIP.value, _TOP.value, _STRICT.value)
-    summary, first = files.extract_all(extractor, given, out, wanted, show=max(PRINTED, _PICTURES.value), progress="extract")
-    records = [*itertools.islice(files.accepted(extractor, given), max(PRINTED, _PICTURES.value))]
-    if not first:  # they were extracted from before
+    if elsewhere:
+        from mmre_jax.bulk import ray_engine
+
+        cluster = ray_engine.Cluster(_WORKERS.value, _CPUS.value, _GPUS.value, _SILENCE.value)
+        there = {name: value and str(storage.absolute(value)) for name, value in checkpoint.items()}
+        summary, first = ray_engine.extract_all(there, extractor, given, out, wanted, cluster, progress="extract"), []
+    else:
+        summary, first = files.extract_all(extractor, given, out, wanted, show=max(PRINTED, _PICTURES.value), progress="extract")
+    records = [*itertools.islice(accepted(extractor, given), max(PRINTED, _PICTURES.value))]
+    if not first:  # they were extracted from before, or elsewhere
         first = [wanted.of(extraction, extractor.none) for extraction in extractor.extract_many(records, top=wanted.top)]
     for line in itertools.chain.from_iterable(map(as_text, first[:PRINTED])):
         print(line)
-    logger.info("%d records, %d %s: %s", summary["records"], summary["found"], KINDS[extractor.task], out / files.EXTRACTED)
+    logger.info("%d records, %d %s: %s", summary["records"], summary["found"], KINDS[extractor.task], out / EXTRACTED)
     for name, fitted in summary["calibration"].items():
         if fitted is None and extractor.task != "objects":
             logger.info("scores are not calibrated: python -m launch.calibrate %s", flags.FLAGS[name].value)
     if masked := summary["masked"]:
         logger.info("%d of %d records have pictures that were masked, such as %s", masked, summary["records"], summary["examples"][0])
     if rejected := summary["rejected"]:
-        logger.warning("%d posts could not be read, such as %s: %s", rejected, summary["reasons"][0], out / files.REJECTS)
+        logger.warning("%d posts could not be read, such as %s: %s", rejected, summary["reasons"][0], out / REJECTS)
     if _PICTURES.value:
         from launch.drawing import draw  # which takes a second to import
 

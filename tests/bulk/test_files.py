@@ -7,7 +7,8 @@ import json
 import pytest
 
 from mmre_jax.bulk import posts
-from mmre_jax.bulk.files import Wanted, extract_all
+from mmre_jax.bulk.files import extract_all
+from mmre_jax.bulk.place import Wanted
 from mmre_jax.extraction import Extraction
 from mmre_jax.records import Mention, RecordError, Relation
 

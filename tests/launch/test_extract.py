@@ -89,3 +89,10 @@ def test_what_is_killed_at_random_moments_ends_as_if_it_had_not_been(trained, tm
     with start("out") as process:
         assert process.wait() == 0, process.stderr.read()
     assert tree(tmp_path / "out") == whole
+
+
+def test_what_draws_is_not_imported_by_what_does_not_draw():
+    """It takes a second, of a command that takes five."""
+    script = "import sys, launch.extract; print([name for name in ('matplotlib', 'ray', 'sklearn') if name in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"
