@@ -6,6 +6,7 @@ none tells its scores as they are.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import pathlib
@@ -91,7 +92,10 @@ def fit(
     Raises:
       CalibrationError: for a task whose scores have no calibration, or where nothing was found.
     """
-    found = raw_events(task, records, outputs, encoded)
+    return _fitted(task, raw_events(task, records, outputs, encoded), about)
+
+
+def _fitted(task: Task, found: events.Events | None, about: Mapping[str, Any]) -> dict[str, Any]:
     if found is None:
         raise CalibrationError(f"scores of {type(task).__name__} are no probabilities: they have no calibration")
     return {**events.fit(found).to_json(), "predictions": len(found.right), "right": float(found.right.mean()), **about}
@@ -114,11 +118,13 @@ def fit_run(
     task = predictor.job.task
     if not isinstance(task, events.SCORED):
         return None
-    predicted = predictor.predict(variables, split, "calibrate", keep=True, decode=processes.is_first(), stopping=stopping)
+    told = dataclasses.replace(predictor, job=dataclasses.replace(predictor.job, task=tasks.telling(task)))
+    predicted = told.predict(variables, split, "calibrate", keep=True, decode=processes.is_first(), stopping=stopping)
 
     def found() -> dict[str, Any] | None:
         try:
-            value = fit(task, split.records, [p.outputs for p in predicted], split.encoded, about)
+            seen = events.events(task, split.records, [p.found for p in predicted], [p.outputs for p in predicted])
+            value = _fitted(task, seen, about)
         except CalibrationError as error:
             logger.info("scores are told as the system gives them: %s", error)
             return None

@@ -111,7 +111,7 @@ def test_two_processes_train_what_one_does(alone, tmp_path, changes):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     same(arrays(tmp_path / "run", 12), arrays(alone, 12))
     decoded = dict(re.findall(r"^\[(\d)\] decoded (\d+)$", result.stdout, re.M))
-    assert decoded == {"0": str(2 * 12 + 10), "1": "0"}, "val twice and test once; the last batches of both are not full"
+    assert decoded == {"0": str(3 * 12 + 10), "1": "0"}, "val twice and once to calibrate, test once; the last batches are not full"
 
 
 @pytest.mark.slow
