@@ -64,12 +64,15 @@ def write(directory: pathlib.Path, step: int, value: Mapping[str, Any]) -> pathl
 
 
 def remove(directory: pathlib.Path, step: int) -> bool:
-    """Removes a step's calibration. Returns whether there was one."""
-    there = read(directory, step) is not None
-    if there:
-        place = directory / str(step) / FILE
-        storage.remove([place]) if storage.is_remote(place) else place.unlink()
-    return there
+    """Removes a step's calibration, whatever the file holds. Returns whether there was one."""
+    place = directory / str(step) / FILE
+    if storage.size(str(place)) is None:
+        return False
+    if storage.is_remote(place):
+        storage.remove([place])
+    else:
+        place.unlink()
+    return True
 
 
 def of(value: Mapping[str, Any] | None) -> Calibration:

@@ -77,6 +77,7 @@ def test_what_stands_there_must_be_one(run) -> None:
         place.write_text(text)
         with pytest.raises(CheckpointError, match=f"{calibration.FILE}.*{message}"):
             calibration.read(directory, step)
+    assert calibration.remove(directory, step) and calibration.read(directory, step) is None
 
 
 def test_a_write_that_fails_leaves_what_was_there(run, monkeypatch) -> None:
