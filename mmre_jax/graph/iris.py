@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from mmre_jax import storage
+from mmre_jax.data.given import Given
 from mmre_jax.records import Box
 
 BASE = "https://example.org/"
@@ -59,12 +60,12 @@ def image(base: str, file: str, folders: Mapping[str, str]) -> str:
     """A picture's: below the IRI that a folder of pictures stands for, or else the address of the file itself.
 
     Args:
-      file: a path, an address in a bucket, or a key of the embedded data set, which becomes BASE/image/KEY.
+      file: a path; an address in a bucket; or a key of the embedded data set, or a picture that is no file, which become BASE/image/NAME.
       folders: {folder: the IRI that its pictures' names are put behind}. The longest that fits is taken.
     """
     if storage.is_remote(file):
         return quote(file, safe=":/")
-    if re.match(r"scenes:\w+:\d+:\w+:\d+:\d+$", file):
+    if isinstance(file, Given) or re.fullmatch(r"scenes:\w+:\d+:\w+:\d+:\d+", file):
         return f"{base}image/{_part(file)}"
     path = pathlib.Path(os.path.abspath(file))
     for folder in sorted(folders, key=len, reverse=True):

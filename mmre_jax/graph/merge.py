@@ -16,7 +16,7 @@ from mmre_jax.records import Mention, Record, RecordError, Relation, Triple, as_
 from mmre_jax.text_files import checked
 
 NONE = ("None",)
-DIGITS = 6  # of a score, behind the point: so many does an extraction write, and rdflib writes no more
+DIGITS = 6  # of a score, behind the point: rdflib writes no more of a double
 _Key = tuple[str, str | None]  # an entity's normalised name and type
 _Places = dict[tuple[str, int, int], Place]  # by post and characters
 _Ends = tuple[_Key | Area, str, _Key | Area]
@@ -127,7 +127,7 @@ def unite(records: Iterable[Record]) -> list[Record]:
 
 
 def _record(item: Record | Extraction) -> Record:
-    return dataclasses.replace(item.record, **{KINDS[item.task]: tuple(item.found)}) if isinstance(item, Extraction) else item
+    return item.as_record() if isinstance(item, Extraction) else item
 
 
 def _file(record: Record) -> str | None:

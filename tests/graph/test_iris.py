@@ -5,7 +5,9 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from mmre_jax.data.given import given as given_picture
 from mmre_jax.graph import iris
 
 BASE = "https://example.org/"
@@ -38,6 +40,8 @@ def test_pictures(tmp_path, monkeypatch):
     assert iris.image(BASE, str(tmp_path / "photos" / "new" / "ü.jpg"), folders) == "https://new.example/?p=%C3%BC.jpg"
     assert iris.image(BASE, "photosets/1.jpg", folders) == (tmp_path / "photosets" / "1.jpg").as_uri()
     assert iris.image(BASE, "s3://bucket/a b.jpg", {}) == "s3://bucket/a%20b.jpg"
+    picture = given_picture(Image.new("RGB", (2, 2)), "here")
+    assert re.fullmatch("https://example.org/image/%3Cpicture%20[0-9a-f]{16}%3E", iris.image(BASE, picture, folders))
     assert iris.image(BASE, "scenes:relations:0:test:7:64", {}) == "https://example.org/image/scenes%3Arelations%3A0%3Atest%3A7%3A64"
 
 
