@@ -16,13 +16,13 @@ from mmre_jax.text_files import read_text
 Ids = Callable[[str, str | None], str | None]
 
 _POSSESSIVE = re.compile(r"(?:['\u2019\u02bc\uff07]s|(?<=s)['\u2019\u02bc\uff07])$", re.IGNORECASE)
-_HANDLE = re.compile(r"^[@#\uff20\uff03]+")
+_HANDLE = re.compile(r"^(?:\.(?=[@\uff20]))?[@#\uff20\uff03]+")
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # which letters and emoji are made of; other format characters are not seen
 COLUMNS = ("surface", "type", "id")
 
 
 def trimmed(surface: str) -> str:
-    """A name without the marks around it: @ and # before it, 's and s' behind it, invisible characters, and more than single spaces.
+    """A name without the marks around it: @ and # (and the dot of .@name) before it, 's and s' behind it, invisible characters, and more than single spaces.
 
     What would leave nothing stays.
     """

@@ -14,6 +14,7 @@ other is the relation's own property, for which a user may name foaf:depiction. 
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import types
 import warnings
@@ -29,6 +30,7 @@ NIF = "http://persistence.uni-leipzig.org/nlp2rdf/ontologies/nif-core#"
 ITS = "http://www.w3.org/2005/11/its/rdf#"
 PROGRAM = "https://pypi.org/project/mmre_jax/"
 FORMATS = {"turtle": "ttl", "jsonld": "jsonld", "trig": "trig"}  # {format: what its file's name ends with}
+_BELOW = re.compile(r"(.*[/#])([A-Za-z][A-Za-z0-9_]*)")
 _RDFLIB = {"turtle": "turtle", "jsonld": "json-ld", "trig": "trig"}
 
 
@@ -45,7 +47,7 @@ def to_rdf(graph: Graph, *, by_post: bool = False) -> rdflib.Graph:
     rdflib = _rdflib()
     whole = rdflib.Dataset() if by_post else rdflib.Graph()
     default = whole.default_graph if by_post else whole
-    whole.namespace_manager = default.namespace_manager = _plain_prefixes(rdflib, whole)
+    whole.namespace_manager = default.namespace_manager = _known_prefixes(rdflib, whole)
     spaces = {"nif": NIF, "itsrdf": ITS, **{part: f"{graph.base}{part}/" for part in ("entity", "relation", "type")}}
     for prefix, space in spaces.items():
         whole.bind(prefix, rdflib.Namespace(space), override=True)
@@ -186,13 +188,19 @@ def _rdflib() -> types.ModuleType:
     return rdflib
 
 
-def _plain_prefixes(rdflib: types.ModuleType, graph: rdflib.Graph) -> rdflib.namespace.NamespaceManager:
-    """Prefixes, but none for IRIs with a percent sign: rdflib would cut them behind it, and what is left is no IRI."""
+def _known_prefixes(rdflib: types.ModuleType, graph: rdflib.Graph) -> rdflib.namespace.NamespaceManager:
+    """Prefixes for names right below what is bound; other IRIs are written whole. rdflib would bind ns1, ns2, ... to what is before their
+    last name, also where it ends within a percent-encoded letter, and looks through all IRIs that it has met for each one that it meets."""
 
-    class Plain(rdflib.namespace.NamespaceManager):
+    class Known(rdflib.namespace.NamespaceManager):
+        bound: dict[str, str] | None = None
+
         def compute_qname(self, uri: str, generate: bool = True) -> tuple[str, rdflib.URIRef, str]:
-            if "%" in uri:
+            if self.bound is None:
+                self.bound = {str(space): prefix for prefix, space in self.namespaces()}
+            found = _BELOW.fullmatch(uri)
+            if found is None or found[1] not in self.bound:
                 raise ValueError(f"{uri} is written whole")
-            return super().compute_qname(uri, generate)
+            return self.bound[found[1]], rdflib.URIRef(found[1]), found[2]
 
-    return Plain(graph)
+    return Known(graph)

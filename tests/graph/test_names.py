@@ -14,7 +14,7 @@ from mmre_jax.records import RecordError
 @pytest.mark.parametrize(
     "names",
     [
-        ("Ada", "ADA", "@ada", "#Ada", "Ada's", "Ada\u2019s", " ada ", "＠Ada", "A\u00adda", "ada\u200b", "@Ada's"),
+        ("Ada", "ADA", "@ada", "#Ada", "Ada's", "Ada\u2019s", " ada ", "＠Ada", "A\u00adda", "ada\u200b", "@Ada's", ".@ada"),
         ("New York", "new  york", "New\u00a0York", "NEW YORK's", "New\nYork"),
         ("James", "James'", "james\u2019", "@james"),
         ("Straße", "STRASSE", "strasse"),

@@ -84,6 +84,7 @@ function layOut() {
   graphView.resize();
   graphView.layout({ name: "cose", animate: false, nodeDimensionsIncludeLabels: true, idealEdgeLength: () => 90, nodeRepulsion: () => 9000,
     componentSpacing: 40, padding: 24 }).run();
+  if (graphView.zoom() > 1.3) graphView.zoom(1.3).center();
 }
 
 function select(choice) {
