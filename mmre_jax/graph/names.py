@@ -22,9 +22,8 @@ COLUMNS = ("surface", "type", "id")
 
 
 def trimmed(surface: str) -> str:
-    """A name without the marks around it: @ and # (and the dot of .@name) before it, 's and s' behind it, invisible characters, and more than single spaces.
-
-    What would leave nothing stays.
+    """A name without the marks around it: @ and # (and the dot of .@name) before it, 's and s' behind it, invisible characters, and more
+    than single spaces. What would leave nothing stays.
     """
     seen = "".join(" " if unicodedata.category(c) == "Cc" else c for c in surface if unicodedata.category(c) != "Cf" or c in _JOINERS)
     name = " ".join(seen.split())

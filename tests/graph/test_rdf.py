@@ -42,7 +42,7 @@ words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8
 )
 
 
-@settings(max_examples=15)
+@settings(max_examples=settings.default.max_examples // 4)  # three writers and three readers each
 @given(words, words, words, words, st.none() | st.floats(0, 1))
 def test_whatever_posts_say_is_read_back(name, other, label, id, score):
     relation = Relation(Mention(0, 1, label), Mention(1, 2), label, score)
