@@ -1,19 +1,21 @@
 r"""Serves checkpoints as a web page with an HTTP API.
 
     pip install -c constraints-app.txt '.[app]'
-    python -m launch.serve runs/relations runs/entities
-    python -m launch.serve runs/relations --names=mnre --host=0.0.0.0 --port=8080 --max_megabytes=5
+    python -m launch.serve runs/tagger+runs/mnre runs/qeot
+    python -m launch.serve runs/mnre --names=mnre --host=0.0.0.0 --port=8080 --max_megabytes=5
 
-On the page one chooses a checkpoint, gives a text and a picture, and for relations the mentions between which they are looked for. It shows
-what was found, drawn and as a table, and what the system could not see; the JSON can be downloaded.
+On the page one chooses a checkpoint and gives a text and a picture. It shows what was found, drawn and as a table, and what the system
+could not see; the JSON can be downloaded. ONE+OTHER, a run that finds entities and one that finds relations, are served as one, which
+finds both. A run for relations by itself also asks for the mentions between which they are looked for.
 
 The API (Gradio's; its page of documentation is linked at the foot of the page), for any program:
 
     from gradio_client import Client, handle_file
     client = Client("http://127.0.0.1:7860")
-    client.predict("Ada meets Grace", handle_file("photo.jpg"), "relations", "Ada\nGrace", api_name="/extract")
+    client.predict("Ada meets Grace", handle_file("photo.jpg"), "tagger+mnre", "", api_name="/extract")
+    client.predict("Ada meets Grace", None, "mnre", "Ada\nGrace", api_name="/extract")
 
-gives what launch.extract writes of a post: text, picture (or None), checkpoint, mentions; the last '' but for relations.
+gives what launch.extract writes of a post. What is given: text, picture or None, checkpoint, and mentions, '' where it asks for none.
 
 A checkpoint extracts from one post at a time; others wait, 32 at most. The size of a picture's file, its pixels and the text are bounded.
 The server keeps what it is sent for an hour, reads no address and no file of its own for anybody, and sends nothing anywhere. It takes
@@ -31,6 +33,7 @@ from absl import flags
 import mmre_jax
 from launch import console
 from launch.drawing import figure_of
+from mmre_jax.extraction import KINDS
 from mmre_jax.serve.answers import Answers, Limits, names_of
 from mmre_jax.serve.page import need, serving
 
@@ -49,8 +52,10 @@ def main(*runs: str) -> None:
     limits = Limits(bytes=round(_BYTES.value * 2**20), pixels=round(_PIXELS.value * 1e6), characters=_CHARACTERS.value)
     extractors = {}
     for name, run in zip(names_of(runs, _NAMES.value), runs, strict=True):
-        extractors[name] = mmre_jax.load(run, warm=True)
-        logger.info("%s: %s, step %d of %s", name, extractors[name].task, extractors[name].step, run)
+        one, _, other = run.partition("+")
+        both = {"entities": one, "relations": other} if other else {"path": run}
+        extractors[name] = mmre_jax.load(**both, warm=True)
+        logger.info("%s: %s of %s", name, KINDS[extractors[name].task], run)
     stop = threading.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: stop.set())

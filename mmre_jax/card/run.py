@@ -12,11 +12,10 @@ import jax
 
 from mmre_jax import storage
 from mmre_jax.text_files import parse_json
+from mmre_jax.training import calibration
 from mmre_jax.training.checkpoint import CheckpointError, Checkpoints
 from mmre_jax.training.job import Job, read_meta, restore_job, shapes
 from mmre_jax.training.locate import locate
-
-CALIBRATION = "calibration.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +50,8 @@ def open_run(checkpoint: str | os.PathLike[str], name: str = "") -> Run:
     parts: dict[str, int] = {}
     for part, tree in shapes(job)["params"].items():
         parts[part] = sum(int(leaf.size) for leaf in jax.tree.leaves(tree))
-    found = [_json(path) for path in (directory.parent / "metrics.json", directory / str(step) / CALIBRATION)]
-    return Run(name or directory.parent.name, step, meta, job, parts, *found)
+    metrics = _json(directory.parent / "metrics.json")
+    return Run(name or directory.parent.name, step, meta, job, parts, metrics, calibration.read(directory, step))
 
 
 def _json(path: pathlib.Path) -> Mapping[str, Any] | None:

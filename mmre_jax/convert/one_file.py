@@ -15,7 +15,6 @@ checkpoint holds; `calibration`, where its scores have one.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -31,15 +30,15 @@ from mmre_jax import storage
 from mmre_jax.convert.files import free_file, free_folder, restored, whole
 from mmre_jax.data.torch_pickle import shown
 from mmre_jax.text_files import parse_json
+from mmre_jax.training import calibration
 from mmre_jax.training import state as state_lib
-from mmre_jax.training.checkpoint import FOLDER, CheckpointError, Checkpoints
+from mmre_jax.training.checkpoint import FOLDER, Checkpoints
 from mmre_jax.training.job import Job, restore_job, shapes
 from mmre_jax.training.locate import locate
 from mmre_jax.weights import hub
 from mmre_jax.weights.hub import WeightError
 
 VERSION_KEY, VERSION = "mmre_jax_model", 1
-CALIBRATION = "calibration.json"  # in a step's folder
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +60,8 @@ def save_model(checkpoint: str | os.PathLike[str], path: str | os.PathLike[str])
     _, variables = restored(directory, step)
     with Checkpoints(directory, read_only=True) as checkpoints:
         meta = checkpoints.meta(step)
-    with contextlib.suppress(FileNotFoundError):
-        found = storage.read_bytes(directory / str(step) / CALIBRATION).decode("utf-8", "replace")
-        meta["calibration"] = parse_json(found, f"{directory / str(step) / CALIBRATION}", CheckpointError)
+    if (fitted := calibration.read(directory, step)) is not None:
+        meta["calibration"] = fitted
     about = {name: json.dumps(value, ensure_ascii=False) for name, value in meta.items()}
     tensors = {name: np.ascontiguousarray(x).reshape(np.shape(x)) for name, x in traverse_util.flatten_dict(variables, sep="/").items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +101,7 @@ def open_model(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> 
     meta = {name: parse_json(value, f"{path}: its metadata: {name}", WeightError) for name, value in about.items()}
     if type(step := meta.get("step")) is not int or step < 0:
         raise WeightError(f"{path}: its metadata name no step, found {step!r}")
-    calibration, job = meta.pop("calibration", None), restore_job(meta)
+    fitted, job = meta.pop("calibration", None), restore_job(meta)
     found = hub.read_file(path, upcast=False)
     wanted = traverse_util.flatten_dict(shapes(job), sep="/")
     problems = [f"{name} is not there" for name in wanted if name not in found]
@@ -119,8 +117,8 @@ def open_model(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> 
         state = state_lib.create(variables, job.config.optim.frozen, optax.identity())  # without an optimiser: no run is to go on from it
         with Checkpoints(folder / FOLDER) as checkpoints:
             checkpoints.save(step, state, meta)
-        if calibration is not None:
-            (folder / FOLDER / str(step) / CALIBRATION).write_text(json.dumps(calibration, indent=1) + "\n", encoding="utf-8")
+        if fitted is not None:
+            calibration.write(folder / FOLDER, step, fitted)
     logger.info("%d tensors: %s", len(found), target)
     return job
 

@@ -16,6 +16,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mmre_jax.chain import Chain
 from mmre_jax.data.decode import PictureError, decode_picture
 from mmre_jax.extract import Extractor
 from mmre_jax.extraction import Extraction, Where
@@ -30,6 +31,7 @@ COLUMNS = {
     "objects": ("object", "box", "score"),
 }
 Draw = Callable[[Extractor, Record, Extraction], Figure]
+Served = Extractor | Chain
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ class Answers:
     draw: makes the figure of what was found (extractor, record, extraction).
     """
 
-    extractors: Mapping[str, Extractor]
+    extractors: Mapping[str, Served]
     draw: Draw
     limits: Limits = Limits()
     locks: Mapping[str, threading.Lock] = dataclasses.field(init=False, repr=False)
@@ -71,8 +73,8 @@ class Answers:
           model: a name of `extractors`.
           text: as it was written; of no use where the task reads pictures alone.
           picture: the bytes of a picture's file; None for none.
-          mentions: where relations are looked for: one a line, as it stands in the text or as [start, end) in words. Relations are looked
-            for between all of them, both ways.
+          mentions: where a checkpoint `asks` for them: one a line, as it stands in the text or as [start, end) in words. Relations are
+            looked for between all of them, both ways.
 
         Raises:
           Refused: a post that is too large, damaged, or that the checkpoint does not take; or one on which the library fails, which is then
@@ -84,10 +86,10 @@ class Answers:
         if len(text) > self.limits.characters:
             raise Refused(f"The text has {len(text):,} characters, more than {self.limits.characters:,} are not read.")
         self._check_picture(picture)
-        wanted = self._mentions(mentions) if extractor.task == "relation" else ()
+        wanted = self._mentions(mentions) if self.asks(model) else ()
         if extractor.task in WORDLESS and picture is None:
             raise Refused("Give a picture: this checkpoint finds objects in pictures.")
-        post = {} if extractor.task in WORDLESS else {"text": text, "mentions": wanted}
+        post = {} if extractor.task in WORDLESS else {"text": text, **({"mentions": wanted} if wanted else {})}
         try:
             with self.locks[model]:
                 return extractor.extract(**post, image=picture, id="post")
@@ -96,6 +98,20 @@ class Answers:
         except Exception as error:
             logger.exception("a post could not be extracted from")
             raise Refused("The post could not be extracted from. The server's log says why.") from error
+
+    def asks(self, model: str) -> bool:
+        """Whether a checkpoint wants mentions, since it looks for relations between them and finds none by itself."""
+        extractor = self.extractors.get(model)
+        return isinstance(extractor, Extractor) and extractor.task == "relation"
+
+    def task(self, model: str) -> str:
+        """What a checkpoint finds."""
+        return self.extractors[model].task
+
+    def rows(self, model: str, extraction: Extraction) -> list[list[str]]:
+        """What was found, as a table; of pairs that nobody asked for, those between which there is a relation."""
+        none = None if self.asks(model) or extraction.task != "relation" else self.extractors[model].none
+        return rows(dataclasses.replace(extraction, found=tuple(x for x in extraction.found if none is None or x.label != none)))
 
     def _check_picture(self, picture: bytes | None) -> None:
         if picture is None:
@@ -121,7 +137,8 @@ class Answers:
     def drawn(self, model: str, extraction: Extraction) -> Image.Image:
         """A picture of what was found, RGB."""
         with self.drawing:
-            figure = self.draw(self.extractors[model], extraction.record, extraction)
+            extractor = self.extractors[model]
+            figure = self.draw(extractor.relations if isinstance(extractor, Chain) else extractor, extraction.record, extraction)
             data = io.BytesIO()
             figure.savefig(data, format="png")
         return Image.open(data).convert("RGB")
@@ -157,14 +174,14 @@ def notes(extraction: Extraction) -> str:
 
 
 def names_of(paths: Sequence[str], names: Sequence[str]) -> list[str]:
-    """What checkpoints are called: as they are to be, or else by their folders.
+    """What checkpoints are called: as they are to be, or else by their folders; two behind each other are given as ONE+OTHER.
 
     Raises:
       ValueError: for another number of names, or two that are the same.
     """
     if names and len(names) != len(paths):
         raise ValueError(f"{len(paths)} runs need as many names, found {len(names)}: {', '.join(names)}")
-    found = list(names) or [re.split(r"[\\/]", path.rstrip("\\/"))[-1] for path in paths]
+    found = list(names) or ["+".join(re.split(r"[\\/]", each.rstrip("\\/"))[-1] for each in path.split("+")) for path in paths]
     if twice := [name for i, name in enumerate(found) if name in found[:i]]:
         raise ValueError(f"two runs are called {twice[0]}: give each a name of its own by --names")
     return found

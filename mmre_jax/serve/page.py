@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mmre_jax.extraction import Extraction
-from mmre_jax.serve.answers import Answers, Refused, columns, notes, rows
+from mmre_jax.serve.answers import Answers, Refused, columns, notes
 from mmre_jax.serve.bounds import BoundedBodies
 
 WAITING = 32  # posts; further ones are told to come again
@@ -106,7 +106,11 @@ def build(gradio: Any, answers: Answers) -> Any:
         """What is drawn and listed of what was found."""
         model, extraction = found
         heads = list(columns(extraction.task))
-        return answers.drawn(model, extraction), gradio.Dataframe(value=rows(extraction), headers=heads), _shown(gradio, notes(extraction))
+        return (
+            answers.drawn(model, extraction),
+            gradio.Dataframe(value=answers.rows(model, extraction), headers=heads),
+            _shown(gradio, notes(extraction)),
+        )
 
     with gradio.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEPT // 4, KEPT)) as page:
         gradio.Markdown(f"# {TITLE}\nWhat a trained checkpoint finds in a text and its picture.")
@@ -119,21 +123,19 @@ def build(gradio: Any, answers: Answers) -> Any:
                     info="Where relations are looked for: two or more, one a line, as they stand in the text, or [start, end) in words",
                     lines=3,
                     max_length=answers.limits.characters,
-                    visible=_asks(answers, first),
+                    visible=answers.asks(first),
                 )
                 picture = gradio.Image(label="Picture", type="filepath", image_mode=None, sources=["upload", "clipboard"], height=300)
                 _refuse_addresses(gradio, picture)
                 button = gradio.Button("Extract", variant="primary")
             with gradio.Column():
                 drawn = gradio.Image(label="Found", show_label=False, format="png", interactive=False, buttons=["download", "fullscreen"])
-                table = gradio.Dataframe(
-                    headers=list(columns(answers.extractors[first].task)), label="As a table", interactive=False, wrap=True
-                )
+                table = gradio.Dataframe(headers=list(columns(answers.task(first))), label="As a table", interactive=False, wrap=True)
                 said = gradio.Textbox(label="What the system could not see", interactive=False, visible=False)
                 found = gradio.JSON(label="As JSON", open=False)
                 save = gradio.Button("Download JSON")
         state = gradio.State(time_to_live=KEPT)
-        model.change(lambda name: gradio.Textbox(visible=_asks(answers, name)), model, lines, api_visibility="private")
+        model.change(lambda name: gradio.Textbox(visible=answers.asks(name)), model, lines, api_visibility="private")
         asked = {"inputs": [text, picture, model, lines], "outputs": [found, state]}
         ended = button.click(extract, **asked, api_name="extract", concurrency_limit=len(answers.extractors))
         ended.success(show, state, [drawn, table, said], api_visibility="private")
@@ -155,11 +157,6 @@ def _refuse_addresses(gradio: Any, picture: Any) -> None:
 
 def _shown(gradio: Any, text: str) -> Any:
     return gradio.Textbox(value=text, visible=bool(text))
-
-
-def _asks(answers: Answers, name: str) -> bool:
-    """Whether a checkpoint is asked about mentions."""
-    return name in answers.extractors and answers.extractors[name].task == "relation"
 
 
 def _contents(path: str | None, answers: Answers) -> bytes | None:

@@ -46,14 +46,15 @@ def test_it_says_what_stands_beside_the_checkpoint(made, trained):
     assert f"{metrics['parameters']['all']:,} parameters" in made
     assert all(f"`{label}`" in made for label in run.job.task.labels)
     assert all(f"{name} {value}" in made for name, value in run.meta["versions"].items())
-    assert "None was fitted" in made and "Its data set is generated" in made and LEAK_WARNING[9:] not in made
+    assert "Scores are calibrated: temperature" in made and "Its data set is generated" in made and LEAK_WARNING[9:] not in made
     assert 'mmre_jax.load("scenes *HVFormer*")' in made and "give `boxes=`" in made
 
 
 def test_what_is_not_known_is_said_not_to_be(trained, tmp_path):
     """Without metrics.json; with one of another step; no licence."""
-    shutil.copytree(trained / "checkpoints", tmp_path / "run" / "checkpoints")
+    shutil.copytree(trained / "checkpoints", tmp_path / "run" / "checkpoints", ignore=shutil.ignore_patterns("calibration.json"))
     found = card(tmp_path / "run")
+    assert "None was fitted" in found
     assert "its scores are not known" in found and "How many examples there were is not known" in found
     assert "No licence was given" in found
     assert "model-index" not in front(found) and "license" not in front(found) and "metrics" not in front(found)
@@ -70,9 +71,9 @@ def test_what_is_not_known_is_said_not_to_be(trained, tmp_path):
 def test_a_leak_and_a_calibration_are_told(trained, tmp_path, monkeypatch):
     shutil.copytree(trained / "checkpoints", tmp_path / "run" / "checkpoints")
     _, step = locate(tmp_path / "run")
-    (tmp_path / "run" / "checkpoints" / str(step) / "calibration.json").write_text('{"temperature": 1.25, "split": "val"}')
+    (tmp_path / "run" / "checkpoints" / str(step) / "calibration.json").write_text('{"temperature": 1.25, "bias": 0.0, "split": "val"}')
     found = card(tmp_path / "run")
-    assert "Scores are calibrated: temperature 1.2500, split val." in found
+    assert "Scores are calibrated: temperature 1.2500, bias 0.0000, split val." in found
 
     run = open_run(tmp_path / "run")
     config = ml_collections.ConfigDict(run.job.config.to_dict())

@@ -1,7 +1,6 @@
 """A run as one file, and the file as a run: the same numbers and words, and nothing that is damaged is taken."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ def test_the_file_becomes_the_run_again(trained, saved, tmp_path):
     one, other = mmre_jax.load(trained), mmre_jax.load(tmp_path / "again")
     jax.tree.map(np.testing.assert_array_equal, one.variables, other.variables)
     assert one.step == other.step and one.job.config == other.job.config
-    assert not list((tmp_path / "again").rglob("calibration.json"))
+    assert one.calibration == other.calibration is not None
     metas = []
     for place in (trained, tmp_path / "again"):
         directory, step = locate(place)
@@ -59,14 +58,10 @@ def test_the_file_becomes_the_run_again(trained, saved, tmp_path):
     assert metas[0] == metas[1]
 
 
-def test_a_calibration_goes_with_it(trained, tmp_path):
-    shutil.copytree(trained / "checkpoints", tmp_path / "checkpoints")
-    _, step = locate(tmp_path)
-    (tmp_path / "checkpoints" / str(step) / "calibration.json").write_text('{"temperature": 1.5, "bias": 0.0}')
-    save_model(tmp_path, tmp_path / "model.safetensors")
+def test_what_is_not_calibrated_is_not_calibrated_again(untrained, tmp_path):
+    save_model(untrained["entities"], tmp_path / "model.safetensors")
     open_model(tmp_path / "model.safetensors", tmp_path / "again")
-    found = json.loads((tmp_path / "again" / "checkpoints" / str(step) / "calibration.json").read_text())
-    assert found == {"temperature": 1.5, "bias": 0.0}
+    assert "calibration" not in metadata(tmp_path / "model.safetensors") and not list(tmp_path.rglob("calibration.json"))
 
 
 def test_a_file_that_is_damaged_or_anothers_is_refused(saved, tmp_path):

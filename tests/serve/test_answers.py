@@ -1,5 +1,6 @@
 """What a server says to posts, those of strangers among them."""
 
+import dataclasses
 import io
 import json
 import threading
@@ -123,8 +124,23 @@ def test_a_checkpoint_reads_one_post_at_a_time_and_two_read_at_once(answers, mon
     assert at_once["most"] == 2
 
 
+def test_two_checkpoints_behind_each_other_ask_for_no_mentions(trained, untrained, answers):
+    """The table has the pairs with a relation; the JSON has all."""
+    chain = mmre_jax.load(entities=untrained["entities"], relations=trained)
+    both = Answers({"both": chain}, figure_of)
+    assert not both.asks("both") and answers.asks("relation") and not answers.asks("entities") and both.task("both") == "relation"
+    found = both.extract("both", TEXT, picture(), "not looked at")
+    assert found == chain.extract(text=TEXT, image=picture(), id="post")
+    related = [relation for relation in found.relations if relation.label != chain.none]
+    assert len(both.rows("both", found)) == len(related)
+    blank = dataclasses.replace(found, found=tuple(dataclasses.replace(relation, label=chain.none) for relation in found.relations))
+    assert both.rows("both", blank) == [] and len(rows(blank)) == len(found.relations)
+    assert both.drawn("both", found).mode == "RGB"
+
+
 def test_runs_are_called_by_their_folders_or_as_they_are_to_be():
     assert names_of(["runs/a", "other/b/"], []) == ["a", "b"] and names_of(["x/a", "y/a"], ["one", "two"]) == ["one", "two"]
+    assert names_of(["runs/a+other/b/"], []) == ["a+b"]
     for paths, names, message in [
         (["x/a", "y/a"], [], "two runs are called a: give each a name of its own by --names"),
         (["x/a"], ["one", "two"], "1 runs need as many names, found 2: one, two"),

@@ -54,9 +54,17 @@ def elsewhere():
 def server(trained, untrained, elsewhere, tmp_path_factory):
     """(address, process, its log) of a server of two checkpoints, which takes pictures of 100 kB and 1 megapixel."""
     log = tmp_path_factory.mktemp("log") / "log.txt"
-    runs = [trained, untrained["entities"], untrained["triples"], untrained["objects"]]
+    runs = [trained, untrained["entities"], untrained["triples"], untrained["objects"], f"{untrained['entities']}+{trained}"]
     bounds = ["--max_megabytes=0.1", "--max_megapixels=1", "--max_characters=500"]
-    command = [sys.executable, "-m", "launch.serve", *map(str, runs), "--names=relations,entities,triples,objects", "--port=0", *bounds]
+    command = [
+        sys.executable,
+        "-m",
+        "launch.serve",
+        *map(str, runs),
+        "--names=relations,entities,triples,objects,both",
+        "--port=0",
+        *bounds,
+    ]
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), elsewhere[0])
     environment = {**os.environ, **proxies, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
     with log.open("w") as out, subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out) as process:
@@ -95,7 +103,7 @@ def test_the_api_gives_what_is_found(client, photo, trained):
     assert found.keys() == own.keys() and len(found["relations"]) == 6
     for one, other in zip(found["relations"], own["relations"], strict=True):
         assert one["label"] == other["label"] and one["score"] == pytest.approx(other["score"], abs=1e-4)
-    for name, kind in (("entities", "mentions"), ("triples", "triples"), ("objects", "regions")):
+    for name, kind in (("entities", "mentions"), ("triples", "triples"), ("objects", "regions"), ("both", "relations")):
         assert kind in client.predict(TEXT, gradio_client.handle_file(str(photo)), name, "", api_name="/extract")
     assert "no picture: masked" in client.predict(TEXT, None, "entities", "", api_name="/extract")["notes"]
 
