@@ -54,7 +54,7 @@ def checkpoint(
       root: the data set's folder, where it is not where it was in training.
       captions: the file of captions, where it is not where it was in training.
       shuffle: show every record with another record's picture, whatever data.shuffle_pictures says.
-      features: instead of data.features, whether those of an image encoder that is not trained are kept: none or cache.
+      features: instead of data.features, whether those of encoders that are not trained are kept: none or cache.
       dataset: a user's own, if the data set is not one of datasets.DATASETS.
       changes: settings of section `data`, those of other_data.SETTINGS, that name another data set than the checkpoint was trained on.
       precision: that a threshold is to be found for (analysis/reliability.py).

@@ -64,7 +64,7 @@ DATA: Section = {  # where records come from and how they become batches
     "train_share": number(1.0, "(0, 1]", "of the training examples, drawn by train.seed from each class"),
     "blank_words": flag(False, "the image-only control"),
     "features": choice(
-        "none", ("none", "cache"), "cache: what an image encoder named in optim.frozen makes of pictures is computed once and kept on disk"
+        "none", ("none", "cache"), "cache: what encoders named in optim.frozen make of pictures and words is computed once and kept on disk"
     ),
     "features_folder": text("", "where features are kept; '': features/ beside prepared data, else ~/.cache/mmre_jax/features"),
     "workers": whole(-1, "[-1, inf)", "processes that make batches; 0: threads; -1: one a core for files (threads on up to 4)"),

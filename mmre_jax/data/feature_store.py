@@ -1,8 +1,10 @@
-"""Features of pictures on a disk: what an encoder that is not trained made of them, computed once, for every run that has the same one.
+"""Features of pictures and of texts on a disk: what an encoder that is not trained made of them, computed once, for every run that has the
+same one.
 
     about.json    {"row": the fields of a row, "made_of": what its encoder and pictures are, in words}
     rows.bin      the rows one behind the other, read as a memory map; no field is padded
-    index.jsonl   {"key", "row", "present"} for each set of pictures; written once its row is whole and on the disk
+    index.jsonl   {"key", "row", "present"} for each set of pictures, {"key", "row", "present": "", "rows"} for each text, whose rows are
+                  its tokens'; written once its rows are whole and on the disk
     .lock         held by the process that adds rows
 
 A process that is killed while it adds leaves rows that no key names; the next one writes over them.
@@ -28,6 +30,7 @@ import numpy as np
 from mmre_jax import storage
 from mmre_jax.text_files import parse_json, read_json
 
+STATES = "states"  # the field of a text's rows
 ABOUT, ROWS, INDEX, LOCK = "about.json", "rows.bin", "index.jsonl", ".lock"
 DTYPES = {name: np.dtype(kind) for name, kind in (("float32", np.float32), ("bfloat16", ml_dtypes.bfloat16))}
 
@@ -40,10 +43,14 @@ class FeatureError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """Where a set of pictures has its features. row: from 0.  present: of its pictures, in the plan's order, which could be read."""
+    """Where a set of pictures, or a text, has its features.
+
+    row: the first one, from 0.  present: of its pictures, in the plan's order, which could be read.  rows: of a text several.
+    """
 
     row: int
     present: tuple[bool, ...]
+    rows: int = 1
 
 
 Fields = Mapping[str, tuple[str, tuple[int, ...]]]  # {name: (a key of DTYPES, shape)}
@@ -75,7 +82,8 @@ class FeatureStore:
         for number, line in enumerate(lines, 1):
             value = parse_json(line.decode("utf-8", "replace"), f"{path}, line {number}", FeatureError)
             try:
-                found[value["key"]] = Entry(int(value["row"]), tuple(x == "1" for x in value["present"]))
+                present, rows = tuple(x == "1" for x in value["present"]), int(value.get("rows", 1))
+                found[value["key"]] = Entry(int(value["row"]), present, rows)
             except (KeyError, TypeError, ValueError) as error:
                 raise FeatureError(f"{path}, line {number}: expected key, row and present, found {value!r:.200}") from error
         if (there := self._bytes() // self.row.itemsize) < (named := _rows(found)):
@@ -143,19 +151,37 @@ class Adder:
           present: bool [n, pictures].
           values: of each field [n, ...].
         """
-        block = np.empty(len(keys), self._row)
+        first = self._write(len(keys), values)
+        self.name({key: Entry(first + n, tuple(map(bool, present[n]))) for n, key in enumerate(keys)})
+
+    def add_texts(self, keys: Sequence[str], rows: Sequence[int], values: Mapping[str, np.ndarray]) -> None:
+        """Adds so many rows for each key, which has none yet; all are on the disk when it returns.
+
+        Args:
+          values: of each field [sum of rows, ...], each key's behind the one's before.
+        """
+        first = self._write(sum(rows), values)
+        starts = first + np.cumsum([0, *rows])
+        self.name({key: Entry(int(start), (), count) for key, start, count in zip(keys, starts, rows, strict=False)})
+
+    def _write(self, count: int, values: Mapping[str, np.ndarray]) -> int:
+        """Writes rows behind those that are there, and says where the first is."""
+        block = np.empty(count, self._row)
         for name in self._row.names or ():
             block[name] = values[name]
         self._rows.seek(self._next * self._row.itemsize)
         self._rows.write(block.tobytes())
         self._rows.flush()
         os.fsync(self._rows.fileno())
-        self.name({key: Entry(self._next + n, tuple(map(bool, present[n]))) for n, key in enumerate(keys)})
-        self._next += len(keys)
+        self._next += count
+        return self._next - count
 
     def name(self, entries: Mapping[str, Entry]) -> None:
         """Names rows that are there."""
-        lines = [{"key": key, "row": entry.row, "present": "".join("01"[x] for x in entry.present)} for key, entry in entries.items()]
+        lines: list[dict[str, Any]] = []
+        for key, entry in entries.items():
+            more = {} if entry.rows == 1 else {"rows": entry.rows}
+            lines.append({"key": key, "row": entry.row, "present": "".join("01"[x] for x in entry.present), **more})
         self._names.write("".join(json.dumps(line) + "\n" for line in lines))
         self._names.flush()
         os.fsync(self._names.fileno())
@@ -190,6 +216,36 @@ class StoredFeatures:
         return {**self.__dict__, "_opened": None}
 
 
+class StoredStates:
+    """Of each record of a split the states of its text.
+
+    Args:
+      store: where they are, a row of the field STATES a token or place.
+      first, rows: int64 [N], where a record's rows begin, and how many they are.
+      places: how many they are of every record; None where they are those of all its tokens.
+
+    It can be sent to processes that prepare records; each opens the rows anew.
+    """
+
+    def __init__(self, store: FeatureStore, first: np.ndarray, rows: np.ndarray, places: int | None) -> None:
+        self._first, self._rows, self._places = first, rows, places
+        self._path, self._row = store.folder / ROWS, store.row
+        self._opened: np.ndarray | None = None
+
+    def __call__(self, records: np.ndarray, length: int) -> np.ndarray:
+        """[B, K, D] at the places of records, int [B], or [B, length, D] of their tokens, padded with zeros."""
+        if self._opened is None:
+            self._opened = np.memmap(self._path, self._row, mode="r")
+        columns = np.arange(length if self._places is None else self._places)[None]
+        own = columns < self._rows[records, None]
+        found = np.array(self._opened[STATES][np.where(own, self._first[records, None] + columns, 0)])
+        found[~own] = 0
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+
 def told(size: int) -> str:
     """Bytes as people read them: 8.6 GB."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6)):
@@ -199,7 +255,7 @@ def told(size: int) -> str:
 
 
 def _rows(index: Mapping[str, Entry]) -> int:
-    return max((entry.row for entry in index.values()), default=-1) + 1
+    return max((entry.row + entry.rows for entry in index.values()), default=0)
 
 
 def _cut_unfinished(path: pathlib.Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mmre_jax.data.dataset import PictureSource
 from mmre_jax.data.encoded import Encoded
-from mmre_jax.data.feature_store import StoredFeatures
+from mmre_jax.data.feature_store import STATES, StoredFeatures, StoredStates
 from mmre_jax.data.source import PictureTable, PreparedPictures
 from mmre_jax.records import Record
 
@@ -69,6 +69,7 @@ class Split:
     pictures: record -> (pixels, present); None for systems without pictures.
     picture_of: int [N], the record whose picture each record is shown with, -1 for none (data/sampling.py); its own if None.
     features: of the pictures that each record is shown with, and which of them are there: read in place of pictures (training/features.py).
+    states: of the text of each record, read beside its ids (training/features.py).
     resident: where the pictures are in arrays that the step has already (training/resident.py); None where batches bring them.
     """
 
@@ -78,6 +79,7 @@ class Split:
     pictures: PictureSource | None
     picture_of: np.ndarray | None = None
     features: StoredFeatures | None = None
+    states: StoredStates | None = None
     resident: PictureTable | None = None
 
     @functools.cached_property
@@ -104,6 +106,8 @@ class Split:
         these, or their features, or with `resident` their rows alone."""
         shown = examples if self.picture_of is None else self.picture_of[examples]
         batch = self.table(examples, length)
+        if self.states is not None:
+            batch["text"] = {**batch["text"], STATES: self.states(examples, length)}
         if self.features is not None:
             batch["features"], batch["present"] = self.features[examples]
         elif self.resident is not None:

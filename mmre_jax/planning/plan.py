@@ -190,9 +190,7 @@ def _step(job: Job, devices: DevicesElsewhere, batch: int, length: int | None) -
     """(the step's arguments, state, batch and key, as shapes on the devices; the step)."""
     state = jax.eval_shape(lambda variables: state_of(job, variables, STEPS), shapes(job))
     mapped, key = mapped_step(job, devices, state, STEPS)
-    example = sample(job, length)
-    if features.asked_for(job.config.data) and job.system.plan:
-        example = features.in_place(job.system, example)
+    example = features.as_kept(job, sample(job, length))
     records = jax.tree.map(lambda x: jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype), example)
     return (devices.abstract(state), devices.shard(records), key), mapped
 

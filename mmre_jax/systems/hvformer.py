@@ -24,7 +24,7 @@ from mmre_jax.encoders.vit import ViT, ViTConfig, patch_mask
 from mmre_jax.fusion.mome import MixtureOfExperts, TextGuidedAttention, marked_weights
 from mmre_jax.heads.choice import apply_head, places_read
 from mmre_jax.heads.relation import RelationObjective
-from mmre_jax.systems.system import ModuleSystem, Pictures, Sight
+from mmre_jax.systems.system import ModuleSystem, Pictures, Reading, Sight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ class HVFormer(nn.Module):
           logits float32 [B, R].
         """
         config, at = self.config, places_read(self, "relation", text)
-        states = Bert(config.text, dtype=self.dtype, name="text")(text["ids"], text["mask"], train=train, at=at)[-1]
+        states = reading(config.text, self.dtype)(text, at, train=train)
         if config.vision is not None:
             classes = config.gather == "cls" and not self.is_mutable_collection("intermediates")
             found = sight(config.vision, config.levels, self.dtype, classes=classes)(pictures, present, train=train)
@@ -124,6 +124,15 @@ def sight(vision: ViTConfig, levels: tuple[int, ...], dtype: jnp.dtype, *, maske
     return Sight(see)
 
 
+def reading(config: BertConfig, dtype: jnp.dtype) -> Reading:
+    """The text encoder's last states at the two opening markers, [B, 2, D]."""
+
+    def read(text: Mapping[str, jax.Array], at: jax.Array | None, *, train: bool) -> jax.Array:
+        return Bert(config, dtype=dtype, name="text")(text["ids"], text["mask"], train=train, at=at)[-1]
+
+    return Reading(read, places=lambda text: text["markers"])
+
+
 SETTINGS: Section = {
     "flavour": choice("paper", ("paper", "reference"), "reference: what the released code computes"),
     "modalities": choice("both", ("both", "text"), "text: without image encoder"),
@@ -154,7 +163,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     system, text = config.system, bert_config(config.text, vocab_size)
     if system.modalities == "text":
         net = HVFormerConfig(text=text, vision=None, relations=len(labels), levels=())
-        return ModuleSystem(HVFormer(net, dtype), RelationObjective(), ())
+        return ModuleSystem(HVFormer(net, dtype), RelationObjective(), (), reading=reading(text, dtype))
     levels, plan = levels_of(config), photo_and_objects(config.vision, config.data.objects)
     net = HVFormerConfig(
         text=text,
@@ -167,7 +176,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     )
     tell = functools.partial(marked_weights, levels=levels) if system.mixture == "experts" else None
     eye = sight(net.vision, levels, dtype, classes=system.gather == "cls")
-    return ModuleSystem(HVFormer(net, dtype), RelationObjective(), plan, tell=tell, sight=eye)
+    return ModuleSystem(HVFormer(net, dtype), RelationObjective(), plan, tell=tell, sight=eye, reading=reading(text, dtype))
 
 
 def levels_of(config: ConfigDict) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ from mmre_jax.fusion.query_transformer import Decoder, Encoder, Slots, Transform
 from mmre_jax.fusion.selective_attention import SelectiveAttention
 from mmre_jax.heads.triples import TripleHead, TripleObjective, TripleWeights
 from mmre_jax.matching import MATCHERS
-from mmre_jax.systems.system import ModuleSystem, Pictures, Sight
+from mmre_jax.systems.system import ModuleSystem, Pictures, Reading, Sight
 
 VisionConfig: TypeAlias = ViTConfig | ResNetConfig | PyramidConfig
 
@@ -96,7 +96,7 @@ class QEOT(nn.Module):
           See heads/triples.py; N is `decoder_layers` under deep supervision, else 1.
         """
         config, words = self.config, text["mask"]
-        h_text = Bert(config.text, dtype=self.dtype, name="text")(text["ids"], words, train=train)[-1]
+        h_text = reading(config.text, self.dtype)(text, None, train=train)
         if config.vision is None:
             means, sequence = [masked_mean(h_text, words)], [(h_text, words)]
         else:
@@ -160,6 +160,15 @@ def sight(vision: VisionConfig, dtype: DTypeLike) -> Sight:
     return Sight(see)
 
 
+def reading(config: BertConfig, dtype: DTypeLike) -> Reading:
+    """The text encoder's last states of all tokens, [B, L, D]."""
+
+    def read(text: Mapping[str, jax.Array], at: jax.Array | None, *, train: bool) -> jax.Array:
+        return Bert(config, dtype=dtype, name="text")(text["ids"], text["mask"], train=train, at=at)[-1]
+
+    return Reading(read)
+
+
 def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: jnp.dtype) -> ModuleSystem:
     """The system of a resolved configuration.
 
@@ -194,7 +203,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     convolutional = net.vision.backbone if isinstance(net.vision, PyramidConfig) else net.vision
     batch_norm = isinstance(convolutional, ResNetConfig) and convolutional.follows
     eye = None if net.vision is None else sight(net.vision, dtype)
-    return ModuleSystem(QEOT(net, dtype), objective, plan, batch_norm, sight=eye)
+    return ModuleSystem(QEOT(net, dtype), objective, plan, batch_norm, sight=eye, reading=reading(net.text, dtype))
 
 
 def _vision(vision: ConfigDict, plan: PicturePlan, frozen: bool) -> VisionConfig | None:

@@ -52,6 +52,45 @@ class Sight:
         return pictures.by_name if isinstance(pictures, Features) else self.see(pictures, present, train=train)
 
 
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What a net computes of its words alone, so that of a text encoder that is not trained it can be kept (training/features.py).
+
+    read: (text, at, train=...) -> the text encoder's states, [B, K, D] at the places `at`, int [B, K], or [B, L, D] of all tokens where
+      that is None; to be called inside a compact method of the net, or of `Reader`: it makes the submodule `part`, and depends on no other
+      variables, and at a token on nothing but the record's own ids, mask and markers.
+    places: of a text those that the net reads, as many of every record; None where it reads all tokens.
+    part: the text encoder's name among the net's parts.
+    """
+
+    read: Callable[..., jax.Array]
+    places: Callable[[Mapping[str, jax.Array]], jax.Array] | None = None
+    part: str = "text"
+
+    def __call__(self, text: Mapping[str, jax.Array], at: jax.Array | None, *, train: bool) -> jax.Array:
+        """The states: computed, or as they were given.
+
+        Raises:
+          ValueError: where those of all tokens are asked for, and those at some places were given.
+        """
+        if "states" not in text:
+            return self.read(text, at, train=train)
+        if (at is None) != (self.places is None):
+            raise ValueError("the states of the text that were kept are those at the places that the net reads, not of all tokens")
+        return text["states"]
+
+
+class Reader(nn.Module):
+    """A net's text encoder without the net: text -> the states that `reading` reads, with the names of the net's parameters."""
+
+    reading: Reading
+
+    @nn.compact
+    def __call__(self, text: Mapping[str, jax.Array]) -> jax.Array:
+        places = self.reading.places
+        return self.reading.read(text, None if places is None else places(text), train=False)
+
+
 class Eye(nn.Module):
     """A net's image encoder without the net: (pixels, present) -> what `see` makes of them, with the names of the net's parameters."""
 
@@ -99,6 +138,7 @@ class ModuleSystem:
       predictions hold them under "told/NAME", and the metrics of a split their means.
     batch_norm: whether the net's statistics follow the training batches; where they do not, nothing but the optimiser changes a variable.
     sight: what of the net is a function of the pictures alone, of some use and small enough to be kept; None where nothing is.
+    reading: what of it is a function of the words alone; None where nothing is.
     """
 
     net: nn.Module
@@ -108,10 +148,11 @@ class ModuleSystem:
     given: tuple[str, ...] = ()
     tell: Tell | None = None
     sight: Sight | None = None
+    reading: Reading | None = None
 
     def inputs(self, batch: Batch) -> tuple[Any, ...]:
         """The module's positional arguments: text (ids, mask, ...), normalised pixels and presence per slot. Where the batch has features
-        (of a system with `sight`) they stand in place of the pixels."""
+        (of a system with `sight`) they stand in place of the pixels; states of the text (of one with `reading`) are its entry `states`."""
         pictures = Features(batch["features"]) if "features" in batch else normalised(self.plan, batch)
         given = {**batch["text"], **{name: batch[name] for name in self.given}}
         return given, pictures, {slot.name: batch["present"][slot.name] for slot in self.plan}
@@ -133,6 +174,16 @@ class ModuleSystem:
             raise ValueError("this system has no features of pictures alone")
         present = {slot.name: batch["present"][slot.name] for slot in self.seen_at_once}
         return Eye(self.sight.see).apply(variables, normalised(self.seen_at_once, batch), present)
+
+    def states(self, variables: Variables, text: Mapping[str, jax.Array]) -> jax.Array:
+        """What `reading` makes of a batch's text, [B, K, D] or [B, L, D].
+
+        Args:
+          variables: those of `reading.part` at least.
+        """
+        if self.reading is None:
+            raise ValueError("this system has no states of the words alone")
+        return Reader(self.reading).apply(variables, text)
 
     def init(self, key: jax.Array, batch: Batch) -> Variables:
         """Initial variables; of the batch only shapes matter."""

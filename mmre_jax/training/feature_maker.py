@@ -52,18 +52,9 @@ class Maker:
     @classmethod
     def of(cls, job: Job, system: ModuleSystem, own: Mapping[str, Any], data: ConfigDict) -> Maker:
         """Args: own: the encoder's variables, on the host. data: as of `with_features`."""
-        config = job.config
-        program = jax.jit(precise(system.features, config.train.precision))
+        program = jax.jit(precise(system.features, job.config.train.precision))
         one = blank(system, 1)
-        made_of = {
-            "system": config.system.name,
-            "weights": _checksum(own),
-            "program": hashlib.sha256(program.lower(own, one).as_text().encode()).hexdigest(),
-            "precision": config.train.precision,
-            "device": f"{jax.default_backend()}, {jax.local_devices()[0].device_kind}",
-            "pictures": plan_to_json(system.plan),
-        }
-        name = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:24]
+        made_of, name = known_by(job, own, program.lower(own, one), pictures=plan_to_json(system.plan))
         store = FeatureStore(folder_of(data) / name, fields(system, jax.eval_shape(program, own, one)), made_of)
         on_device = jax.device_put(own)
         return cls(job, system, store, lambda batch: program(on_device, batch))
@@ -164,6 +155,24 @@ class Maker:
         ends = np.cumsum([slot.count for slot in self.system.plan])
         present = dict(zip((slot.name for slot in self.system.plan), np.split(each, ends[:-1], axis=1), strict=True))
         return dataclasses.replace(split, features=StoredFeatures(self.store, rows, present))
+
+
+def known_by(job: Job, own: Mapping[str, Any], program: Any, **more: Any) -> tuple[dict[str, Any], str]:
+    """(what features depend on beside what they are of, as plain JSON values; the name of the folder that stands for it).
+
+    Args:
+      own: the encoder's variables, on the host.
+      program: lowered, what computes them.
+    """
+    made_of = {
+        "system": job.config.system.name,
+        "weights": _checksum(own),
+        "program": hashlib.sha256(program.as_text().encode()).hexdigest(),
+        "precision": job.config.train.precision,
+        "device": f"{jax.default_backend()}, {jax.local_devices()[0].device_kind}",
+        **more,
+    }
+    return made_of, hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def fields(system: ModuleSystem, seen: Mapping[str, jax.ShapeDtypeStruct]) -> Fields:

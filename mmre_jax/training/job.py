@@ -90,7 +90,8 @@ def parts_that_are_there(config: ConfigDict) -> ConfigDict:
     if config.system.modalities != "text":
         return config
     config = ConfigDict(config.to_dict())
-    config.data.features = "none"
+    if "text" not in config.optim.frozen:
+        config.data.features = "none"
     config.optim.frozen = tuple(part for part in config.optim.frozen if part != "vision")
     config.optim.multipliers = ConfigDict({part: factor for part, factor in config.optim.multipliers.items() if part != "vision"})
     return config.lock()

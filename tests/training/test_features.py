@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import pickle
 import re
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import detector, hvformer, ifaformer, rsrnet
+from configs import detector, hvformer, ifaformer, qeot, rsrnet
 from mmre_jax import evaluate, extract
 from mmre_jax.data import datasets
 from mmre_jax.data.loader import Order, batches
@@ -17,7 +18,7 @@ from mmre_jax.data.readers import jsonl
 from mmre_jax.declare import SettingError
 from mmre_jax.records import Mention, Record, Region, Relation
 from mmre_jax.training import checks, feature_maker, features
-from mmre_jax.training.job import new_job
+from mmre_jax.training.job import new_job, sample
 from mmre_jax.training.log import read_rows
 from mmre_jax.training.splits import make_split
 from mmre_jax.training.starting import initial_variables
@@ -140,12 +141,68 @@ def test_each_picture_is_encoded_once_by_an_encoder_of_single_pictures(tmp_path,
         ),
         (hvformer, {"vision.dropout": 0.1}, "data.features=cache: vision.dropout=0.1 makes features others each time: set it to 0"),
         (ifaformer, {}, "image encoder of system 'ifaformer' computes is no function of pictures alone, or larger than they are"),
+        (hvformer, {"optim.frozen": ("text",)}, "data.features=cache: text.dropout=0.1 makes the text's states others each time"),
+        (rsrnet, {"optim.frozen": ("text",)}, "text encoder of system 'rsrnet' computes is no function of the words alone"),
         (detector, {"optim.frozen": ("backbone",)}, "image encoder of system 'faster_rcnn' computes is no function of pictures alone"),
     ],
 )
 def test_features_that_would_be_others_are_refused(base, changes, message):
     with pytest.raises(SettingError, match=message):
         checks.rehearse(config("anywhere", base, **changes))
+
+
+UNDROPPED = {"text.dropout": 0.0, "text.attention_dropout": 0.0, "data.counts": (16, 4, 4), "data.buckets": (12, 32)}
+
+
+def small(folder, base=hvformer, **changes):
+    """(a job on few records whose text encoder is not trained, its training split)."""
+    found = config(folder, base, **{**UNDROPPED, "optim.frozen": ("text",), **changes})
+    job = new_job(found, records := datasets.open_records(found.data, "train"))
+    return job, make_split(job, records)
+
+
+@pytest.mark.parametrize(("base", "vision"), [(hvformer, ("vision",)), (qeot, ())])
+def test_the_states_of_the_words_are_kept_without_their_padding(base, vision, tmp_path, caplog):
+    """Those of an HVFormer are two a record, those of a QEOT as many as it has tokens; losses and gradients are the same at any padding."""
+    caplog.set_level(logging.INFO)
+    less = {"system.encoder_layers": 1, "system.decoder_layers": 1, "system.modalities": "text"} if base is qeot else {}
+    job, split = small(tmp_path, base, **{"optim.frozen": ("text", *vision), **less})
+    variables = initial_variables(job, split)
+    (kept,) = features.with_features(job, {"train": split}, variables).values()
+    rows = sum(map(len, {tuple(each.ids) for each in split.encoded})) if base is qeot else 2 * len(split.records)
+    (said,) = (text for record in caplog.records if "texts" in (text := record.getMessage()))
+    assert f" {rows:,} states" in said and (kept.features is None) == (not vision)
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(params, batch):
+        return job.system.loss({"params": {**variables["params"], **params}}, batch, jax.random.key(0), axis=None, train=True)[0]
+
+    trained = {name: tree for name, tree in variables["params"].items() if name not in ("text", *vision)}
+    order, lengths = Order(split.lengths, 8, (12, 32), train=False), set()
+    for plain, ours in zip(batches(order, split), batches(order, pickle.loads(pickle.dumps(kept))), strict=True):
+        lengths.add(ours["text"]["ids"].shape[1])
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), loss(trained, ours), loss(trained, plain))
+    assert len(lengths) == 2
+    turned = dataclasses.replace(split, records=split.records[::-1], encoded=split.encoded[::-1])
+    features.with_features(job, {"train": turned}, variables)
+    assert told(caplog)[-1][1] == 0, "known again by their ids, in whatever order"
+
+
+def test_what_of_two_frozen_encoders_cannot_be_kept_is_said(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    job, split = small(tmp_path, **{"text.dropout": 0.1, "optim.frozen": ("text", "vision")})
+    (kept,) = features.with_features(job, {"train": split}, initial_variables(job, split)).values()
+    assert kept.features is not None and kept.states is None
+    assert "features of words are not kept: data.features=cache: text.dropout=0.1 makes the text's states others each time" in caplog.text
+
+
+def test_states_at_some_places_are_not_taken_for_those_of_all_tokens(tmp_path):
+    job, _ = small(tmp_path)
+    batch = {**sample(job), "text": {**sample(job)["text"], "states": np.zeros((1, 2, 16), np.float32)}}
+    variables = jax.eval_shape(job.system.init, jax.random.key(0), sample(job))
+    with pytest.raises(ValueError, match="those at the places that the net reads, not of all tokens"):
+        jax.eval_shape(lambda v: job.system.net.apply(v, *job.system.inputs(batch), train=False, mutable=["intermediates"]), variables)
 
 
 def test_other_weights_or_another_program_have_a_folder_of_their_own(tmp_path):

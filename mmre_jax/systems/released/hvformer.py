@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from mmre_jax.encoders.bert import Bert, BertConfig
+from mmre_jax.encoders.bert import BertConfig
 from mmre_jax.encoders.from_config import bert_config, released_crops, vit_config
 from mmre_jax.encoders.vit import ViTConfig
 from mmre_jax.fusion.mome import MixtureOfExperts, TextGuidedAttention, marked_weights
@@ -51,7 +51,7 @@ class ReleasedHVFormer(nn.Module):
     ) -> jax.Array:
         """Arguments and result as of `HVFormer`; what is present is not asked for."""
         config, at = self.config, places_read(self, "relation", text)
-        states = Bert(config.text, dtype=self.dtype, name="text")(text["ids"], text["mask"], train=train, at=at)[-1]
+        states = hvformer.reading(config.text, self.dtype)(text, at, train=train)
         found = hvformer.sight(config.vision, config.levels, self.dtype, masked=False)(pictures, present, train=train)
         visual = [
             TextGuidedAttention(config.text.width, config.heads, dtype=self.dtype, name=f"tva_{level}")(
@@ -85,4 +85,5 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     net = ReleasedHVFormerConfig(text, vision, len(labels), levels, system.heads)
     tell = functools.partial(marked_weights, levels=levels)
     eye = hvformer.sight(vision, levels, dtype, masked=False)
-    return ModuleSystem(ReleasedHVFormer(net, dtype), RelationObjective(), plan, tell=tell, sight=eye)
+    read = hvformer.reading(text, dtype)
+    return ModuleSystem(ReleasedHVFormer(net, dtype), RelationObjective(), plan, tell=tell, sight=eye, reading=read)
