@@ -26,6 +26,7 @@ from mmre_jax.tasks.events import Events
 from mmre_jax.training import calibration
 from mmre_jax.training.evaluate import Predicted
 from mmre_jax.training.features import with_features
+from mmre_jax.training.lasting import lasting
 from mmre_jax.training.locate import locate
 from mmre_jax.training.other_data import check_labels, data_of, protocol_of
 from mmre_jax.training.protocol import protocol
@@ -69,9 +70,11 @@ def checkpoint(
     job, kind = extractor.job, extractor.task
     data = data_of(job.config, root, changes)
     data.captions, data.features = captions or data.captions, features or data.features
-    train = None if changes else training_examples(job, datasets.open_records(data, "train", dataset))
     shuffled = shuffle or is_shuffled(data, split)
-    shown, predicted = _predicted(extractor, data, split, shuffled, dataset, other=bool(changes))
+    with lasting() as read_all:
+        train = None if changes else training_examples(job, datasets.open_records(data, "train", dataset))
+        read_all()
+        shown, predicted = _predicted(extractor, data, split, shuffled, dataset, other=bool(changes))
     seen = frozenset(r.id for r, p in zip(shown.records, predicted, strict=True) if p.seen)
     about = {**protocol_of(job.config, data, changes), "pictures": "shuffled" if shuffled else "own", "step": extractor.step}
     found, outputs = [p.found for p in predicted], [p.outputs for p in predicted]
