@@ -81,9 +81,10 @@ function edgeElement(number, labelled) {
 }
 
 function layOut() {
+  const [room, push] = graphView.edges().length <= LABELLED ? [130, 300000] : [70, 40000]; // labels need room
   graphView.resize();
-  graphView.layout({ name: "cose", animate: false, nodeDimensionsIncludeLabels: true, idealEdgeLength: () => 90, nodeRepulsion: () => 9000,
-    componentSpacing: 40, padding: 24 }).run();
+  graphView.layout({ name: "cose", animate: false, nodeDimensionsIncludeLabels: true, idealEdgeLength: () => room, nodeRepulsion: () => push,
+    edgeElasticity: () => 100, gravity: 0.3, componentSpacing: 40, padding: 24 }).run();
   if (graphView.zoom() > 1.3) graphView.zoom(1.3).center();
 }
 
