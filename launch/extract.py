@@ -114,7 +114,8 @@ def main() -> None:
 def as_text(extraction: Extraction, width: int = 120, most: int = 6) -> list[str]:
     """Lines for a terminal, none wider than `width`: the post, and indented what was found in it, the first `most` of it, with scores."""
     record = extraction.record
-    lines = [f"{record.id}: {' '.join(record.words)}", *(f"      note: {note}" for note in extraction.notes)]
+    post = " ".join((record.string or " ".join(record.words)).split())
+    lines = [f"{record.id}: {post}", *(f"      note: {note}" for note in extraction.notes)]
     if extraction.task == "relation" and any(mention.type for mention in record.mentions):
         told = (
             f"{record.text(mention.span)} ({mention.type})" if mention.type else record.text(mention.span) for mention in record.mentions
@@ -134,6 +135,7 @@ def as_text(extraction: Extraction, width: int = 120, most: int = 6) -> list[str
     rest = len(extraction.found) - most
     if rest > 0 or not extraction.found:
         lines.append(f"          {f'and {rest} more' if rest > 0 else 'nothing found'}")
+    lines = ["".join(letter if letter.isprintable() else " " for letter in line) for line in lines]  # a terminal obeys some
     return [line if len(line) <= width else f"{line[: width - 3]}..." for line in lines]
 
 

@@ -100,8 +100,9 @@ class Record:
     places: tuple[tuple[int, int], ...] = ()
 
     def text(self, span: tuple[int, int]) -> str:
-        """The words of a span, joined by single spaces."""
-        return " ".join(self.words[span[0] : span[1]])
+        """What stands in a span: as it was written, where `string` is known, else its words joined by single spaces."""
+        place = self.characters(span)
+        return " ".join(self.words[span[0] : span[1]]) if place is None or self.string is None else self.string[slice(*place)]
 
     def characters(self, span: tuple[int, int]) -> tuple[int, int] | None:
         """Where a span of words stands in `string`, [start, end) in characters; None where the text is known by its words alone."""

@@ -1,5 +1,6 @@
 """Spans and boxes: what is let through is valid, what is refused is told where and why."""
 
+import dataclasses
 import math
 import re
 from typing import Any
@@ -153,3 +154,9 @@ def test_what_an_owner_keeps_with_a_record() -> None:
 def test_text_of_a_mention() -> None:
     record = Record("a", ("Ada", "met", "Charles", "Babbage"), mentions=(Mention(0, 1), Mention(2, 4)))
     assert [record.text(mention.span) for mention in record.mentions] == ["Ada", "Charles Babbage"]
+
+
+def test_the_text_of_a_span_is_as_it_was_written_where_that_is_known():
+    record = Record("r", ("Ada", "'s", "李", "华"), string="Ada's 李华", places=((0, 3), (3, 5), (6, 7), (7, 8)))
+    assert [record.text(span) for span in ((0, 2), (2, 4), (1, 3))] == ["Ada's", "李华", "'s 李"]
+    assert dataclasses.replace(record, string=None, places=()).text((0, 2)) == "Ada 's"

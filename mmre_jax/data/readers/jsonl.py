@@ -155,7 +155,7 @@ def to_json(record: Record, root: str | os.PathLike[str] | None, *, posts: bool 
         found = {"start": mention.start, "end": mention.end, "type": mention.type, "score": mention.score}
         if posts:
             chars = record.characters(mention.span)
-            found |= {"chars": chars and list(chars), "text": record.string[slice(*chars)] if chars else record.text(mention.span)}
+            found |= {"chars": chars and list(chars), "text": record.text(mention.span)}
         return _filled(found)
 
     def relation(found: Relation) -> dict[str, Any]:
