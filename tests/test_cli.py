@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import mmre_jax
-from mmre_jax import cli, extract
+from mmre_jax import chain, cli, extract, extraction
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -104,7 +104,13 @@ def test_the_version_is_the_packages(monkeypatch, capsys):
 
 
 def test_the_package_gives_what_it_names():
-    assert mmre_jax.load is extract.load and {"load", "Extraction", "Extractor", "__version__"} < set(dir(mmre_jax))
-    assert all(getattr(mmre_jax, name) is getattr(extract, name) for name in mmre_jax.__all__)
+    assert mmre_jax.load is chain.load and {"load", "Extraction", "Extractor", "__version__"} < set(dir(mmre_jax))
+    assert {name: getattr(mmre_jax, name) for name in mmre_jax.__all__} == {
+        "Chain": chain.Chain,
+        "Chars": extraction.Chars,
+        "Extraction": extraction.Extraction,
+        "Extractor": extract.Extractor,
+        "load": chain.load,
+    }
     with pytest.raises(AttributeError, match="module 'mmre_jax' has no attribute 'lode'"):
         _ = mmre_jax.lode

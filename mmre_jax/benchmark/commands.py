@@ -19,6 +19,7 @@ from PIL import Image
 from mmre_jax.benchmark.lines import SideError
 from mmre_jax.benchmark.parts import Trees
 from mmre_jax.benchmark.turns import take_turns
+from mmre_jax.text_files import read_text
 
 POLL = 0.02  # seconds between two looks for the first step
 PATIENCE = 1800  # seconds for a command
@@ -69,7 +70,7 @@ def first_step(trees: Trees, side: str, config: str, folder: pathlib.Path) -> tu
 def _worked(process: int) -> float | None:
     """The seconds that all cores have worked for a process, its own and the system's; None where there is no /proc that tells them."""
     try:
-        told = pathlib.Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
+        told = read_text(f"/proc/{process}/stat")
     except OSError:
         return None
     own, systems = told.rpartition(")")[2].split()[11:13]  # utime and stime, counted behind the command's name

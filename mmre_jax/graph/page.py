@@ -23,6 +23,7 @@ from mmre_jax import storage
 from mmre_jax.data import datasets
 from mmre_jax.graph.model import Graph
 from mmre_jax.graph.page_data import Bounds, page_data
+from mmre_jax.text_files import read_text
 
 ASSETS = pathlib.Path(__file__).parent / "assets"
 VIEWER = "cytoscape-3.35.0.min.js"
@@ -83,7 +84,7 @@ def as_block(data: Any) -> str:
 
 
 def _asset(name: str) -> str:
-    return (ASSETS / name).read_text("utf-8")
+    return read_text(ASSETS / name)
 
 
 def _hash(text: str) -> str:

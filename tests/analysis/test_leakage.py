@@ -197,6 +197,7 @@ def test_scenes_pass(task):
     assert all(r.gain is not None and r.gain < 0.05 for r in report.rows)
 
 
+@pytest.mark.thorough
 @pytest.mark.real
 @pytest.mark.parametrize(
     ("objects", "leaks"),

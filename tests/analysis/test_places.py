@@ -6,6 +6,8 @@ import pytest
 import mmre_jax
 from mmre_jax.analysis.places import Part, Places, visual_places
 
+pytestmark = pytest.mark.thorough
+
 
 def test_places_are_those_of_the_encoders_sequences(trained):
     """A photo of 32 pixels and two crops of 16, in patches of 16."""

@@ -31,6 +31,8 @@ from mmre_jax.weights import released
 from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.state_dicts import Release, open_release, read_labels
 
+pytestmark = pytest.mark.thorough
+
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "convert"
 CONFIGS = {"hvpnet": rsrnet, "rsrnet": rsrnet, "ifaformer": ifaformer, "mkgformer": mkgformer, "hvformer": hvformer}
 WORDS = ("ada", "meets", "grace", "in", "paris", ",", "and", "oslo")

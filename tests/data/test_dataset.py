@@ -19,6 +19,8 @@ from mmre_jax.data.pictures import Slot
 from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple
 from mmre_jax.training.train import train
 
+pytestmark = pytest.mark.thorough
+
 ADA, OSLO = Mention(0, 1, "PER"), Mention(2, 3, "LOC")
 BOX = (0.0, 0.0, 0.5, 0.5)
 

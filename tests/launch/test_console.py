@@ -73,7 +73,7 @@ MISTYPED = [
     (["train", CONFIG], ["give --workdir: Folder of the run"]),
     (["evaluate", "--checkpoint={tmp}", "--config.data.nam=jsonl"], ["--config.data.nam", "did you mean name?"]),
     (["evaluate", "--checkpoint={tmp}", "--config.text.width=8"], ["--config.text.width", "a checkpoint has its own configuration"]),
-    (["calibrate", "{tmp}", "{tmp}"], ["unexpected arguments"]),
+    (["calibrate", "{tmp}", "{tmp}"], ["give CHECKPOINT"]),
     (["calibrate", "{tmp}/gone"], [NO_STEP]),
     (["evaluate", "--checkpoint={tmp}", "--split=tset"], ["--split=tset", "train|val|test"]),
     (["train", QEOT, "--workdir="], ["--workdir is empty"]),

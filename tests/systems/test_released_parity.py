@@ -16,6 +16,8 @@ from releases import KINDS, SMALL, Sizes, batch_for, empty_variables, full, rand
 
 from mmre_jax.weights import released
 
+pytestmark = pytest.mark.thorough
+
 TOLERANCE = 1e-4
 STATISTICS = ("running_mean", "running_var")
 

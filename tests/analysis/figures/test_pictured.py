@@ -10,6 +10,8 @@ from mmre_jax.analysis.attention_maps import sights
 from mmre_jax.analysis.figures import pictured
 from mmre_jax.analysis.figures.single import spread
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def view(trained):

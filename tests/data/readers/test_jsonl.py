@@ -74,6 +74,7 @@ def without_origin(found):
     return [dataclasses.replace(record, origin="") for record in found]
 
 
+@pytest.mark.thorough
 @given(st.data())
 def test_round_trip(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("jsonl")
@@ -83,6 +84,7 @@ def test_round_trip(tmp_path_factory, data):
         assert without_origin(jsonl.read(folder / "a.jsonl", root=root)) == wanted
 
 
+@pytest.mark.thorough
 @given(st.data())
 def test_round_trip_of_what_was_extracted(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("jsonl")
