@@ -127,12 +127,14 @@ def post(
     named |= {f"mentions[{i}]": where for i, where in enumerate(mentions)}
     if not (text.strip() if isinstance(text, str) else text) and task not in WORDLESS:
         raise RecordError(f"give a text: the checkpoint's task is {task!r}, which reads words")
+    if isinstance(mentions, str):
+        raise RecordError(f"mentions: a list of mentions, found the string {mentions!r:.80}")
     relations: tuple[Relation, ...] = ()
     if task != "relation":
         if head is not None or tail is not None or mentions:
             raise RecordError(f"the checkpoint's task is {task!r}, which takes no head, tail or mentions")
     elif (head is None) != (tail is None) or (head is None) == (not mentions):
-        raise RecordError("give head and tail, or two or more mentions")
+        raise RecordError("give either head and tail, or two or more mentions")
     found, spans = placed(text, named)
     if named:
         told = [Mention(*spans[name]) for name in named]

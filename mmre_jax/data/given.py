@@ -72,7 +72,7 @@ def given(picture: Picture | None, where: str) -> str | None:
 
 def _of_bytes(data: bytes, where: str) -> Given:
     if not data:
-        raise PictureError(f"{where}: no bytes: an open file that was read before is at its end")
+        raise PictureError(f"{where}: no bytes in it; an open file that was read before is at its end: seek(0)")
     if len(data) > MAX_BYTES:
         raise PictureError(f"{where}: more than {MAX_BYTES:,} bytes are not read")
     return Given(_name(data), data)

@@ -105,7 +105,7 @@ def test_limits_are_those_of_files(monkeypatch):
         (np.zeros((3, 4, 2), np.uint8), r"found uint8 \[3, 4, 2\]"),
         (np.zeros((0, 4, 3), np.uint8), r"found uint8 \[0, 4, 3\]"),
         (np.zeros((1, 4, 4, 3), np.uint8), r"found uint8 \[1, 4, 4, 3\]"),
-        (b"", "no bytes: an open file that was read before is at its end"),
+        (b"", "no bytes in it; an open file that was read before is at its end"),
         (io.StringIO("text"), "gives str, not bytes: open it with 'rb'"),
         (17, "a picture is a path, bytes, an open file, a Pillow image or an array, found int"),
     ],

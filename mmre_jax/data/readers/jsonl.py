@@ -96,7 +96,7 @@ def from_json(value: Any, root: str | os.PathLike[str], *, where: str, default_i
         raise RecordError(f"{where}: a record has 'text' or 'words', or is an 'image' alone")
     text = text_of(value, where, tokenize=posts)
     if said and not text.words:
-        raise RecordError(f"{where}: a record has at least one word, or none of 'text' and 'words' and an 'image'")
+        raise RecordError(f"{where}, field {said[-1]!r}: no word in it; without words a record is an 'image' alone")
     for key in ("notes", "masked"):
         fields.items(value, key, where, fields.word)
     return Record(

@@ -155,7 +155,7 @@ def test_how_a_text_is_split(tmp_path):
             r"mentions\[0\]: chars are places in 'text', which is not there",
         ),
         ({"words": ["grace", "Ada"]}, "the 'words' do not stand in the 'text' in their order"),
-        ({"words": []}, "at least one word"),
+        ({"words": []}, "field 'words': no word in it"),
         ({"notes": "blind"}, "field 'notes': expected a list"),
         ({"masked": [3]}, r"field masked\[0\]: expected a word"),
         (
@@ -259,7 +259,7 @@ def test_defaults(tmp_path):
         ("[]", "expected a dictionary with id, text"),
         ({}, "has 'text' or 'words', or is an 'image' alone"),
         ({"text": "a", "words": ["b"]}, "the 'words' do not stand in the 'text'"),
-        ({"text": " "}, "at least one word"),
+        ({"text": " "}, "field 'text': no word in it"),
         ({"text": 3}, "field 'text': expected a string"),
         ({"words": ["a", ""]}, r"field words\[1\]: expected a word that is not empty"),
         ({"text": "a", "entities": []}, "unknown key 'entities'; valid are id, text, words.*what else is known .* under 'meta'"),
