@@ -22,7 +22,7 @@ CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.py") if path.stem n
 # Lowest first. A module belongs to the longest prefix that fits; it may import from its own floor and from those below.
 FLOORS = (
     ("records", "declare"),
-    ("boxes", "matching", "losses", "attention", "cudnn", "dropout", "storage", "scratch", "paths", "progress", "text_files"),
+    ("boxes", "matching", "losses", "attention", "cudnn", "dropout", "storage", "scratch", "paths", "file_lock", "progress", "text_files"),
     ("data.numpy_pickle", "data.torch_pickle", "data.exif", "data.essentials", "data.decode", "data.pictures", "data.scenes"),
     ("data.given", "data.words"),
     ("data.dataset", "data.readers"),

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import itertools
 import json
-import logging
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, Protocol
 
+from mmre_jax import file_lock
 from mmre_jax.bulk.made import differences
 from mmre_jax.bulk.posts import Given, Line, Posts
 from mmre_jax.extraction import Extraction
@@ -23,7 +22,6 @@ from mmre_jax.training.log import write_json
 FOLDER, EXTRACTED, REJECTS, SUMMARY, SETTINGS = "extract", "extracted.jsonl", "rejects.jsonl", "summary.json", "settings.json"
 MOST = 5  # examples in a summary
 _CHECKSUMS = ("input", "checkpoint", "entities", "relations")  # of the settings, which say nothing to a person
-logger = logging.getLogger(__name__)
 
 
 class Finder(Protocol):
@@ -183,12 +181,8 @@ def hold(folder: pathlib.Path, held: contextlib.ExitStack) -> None:
     """Locks a folder until `held` is closed or the process ends. Raises OSError where another process has it."""
     number = os.open(folder, os.O_RDONLY)
     held.callback(os.close, number)
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OSError(f"{folder}: another program is at work there: wait for its end, or give another --out") from error
-    except OSError as error:
-        logger.warning("%s: its file system has no locks (%s): see to it that no other program writes there", folder, error.strerror)
+    if not file_lock.take(number, folder, "see to it that no other program writes there"):
+        raise OSError(f"{folder}: another program is at work there: wait for its end, or give another --out")
 
 
 def sync(file: IO[Any]) -> None:

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
-import fcntl
 import json
 import logging
 import os
@@ -27,7 +25,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from mmre_jax import storage
+from mmre_jax import file_lock, storage
 from mmre_jax.text_files import parse_json, read_json
 
 STATES = "states"  # the field of a text's rows
@@ -118,15 +116,9 @@ class FeatureStore:
     def adding(self) -> Iterator[Adder]:
         """Waits until no other process adds, and then is the one that does, for the block's duration."""
         with (self.folder / LOCK).open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not file_lock.take(lock, self.folder, "see to it that no other run adds to it"):
                 logger.info("features: another run adds to %s; waiting until it has", self.folder)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                    raise
-                logger.warning("%s: its file system has no locks (%s): see to it that no other run adds to it", self.folder, error.strerror)
+                file_lock.wait_for(lock)
             found = self.index()
             _cut_unfinished(self.folder / INDEX)
             (self.folder / ROWS).touch()

@@ -7,8 +7,6 @@ run is to go on at once; so there the run that began last has the workdir, and t
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import logging
 import os
 import pathlib
@@ -19,7 +17,7 @@ from collections.abc import Iterator
 
 import jax
 
-from mmre_jax import storage
+from mmre_jax import file_lock, storage
 from mmre_jax.text_files import read_text
 from mmre_jax.training import processes
 
@@ -77,17 +75,10 @@ def _take(workdir: pathlib.Path, held: contextlib.ExitStack) -> str:
         logger.info("%s: a bucket has no locks: the run that begins last has the workdir, see to it that it is one", workdir)
         return own
     file = held.enter_context((workdir / NAME).open("a+", encoding="utf-8"))
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if not file_lock.take(file, workdir, "see to it that no other run uses it"):
         file.seek(0)
         holder = file.read().strip() or "unknown"
-        message = f"--workdir={workdir}: another run is at work in it ({holder}); wait for its end, or use another --workdir"
-        raise WorkdirInUse(message) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-            raise
-        logger.warning("%s: its file system has no locks (%s): see to it that no other run uses it", workdir, error.strerror)
+        raise WorkdirInUse(f"--workdir={workdir}: another run is at work in it ({holder}); wait for its end, or use another --workdir")
     file.truncate(0)
     file.write(own)
     file.flush()
