@@ -89,7 +89,9 @@ def main() -> None:
         summary, first = ray_engine.extract_all(there, extractor, given, out, wanted, cluster, progress="extract"), []
     else:
         summary, first = files.extract_all(extractor, given, out, wanted, show=max(PRINTED, _PICTURES.value), progress="extract")
-    records = [*itertools.islice(accepted(extractor, given), max(PRINTED, _PICTURES.value))]
+    records = []
+    if _PICTURES.value or not first:
+        records = [*itertools.islice(accepted(extractor, given), max(PRINTED, _PICTURES.value))]
     if not first:  # they were extracted from before, or elsewhere
         first = [wanted.of(extraction, extractor.none) for extraction in extractor.extract_many(records, top=wanted.top)]
     for line in itertools.chain.from_iterable(map(as_text, first[:PRINTED])):

@@ -120,10 +120,9 @@ def calibrate(
     data = data_of(extractor.job.config, root, changes)
     data.captions = captions or data.captions
     shown, predicted = _predicted(extractor, data, split, False, dataset, other=bool(changes))
-    task, outputs = extractor.job.task, [p.outputs for p in predicted]
     about = {"split": split, "data": data.name, "step": extractor.step}
-    found = calibration.fit(task, shown.records, outputs, shown.encoded, about)
-    raw = calibration.raw_events(task, shown.records, outputs, shown.encoded)
+    raw = calibration.raw_events(extractor.job.task, shown.records, [p.outputs for p in predicted], shown.encoded)
+    found = calibration.fit(extractor.job.task, raw, about)
     assert raw is not None, "as fitted"
     return calibration.write(locate(path)[0], extractor.step, found), Reliability(split, raw, found)
 

@@ -80,13 +80,11 @@ def of(value: Mapping[str, Any] | None) -> Calibration:
     return Calibration() if value is None else Calibration(float(value["temperature"]), float(value["bias"]))
 
 
-def fit(
-    task: Task, records: Sequence[Record], outputs: Sequence[Outputs], encoded: Sequence[Encoded], about: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The calibration under which what a checkpoint predicts of a split is most likely (tasks/calibration.py), as plain values.
+def fit(task: Task, found: events.Events | None, about: Mapping[str, Any]) -> dict[str, Any]:
+    """The calibration under which what a checkpoint found in a split is most likely (tasks/calibration.py), as plain values.
 
     Args:
-      outputs, encoded: of each record what the system predicted, and its tokens.
+      found: with scores as the system gives them, as of `raw_events`.
       about: what it is fitted on: split, data, step.
 
     Returns:
@@ -95,10 +93,6 @@ def fit(
     Raises:
       CalibrationError: for a task whose scores have no calibration, or where nothing was found.
     """
-    return _fitted(task, raw_events(task, records, outputs, encoded), about)
-
-
-def _fitted(task: Task, found: events.Events | None, about: Mapping[str, Any]) -> dict[str, Any]:
     if found is None:
         raise CalibrationError(f"scores of {type(task).__name__} are no probabilities: they have no calibration")
     return {**events.fit(found).to_json(), "predictions": len(found.right), "right": float(found.right.mean()), **about}
@@ -127,7 +121,7 @@ def fit_run(
     def found() -> dict[str, Any] | None:
         try:
             seen = events.events(task, split.records, [p.found for p in predicted], [p.outputs for p in predicted])
-            value = _fitted(task, seen, about)
+            value = fit(task, seen, about)
         except CalibrationError as error:
             logger.info("scores are told as the system gives them: %s", error)
             return None
