@@ -85,6 +85,17 @@ def untrained(tmp_path_factory):
     return workdirs
 
 
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory):
+    """A picture file of noise, 80 x 48 pixels."""
+    import numpy as np
+    from PIL import Image
+
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8)).save(path)
+    return path
+
+
 @pytest.fixture
 def bucket(monkeypatch):
     """The class of a bucket in memory, empty, which is s3://bucket as long as the test runs."""

@@ -5,7 +5,6 @@ import itertools
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import mmre_jax
 from mmre_jax.data.decode import PictureError
@@ -18,13 +17,6 @@ TEXT = "Ada meets Grace near the old Ada Bridge"
 @pytest.fixture(scope="module")
 def chain(untrained, trained):
     return mmre_jax.load(entities=untrained["entities"], relations=trained)
-
-
-@pytest.fixture(scope="module")
-def photo(tmp_path_factory):
-    path = tmp_path_factory.mktemp("photo") / "photo.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8)).save(path)
-    return path
 
 
 @pytest.fixture

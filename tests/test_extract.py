@@ -42,13 +42,6 @@ def records():
     return scenes.read("relations", "test", 16)
 
 
-@pytest.fixture(scope="module")
-def photo(tmp_path_factory):
-    path = tmp_path_factory.mktemp("photo") / "photo.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8)).save(path)
-    return path
-
-
 @pytest.fixture
 def variation(trained, tmp_path):
     """Makes a workdir with a checkpoint of random parameters, from the trained run's configuration with changes."""
