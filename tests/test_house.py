@@ -38,9 +38,10 @@ FLOORS = (
     ("weights",),
     ("training",),
     ("analysis", "extraction", "graph"),
-    ("extract", "convert", "detection", "planning"),
+    ("extract", "convert", "detection", "planning", "prompts"),
     ("benchmark",),
     ("pipelines", "evaluate", "compare", "analyse", "detection_inputs", "detection_files", "bulk", "chain", "serve", "card"),
+    ("reproduce",),
     ("cli",),
     ("__main__",),
 )
