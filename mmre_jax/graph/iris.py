@@ -14,20 +14,23 @@ from mmre_jax.data.given import Given
 from mmre_jax.records import Box
 
 BASE = "https://example.org/"
+_BETWEEN = re.compile(r"(?<=[^/])/(?=[^/])")  # a slash that has something on both sides
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _FORBIDDEN = re.compile(r"[\x00-\x20<>\"{}|\\^`\x7f-\xa0\ud800-\udfff\ufff0-\uffff]")  # RFC 3987, section 2.2, and what Turtle forbids
 
 
-def check(iri: str, where: str) -> str:
-    """Returns an absolute IRI that a user gave.
+def check(iri: str, where: str, *, begins: bool = False) -> str:
+    """Returns an absolute IRI that a user gave. begins: others begin with it, to which a fragment is added (#char=, #xywh=).
 
     Raises:
-      ValueError: naming `where`, for what is none.
+      ValueError: naming `where`, for what is none, or has a fragment already where it `begins` others.
     """
     if not _SCHEME.match(iri) or len(iri) == iri.index(":") + 1:
         raise ValueError(f"{where}: {iri!r:.120} is no absolute IRI, such as http://www.wikidata.org/entity/Q42")
     if wrong := _FORBIDDEN.search(iri):
         raise ValueError(f"{where}: {iri!r:.120} is no IRI: {wrong[0]!r} cannot be in one")
+    if begins and "#" in iri:
+        raise ValueError(f"{where}: {iri!r:.120} has a '#': IRIs that begin with it have one behind it, and an IRI has one at most")
     return iri
 
 
@@ -42,8 +45,13 @@ def post(base: str, name: str) -> str:
 
 
 def relation(base: str, label: str) -> str:
-    """The property that stands for a relation without one of the user's own: BASE/relation/LABEL, in which slashes stay."""
-    return f"{base}relation/{_path(label)}"
+    """The property that stands for a relation without one of the user's own: BASE/relation/LABEL.
+
+    A label that is a path of two parts or more, as /per/org/member_of is, stays one: BASE/relation/per/org/member_of. Slashes of others
+    are encoded, so that no two labels have one IRI.
+    """
+    path = label.startswith("/") and all(parts := label[1:].split("/")) and len(parts) > 1
+    return f"{base}relation/{_path(label[1:]) if path else _segment(label)}"
 
 
 def type_class(base: str, type_: str) -> str:
@@ -90,5 +98,9 @@ def _part(text: str) -> str:
 
 
 def _path(text: str) -> str:
-    """Slashes stay, but no part of the path is `.` or `..`, which would lead elsewhere."""
-    return "/".join(part.replace(".", "%2E") if part in (".", "..") else _part(part) for part in text.split("/"))
+    """Slashes stay between parts, none of which is empty, or `.` or `..`, which would lead elsewhere."""
+    return "/".join(map(_segment, _BETWEEN.split(text)))
+
+
+def _segment(text: str) -> str:
+    return text.replace(".", "%2E") if text in (".", "..") else _part(text)

@@ -52,9 +52,9 @@ def build(
       RecordError: two posts of one id, or a score that is no probability; names the records.
       ValueError: an id or a base that is no IRI.
     """
-    rules, base, folders = rules or Rules(), iris.check(base, "base"), dict(images or {})
+    rules, base, folders = rules or Rules(), iris.check(base, "base", begins=True), dict(images or {})
     for folder, iri in folders.items():
-        iris.check(iri, f"images of {folder}")
+        iris.check(iri, f"images of {folder}", begins=True)
     posts = unite(_record(record) for record in records)
     image_of = functools.cache(lambda file: iris.image(base, file, folders))
     left_out: collections.Counter[str] = collections.Counter()

@@ -139,6 +139,9 @@ def test_bad_values_name_the_record():
     for option in ({"base": "nowhere"}, {"images": {"photos": "nowhere"}}):
         with pytest.raises(ValueError, match="'nowhere' is no absolute IRI"):
             build([], **option)
+    for option in ({"base": "https://x.example/kg#"}, {"images": {"photos": "https://x.example/#"}}):
+        with pytest.raises(ValueError, match="has a '#'"):
+            build([], **option)
 
 
 def test_extractions_are_taken_for_what_they_found_and_numbers_may_be_numpys():
