@@ -12,7 +12,7 @@ from typing import Any
 from mmre_jax import extract
 from mmre_jax.data.given import Picture
 from mmre_jax.extract import Extractor
-from mmre_jax.extraction import Extraction, all_pairs, post, record_of
+from mmre_jax.extraction import Extraction, UntilError, all_pairs, post, record_of
 from mmre_jax.progress import track
 from mmre_jax.records import Box, Mention, Record
 
@@ -74,9 +74,10 @@ class Chain:
         A group of records is tagged, and then all their pairs classified.
         """
         posts = (record_of(self.entities.task, self._sources, each, f"post-{n}") for n, each in enumerate(records, 1))
-        tagged = self.entities.extract_many(posts, strict=strict)
+        tagged = UntilError(self.entities.extract_many(posts, strict=strict))
         while group := list(itertools.islice(tagged, self.entities.ahead)):
             yield from self._related(group, strict, top)
+        tagged.end()
 
     @property
     def _sources(self) -> tuple[str, ...]:
@@ -105,7 +106,7 @@ class Chain:
         self.entities.warm()
         self.relations.warm()
 
-    def _related(self, tagged: Sequence[Extraction], strict: bool, top: int) -> list[Extraction]:
+    def _related(self, tagged: Sequence[Extraction], strict: bool, top: int) -> Iterator[Extraction]:
         """Posts whose mentions were found, with the relations between these."""
         records, notes = [], []
         for each in tagged:
@@ -114,15 +115,13 @@ class Chain:
             records.append(dataclasses.replace(each.record, mentions=each.mentions, relations=pairs))
             notes.append((*each.notes, *note))
         found = self.relations.extract_many([record for record in records if record.relations], strict=strict, top=top)
-        related = []
         for record, each, said in zip(records, tagged, notes, strict=True):
             if not record.relations:
-                related.append(Extraction(record, (), said, self.task, each.masked))
+                yield Extraction(record, (), said, self.task, each.masked)
                 continue
             one = next(found)
             notes_of_both, masked = (_said(*both) for both in ((said, one.notes), (each.masked, one.masked)))
-            related.append(dataclasses.replace(one, notes=notes_of_both, masked=masked))
-        return related
+            yield dataclasses.replace(one, notes=notes_of_both, masked=masked)
 
     def _paired(self, mentions: Sequence[Mention]) -> tuple[list[Mention], tuple[str, ...]]:
         """The mentions that are paired, in their order, and a note where these are not all."""

@@ -16,13 +16,11 @@ import numpy as np
 
 from mmre_jax import tasks
 from mmre_jax.data.dataset import FilePictures
-from mmre_jax.data.decode import PictureError
-from mmre_jax.data.encoded import Encoded
 from mmre_jax.data.given import Picture
 from mmre_jax.data.loader import cores
-from mmre_jax.data.parts import Failed, Part
-from mmre_jax.data.pictures import sources
-from mmre_jax.extraction import Extraction, Where, all_pairs, post, record_of
+from mmre_jax.data.parts import Part
+from mmre_jax.extraction import Extraction, UntilError, Where, all_pairs, post, record_of
+from mmre_jax.not_seen import not_seen, object_sources
 from mmre_jax.progress import track
 from mmre_jax.records import Box, Record, RecordError, Relation
 from mmre_jax.tasks import relation
@@ -121,8 +119,7 @@ class Extractor:
     @property
     def object_sources(self) -> tuple[str, ...]:
         """Which objects the system looks at: any of 'grounded' and 'detected'."""
-        crops = tuple(slot.source for slot in self.job.system.plan if slot.source != "photo")
-        return crops or tasks.boxes_of(self.job.task)
+        return object_sources(self.job)
 
     def extract_records(self, records: Sequence[Record], progress: str = "", *, strict: bool = False, top: int = 0) -> list[Extraction]:
         """`extract_many` of a list, looked at as a whole beforehand: what it refuses is refused at once, and a photo of several records is
@@ -162,10 +159,11 @@ class Extractor:
         predictor = dataclasses.replace(self.predictor, job=dataclasses.replace(self.job, task=tasks.telling(self.job.task, top)))
         pictures = FilePictures(()) if (opened := open_pictures(self.job)) is None else opened
         running: collections.deque[_Looked] = collections.deque()
+        posts = UntilError(self.prepared(self.record_of(x, f"post-{n}")) for n, x in enumerate(records, 1))
         with _reading(threads) as pool:
 
             def windows() -> Iterator[Window]:
-                for blank in self.groups(self.prepared(self.record_of(x, f"post-{n}")) for n, x in enumerate(records, 1)):
+                for blank in self.groups(posts):
                     examples = [self._examples(record) for record in blank]
                     every = [example for own in examples for example in own]
                     tokens = self.job.task.encode(every)
@@ -180,8 +178,10 @@ class Extractor:
                 rest, tokens = iter(found), iter(looked.split.encoded)
                 for record, count in zip(looked.records, looked.counts, strict=True):
                     said = tuple(x for own in itertools.islice(rest, count) for x in own)
-                    notes, masked = self._look(record, list(itertools.islice(tokens, count)), looked.part.failed(record), strict)
+                    own = list(itertools.islice(tokens, count))
+                    notes, masked = not_seen(self.job, record, own, looked.part.failed(record), strict=strict)
                     yield Extraction(record, said, notes, self.task, masked)
+        posts.end()
 
     def warm(self) -> None:
         """Compiles the prediction of all shapes of batches."""
@@ -238,34 +238,6 @@ class Extractor:
 
     def _examples(self, record: Record) -> list[Record]:
         return relation.examples([record]) if self.task == "relation" else [record]
-
-    def _look(self, record: Record, encoded: Sequence[Encoded], failed: Failed, strict: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What the system will not be shown of a record, and of that what is missing or damaged, which is an error where `strict`."""
-        cut = max(len(each.cut_off()) for each in encoded)  # of the worst pair
-        notes = [f"{cut} of {len(record.words)} words are cut off: too long"] if cut else []
-        masked: list[str] = []
-        for slot, error in failed:
-            said = f"{'image' if slot.source == 'photo' else f'{slot.source} crop'}: {error}"
-            if strict:
-                raise PictureError(f"{record.origin or record.id}: {said}") from error
-            masked.append(f"{said}: masked")
-        for slot in self.job.system.plan:
-            places = [place for place in sources(record, slot) if place]
-            if not places and slot.source == "photo":
-                notes.append("no picture: masked")
-            elif not places:
-                notes.append(f"trained with {slot.source} object crops, none given: masked")
-        for source in tasks.boxes_of(self.job.task):
-            if not any(region.source == source and region.box is not None for region in record.regions):
-                notes.append(f"trained with {source} objects, none given: masked")
-        if record.image is not None and not self.job.system.plan:
-            notes.append("trained on text alone: the picture is not looked at")
-        elif record.regions and not self.object_sources:
-            notes.append("trained without object crops: boxes are not looked at")
-        if record.caption and not tasks.reads_captions(self.job.task):
-            notes.append("trained without captions: the caption is not read")
-        masked = list(dict.fromkeys(masked))  # crops of one photo say the same
-        return (*notes, *masked), tuple(masked)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

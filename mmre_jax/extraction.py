@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from mmre_jax.data import words as words_lib
 from mmre_jax.data.given import Picture, given
@@ -28,6 +28,7 @@ class Chars:
     end: int
 
 
+T = TypeVar("T")
 Where = str | tuple[int, int] | Chars
 
 
@@ -170,6 +171,30 @@ def record_of(task: str, sources: Sequence[str], item: Record | Mapping[str, Any
         return post(task, sources, **said)
     except RecordError as error:
         raise RecordError(f"{said['id']}: {error}") from error
+
+
+class UntilError(Iterator[T]):
+    """What comes of an iterable before it raises something: groups of these come to their end, and then `end` raises it."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self._items = iter(items)
+        self._error: Exception | None = None
+
+    def __next__(self) -> T:
+        if self._error is not None:
+            raise StopIteration
+        try:
+            return next(self._items)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self._error = error
+            raise StopIteration from error
+
+    def end(self) -> None:
+        """Raises what the iterable raised, if it did."""
+        if self._error is not None:
+            raise self._error
 
 
 def all_pairs(mentions: Sequence[Mention], where: str) -> tuple[Relation, ...]:

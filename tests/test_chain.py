@@ -90,6 +90,16 @@ def test_a_missing_picture_is_told_once(chain, tagging):
         chain.extract_records([dataclasses.replace(extraction.record, words=("\ud83d",))])
 
 
+def test_what_a_stream_cannot_take_ends_it_when_its_turn_comes(tagging):
+    chain = tagging([(0, 1), (2, 3)])
+    good, lost = {"text": TEXT}, {"text": TEXT, "image": "gone.png"}
+    for last, error in ((lost, PictureError), ({"text": 3}, RecordError)):
+        stream = chain.extract_many([good, good, last], strict=True)
+        assert [len(next(stream).relations) for _ in range(2)] == [2, 2]
+        with pytest.raises(error, match="^post-3: "):
+            next(stream)
+
+
 def test_what_is_no_chain_is_refused(untrained, trained):
     with pytest.raises(ValueError, match="give a checkpoint, or entities=RUN and relations=RUN"):
         mmre_jax.load(entities=untrained["entities"])

@@ -37,7 +37,7 @@ FLOORS = (
     ("training.orbax_manager", "training.checkpoint", "training.locate"),
     ("weights",),
     ("training",),
-    ("analysis", "extraction", "graph"),
+    ("analysis", "extraction", "graph", "not_seen"),
     ("extract", "convert", "detection", "planning", "prompts"),
     ("benchmark",),
     ("pipelines", "evaluate", "compare", "analyse", "detection_inputs", "detection_files", "bulk", "chain", "serve", "card"),
