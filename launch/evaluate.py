@@ -23,6 +23,7 @@ Predictions of any other program, a vision-language model's say, are JSON lines,
     {"id": example, "regions": [{"box": [x0, y0, x1, y1], "label": class}]}                       (task objects)
 with spans in words, end-exclusive, boxes divided by the picture's size, and, where there is one, a "score" beside each
 relation, type or class; average precision ranks boxes by it. Or they are the extracted.jsonl of launch.extract, a line for each record.
+Of such a line a pair that was left out, for its score say, has no relation, and what was found on none of the split's words is wrong.
 The task is the configuration's; the predictions.jsonl of a checkpoint shows the ids. Relation and entity accuracy of triples are those of
 all of a checkpoint's queries, and, in a file, those of the triples that it holds: gold triples left without one count as wrong in both.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import logging
 import os
 import pathlib
 import sys
@@ -29,6 +30,7 @@ from mmre_jax.training.evaluate import told
 from mmre_jax.training.log import write_json, write_text
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 # Of a line of predictions.jsonl, by task.
 FIELDS = {"relation": "relation", "entities": "mentions", "triples": "triples", "objects": "regions"}
 
@@ -152,10 +154,14 @@ def _plain(found: Relation | Mention | Triple | Region) -> dict[str, Any]:
         return {"relation": found.label, **score}
     if isinstance(found, Triple):
         box = {} if found.box is None else {"box": list(found.box)}
-        return {"span": list(found.mention.span), "relation": found.label, **box, **score}
+        return {"span": _words_of(found.mention), "relation": found.label, **box, **score}
     if isinstance(found, Region):
         return {"box": list(found.box or ()), "label": found.label, **score}
-    return {"span": list(found.span), "type": found.type, **score}
+    return {"span": _words_of(found), "type": found.type, **score}
+
+
+def _words_of(mention: Mention) -> list[int] | None:
+    return None if extracted.is_off(mention) else list(mention.span)
 
 
 def scoring_task(config: ConfigDict, labels: Sequence[str], none: str) -> Task:
@@ -176,8 +182,9 @@ def read_predictions(path: str | os.PathLike[str], kind: str, task: Task, exampl
       box where the program saw no picture
     objects: {"id": example, "regions": [{"box": [x_min, y_min, x_max, y_max], "label": class, "score"}]}
 
-    Or the lines of extracted.jsonl, one for each record (analysis/extracted.py). Spans are words, end-exclusive; boxes are divided by the
-    picture's width and height. Other keys are not looked at.
+    Or the lines of extracted.jsonl, one for each record (analysis/extracted.py): a pair of which a line says nothing then has the empty
+    relation, without a score, and the log tells how many do. Spans are words, end-exclusive, null for what was found on none of the
+    example's words, which is wrong; boxes are divided by the picture's width and height. Other keys are not looked at.
 
     Raises:
       RecordError: naming line and field, for broken JSON, an unknown or repeated id, an unknown label, a span or box that does not fit,
@@ -187,14 +194,16 @@ def read_predictions(path: str | os.PathLike[str], kind: str, task: Task, exampl
     by_id = {record.id: record for record in examples}
     names = task.types if isinstance(task, EntitiesTask) else [label for label in task.labels if label != task.none or kind != "objects"]
     found: dict[str, Found] = {}
-    records = extracted.by_record(kind, examples)
+    records, unsaid = extracted.by_record(kind, examples), 0
     for number, line in enumerate(lines, 1):
         if line.strip():
             where = f"{path}:{number}"
             value = parse_json(line, where)
             if extracted.is_record(kind, value):
                 its = _known(value.get("id"), records, where)
-                said = extracted.found_in(kind, value, its, names, where)
+                there = extracted.found_in(kind, value, its, names, where)
+                unsaid += there.count(None)
+                said = [_no_relation(example, task) if each is None else each for example, each in zip(its, there, strict=True)]
             else:
                 its = [_known(_object(value, FIELDS[kind], line, where)["id"], by_id, where)]
                 said = [_found(kind, value, its[0], names, where)]
@@ -204,7 +213,19 @@ def read_predictions(path: str | os.PathLike[str], kind: str, task: Task, exampl
                 found[example.id] = each
     if missing := sorted(by_id.keys() - found.keys()):
         raise RecordError(f"{path}: {len(missing)} of {len(by_id)} examples have no prediction, such as {', '.join(missing[:3])}")
+    if unsaid:
+        logger.info("%s: nothing is said of %d of %d pairs: they count as %r", path, unsaid, len(by_id), task.none)
+    if off := sum(isinstance(each, Mention) and extracted.is_off(each) for own in found.values() for each in map(_mention_of, own)):
+        logger.info("%s: %d mentions stand on none of their examples' words: they count as wrong", path, off)
     return [found[record.id] for record in examples]
+
+
+def _mention_of(found: Relation | Mention | Triple | Region) -> Any:
+    return found.mention if isinstance(found, Triple) else found
+
+
+def _no_relation(example: Record, task: Task) -> Found:
+    return (dataclasses.replace(example.relations[0], label=task.none, score=None, alternatives=()),)
 
 
 def _object(value: Any, field: str, line: str, where: str) -> dict[str, Any]:
@@ -216,7 +237,7 @@ def _object(value: Any, field: str, line: str, where: str) -> dict[str, Any]:
 def _known(name: Any, examples: Mapping[str, T], where: str) -> T:
     if not isinstance(name, str) or name not in examples:
         like = min(examples, default="")
-        raise RecordError(f"{where}: field 'id': {name!r} is not an example of this split, whose ids look like {like!r}")
+        raise RecordError(f"{where}: field 'id': {name!r:.80} is not an example of this split, whose ids look like {like!r}")
     return examples[name]
 
 
@@ -227,32 +248,34 @@ def _found(kind: str, value: dict[str, Any], record: Record, names: Sequence[str
     field, parse = FIELDS[kind], {"entities": _mention, "triples": _triple, "objects": _region}[kind]
     if not isinstance(value[field], list):
         raise RecordError(f"{where}: field '{field}': expected a list, found {value[field]!r:.80}")
-    return tuple(parse(item, record, names, f"{where}: {field}[{i}]") for i, item in enumerate(value[field]))
+    return tuple(parse(item, i, record, names, f"{where}: {field}[{i}]") for i, item in enumerate(value[field]))
 
 
-def _mention(item: Any, record: Record, names: Sequence[str], where: str) -> Mention:
-    start, end = _span(item, record, ("span", "type"), where)
+def _mention(item: Any, number: int, record: Record, names: Sequence[str], where: str) -> Mention:
+    start, end = _span(item, number, record, ("span", "type"), where)
     return Mention(start, end, _name(item["type"], names, f"{where}: field 'type'"), _score(item, where))
 
 
-def _triple(item: Any, record: Record, names: Sequence[str], where: str) -> Triple:
-    mention = Mention(*_span(item, record, ("span", "relation"), where))
+def _triple(item: Any, number: int, record: Record, names: Sequence[str], where: str) -> Triple:
+    mention = Mention(*_span(item, number, record, ("span", "relation"), where))
     label = _name(item["relation"], names, f"{where}: field 'relation'")
     box = None if item.get("box") is None else check_box(item["box"], f"{where}: field 'box'")
     return Triple(mention, label, box, _score(item, where))
 
 
-def _region(item: Any, record: Record, names: Sequence[str], where: str) -> Region:
+def _region(item: Any, number: int, record: Record, names: Sequence[str], where: str) -> Region:
     if not isinstance(item, dict) or not {"box", "label"} <= item.keys():
         raise RecordError(f"{where}: expected an object with box, label, found {item!r:.80}")
     label = _name(item["label"], names, f"{where}: field 'label'")
     return Region(check_box(item["box"], f"{where}: field 'box'"), label=label, score=_score(item, where))
 
 
-def _span(item: Any, record: Record, fields: Sequence[str], where: str) -> tuple[int, int]:
+def _span(item: Any, number: int, record: Record, fields: Sequence[str], where: str) -> tuple[int, int]:
     if not isinstance(item, dict) or not set(fields) <= item.keys():
         raise RecordError(f"{where}: expected an object with {', '.join(fields)}, found {item!r:.80}")
     span = item["span"]
+    if span is None:
+        return extracted.off_the_words(number, number)
     if not isinstance(span, list) or len(span) != 2:
         raise RecordError(f"{where}: field 'span': expected [start, end], found {span!r:.80}")
     return check_span(*span, len(record.words), f"{where}: field 'span'")
@@ -260,7 +283,7 @@ def _span(item: Any, record: Record, fields: Sequence[str], where: str) -> tuple
 
 def _name(value: Any, names: Sequence[str], where: str) -> str:
     if value not in names:
-        raise RecordError(f"{where}: {value!r} is not one of {', '.join(names)}")
+        raise RecordError(f"{where}: {value!r:.80} is not one of {', '.join(names)}")
     return value
 
 

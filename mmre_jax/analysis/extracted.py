@@ -26,27 +26,42 @@ def is_record(kind: str, value: Any) -> bool:
 
 
 def by_record(kind: str, examples: Sequence[Record]) -> Mapping[str, Sequence[Record]]:
-    """{id of a record: the task's examples that it gave}: of relations those of ID#0, ID#1, ... are ID's."""
-    names = {example.id for example in examples}
+    """{id of a record: the task's examples that it gave}: of relations those of ID#0, ID#1, ... are ID's.
+
+    A record may itself be called ID#0: an example's own id names it, too, where no other record's does.
+    """
+    names = {example.id: [example] for example in examples}
     found = collections.defaultdict(list)
     for example in examples:
         name = _LAST.sub("", example.id) if kind == "relation" else example.id
-        found[example.id if name in names else name].append(example)
-    return found
+        if name not in names:
+            found[name].append(example)
+    return found | names
 
 
-def found_in(kind: str, value: Mapping[str, Any], examples: Sequence[Record], names: Sequence[str], where: str) -> list[Found]:
-    """What a line says of each of its record's examples.
+def off_the_words(start: int, end: int) -> tuple[int, int]:
+    """The span of a mention that stands on none of an example's words, between its characters `start` and `end`: one that no annotated
+    mention has, and no other mention."""
+    return -1 - start, -1 - end
+
+
+def is_off(mention: Mention) -> bool:
+    """Whether a mention stands on none of the words: it was found by mistake, whatever is annotated."""
+    return mention.start < 0
+
+
+def found_in(kind: str, value: Mapping[str, Any], examples: Sequence[Record], names: Sequence[str], where: str) -> list[Found | None]:
+    """What a line says of each of its record's examples; None for a pair of which it says nothing, as what was left out for its score.
 
     The line may know its text by other words than the examples do, if theirs stand in its text: a mention is then the words that it covers
-    a character of. Of objects those that were found count, not others that the line may name.
+    a character of, and `off_the_words` where that is none. Of objects those that were found count, not others that the line may name.
 
     Args:
       names: the labels that there are.
 
     Raises:
       RecordError: naming `where`, for a line that breaks the format, words that are not the examples', an unknown label, or a pair of which
-        nothing is said, or more than one thing.
+        more than one thing is said.
     """
     bare = {key: value[key] for key in ("id", "text", "words", KINDS[kind]) if key in value}
     record = jsonl.from_json(bare, ".", where=where, default_id=where, posts=True)
@@ -69,14 +84,15 @@ def _moved(found: Any, record: Record, example: Record, names: Sequence[str], wh
     return dataclasses.replace(found, mention=_mention(found.mention, record, example, where))
 
 
-def _pair(record: Record, example: Record, names: Sequence[str], where: str) -> Found:
+def _pair(record: Record, example: Record, names: Sequence[str], where: str) -> Found | None:
     (pair,) = example.relations
     wanted = pair.head.span, pair.tail.span
     there = [r for r in record.relations if tuple(_mention(m, record, example, where).span for m in (r.head, r.tail)) == wanted]
-    if len(there) != 1:
-        said = "there are several relations of" if there else "nothing is said (what was left out cannot be scored) of"
-        named = f"{example.text(wanted[0])!r} {list(wanted[0])} and {example.text(wanted[1])!r} {list(wanted[1])}"
-        raise RecordError(f"{where}: {said} the pair {named} of example {example.id!r}")
+    if not there:
+        return None
+    if len(there) > 1:
+        named = " and ".join(f"{example.text(span)!r:.80} {list(span)}" for span in wanted)
+        raise RecordError(f"{where}: there are several relations of the pair {named} of example {example.id!r:.80}")
     _check(there[0].label, names, where, "label")
     return (dataclasses.replace(pair, label=there[0].label, score=there[0].score, alternatives=there[0].alternatives),)
 
@@ -86,13 +102,13 @@ def _mention(found: Mention, record: Record, example: Record, where: str) -> Men
         return found
     places = None if record.string is None else words_lib.align(record.string, example.words)
     chars = record.characters(found.span)
-    span = None if places is None or chars is None else words_lib.covering(places, chars)
-    if span is None:
+    if places is None or chars is None:
         words = " ".join(example.words)
-        raise RecordError(f"{where}: its words are not those of example {example.id!r}, which do not stand in its text: {words!r:.160}")
-    return dataclasses.replace(found, start=span[0], end=span[1])
+        raise RecordError(f"{where}: its words are not those of example {example.id!r:.80}, which do not stand in its text: {words!r:.160}")
+    start, end = words_lib.covering(places, chars) or off_the_words(*chars)
+    return dataclasses.replace(found, start=start, end=end)
 
 
 def _check(label: str | None, names: Sequence[str], where: str, field: str) -> None:
     if label not in names:
-        raise RecordError(f"{where}: field {field!r}: {label!r} is not one of {', '.join(names)}")
+        raise RecordError(f"{where}: field {field!r}: {label!r:.80} is not one of {', '.join(names)}")

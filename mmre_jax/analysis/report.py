@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mmre_jax.analysis import extracted
 from mmre_jax.data.dataset import objects_of
 from mmre_jax.data.encoded import Encoded
 from mmre_jax.records import Mention, Record
@@ -49,7 +50,7 @@ def known(kind: str, train: Iterable[Record]) -> frozenset[Any]:
 
 
 def _text(record: Record, mention: Mention) -> str:
-    return record.text(mention.span).lower()
+    return "" if extracted.is_off(mention) else record.text(mention.span).lower()
 
 
 def confusion_counts(records: Sequence[Record], predicted: Sequence[Found], labels: Sequence[str]) -> np.ndarray:

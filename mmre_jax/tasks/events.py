@@ -49,6 +49,7 @@ class Events:
 
 def events(task: Task, records: Sequence[Record], predicted: Sequence[Found], outputs: Sequence[Outputs] | None = None) -> Events | None:
     """The events of a split; None where some prediction has no score, or one that is no probability, and for a task without such scores.
+    A pair of which nothing was said, whose relation is the empty one without a score, is no event.
 
     Args:
       outputs: what a system of ours predicted of each record, for relations' distributions.
@@ -57,7 +58,11 @@ def events(task: Task, records: Sequence[Record], predicted: Sequence[Found], ou
     if isinstance(task, RelationTask):
         for record, found in zip(records, predicted, strict=True):
             [relation] = (each for each in found if isinstance(each, Relation))
+            if relation.score is None and relation.label == task.none:
+                continue
             rows.append((relation.score, relation.label == record.relations[0].label, relation.label != task.none))
+        if records and not rows:
+            return None
         annotated = sum(record.relations[0].label != task.none for record in records)
     elif isinstance(task, EntitiesTask):
         for record, found in zip(records, predicted, strict=True):
