@@ -23,6 +23,7 @@ from mmre_jax.records import RecordError
 MARK = "\ufeff"
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HALF = re.compile("[\ud800-\udfff]")
+DEEPEST = 100  # lists and dictionaries in each other: what is nested far deeper can be read, but not written
 _LONG = 308  # digits that every whole number that a float can hold has at most
 
 
@@ -66,7 +67,8 @@ def read_json(path: str | os.PathLike[str], error: type[Exception] = RecordError
 
 
 def parse_json(text: str, where: str, error: type[Exception] = RecordError, *, what: str = "a JSON value") -> Any:
-    """The value of a JSON text, in which every key stands once, every number is finite, and every string is made of whole characters.
+    """The value of a JSON text, in which every key stands once, every number is finite, every string is made of whole characters, and
+    nothing is nested more deeply than DEEPEST.
 
     Raises:
       error: naming `where`, and the field where there is one.
@@ -87,7 +89,8 @@ def parse_json(text: str, where: str, error: type[Exception] = RecordError, *, w
 
 
 def checked(value: Any, where: str, error: type[Exception] = RecordError) -> Any:
-    """A value of dictionaries, lists, strings and numbers as it is, if its numbers are finite and its characters whole.
+    """A value of dictionaries, lists, strings and numbers as it is, if its numbers are finite, its characters whole, and it is not nested
+    more deeply than DEEPEST.
 
     Raises:
       error: naming `where` and the first field of which that is not so.
@@ -97,6 +100,8 @@ def checked(value: Any, where: str, error: type[Exception] = RecordError) -> Any
         if isinstance(item, float):
             if not math.isfinite(item):
                 raise error(f"{where}{said}: {item} is not a finite number")
+        elif not isinstance(item, str):
+            raise error(f"{where}{said}: lists and dictionaries in each other, more than {DEEPEST} deep")
         elif half := _HALF.search(item):
             place = f"character {half.start() + 1} of {_around(item, half.start())}"
             raise error(f"{where}{said}: half of a surrogate pair, {half.group()!r} ({place}): an emoji or letter that was cut in two")
@@ -134,21 +139,24 @@ def _begins_with_mark(path: pathlib.Path) -> bool:
         return file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
 
-def _leaves(value: Any) -> Iterator[tuple[str, float | str]]:
-    """(field, value) of every string, keys included, and of every float in a value, each named as 'mentions[0].type' is.
+def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
+    """(field, value) of every string, keys included, and of every float in a value, each named as 'mentions[0].type' is; and of what is
+    nested too deeply, which is not looked into.
 
     Without recursion: JSON may be nested more deeply than Python's calls.
     """
-    rest = [("", value)]
+    rest = [("", value, 0)]
     while rest:
-        field, item = rest.pop()
+        field, item, depth = rest.pop()
         if isinstance(item, float) or isinstance(item, str) and not item.isascii():
+            yield field, item
+        elif depth == DEEPEST and isinstance(item, (dict, list, tuple)):
             yield field, item
         elif isinstance(item, dict):
             for key, inner in reversed(item.items()):
-                rest += [(f"{field}.{key}" if field else str(key), inner), (field, key)]
+                rest += [(f"{field}.{key}" if field else str(key), inner, depth + 1), (field, key, depth + 1)]
         elif isinstance(item, (list, tuple)):
-            rest += [(f"{field}[{i}]", inner) for i, inner in reversed([*enumerate(item)])]
+            rest += [(f"{field}[{i}]", inner, depth + 1) for i, inner in reversed([*enumerate(item)])]
 
 
 def _around(text: str, at: int) -> str:

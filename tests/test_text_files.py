@@ -92,13 +92,17 @@ def test_tuples_and_words_are_looked_through():
         check_words(["a", "\ud83d"], "text")
 
 
-def test_deeper_than_calls_can_be_nested():
+def test_deeper_than_calls_can_be_nested_is_told():
     deep: list[object] = ["\ud83d"]
     for _ in range(5000):
         deep = [deep]
-    with pytest.raises(RecordError, match="half of a surrogate pair") as caught:
+    with pytest.raises(RecordError, match="more than 100 deep") as caught:
         checked(deep, "x")
     assert len(str(caught.value)) < 300
+    for _ in range(4901):
+        (deep,) = deep  # type: ignore[assignment]
+    with pytest.raises(RecordError, match="half of a surrogate pair"):
+        checked(deep, "x")
 
 
 def test_files_of_json(tmp_path):
