@@ -9,7 +9,8 @@ Mask R-CNN, as safetensors or (with PyTorch) .pth. No pickled code is run.
 
 --input is
   a file of JSON lines, or a folder with {train,val,test}.jsonl: OUT holds the same lines, their detected regions replaced by what was found
-      and all else as it was, with their pictures beside them (hard links where possible): it is a data set, --config.data.name=jsonl;
+      and all else as it was, with their pictures beside them (hard links where possible): it is a data set, --config.data.name=jsonl; the
+      lines of a file, not those of a folder, may also name pictures elsewhere, by whole paths, which stay where they are;
   a folder in MNRE's layout: OUT/boxes/{train,dev,test}_detect_box_dict.json, which its reader takes before the published files where --out
       is that folder;
   a folder of pictures: OUT/regions.jsonl, a line {"image": name, "regions": [...]} for each.

@@ -23,7 +23,6 @@ from typing import Any
 
 import safetensors.numpy
 
-from mmre_jax import paths
 from mmre_jax.bulk.made import differences
 from mmre_jax.data.decode import PictureError
 from mmre_jax.detection import Detected, Detector, Placed
@@ -143,7 +142,7 @@ def _is_done(detector: Detector, work: _Work, shard: int, strict: bool) -> bool:
 def _open(detector: Detector, work: _Work, name: str) -> Placed | str:
     """A picture's pixels and size as the detector looks at them, or why it cannot be read."""
     try:
-        return detector.open(paths.inside(work.given.root, name, f"{work.given.root}", PictureError))
+        return detector.open(work.given.place(name))
     except PictureError as error:
         return str(error)
 

@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 
 from mmre_jax import paths
+from mmre_jax.data.decode import PictureError, in_bucket
 from mmre_jax.data.readers import detections, jsonl, line_edit, mnre
 from mmre_jax.records import SPLITS, Record, RecordError, Region
 from mmre_jax.text_files import MARK
@@ -39,12 +40,20 @@ class Input:
     root: the folder that names of pictures start from.
     pictures: their names, each once, in the order of the input.
     files: the text files that name them, with their records.
+    posts: whether it is a user's own file of JSON lines, whose pictures may be anywhere: one elsewhere is named by its whole path.
     """
 
     kind: str
     root: pathlib.Path
     pictures: tuple[str, ...]
     files: tuple[tuple[pathlib.Path, tuple[Record, ...]], ...] = ()
+    posts: bool = False
+
+    def place(self, name: str) -> str:
+        """Where the picture of this name is. Raises PictureError for a name that leads out of the folder."""
+        if self.posts and (os.path.isabs(name) or in_bucket(name)):
+            return name
+        return paths.inside(self.root, name, f"{self.root}", PictureError)
 
     def digest(self) -> str:
         """Names the input: its kind, its texts, and its pictures' names."""
@@ -66,7 +75,7 @@ class Input:
             yield out / REGIONS, "".join(lines)
         for path, records in self._moved(out):
             if self.kind == JSONL:
-                yield out / path.name, _edited(path, self.root, records, found)
+                yield out / path.name, _edited(path, self, records, found)
             else:
                 names = dict.fromkeys(_name(self.root, record) for record in records if record.image is not None)
                 yield path, detections.format_json((name, [_region(text) for text in found[name]]) for name in names if name in found)
@@ -82,7 +91,8 @@ class Input:
         records = [record for _, those in self.files for record in those]
         wanted = [record.image for record in records] + [region.file for record in records for region in record.regions]
         files = dict.fromkeys(file for file in wanted if file is not None and os.path.isfile(file))
-        return sum(_bring(pathlib.Path(file), out / paths.relative(self.root, file, file)) for file in files)
+        named = {file: name for file in files if not os.path.isabs(name := _named(self.root, file))}
+        return sum(_bring(pathlib.Path(file), out / name) for file, name in named.items())
 
     def _moved(self, out: pathlib.Path) -> list[tuple[pathlib.Path, tuple[Record, ...]]]:
         """Of JSON lines the input's files, of MNRE's the output's, with their records."""
@@ -104,7 +114,7 @@ def look_at(path: str | os.PathLike[str]) -> Input:
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         raise RecordError(f"{path} is a picture: give the folder that it lies in, or JSON lines that name it")
     if path.is_file():
-        return _of_lines(path.parent, [path])
+        return _of_lines(path.parent, [path], posts=True)
     if not path.is_dir():
         raise RecordError(f"{path}: no such file or folder: expected pictures, JSON lines, or MNRE's layout")
     if found := [path / f"{split}.jsonl" for split in SPLITS if (path / f"{split}.jsonl").is_file()]:
@@ -123,9 +133,9 @@ def look_at(path: str | os.PathLike[str]) -> Input:
     return Input(PICTURES, path, tuple(names))
 
 
-def _of_lines(root: pathlib.Path, files: Sequence[pathlib.Path]) -> Input:
-    found = tuple((file, tuple(jsonl.read(file))) for file in files)
-    return Input(JSONL, root, _names(root, [record for _, records in found for record in records]), found)
+def _of_lines(root: pathlib.Path, files: Sequence[pathlib.Path], *, posts: bool = False) -> Input:
+    found = tuple((file, tuple(jsonl.read(file, posts=posts))) for file in files)
+    return Input(JSONL, root, _names(root, [record for _, records in found for record in records]), found, posts)
 
 
 def _of_mnre(root: pathlib.Path) -> Input:
@@ -168,7 +178,15 @@ def _names(root: pathlib.Path, records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def _name(root: pathlib.Path, record: Record) -> str:
-    return paths.relative(root, record.image or "", record.origin)
+    return _named(root, record.image or "")
+
+
+def _named(root: pathlib.Path, file: str) -> str:
+    """A picture's name in the folder; of one elsewhere, which none but a user's own lines name, what they call it."""
+    try:
+        return paths.relative(root, file, file)
+    except RecordError:
+        return file
 
 
 def _region(text: str) -> Region:
@@ -176,7 +194,7 @@ def _region(text: str) -> Region:
     return Region(tuple(value["box"]), label=value.get("label"), score=value.get("score"))
 
 
-def _edited(path: pathlib.Path, root: pathlib.Path, records: Sequence[Record], found: Texts) -> str:
+def _edited(path: pathlib.Path, given: Input, records: Sequence[Record], found: Texts) -> str:
     """The text of a file of JSON lines, the lines of records whose picture was looked at with what was found there.
 
     Raises:
@@ -185,11 +203,12 @@ def _edited(path: pathlib.Path, root: pathlib.Path, records: Sequence[Record], f
     lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z", path.read_bytes().decode("utf-8"))
     for record in records:
         number = int(record.origin.rpartition(":")[2]) - 1
-        if record.image is not None and (name := _name(root, record)) in found:
+        if record.image is not None and (name := _name(given.root, record)) in found:
             line = lines[number] if number < len(lines) else ""
             bare = line.lstrip(MARK)
             mark = line[: len(line) - len(bare)]
-            if not bare.strip() or jsonl.parse(bare, root, where=record.origin, default_id=record.id).image != record.image:
+            now = jsonl.parse(bare, given.root, where=record.origin, default_id=record.id, posts=given.posts) if bare.strip() else None
+            if now is None or now.image != record.image:
                 raise RecordError(f"{record.origin}: another line than when it was read, of {name}: the file was changed; start again")
             lines[number] = mark + line_edit.with_detected(bare, found[name], record.origin)
     return "".join(lines)

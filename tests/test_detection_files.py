@@ -76,6 +76,22 @@ def test_json_lines_are_the_same_but_for_regions(detector, posts, tmp_path):
     assert json.loads(reject)["image"] == "photos/gone.png" and "no such file" in json.loads(reject)["reason"]
 
 
+def test_posts_may_name_pictures_anywhere(detector, posts, tmp_path):
+    far = [tmp_path / "far" / "0.png", tmp_path / "far" / "gone.png", posts.parent / "photos" / "0.png"]
+    small_detector.picture(far[0], 5)
+    lines = [json.dumps({"text": "a", "image": str(path)}) for path in far] + ['{"text": "b", "image": "photos/1.png"}']
+    posts.write_text("\n".join(lines))
+    summary = detect_all(detector, look_at(posts), tmp_path / "out")
+    assert (summary["pictures"], summary["rejected"]) == (4, 1) and "gone.png" in summary["examples"][0]
+    records = jsonl.read(tmp_path / "out" / "posts.jsonl", posts=True)
+    assert [record.image for record in records] == [*map(str, far), str(tmp_path / "out" / "photos" / "1.png")]
+    assert records[0].regions == detector.detect([far[0]])[0].regions and records[0].regions
+    assert {path.name for path in (tmp_path / "out").rglob("*.png")} >= {"1.png"} and not list((tmp_path / "out").rglob("far"))
+    (posts.parent / "train.jsonl").write_text(lines[0])
+    with pytest.raises(RecordError, match="a data set's files lie in its folder"):
+        look_at(posts.parent)
+
+
 @pytest.mark.parametrize("killed_in", ["look", "features", "part", "finish"])
 def test_what_was_stopped_ends_as_if_it_had_not_been(detector, posts, tmp_path, monkeypatch, killed_in):
     given = look_at(posts)
