@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from mmre_jax.data import words as words_lib
 from mmre_jax.data.given import Picture, given
 from mmre_jax.data.readers import jsonl
-from mmre_jax.data.readers.spans import Text, check_chars
+from mmre_jax.data.readers.spans import Text, check_chars, find_string, find_words
 from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation, Triple, check_box, check_span, plain
 from mmre_jax.tasks import WORDLESS
 from mmre_jax.tasks.task import Found
@@ -251,14 +251,7 @@ def find_chars(text: str, wanted: str | Chars, name: str) -> tuple[int, int]:
     """
     if isinstance(wanted, Chars):
         return check_chars(wanted.start, wanted.end, text, name)
-    places = words_lib.occurrences(text, wanted)
-    if not places:
-        words = ", ".join(map(repr, words_lib.words_at(text, words_lib.split(text))))
-        raise RecordError(f"{name}: {wanted!r} is not in the text, whose words are {words:.1000}; a part of a word is given as Chars")
-    if len(places) > 1:
-        shown = ", ".join(f"Chars{place} in {text[max(place[0] - 12, 0) : place[1] + 12]!r}" for place in places)
-        raise RecordError(f"{name}: {wanted!r} is in the text {len(places)} times: give its characters, one of {shown}")
-    return places[0]
+    return find_string(text, wanted, name, "Chars({}, {})")
 
 
 def find(words: Sequence[str], wanted: Where, name: str) -> tuple[int, int]:
@@ -273,15 +266,6 @@ def find(words: Sequence[str], wanted: Where, name: str) -> tuple[int, int]:
     if not isinstance(wanted, str):
         wanted = plain(wanted)
         if not isinstance(wanted, (tuple, list)) or len(wanted) != 2:
-            raise RecordError(f"{name}: expected a word span (start, end), Chars(start, end) or words of the text, found {wanted!r}")
+            raise RecordError(f"{name}: expected a word span (start, end), Chars(start, end) or words of the text, found {wanted!r:.80}")
         return check_span(*wanted, len(words), name)
-    places: list[tuple[int, int]] = []
-    for fold in (str, str.casefold):
-        target, there = list(map(fold, wanted.split())), list(map(fold, words))
-        places = places or [(i, i + len(target)) for i in range(len(words) - len(target) + 1) if there[i : i + len(target)] == target]
-    if not wanted.split() or not places:
-        raise RecordError(f"{name}: {wanted!r} is not in the text, whose words are {', '.join(map(repr, words)):.1000}")
-    if len(places) > 1:
-        shown = ", ".join(f"{span} in '{' '.join(words[max(span[0] - 2, 0) : span[1] + 2])}'" for span in places)
-        raise RecordError(f"{name}: {wanted!r} is in the text {len(places)} times: give a word span, one of {shown}")
-    return places[0]
+    return find_words(words, wanted, name)

@@ -2,7 +2,7 @@
 optional.
 
     {"id": "post-17", "text": "Ada meets Grace in Paris", "image": "photos/17.jpg",
-     "mentions": [[0, 1], {"start": 4, "end": 5, "type": "LOC"}],
+     "mentions": [[0, 1], "Grace", {"start": 4, "end": 5, "type": "LOC"}],
      "relations": [{"head": [0, 1], "tail": [2, 3], "label": "/per/per/peer"}, {"head": [0, 1], "tail": [4, 5]}],
      "triples": [{"mention": [0, 1], "label": "held_by", "box": [0.1, 0.2, 0.4, 0.9]}],
      "regions": [{"box": [0.1, 0.2, 0.4, 0.9], "label": "person", "score": 0.98}, {"file": "crops/17_0.png", "source": "grounded"}],
@@ -13,9 +13,11 @@ an image alone, which a detector can learn from, has neither.
 
 A span is [start, end) in words: a pair, or a dictionary with "start", "end" and, where there are such, "type" and "score". In a dictionary
 "chars", [start, end) in characters of the text (as Python counts them), may stand instead, or beside, and then both are checked against
-each other; "text" is what stands there, which is checked, too. A text without words is split at white space if a span is given in words,
-and by the tokenizer (data/words.py) if all are given in characters. If there is none it is split at white space for training, as ever, and
-by the tokenizer where it is extracted from.
+each other; "text" is what stands there, which is checked, too. A span may also be a string that stands in the text once, as something of
+its own. A text without words is split at white space if a span is given in words, and by the tokenizer (data/words.py) if all are given in
+characters or as strings: any of them may then begin and end inside of a word, which is cut there; beside spans in words it may not, which
+count those between white space. If there is no span it is split at white space for training, as ever, and by the tokenizer where it is
+extracted from.
 
 Boxes are [x_min, y_min, x_max, y_max], divided by the picture's width and height. A relation without a label is a pair to be predicted; its
 "alternatives" are {label: probability}. A triple needs its box to be learnt from; found in a post without a picture it has none. The source
@@ -258,7 +260,7 @@ def _region(item: Any, root: str | os.PathLike[str], where: str, posts: bool) ->
         raise RecordError(f"{where}: a region has a 'box', a 'file', or both")
     source = item.get("source", "detected")
     if source not in REGION_SOURCES:
-        raise RecordError(f"{where}.source is one of {', '.join(REGION_SOURCES)}, found {source!r}")
+        raise RecordError(f"{where}.source is one of {', '.join(REGION_SOURCES)}, found {source!r:.80}")
     box = check_box(item["box"], f"{where}.box") if "box" in item else None
     return Region(box, _file(item, "file", root, where, posts), source, fields.optional(item, "label", where), fields.score(item, where))
 

@@ -1,9 +1,9 @@
-"""The text of a line of JSON, its words with their places, and spans in it, given in words or in characters."""
+"""The text of a line of JSON, its words with their places, and spans in it, given in words, in characters, or as what stands there."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmre_jax.data import words as words_lib
@@ -11,6 +11,7 @@ from mmre_jax.data.readers import fields
 from mmre_jax.data.words import Place
 from mmre_jax.records import Mention, RecordError, check_span, plain
 
+MOST = 20  # places that a message lists
 SPAN_KEYS = ("start", "end", "type", "score", "chars", "text")
 
 
@@ -23,11 +24,14 @@ class Text:
     places: tuple[Place, ...] = ()
 
     def mention(self, item: Any, where: str) -> Mention:
-        """A mention of a line: [start, end) in words, or a dictionary of SPAN_KEYS, whose `chars` may stand instead of start and end.
+        """A mention of a line: [start, end) in words, what stands in the text, a string, or a dictionary of SPAN_KEYS, whose `chars` may
+        stand instead of start and end.
 
         Raises:
-          RecordError: it is neither, lies outside of the text, or says two different things.
+          RecordError: it is none of these, lies outside of the text, stands there more than once, or says two different things.
         """
+        if isinstance(item, str):
+            return Mention(*(find_words(self.words, item, where) if self.string is None else self._span(self._found(item, where), where)))
         if isinstance(item, list):
             if len(item) != 2:
                 raise RecordError(f"{where}: a span is [start, end], found {item!r:.80}")
@@ -53,6 +57,9 @@ class Text:
             raise RecordError(f"{where}: chars are [start, end], found {value!r:.80}")
         return check_chars(*value, self.string, where)
 
+    def _found(self, wanted: str, where: str) -> Place:
+        return find_string(self.string or "", wanted, where)
+
     def _span(self, chars: Place, where: str) -> Place:
         span = words_lib.span_of(self.places, chars)
         if span is None:
@@ -76,7 +83,7 @@ class Text:
 
 def text_of(value: dict[str, Any], where: str, *, tokenize: bool) -> Text:
     """The text of a line: its words, else its text split: at white space where a span is given in words, by the tokenizer (words.py) where
-    all are given in characters, and where there is none, by the tokenizer if `tokenize`, else at white space.
+    all are given in characters or as what stands there, and where there is none, by the tokenizer if `tokenize`, else at white space.
 
     Raises:
       RecordError: it has no word, or words that do not stand in the text in their order.
@@ -92,12 +99,48 @@ def text_of(value: dict[str, Any], where: str, *, tokenize: bool) -> Text:
     if string is None:
         return Text(())
     spans = list(_spans(value))
-    if any(isinstance(span, list) or "start" in span for span in spans) or not (spans or tokenize):
+    if any(_in_words(span) for span in spans) or not (spans or tokenize):
         places = words_lib.at_spaces(string)
     else:
-        chars = [span.get("chars") for span in spans]
-        places = words_lib.split(string, [side for pair in chars if isinstance(pair, list) for side in pair if type(side) is int])
+        places = words_lib.split(string, [side for span in spans for side in _sides(span, string)])
     return Text(words_lib.words_at(string, places), string, places)
+
+
+def find_string(text: str, wanted: str, where: str, chars: str = '"chars": [{}, {}]') -> Place:
+    """Where a string stands in a text, [start, end) in characters, as `words.occurrences` finds it.
+
+    Args:
+      chars: how whoever asks writes a span of characters, for messages.
+
+    Raises:
+      RecordError: naming `where`, if it is not there, or there more than once: its places are listed.
+    """
+    places = words_lib.occurrences(text, wanted)
+    if not places:
+        words, part = ", ".join(map(repr, words_lib.words_at(text, words_lib.split(text)))), chars.format("start", "end")
+        raise RecordError(f"{where}: {wanted!r:.80} is not in the text, whose words are {words:.1000}; a part of a word is given as {part}")
+    if len(places) > 1:
+        shown = ", ".join(f"{chars.format(*place)} in {text[max(place[0] - 12, 0) : place[1] + 12]!r:.120}" for place in places[:MOST])
+        raise RecordError(f"{where}: {wanted!r:.80} is in the text {len(places)} times: give its characters, one of {shown}")
+    return places[0]
+
+
+def find_words(words: Sequence[str], wanted: str, where: str) -> Place:
+    """Where what a string says stands in words, [start, end): as written, where it is there so, else without regard to case.
+
+    Raises:
+      RecordError: as `find_string`.
+    """
+    places: list[Place] = []
+    for fold in (str, str.casefold):
+        target, there = list(map(fold, wanted.split())), list(map(fold, words))
+        places = places or [(i, i + len(target)) for i in range(len(words) - len(target) + 1) if there[i : i + len(target)] == target]
+    if not wanted.split() or not places:
+        raise RecordError(f"{where}: {wanted!r:.80} is not in the text, whose words are {', '.join(map(repr, words)):.1000}")
+    if len(places) > 1:
+        shown = ", ".join(f"{span} in '{' '.join(words[max(span[0] - 2, 0) : span[1] + 2]):.120}'" for span in places[:MOST])
+        raise RecordError(f"{where}: {wanted!r:.80} is in the text {len(places)} times: give a word span, one of {shown}")
+    return places[0]
 
 
 def check_chars(start: object, end: object, text: str, where: str) -> Place:
@@ -116,9 +159,21 @@ def check_chars(start: object, end: object, text: str, where: str) -> Place:
     return low, high
 
 
-def _spans(value: dict[str, Any]) -> Iterator[list[Any] | dict[str, Any]]:
+def _in_words(span: list[Any] | dict[str, Any] | str) -> bool:
+    return isinstance(span, list) or (isinstance(span, dict) and span.get("start") is not None)
+
+
+def _sides(span: list[Any] | dict[str, Any] | str, text: str) -> list[int]:
+    """Where in a text's characters a span that is not in words begins and ends, as far as it says so."""
+    if isinstance(span, str):
+        return [side for place in words_lib.occurrences(text, span) for side in place]
+    pair = span.get("chars") if isinstance(span, dict) else None
+    return [side for side in pair if type(side) is int] if isinstance(pair, list) else []
+
+
+def _spans(value: dict[str, Any]) -> Iterator[list[Any] | dict[str, Any] | str]:
     """What stands in a line in the places of spans, as far as it can be one."""
     for key, names in (("mentions", None), ("relations", ("head", "tail")), ("triples", ("mention",))):
         for item in value[key] if isinstance(value.get(key), list) else ():
             found = [item] if names is None else [item.get(name) for name in names] if isinstance(item, dict) else []
-            yield from (span for span in found if isinstance(span, list | dict))
+            yield from (span for span in found if isinstance(span, list | dict | str))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mmre_jax.data import words as words_lib
 from mmre_jax.data.given import given as picture
 from mmre_jax.data.readers import jsonl
+from mmre_jax.extraction import Chars, placed
 from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple
 
 CASES = pathlib.Path(__file__).parents[4] / "shared" / "cases"
@@ -128,9 +129,48 @@ def test_how_a_text_is_split(tmp_path):
         assert both.words == spaces and both.mentions == (Mention(0, 1), Mention(1, 2))
 
 
+def test_a_mention_may_be_what_stands_in_the_text(tmp_path):
+    named = {"mentions": ["Ada", "@grace", "北京"], "relations": [{"head": "grace", "tail": {"chars": [32, 36]}}]}
+    record = one(tmp_path, {"text": f"{ADA} Annually", **named})
+    assert [record.text(mention.span) for mention in record.mentions] == ["Ada", "@grace", "北京"]
+    assert [record.text(side.span) for side in (record.relations[0].head, record.relations[0].tail)] == ["grace", "ally"]
+    given_words = one(tmp_path, {"words": ["@", "grace", "and", "Ada"], "mentions": ["@ grace", "ada"]})
+    assert given_words.mentions == (Mention(0, 2), Mention(3, 4))
+    spaces = one(tmp_path, {"text": ADA, "mentions": [[0, 1], "friend"]})
+    assert spaces.words == tuple(ADA.split()) and spaces.mentions == (Mention(0, 1), Mention(1, 2))
+
+
+def test_lines_and_python_find_the_same(tmp_path):
+    """What is a mention of a line is one of `extract`, and what is refused of one is refused of the other."""
+    for spans in (["Ada", "@grace"], [(0, 1), "friend"], [Chars(1, 3), "京"], [(0, 1), "Ada"], [(0, 1), Chars(1, 3)], ["a", (0, 1)], ["e"]):
+        lines = [{"chars": [span.start, span.end]} if isinstance(span, Chars) else span for span in spans]
+        try:
+            text, found = placed(ADA, {f"mentions[{n}]": span for n, span in enumerate(spans)})
+        except RecordError:
+            with pytest.raises(RecordError, match=r"a\.jsonl:1, field mentions\["):
+                one(tmp_path, {"text": ADA, "mentions": lines}, posts=True)
+        else:
+            record = one(tmp_path, {"text": ADA, "mentions": lines}, posts=True)
+            assert record.words == text.words and [mention.span for mention in record.mentions] == list(found.values())
+
+
+def test_a_null_is_left_out_of_a_span(tmp_path):
+    nulls = {"start": None, "end": None, "chars": [1, 3]}
+    assert one(tmp_path, {"text": ADA, "mentions": [nulls]}) == one(tmp_path, {"text": ADA, "mentions": [{"chars": [1, 3]}]})
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
+        ({"mentions": ["Bob"]}, r"mentions\[0\]: 'Bob' is not in the text, whose words are 'Ada', .*is given as \"chars\": \[start, end\]"),
+        ({"mentions": [""]}, r"mentions\[0\]: '' is not in the text"),
+        (
+            {"text": "a b a", "mentions": ["a"]},
+            r"'a' is in the text 2 times: .* one of \"chars\": \[0, 1\] in 'a b a', \"chars\": \[4, 5\] in",
+        ),
+        ({"mentions": [[0, 1], "Ada"]}, r"mentions\[1\]: chars \[0, 3\], 'Ada', begin or end inside of a word"),
+        ({"words": ["Ada's"], "mentions": ["Ada"]}, r"mentions\[0\]: chars \[0, 3\], 'Ada', begin or end inside of a word"),
+        ({"text": None, "words": ["a", "b", "a"], "mentions": ["a"]}, r"mentions\[0\]: 'a' is in the text 2 times: give a word span"),
         ({"mentions": [{"chars": [0, 99]}]}, r"mentions\[0\]: chars \[0, 99\) do not lie inside the text's 27 characters"),
         ({"mentions": [{"chars": [3, 3]}]}, r"mentions\[0\]: chars \[3, 3\)"),
         ({"mentions": [{"chars": [0, 6]}]}, r"mentions\[0\]: chars \[0, 6\), \"Ada's \", begin or end with white space"),
@@ -228,7 +268,7 @@ def test_the_documented_example(tmp_path):
         string="Ada meets Grace in Paris",
         places=((0, 3), (4, 9), (10, 15), (16, 18), (19, 24)),
         image=str(tmp_path / "photos" / "17.jpg"),
-        mentions=(Mention(0, 1), Mention(4, 5, "LOC")),
+        mentions=(Mention(0, 1), Mention(2, 3), Mention(4, 5, "LOC")),
         relations=(Relation(Mention(0, 1), Mention(2, 3), "/per/per/peer"), Relation(Mention(0, 1), Mention(4, 5))),
         triples=(Triple(Mention(0, 1), "held_by", (0.1, 0.2, 0.4, 0.9)),),
         regions=(
@@ -254,6 +294,10 @@ def test_defaults(tmp_path):
     ("value", "message"),
     [
         ("{", "not a JSON value"),
+        (
+            f'{{"text": "a", "meta": {{"b": {"[" * 600}{"]" * 600}}}}}',
+            r"field 'meta.b\[0\].*: lists and dictionaries in each other, more than 100",
+        ),
         ('{"text": "a", "caption": NaN}', "field 'caption': nan is not a finite number"),
         ('{"text": "a", "mentions": [{"start": 0, "end": 1, "score": 1e999}]}', r"field 'mentions\[0\].score': inf is not a finite number"),
         ("[]", "expected a dictionary with id, text"),
