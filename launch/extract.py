@@ -49,7 +49,7 @@ _RELATIONS = flags.DEFINE_string("relations", None, "A run that finds the relati
 _INPUT = flags.DEFINE_string("input", None, "JSON lines of posts, or a folder of such files.")
 _SCENES = flags.DEFINE_integer("scenes", 0, "Instead of --input: that many test records of the embedded data set.", lower_bound=0)
 _OUT = flags.DEFINE_string("out", None, "Folder for extracted.jsonl, rejects.jsonl, summary.json and the pictures.")
-_SCORE = flags.DEFINE_float("min_score", 0.0, "Lowest score of what is written.", lower_bound=0, upper_bound=1)
+_SCORE = flags.DEFINE_float("min_score", 0.0, "Lowest score of what is written; mentions of --entities stay.", lower_bound=0, upper_bound=1)
 _SKIP = flags.DEFINE_bool("skip_none", False, "Leave out pairs between which no relation was found.")
 _TOP = flags.DEFINE_integer("top", 0, "Of each relation, also the probabilities of so many labels, the likeliest.", lower_bound=0)
 _STRICT = flags.DEFINE_bool("strict", False, "End at the first picture that is missing or cannot be read, instead of masking it.")
@@ -60,6 +60,7 @@ _WORKERS = flags.DEFINE_integer("workers", 0, "With --engine=ray: at most so man
 _CPUS = flags.DEFINE_float("worker_cpus", 1.0, "With --engine=ray: CPUs that each worker takes.", lower_bound=0.0)
 _GPUS = flags.DEFINE_float("worker_gpus", 0.0, "With --engine=ray: GPUs that each worker takes.", lower_bound=0.0)
 _SILENCE = flags.DEFINE_float("silence", 900.0, "With --engine=ray: seconds without any result after which it ends.", lower_bound=1.0)
+_OF_RAY = ("workers", "worker_cpus", "worker_gpus", "silence")
 PRINTED = 5  # posts
 
 
@@ -73,10 +74,19 @@ def main() -> None:
         raise app.UsageError("--attention draws more of posts that are drawn: give --pictures=N, too")
     logger = console.setup()
     out = storage.path(_OUT.value)
-    elsewhere = _ENGINE.value == "ray"  # where a path may mean something only in full
-    given = None if _INPUT.value is None else posts.find(storage.absolute(_INPUT.value) if elsewhere else _INPUT.value)
+    elsewhere = _ENGINE.value == "ray"
+    if not elsewhere and (idle := [name for name in _OF_RAY if flags.FLAGS[name].present]):
+        raise app.UsageError(f"--{idle[0]} is of --engine=ray")
+    given = None if _INPUT.value is None else posts.find(storage.absolute(_INPUT.value))
     checkpoint = {"path": _CHECKPOINT.value, "entities": _ENTITIES.value, "relations": _RELATIONS.value}
     extractor = mmre_jax.load(**checkpoint)
+    if extractor.task != "relation" and (idle := [name for name in ("top", "skip_none") if flags.FLAGS[name].value]):
+        raise app.UsageError(f"--{idle[0]} is of relations, and this checkpoint finds {KINDS[extractor.task]}")
+    last = extractor.relations if isinstance(extractor, mmre_jax.Chain) else extractor
+    if _ATTENTION.value:
+        from mmre_jax.analysis.query_maps import check_attention
+
+        check_attention(last.job)
     if given is None:
         kind = _scene(extractor)
         given = posts.Given(f"scenes:{kind}:test:{_SCENES.value}", scenes.read(kind, "test", _SCENES.value))
@@ -108,7 +118,6 @@ def main() -> None:
         from launch.drawing import draw  # which takes a second to import
 
         some = _PICTURES.value
-        last = extractor.relations if isinstance(extractor, mmre_jax.Chain) else extractor
         for path in draw(last, records[:some], first[:some], out, attention=_ATTENTION.value):
             logger.info("picture: %s", path)
 

@@ -27,6 +27,7 @@ from mmre_jax.bulk.place import (
     EXTRACTED,
     FOLDER,
     REJECTS,
+    RESULTS,
     SUMMARY,
     Finder,
     Source,
@@ -53,7 +54,8 @@ def extract_all(
     """Extracts from all posts, and writes what was found; goes on where it was stopped before.
 
     Args:
-      out: a folder. In a bucket nothing is there before all is: a program that is stopped begins anew.
+      out: a folder. In a bucket nothing is there before all is: a program that is stopped begins anew, and one that came to its end is
+        not repeated over what it wrote.
       show: how many extractions are returned, the first ones.
       progress: name under which progress is shown; it is not where empty.
 
@@ -69,6 +71,8 @@ def extract_all(
     out = storage.path(out)
     with contextlib.ExitStack() as held:
         remote = storage.is_remote(out)
+        if remote and (there := [out / name for name in RESULTS if storage.size(os.fspath(out / name)) is not None]):
+            raise RecordError(f"{there[0]} is there already: give another --out, or move it away")
         place = pathlib.Path(held.enter_context(tempfile.TemporaryDirectory())) if remote else out
         folder = place / FOLDER
         digest, lines = posts.look()
@@ -78,7 +82,8 @@ def extract_all(
         target = place / EXTRACTED if (place / EXTRACTED).is_file() else folder / EXTRACTED
         file = held.enter_context(target.open("a+b"))
         tally, todo = Tally(), finder.groups(source)
-        first = pass_over(file, todo, tally, KINDS[finder.task])
+        if first := pass_over(file, todo, tally, KINDS[finder.task]):
+            file.truncate()
         if tally.records:
             logger.info("%s: %d posts were extracted from before", out, tally.records)
         records, shown = itertools.chain(first, itertools.chain.from_iterable(todo)), list[Extraction]()
@@ -100,7 +105,7 @@ def extract_all(
         summary = source.summary(tally)
         write_json(place / SUMMARY, summary)
         if remote:
-            storage.upload(place, (EXTRACTED, REJECTS, SUMMARY), out)
+            storage.upload(place, RESULTS, out)
     if source.rejected and not tally.records:
         raise RecordError(f"none of {source.rejected} posts can be read, see {out / REJECTS}; the first: {source.reasons[0]}")
     return summary, shown if len(shown) == min(show, tally.records) else []

@@ -16,10 +16,11 @@ from mmre_jax.bulk.made import differences
 from mmre_jax.bulk.posts import Given, Line, Posts
 from mmre_jax.extraction import Extraction
 from mmre_jax.records import Record, RecordError, Relation
-from mmre_jax.text_files import parse_json
+from mmre_jax.text_files import parse_json, read_json
 from mmre_jax.training.log import write_json
 
 FOLDER, EXTRACTED, REJECTS, SUMMARY, SETTINGS = "extract", "extracted.jsonl", "rejects.jsonl", "summary.json", "settings.json"
+RESULTS = (EXTRACTED, REJECTS, SUMMARY)
 MOST = 5  # examples in a summary
 _CHECKSUMS = ("input", "checkpoint", "entities", "relations")  # of the settings, which say nothing to a person
 
@@ -136,7 +137,7 @@ class Tally:
 
 
 def pass_over(file: IO[bytes], groups: Iterator[list[Record]], tally: Tally, kind: str) -> list[Record]:
-    """Counts the groups that a file holds whole, cuts off what is behind them, and returns the group that is next; [] where there is none.
+    """Counts the groups that a file holds whole, goes to their end in it, and returns the group that is next; [] where there is none.
 
     Raises:
       RecordError: where the file does not hold the lines of these records.
@@ -152,7 +153,7 @@ def pass_over(file: IO[bytes], groups: Iterator[list[Record]], tally: Tally, kin
             if not isinstance(rows[-1], dict) or rows[-1].get("id") != record.id:
                 raise RecordError(f"{where}: not what was found in {record.id!r}: the file was changed: remove it, and start again")
         if len(rows) < len(group):
-            file.truncate(end)
+            file.seek(end)
             return group
         for record, row in zip(group, rows, strict=True):
             tally.count(record, row, kind)
@@ -163,11 +164,13 @@ def pass_over(file: IO[bytes], groups: Iterator[list[Record]], tally: Tally, kin
 
 
 def check_place(place: pathlib.Path, settings: dict[str, Any]) -> None:
-    """Makes the folders, unless what is there was made otherwise."""
+    """Makes the folders, unless what is there was made otherwise. What `strict` let pass has no masked picture, and is the same without."""
     path = place / FOLDER / SETTINGS
-    there = [place / name for name in (EXTRACTED, REJECTS, SUMMARY) if (place / name).exists()]
+    there = [place / name for name in RESULTS if (place / name).exists()]
     if path.is_file():
-        if said := differences(path, settings, _CHECKSUMS):
+        if read_json(path) == {**settings, "strict": True}:
+            write_json(path, settings)
+        elif said := differences(path, settings, _CHECKSUMS):
             old = ", ".join(map(str, (place / FOLDER, *there)))
             raise RecordError(f"{place} holds what was extracted otherwise ({said}): give another --out, or remove {old}")
     elif there:

@@ -119,9 +119,10 @@ def extract_all(
             _fill(parts, finder.groups(unwritten), _Asked(checkpoint, wanted, os.fspath(out), cluster), lines, progress)
         source = Source(finder, posts, held.enter_context((folder / REJECTS).open("w", encoding="utf-8")))
         tally, kind = Tally(), KINDS[finder.task]
-        with (out / EXTRACTED if finished else folder / EXTRACTED).open("r+b" if finished else "wb") as file:
+        with (out / EXTRACTED if finished else folder / EXTRACTED).open("rb" if finished else "wb") as file:
             if finished:
-                pass_over(file, finder.groups(source), tally, kind)
+                if pass_over(file, finder.groups(source), tally, kind):
+                    raise RecordError(f"{file.name}: has fewer lines than there are posts: it was changed: remove it, and start again")
             else:
                 for number, group in enumerate(finder.groups(source)):
                     file.write((part := parts / _name(number)).read_bytes())

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from mmre_jax.bulk import posts
+from mmre_jax.bulk import posts, ray_engine
 from mmre_jax.bulk.files import extract_all
 from mmre_jax.bulk.place import Wanted
+from mmre_jax.data.decode import PictureError
 from mmre_jax.extraction import Extraction
 from mmre_jax.records import Mention, RecordError, Relation
 
@@ -119,6 +120,40 @@ def test_it_refuses_to_go_on_with_something_else(given, tmp_path):
         extract_all(Finder(), given, tmp_path / "out", Wanted())
 
 
+def test_what_a_missing_picture_ended_goes_on_without_strict(given, tmp_path):
+    class Strict(Finder):
+        def extract_many(self, records, *, strict=False, top=0):
+            for extraction in super().extract_many(records, strict=strict, top=top):
+                if strict and extraction.masked:
+                    raise PictureError("gone")
+                yield extraction
+
+    whole = extract_all(Strict(), given, tmp_path / "whole", Wanted())[0]
+    for _ in range(2):
+        with pytest.raises(PictureError):
+            extract_all(Strict(), given, tmp_path / "out", Wanted(strict=True))
+    finder = Strict()
+    assert extract_all(finder, given, tmp_path / "out", Wanted())[0] == whole and len(finder.looked) == 11 - 3
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+    with pytest.raises(RecordError, match=r"holds what was extracted otherwise \(strict False, now True\)"):
+        extract_all(Strict(), given, tmp_path / "out", Wanted(strict=True))
+
+
+def test_a_cluster_says_that_a_file_that_was_finished_was_changed(given, tmp_path):
+    """And leaves it as it is; what needs Ray: test_ray_engine.py."""
+    out = tmp_path / "out"
+    whole, _ = extract_all(Finder(), given, out, Wanted())
+    settings = out / "extract" / "settings.json"
+    settings.write_text(settings.read_text().replace('"local"', '"ray"'))
+    again = [{}, Finder(), given, out, Wanted(), ray_engine.Cluster()]
+    assert ray_engine.extract_all(*again) == whole
+    lines = (out / "extracted.jsonl").read_text().splitlines(keepends=True)
+    (out / "extracted.jsonl").write_text("".join(lines[:-1]))
+    with pytest.raises(RecordError, match=r"extracted\.jsonl: has fewer lines than there are posts"):
+        ray_engine.extract_all(*again)
+    assert len((out / "extracted.jsonl").read_text().splitlines()) == 10
+
+
 def test_files_from_elsewhere_are_not_overwritten(given, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "extracted.jsonl").write_text("mine\n")
@@ -163,3 +198,5 @@ def test_a_bucket_gets_all_of_it_at_the_end(given, bucket, tmp_path):
     extract_all(Finder(), given, "s3://bucket/out", Wanted())
     found = {name.rpartition("/")[2]: data for name, data in bucket.objects.items()}
     assert found == {name: data for name, data in tree(tmp_path / "out").items() if "/" not in name}
+    with pytest.raises(RecordError, match=r"s3://bucket/out/\w+\.jsonl is there already"):
+        extract_all(Finder("b"), given, "s3://bucket/out", Wanted())

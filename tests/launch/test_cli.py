@@ -1,6 +1,7 @@
 """The launchers as a person types them, each in a process of its own, since they share flag names (launch.prepare: test_prepare.py)."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -286,6 +287,25 @@ def test_strictly_a_missing_picture_ends_with_a_message(trained, tmp_path):
     said = message(result)
     assert "in.jsonl:1: image: " in said and "gone.png: no such file" in said
     assert not (tmp_path / "out" / "extracted.jsonl").exists()
+    typed = os.path.relpath(tmp_path / "in.jsonl")
+    result = run("extract", f"--checkpoint={trained}", f"--input={typed}", f"--out={tmp_path / 'out'}")
+    assert result.returncode == 0, result.stderr
+    [row] = rows(tmp_path / "out" / "extracted.jsonl")
+    assert row["masked"] == [f"image: {tmp_path.resolve() / 'gone.png'}: no such file: masked"], "however the input was typed"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("--top=2", "--top is of relations, and this checkpoint finds mentions"),
+        ("--skip_none", "--skip_none is of relations, and this checkpoint finds mentions"),
+        ("--worker_cpus=2", "--worker_cpus is of --engine=ray"),
+        ("--attention --pictures=1", "QEOT"),
+    ],
+)
+def test_options_that_would_do_nothing_are_told_before_anything_is_extracted(untrained, posts, tmp_path, typed, said):
+    result = run("extract", f"--checkpoint={untrained['entities']}", f"--input={posts}", f"--out={tmp_path / 'out'}", *typed.split())
+    assert said in message(result) and not (tmp_path / "out").exists()
 
 
 def test_broken_lines_are_rejected_and_told(trained, tmp_path):
