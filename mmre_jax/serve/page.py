@@ -18,7 +18,7 @@ from mmre_jax.extraction import Extraction
 from mmre_jax.serve.answers import Answers, Refused, columns, notes
 from mmre_jax.serve.bounds import BoundedBodies
 
-WAITING = 32  # posts; further ones are told to come again
+WAITING = 32  # posts; further ones are told to come again. Of twice as many visitors the last post is kept in memory, with its picture
 KEPT = 3600  # seconds that a picture which was sent is kept
 TITLE = "mmre_jax"
 # Makes a file of what is shown, in the browser.
@@ -76,6 +76,7 @@ def serving(answers: Answers, host: str, port: int) -> Iterator[str]:
                 share=False,
                 show_error=False,
                 max_file_size=answers.limits.bytes,
+                state_session_capacity=2 * WAITING,
                 enable_monitoring=False,
                 run_history=False,
                 ssr_mode=False,
