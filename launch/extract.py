@@ -40,7 +40,7 @@ from mmre_jax import storage
 from mmre_jax.bulk import files, posts
 from mmre_jax.bulk.place import EXTRACTED, REJECTS, Wanted, accepted
 from mmre_jax.data.readers import scenes
-from mmre_jax.extraction import KINDS, Extraction
+from mmre_jax.extraction import KINDS, Extraction, in_words
 from mmre_jax.records import Region, Relation, Triple
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
@@ -133,15 +133,12 @@ def as_text(extraction: Extraction, width: int = 120, most: int = 6) -> list[str
         )
         lines.append(f"      mentions: {', '.join(told)}")
     for found in extraction.found[:most]:
+        first, *rest = in_words(found, record)
         if isinstance(found, Relation):
-            said = f"{record.text(found.head.span)} -> {record.text(found.tail.span)}: {found.label}"
-        elif isinstance(found, Triple):
-            place = "" if found.box is None else f" at {', '.join(f'{side:.2f}' for side in found.box)}"
-            said = f"{record.text(found.mention.span)}: {found.label}{place}"
-        elif isinstance(found, Region):
-            said = f"{found.label} at {', '.join(f'{side:.2f}' for side in found.box or ())}"
+            said = f"{first} -> {rest[1]}: {rest[0]}"
         else:
-            said = f"{record.text(found.span)}: {found.type}"
+            place = f" at {rest[-1]}" if isinstance(found, Region | Triple) and found.box else ""
+            said = (first if isinstance(found, Region) else f"{first}: {rest[0]}") + place
         lines.append(f"{'' if found.score is None else f'{found.score:.2f}':>8}  {said}")
     rest = len(extraction.found) - most
     if rest > 0 or not extraction.found:

@@ -173,6 +173,16 @@ def record_of(task: str, sources: Sequence[str], item: Record | Mapping[str, Any
         raise RecordError(f"{said['id']}: {error}") from error
 
 
+def in_words(found: Relation | Mention | Triple | Region, record: Record) -> tuple[str, ...]:
+    """What was found in a record, as cells: head, relation, tail; entity, type; entity, relation, box; or object, box ('' for none)."""
+    if isinstance(found, Mention):
+        return record.text(found.span), found.type or ""
+    if isinstance(found, Relation):
+        return record.text(found.head.span), found.label or "", record.text(found.tail.span)
+    box = "" if found.box is None else ", ".join(f"{side:.2f}" for side in found.box)
+    return (found.label or "", box) if isinstance(found, Region) else (record.text(found.mention.span), found.label, box)
+
+
 class UntilError(Iterator[T]):
     """What comes of an iterable before it raises something: groups of these come to their end, and then `end` raises it."""
 

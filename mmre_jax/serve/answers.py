@@ -11,7 +11,6 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
 from PIL import Image
@@ -19,8 +18,8 @@ from PIL import Image
 from mmre_jax.chain import Chain
 from mmre_jax.data.decode import PictureError, decode_picture
 from mmre_jax.extract import Extractor
-from mmre_jax.extraction import Extraction, Where
-from mmre_jax.records import Box, Mention, Record, RecordError, Region, Relation
+from mmre_jax.extraction import Extraction, Where, in_words
+from mmre_jax.records import Record, RecordError
 from mmre_jax.tasks import WORDLESS
 
 SPAN = re.compile(r"\[\s*(\d{1,6})\s*,\s*(\d{1,6})\s*\]")
@@ -151,21 +150,8 @@ def columns(task: str) -> tuple[str, ...]:
 
 def rows(extraction: Extraction) -> list[list[str]]:
     """What was found, best score first, as a table of `columns`."""
-    record = extraction.record
-
-    def row(found: Any) -> list[str]:
-        score = [] if found.score is None else [f"{found.score:.3f}"]
-        if isinstance(found, Relation):
-            return [record.text(found.head.span), found.label or "", record.text(found.tail.span), *score]
-        if isinstance(found, Region):
-            return [found.label or "", _box(found.box), *score]
-        if isinstance(found, Mention):
-            return [record.text(found.span), found.type or "", *score]
-        return [record.text(found.mention.span), found.label, _box(found.box), *score]
-
     ordered = sorted(extraction.found, key=lambda each: -(each.score or 0.0))
-    width = len(columns(extraction.task))
-    return [(cells := row(found)) + [""] * (width - len(cells)) for found in ordered]
+    return [[*in_words(each, extraction.record), "" if each.score is None else f"{each.score:.3f}"] for each in ordered]
 
 
 def notes(extraction: Extraction) -> str:
@@ -185,10 +171,6 @@ def names_of(paths: Sequence[str], names: Sequence[str]) -> list[str]:
     if twice := [name for i, name in enumerate(found) if name in found[:i]]:
         raise ValueError(f"two runs are called {twice[0]}: give each a name of its own by --names")
     return found
-
-
-def _box(box: Box | None) -> str:
-    return "" if box is None else ", ".join(f"{side:.2f}" for side in box)
 
 
 def _sentence(message: str) -> str:

@@ -12,6 +12,9 @@ from PIL import Image
 
 import mmre_jax
 from launch.drawing import figure_of
+from launch.extract import as_text
+from mmre_jax.extraction import Extraction
+from mmre_jax.records import Mention, Record, Region, Relation, Triple
 from mmre_jax.serve.answers import Answers, Limits, Refused, columns, names_of, notes, rows
 
 TEXT = "Ada meets Grace near the old bridge"
@@ -147,3 +150,23 @@ def test_runs_are_called_by_their_folders_or_as_they_are_to_be():
     ]:
         with pytest.raises(ValueError, match=message):
             names_of(paths, names)
+
+
+def test_what_was_found_stands_in_words_in_a_table_and_in_a_terminal():
+    record = Record("p", ("Ada", "meets", "Bo"))
+    ada, bo, box = Mention(0, 1, "PER", 0.5), Mention(2, 3), (0.0, 0.25, 0.5, 1.0)
+    wanted = [
+        ("relation", Relation(ada, bo, "knows", 0.75), ["Ada", "knows", "Bo", "0.750"], "    0.75  Ada -> Bo: knows"),
+        ("entities", ada, ["Ada", "PER", "0.500"], "    0.50  Ada: PER"),
+        ("triples", Triple(bo, "is", box), ["Bo", "is", "0.00, 0.25, 0.50, 1.00", ""], "          Bo: is at 0.00, 0.25, 0.50, 1.00"),
+        ("triples", Triple(bo, "is", None, 0.125), ["Bo", "is", "", "0.125"], "    0.12  Bo: is"),
+        (
+            "objects",
+            Region(box, label="car", score=1.0),
+            ["car", "0.00, 0.25, 0.50, 1.00", "1.000"],
+            "    1.00  car at 0.00, 0.25, 0.50, 1.00",
+        ),
+    ]
+    for task, found, row, line in wanted:
+        extraction = Extraction(record, (found,), task=task)
+        assert rows(extraction) == [row] and len(row) == len(columns(task)) and as_text(extraction) == ["p: Ada meets Bo", line]
