@@ -18,6 +18,7 @@ from mmre_jax.records import Box, Mention, Record, RecordError, Triple
 from mmre_jax.tasks import triple_metrics
 from mmre_jax.tasks.calibration import Calibration
 from mmre_jax.tasks.task import Found, Outputs
+from mmre_jax.tasks.triple_spans import place_of, said_spans
 
 Target = tuple[int, int, int, Box]  # token of the span's first piece, token of its last, relation, box
 
@@ -138,7 +139,7 @@ class TriplesTask:
         left = dict.fromkeys(LEFT_OUT, 0)
         for triple in record.triples:
             relation = self.label_id(triple.label, record)
-            place = _place(triple.mention.span, encoded)
+            place = place_of(triple.mention.span, encoded)
             if isinstance(place, str):
                 left[place] += 1
             elif len(rows) == self.max_targets:
@@ -172,7 +173,7 @@ class TriplesTask:
         """
         encoded = encoded or self.encoder.encode(record.words)
         placed = self.unseen_boxes or bool(prediction.get("seen", True))
-        spans, sure = _said_spans(prediction, encoded.words)
+        spans, sure = said_spans(prediction, encoded.words)
         relation = prediction["relation"].argmax(axis=-1)
         scores = sure * prediction["relation"].max(axis=-1)
         clipped = np.clip(prediction["box"], 0.0, 1.0)
@@ -202,11 +203,11 @@ class TriplesTask:
         ids = np.array([self.label_id(triple.label, record) for triple in record.triples], np.int64)
         entity = np.zeros((len(ids), len(relation)))
         for gold, triple in enumerate(record.triples):
-            place = _place(triple.mention.span, encoded)
+            place = place_of(triple.mention.span, encoded)
             if not isinstance(place, str):
                 entity[gold] = outputs["start"][:, place[0]] * outputs["end"][:, place[1]]
         spans = np.array([triple.mention.span for triple in record.triples], np.int64).reshape(-1, 1, 2)
-        said, sure = _said_spans(outputs, encoded.words)
+        said, sure = said_spans(outputs, encoded.words)
         right_entity = (spans == said).all(axis=-1) & np.isfinite(sure)
         right_relation = (ids[:, None] == relation.argmax(axis=-1)) & np.isfinite(relation).all(axis=-1)
         return triple_metrics.Answers(entity, relation[:, ids].T, right_entity, right_relation, outputs["box"].astype(np.float64))
@@ -257,51 +258,3 @@ def merge(triples: Sequence[Triple], iou: float) -> tuple[Triple, ...]:
         if not repeated:
             kept.append(triple)
     return tuple(kept)
-
-
-def _place(span: tuple[int, int], encoded: Encoded) -> tuple[int, int] | str:
-    """The tokens of a span's first and last piece, or why there are none, one of LEFT_OUT."""
-    places, pieces = (np.flatnonzero((words >= span[0]) & (words < span[1])) for words in (encoded.words, encoded.whole))
-    if not len(pieces):
-        return "without_pieces"
-    return "truncated" if len(places) < len(pieces) else (int(places[0]), int(places[-1]))
-
-
-def _said_spans(outputs: Outputs, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each query's most probable span of whole words, int [Q, 2], and its probability, float [Q].
-
-    In a sentence without pieces there is none: (-1, -1), which no word has, with nan.
-
-    Args:
-      outputs: start, end float [Q, L].  owners: the word of each token, int [n], -1 for specials.
-    """
-    words, first, last = _edges(owners)
-    if not len(words):
-        queries = len(outputs["start"])
-        return np.full((queries, 2), -1), np.full(queries, np.nan)
-    start, end, probability = _best_spans(outputs["start"][:, first], outputs["end"][:, last])
-    return np.stack([words[start], words[end] + 1], axis=1), probability
-
-
-def _edges(owners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The words that have pieces, in order, and for each the tokens of its first and last piece; int [W] each.
-
-    Args:
-      owners: the word of each token, int [n], -1 for specials.
-    """
-    tokens = np.flatnonzero(owners >= 0)
-    words, first = np.unique(owners[tokens], return_index=True)
-    last = np.append(first, len(tokens))[1:] - 1
-    return words, tokens[first], tokens[last]
-
-
-def _best_spans(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each query the i <= j that maximise start[i] * end[j], and that product.
-
-    Args:
-      start, end: probabilities float [Q, W] over words.
-    """
-    last = (np.maximum.accumulate(start, axis=1) * end).argmax(axis=1)  # the best start up to each j, times its end
-    first = np.where(np.arange(start.shape[1]) <= last[:, None], start, -1.0).argmax(axis=1)
-    rows = np.arange(len(start))
-    return first, last, start[rows, first] * end[rows, last]
