@@ -119,9 +119,16 @@ def post(
 
     Raises:
       RecordError: for a span or box out of range, a string that is not in the text or is in it more than once (its places are
-        listed), if neither a pair nor two mentions are given, or if they are given to a task that finds them by itself.
+        listed), if neither a pair nor two mentions are given, or if they are given to a task that finds them by itself; for an id, caption
+        or meta that could not be read back.
       PictureError: for a picture that is none of these, or a URL; not for one that is missing or damaged.
     """
+    if not isinstance(id, str) or not id:
+        raise RecordError(f"id: expected a string that is not empty, found {id!r:.80}")
+    if caption is not None and not isinstance(caption, str):
+        raise RecordError(f"caption: expected a string, found {caption!r:.80}")
+    if meta is not None and not isinstance(meta, Mapping):
+        raise RecordError(f"meta: expected a dictionary, found {meta!r:.80}")
     if not isinstance(text, str) and not (isinstance(text, Sequence) and all(isinstance(word, str) and word for word in text)):
         raise RecordError(f"text: expected a string, or words that are not empty, found {text!r:.80}")
     named: dict[str, Where] = {name: where for name, where in (("head", head), ("tail", tail)) if where is not None}
@@ -149,7 +156,7 @@ def post(
         image=given(image, f"{id}: image"),
         relations=relations,
         regions=tuple(Region(box=box, source=source) for source in sources for box in checked),
-        caption=caption,
+        caption=caption or None,
         meta=dict(meta or {}),
     )
 
@@ -165,12 +172,13 @@ def record_of(task: str, sources: Sequence[str], item: Record | Mapping[str, Any
     if not isinstance(item, Mapping):
         raise RecordError(f"{id}: expected a Record, or a dictionary of {', '.join(POST_KEYS)}, found {item!r:.80}")
     if unknown := sorted(map(str, set(item) - set(POST_KEYS))):
-        raise RecordError(f"{id}: unknown key {', '.join(map(repr, unknown))}; valid are {', '.join(POST_KEYS)}")
-    said = {"id": id, **item}
+        told = ", ".join(f"{key!r:.80}" for key in unknown[:5])
+        raise RecordError(f"{id}: unknown key {told}; valid are {', '.join(POST_KEYS)}")
+    said = {"id": id} | {name: value for name, value in item.items() if value is not None}
     try:
         return post(task, sources, **said)
     except RecordError as error:
-        raise RecordError(f"{said['id']}: {error}") from error
+        raise RecordError(f"{said['id']!s:.80}: {error}") from error
 
 
 def in_words(found: Relation | Mention | Triple | Region, record: Record) -> tuple[str, ...]:

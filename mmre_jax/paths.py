@@ -10,6 +10,14 @@ import re
 from mmre_jax import storage
 from mmre_jax.records import RecordError
 
+MOST = 240  # characters of a path that a message shows
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path for a message: of one that is longer than most can be, its beginning and its end."""
+    text = os.fspath(path)
+    return text if len(text) <= MOST else f"{text[: MOST // 2]}...{text[-MOST // 2 :]}"
+
 
 def leads_out(name: str) -> bool:
     """Whether a name, read as a path with either kind of slash, is absolute, on a drive, or has a `..` in it."""
@@ -32,14 +40,14 @@ def inside(root: str | os.PathLike[str], name: str, where: str, error: type[Valu
     """
     parts = re.split(r"[/\\]", name)
     if not name.strip() or "\0" in name or not parts[0] or ":" in parts[0] or leads_out(name):
-        raise error(f"{where}: {name!r} is not a path inside {os.fspath(root)}")
+        raise error(f"{where}: {shown(name)!r} is not a path inside {os.fspath(root)}")
     if storage.is_remote(root):  # no folders, and so no links
         return "/".join([os.fspath(root).rstrip("/"), *(part for part in parts if part not in ("", "."))])
     steps = list(itertools.accumulate(parts, os.path.join, initial=os.fspath(root)))
     if any(map(os.path.islink, steps[1:])):  # seldom, and resolving a path takes several times as long as this
         target = os.path.realpath(steps[-1])
         if not pathlib.Path(target).is_relative_to(os.path.realpath(root)):
-            raise error(f"{where}: {name!r} is not a path inside {os.fspath(root)}: a symbolic link leads to {target}")
+            raise error(f"{where}: {shown(name)!r} is not a path inside {os.fspath(root)}: a symbolic link leads to {target}")
     return str(pathlib.Path(root, *parts))
 
 
@@ -52,7 +60,7 @@ def relative(root: str | os.PathLike[str], file: str, where: str, error: type[Va
     try:
         name = pathlib.PurePath(file).relative_to(os.fspath(root)).as_posix()
     except ValueError as problem:
-        raise error(f"{where}: {file} does not lie in {os.fspath(root)}") from problem
+        raise error(f"{where}: {shown(file)} does not lie in {os.fspath(root)}") from problem
     if leads_out(name):
-        raise error(f"{where}: {file} does not lie in {os.fspath(root)}")
+        raise error(f"{where}: {shown(file)} does not lie in {os.fspath(root)}")
     return name

@@ -126,6 +126,14 @@ def as_number(value: object) -> float | None:
     return found if math.isfinite(found) else None
 
 
+def digits(number: int) -> str:
+    """A whole number for a message: of a long one the first digits."""
+    try:
+        return f"{number!s:.40}"
+    except ValueError:  # Python writes out no more than some thousand digits
+        return f"a number of {number.bit_length()} bits"
+
+
 def check_span(start: object, end: object, words: int, where: str) -> tuple[int, int]:
     """Returns (start, end) as a valid, non-empty, end-exclusive span inside `words` words.
 
@@ -136,7 +144,7 @@ def check_span(start: object, end: object, words: int, where: str) -> tuple[int,
     if any(not isinstance(side, numbers.Integral) or isinstance(side, bool) for side in (low, high)):
         raise RecordError(f"{where}: a span is two integers [start, end), found [{low!r:.40}, {high!r:.40}]")
     if not 0 <= low < high <= words:
-        raise RecordError(f"{where}: span [{low!s:.40}, {high!s:.40}) does not lie inside the record's {words} words")
+        raise RecordError(f"{where}: span [{digits(low)}, {digits(high)}) does not lie inside the record's {words} words")
     return int(low), int(high)
 
 

@@ -78,7 +78,7 @@ def parse_json(text: str, where: str, error: type[Exception] = RecordError, *, w
         found = dict(pairs)
         if len(found) < len(pairs):
             names = [name for name, _ in pairs]
-            raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+            raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r:.80} stands there twice")
         return found
 
     try:

@@ -18,7 +18,7 @@ from mmre_jax.analysis.seen import what_was_seen
 from mmre_jax.data import datasets
 from mmre_jax.data.decode import PictureError
 from mmre_jax.data.readers import jsonl, scenes
-from mmre_jax.extraction import Chars, Extraction, all_pairs, find, placed
+from mmre_jax.extraction import Chars, Extraction, all_pairs, find, placed, post, record_of
 from mmre_jax.records import Mention, Record, RecordError, Region, Triple
 from mmre_jax.training.checkpoint import CheckpointError, Checkpoints
 from mmre_jax.training.job import new_job
@@ -119,6 +119,28 @@ def test_strings_are_found_wherever_they_stand_and_any_characters_can_be_a_menti
     assert " ".join(text.words[slice(*spans["head"])]) == words and text.words[slice(*spans["tail"])] == ("friend",)
     assert text.string == FOUND
     assert (text.places[spans["head"][0]][0], text.places[spans["head"][1] - 1][1]) == characters
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"id": 5}, "id: expected a string that is not empty, found 5"),
+        ({"id": ""}, "id: expected a string"),
+        ({"caption": 5}, "caption: expected a string, found 5"),
+        ({"meta": [("a", 1)]}, "meta: expected a dictionary"),
+        ({"head": Chars(10**5000, 3), "tail": "b"}, "chars .a number of 16610 bits, 3. do not lie inside"),
+        ({"head": (10**5000, 3), "tail": "b"}, "span .a number of 16610 bits, 3. does not lie inside"),
+    ],
+)
+def test_a_post_is_one_that_can_be_read_back(said, message):
+    with pytest.raises(RecordError, match=message):
+        post("relation", text="a b", **{"head": "a", "tail": "b", **said})
+
+
+def test_what_is_none_in_a_post_is_left_out(tmp_path):
+    record = record_of("entities", (), {"id": None, "text": "a b", "caption": "", "meta": None}, "post-1")
+    assert record.id == "post-1" and record.caption is None
+    assert jsonl.parse(jsonl.format_record(record, tmp_path), tmp_path, where="", default_id="x") == record
 
 
 def test_what_the_package_offers():

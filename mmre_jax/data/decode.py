@@ -21,6 +21,7 @@ from PIL import Image, ImageCms
 
 from mmre_jax import storage
 from mmre_jax.data.essentials import Essentials, all_scans, essentials, restarts, rows_end_early
+from mmre_jax.paths import shown
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 2**29  # more than any picture of so many pixels needs
@@ -156,17 +157,17 @@ def _contents(path: str | os.PathLike[str]) -> bytes:
     try:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
-            raise PictureError(f"{os.fspath(path)}: not a file")
+            raise PictureError(f"{shown(path)}: not a file")
         if found.st_size > MAX_BYTES:
-            raise PictureError(f"{os.fspath(path)}: {found.st_size:,} bytes, more than {MAX_BYTES:,} are not read")
+            raise PictureError(f"{shown(path)}: {found.st_size:,} bytes, more than {MAX_BYTES:,} are not read")
         with open(path, "rb") as file:
             return file.read(found.st_size)
     except FileNotFoundError as error:
-        raise MissingPicture(f"{os.fspath(path)}: no such file") from error
+        raise MissingPicture(f"{shown(path)}: no such file") from error
     except PictureError:
         raise
     except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
-        raise PictureError(f"{os.fspath(path)}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise PictureError(f"{shown(path)}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
 def _object(path: str | os.PathLike[str]) -> bytes:
@@ -174,9 +175,9 @@ def _object(path: str | os.PathLike[str]) -> bytes:
     try:
         data = storage.read_bytes(path, MAX_BYTES + 1)  # one request: asking for the size would be a second
     except FileNotFoundError as error:
-        raise MissingPicture(f"{os.fspath(path)}: no such file") from error
+        raise MissingPicture(f"{shown(path)}: no such file") from error
     if len(data) > MAX_BYTES:
-        raise PictureError(f"{os.fspath(path)}: more than {MAX_BYTES:,} bytes are not read")
+        raise PictureError(f"{shown(path)}: more than {MAX_BYTES:,} bytes are not read")
     return data
 
 
@@ -187,11 +188,11 @@ def _named(path: str | os.PathLike[str], parts: Essentials) -> Iterator[None]:
         yield
     except Image.UnidentifiedImageError as error:
         if parts.format in _FORMATS:
-            raise PictureError(f"{os.fspath(path)}: damaged picture (begins as {parts.format}, and has no header of it)") from error
-        raise PictureError(f"{os.fspath(path)}: not a picture, or none of {', '.join(_FORMATS)}") from error
+            raise PictureError(f"{shown(path)}: damaged picture (begins as {parts.format}, and has no header of it)") from error
+        raise PictureError(f"{shown(path)}: not a picture, or none of {', '.join(_FORMATS)}") from error
     except _DAMAGE as error:
         text = str(error) if isinstance(error, _TooLarge) else f"damaged picture ({error})"
-        raise PictureError(f"{os.fspath(path)}: {text}") from error
+        raise PictureError(f"{shown(path)}: {text}") from error
 
 
 class _TooLarge(ValueError):

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from mmre_jax.records import RecordError, as_number
 
 T = TypeVar("T")
+_TOLD = 5  # unknown keys that a message names
 
 
 def keys(value: Any, valid: Sequence[str], where: str, hint: str = "") -> dict[str, Any]:
@@ -15,7 +16,8 @@ def keys(value: Any, valid: Sequence[str], where: str, hint: str = "") -> dict[s
     if not isinstance(value, dict):
         raise RecordError(f"{where}: expected a dictionary with {', '.join(valid)}, found {value!r:.80}")
     if unknown := sorted(set(value) - set(valid)):
-        raise RecordError(f"{where}: unknown key {', '.join(map(repr, unknown))}; valid are {', '.join(valid)}{hint}")
+        told = ", ".join(f"{key!r:.80}" for key in unknown[:_TOLD])
+        raise RecordError(f"{where}: unknown key {told}; valid are {', '.join(valid)}{hint}")
     return {key: item for key, item in value.items() if item is not None}
 
 
@@ -44,7 +46,7 @@ def items(value: dict[str, Any], key: str, where: str, item: Callable[[Any, str]
 def word(item: Any, where: str) -> str:
     """A string that is not empty; a tweet's word may be a no-break space."""
     if not isinstance(item, str) or not item:
-        raise RecordError(f"{where}: expected a word that is not empty, found {item!r}")
+        raise RecordError(f"{where}: expected a word that is not empty, found {item!r:.80}")
     return item
 
 
@@ -64,5 +66,5 @@ def score(value: dict[str, Any], where: str, key: str = "score") -> float | None
     """A number, None where there is none."""
     found = as_number(value.get(key))
     if key in value and found is None:
-        raise RecordError(f"{where}, field {key!r}: expected a number, found {value[key]!r:.80}")
+        raise RecordError(f"{where}, field {key!r:.80}: expected a number, found {value[key]!r:.80}")
     return found

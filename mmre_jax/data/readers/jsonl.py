@@ -80,7 +80,7 @@ def read(path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = 
             continue
         record = parse(line, root, where=f"{path}:{number}", default_id=f"{path.stem}-{number}", posts=posts)
         if record.id in records:
-            raise RecordError(f"{path}:{number}, field 'id': {record.id!r} is also the id of {records[record.id].origin}")
+            raise RecordError(f"{path}:{number}, field 'id': {record.id!r:.80} is also the id of {records[record.id].origin}")
         records[record.id] = record
     return list(records.values())
 
@@ -272,10 +272,10 @@ def _file(value: dict[str, Any], key: str, root: str | os.PathLike[str], where: 
     if posts and (in_bucket(name) or _SCENE.fullmatch(name)):
         return name
     if os.path.isabs(name) and not posts:
-        raise RecordError(f"{field}: {name!r} is not a path inside {os.fspath(root)}: a data set's files lie in its folder")
+        raise RecordError(f"{field}: {paths.shown(name)!r} is not a path inside {os.fspath(root)}: a data set's files lie in its folder")
     if os.path.isabs(name):
         if "\0" in name or os.path.normpath(name) != name:
-            raise RecordError(f"{field}: {name!r} is not a whole path: write it without '..', '.' and doubled slashes")
+            raise RecordError(f"{field}: {paths.shown(name)!r} is not a whole path: write it without '..', '.' and doubled slashes")
         return name
     try:
         return inside(root, name, field)

@@ -9,7 +9,7 @@ from typing import Any
 from mmre_jax.data import words as words_lib
 from mmre_jax.data.readers import fields
 from mmre_jax.data.words import Place
-from mmre_jax.records import Mention, RecordError, check_span, plain
+from mmre_jax.records import Mention, RecordError, check_span, digits, plain
 
 MOST = 20  # places that a message lists
 SPAN_KEYS = ("start", "end", "type", "score", "chars", "text")
@@ -153,7 +153,7 @@ def check_chars(start: object, end: object, text: str, where: str) -> Place:
     if any(type(side) is not int for side in (low, high)):
         raise RecordError(f"{where}: chars are two integers [start, end), found [{low!r:.40}, {high!r:.40}]")
     if not 0 <= low < high <= len(text):
-        raise RecordError(f"{where}: chars [{low!s:.40}, {high!s:.40}) do not lie inside the text's {len(text)} characters")
+        raise RecordError(f"{where}: chars [{digits(low)}, {digits(high)}) do not lie inside the text's {len(text)} characters")
     if text[low].isspace() or text[high - 1].isspace():
         raise RecordError(f"{where}: chars [{low}, {high}), {text[low:high]!r:.80}, begin or end with white space")
     return low, high

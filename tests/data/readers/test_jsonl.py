@@ -18,6 +18,7 @@ from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Tri
 
 CASES = pathlib.Path(__file__).parents[4] / "shared" / "cases"
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+LONG = "a" * 5000
 SCORE = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 META = st.recursive(st.none() | st.booleans() | st.integers() | SCORE | TEXT, lambda inner: st.lists(inner, max_size=2), max_leaves=3)
 NAME = st.text("abc .é", min_size=1, max_size=6).filter(lambda name: name.strip() and name not in (".", ".."))
@@ -339,6 +340,29 @@ def test_damaged_line(tmp_path, value, message):
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     with pytest.raises(RecordError, match=rf"a\.jsonl:2.*{message}"):
         jsonl.read(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"image": f"/{LONG}/../b"},
+        {"image": f"../{LONG}"},
+        {LONG: 1},
+        {"mentions": [{LONG: 1}]},
+        {"mentions": [LONG]},
+        {"words": ["a", {"b": LONG}]},
+        {"mentions": [[10**300, 3]]},
+        {"relations": [{"head": [0, 1], "tail": [0, 1], "alternatives": {LONG: "x"}}]},
+        {"regions": [{"box": [0, 0, 1, 1], "source": LONG}]},
+        f'{{"{LONG}": 1, "{LONG}": 2}}',
+    ],
+)
+@pytest.mark.parametrize("posts", [False, True])
+def test_what_is_wrong_is_told_in_short(value, posts):
+    line = value if isinstance(value, str) else json.dumps({"text": "a", **value})
+    with pytest.raises(RecordError) as caught:
+        jsonl.parse(line, "root", where="w", default_id="x", posts=posts)
+    assert len(str(caught.value)) < 420 and str(caught.value).startswith("w")
 
 
 def test_missing_file(tmp_path):
