@@ -21,7 +21,6 @@ from mmre_jax import storage
 from mmre_jax.records import RecordError
 
 MARK = "\ufeff"
-UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HALF = re.compile("[\ud800-\udfff]")
 DEEPEST = 100  # lists and dictionaries in each other: what is nested far deeper can be read, but not written
 _LONG = 308  # digits that every whole number that a float can hold has at most
@@ -46,7 +45,7 @@ def decode(data: bytes, where: str, error: type[Exception] = RecordError) -> str
     Raises:
       error: naming `where` and the line, for bytes that are not UTF-8.
     """
-    if data.startswith(UTF16):
+    if is_utf16(data):
         raise error(f"{where}: not UTF-8 text but UTF-16: save it as UTF-8")
     try:
         text = data.decode("utf-8")
@@ -54,6 +53,12 @@ def decode(data: bytes, where: str, error: type[Exception] = RecordError) -> str
         line = data.count(b"\n", 0, wrong.start) + 1
         raise error(f"{where}:{line}: not UTF-8 text ({wrong})") from wrong
     return text.lstrip(MARK).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def is_utf16(data: bytes) -> bool:
+    """Whether these are the first bytes of a text in UTF-16: its mark, or a letter beside a zero, twice (RFC 4627, section 3)."""
+    zeros = [byte == 0 for byte in data[:4]]
+    return data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or zeros in ([False, True] * 2, [True, False] * 2)
 
 
 def read_json(path: str | os.PathLike[str], error: type[Exception] = RecordError) -> Any:
@@ -84,7 +89,8 @@ def parse_json(text: str, where: str, error: type[Exception] = RecordError, *, w
     try:
         value = json.loads(text, parse_int=_whole, object_pairs_hook=once)
     except (ValueError, RecursionError) as wrong:
-        raise error(f"{where}: not {what} ({wrong}): {text.strip():.80}") from wrong
+        shown = "".join(letter if letter.isprintable() else " " for letter in text.strip()[:80])  # a terminal obeys some
+        raise error(f"{where}: not {what} ({wrong}): {shown}") from wrong
     return checked(value, where, error)
 
 

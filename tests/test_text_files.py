@@ -32,6 +32,8 @@ def test_marks_and_ends_of_lines_are_no_text(tmp_path, mark, end):
     [
         ("\ufeffa\nb".encode("utf-16-le"), "a.txt: not UTF-8 text but UTF-16: save it as UTF-8"),
         ("\ufeffa\nb".encode("utf-16-be"), "not UTF-8 text but UTF-16"),
+        ("a\nb".encode("utf-16-le"), "not UTF-8 text but UTF-16"),
+        ("a\nb".encode("utf-16-be"), "not UTF-8 text but UTF-16"),
         (b"a\nb\nc\xff\n", r"a\.txt:3: not UTF-8 text"),
         ("a\nb \ud83d".encode("utf-8", "surrogatepass"), r"a\.txt:2: not UTF-8 text"),
     ],
@@ -70,6 +72,7 @@ def test_half_a_pair_is_found_wherever_it_stands(value, half):
         (f'{{"a": {"9" * 9999}}}', "f:3, field 'a': inf is not a finite number"),
         ("[" * 99999, "f:3: not a JSON value"),
         ("{", "f:3: not a JSON value"),
+        ('{"a": "\x1b[2J\x00"}', r"f:3: not a JSON value \(Invalid control .*\): \{\"a\": \" \[2J \"\}$"),
     ],
 )
 def test_what_is_no_plain_value_is_told_by_field(text, message):

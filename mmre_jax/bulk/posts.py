@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from mmre_jax import storage
 from mmre_jax.data.readers import jsonl
 from mmre_jax.records import Record, RecordError
-from mmre_jax.text_files import MARK, UTF16
+from mmre_jax.text_files import MARK, is_utf16
 
 _BLOCK = 1 << 20
 
@@ -61,9 +61,11 @@ def _read(path: pathlib.Path, number: int, text: str, known: set[bytes]) -> Line
     line = Line(os.fspath(path), number, text)
     data = text.encode("utf-8", "surrogateescape")
     try:
+        said = "but UTF-16: save it as UTF-8" if is_utf16(data) else ""
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        said = "but UTF-16: save it as UTF-8" if data.startswith(UTF16) else f"({error})"
+        said = said or f"({error})"
+    if said:
         return dataclasses.replace(line, text=data.decode("utf-8", "replace"), reason=f"{where}: not UTF-8 text {said}")
     try:
         record = jsonl.parse(text, path.parent, where=where, default_id=f"{path.stem}-{number}", posts=True)
@@ -96,7 +98,7 @@ def find(path: str | os.PathLike[str]) -> Posts:
     """The posts of a file of JSON lines, or of all *.jsonl of a folder, in the order of their names.
 
     Raises:
-      RecordError: there is no such file, or the folder has none.
+      RecordError: there is no such file, it is a pipe or the like, which cannot be read twice, or the folder has none.
     """
     path = storage.path(path)
     if storage.is_dir(path):
@@ -106,4 +108,6 @@ def find(path: str | os.PathLike[str]) -> Posts:
     if storage.size(os.fspath(path)) is None:
         there = sorted(file.name for file in path.parent.glob("*.jsonl")) if storage.is_dir(path.parent) else []
         raise RecordError(f"{path}: no such file; JSON lines there are: {', '.join(there) or 'none'}")
+    if not storage.is_remote(path) and not path.is_file():
+        raise RecordError(f"{path}: posts are read more than once, and this is no file: save them to one")
     return Posts((path,))

@@ -1,5 +1,7 @@
 """Lines of posts: what cannot be read is told with its place and reason, and all else is read as by the reader."""
 
+import os
+
 import pytest
 
 from mmre_jax.bulk import posts
@@ -63,5 +65,11 @@ def test_inputs_that_are_none_are_told(tmp_path):
     (tmp_path / "there.jsonl").touch()
     with pytest.raises(RecordError, match=r"gone\.jsonl: no such file; JSON lines there are: there\.jsonl"):
         posts.find(tmp_path / "gone.jsonl")
-    (tmp_path / "wide.jsonl").write_text('{"text": "a"}\n', "utf-16")
-    assert "but UTF-16: save it as UTF-8" in next(iter(posts.find(tmp_path / "wide.jsonl"))).reason
+    for coding in ("utf-16", "utf-16-le", "utf-16-be"):
+        (tmp_path / "wide.jsonl").write_text('{"text": "a"}\n{"text": "b"}', coding)
+        first, second = posts.find(tmp_path / "wide.jsonl")
+        assert first.reason.endswith("wide.jsonl:1: not UTF-8 text but UTF-16: save it as UTF-8")
+        assert second.reason.endswith("wide.jsonl:2: not UTF-8 text but UTF-16: save it as UTF-8")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(RecordError, match=r"pipe\.jsonl: posts are read more than once, and this is no file"):
+        posts.find(tmp_path / "pipe.jsonl")
