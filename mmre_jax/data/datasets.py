@@ -221,23 +221,32 @@ def read_picture(name: str) -> Image.Image:
     """A picture by its path, or by its key in `scenes`; one that was given as itself (given.py) as it is."""
     if isinstance(name, Given):
         return name.read()
-    return scenes.picture(name) if name.startswith(scenes.PREFIX) else decode.read_picture(name)
+    return _scene(name) if name.startswith(scenes.PREFIX) else decode.read_picture(name)
 
 
 def read_released(name: str) -> Image.Image:
     """`read_picture` as the released code does it: not turned, transparency dropped."""
     if isinstance(name, Given):
         return name.read(plain=True)
-    return scenes.picture(name) if name.startswith(scenes.PREFIX) else decode.read_picture(name, plain=True)
+    return _scene(name) if name.startswith(scenes.PREFIX) else decode.read_picture(name, plain=True)
+
+
+def _scene(key: str) -> Image.Image:
+    try:
+        return scenes.picture(key)
+    except RecordError as error:  # a key may stand in anyone's post
+        raise decode.PictureError(str(error)) from error
 
 
 def readable(name: str) -> bool:
     """Whether the picture of that path, or key in `scenes`, is there and undamaged."""
-    if not name.startswith(scenes.PREFIX):
-        try:
+    try:
+        if name.startswith(scenes.PREFIX):
+            scenes.parse_key(name)
+        else:
             read_picture(name)
-        except decode.PictureError:
-            return False
+    except (decode.PictureError, RecordError):
+        return False
     return True
 
 

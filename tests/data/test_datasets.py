@@ -11,6 +11,7 @@ import pytest
 from configs import common
 from mmre_jax.data import builders, datasets, views
 from mmre_jax.data.dataset import OBJECTS
+from mmre_jax.data.decode import PictureError
 from mmre_jax.data.pictures import Slot
 from mmre_jax.data.readers import jsonl, mnre, scenes
 from mmre_jax.records import Mention, Record, RecordError, Relation, Triple
@@ -264,6 +265,10 @@ def test_pictures_of_scenes_are_drawn_from_their_keys():
     assert present["photo"].all()
     assert np.asarray(datasets.read_picture(record.image)).shape == (64, 64, 3) and pixels["photo"].shape == (1, 32, 32, 3)
     assert datasets.open_pictures(()) is None
+    assert datasets.readable(record.image) and not datasets.readable("scenes:poems:0:test:1:64")
+    for read in (datasets.read_picture, datasets.read_released):  # a key may stand in anyone's post
+        with pytest.raises(PictureError, match="'scenes:poems:0:test:1:64' is not the key of a picture"):
+            read("scenes:poems:0:test:1:64")
 
 
 def test_mistakes_are_named(tmp_path):
