@@ -6,6 +6,7 @@ import contextlib
 import copy
 import io
 import logging
+import math
 import os
 import pathlib
 import re
@@ -161,7 +162,7 @@ def _plainly(error: flags.Error, config: Any) -> str:
 
 
 def _check_places() -> None:
-    """Refuses flags that are given without a value, and places that cannot be written to.
+    """Refuses flags that are given without a value or as no finite number, and places that cannot be written to.
 
     Raises:
       flags.Error: naming the flag.
@@ -170,6 +171,8 @@ def _check_places() -> None:
         flag = flags.FLAGS[name]
         if flag.present and flag.value == "" and flag.default is None:
             raise flags.Error(f"--{name} is empty: {flag.help}")
+        if isinstance(flag.value, float) and not math.isfinite(flag.value):  # no bound of a flag's refuses nan
+            raise flags.Error(f"flag --{name}={flag.value}: not a finite number")
     for name in ("workdir", "out", "json"):
         value = flags.FLAGS[name].value if name in flags.FLAGS else None
         if not value or not isinstance(value, str):  # launch.settings has --json without a file

@@ -77,6 +77,8 @@ def main() -> None:
     elsewhere = _ENGINE.value == "ray"
     if not elsewhere and (idle := [name for name in _OF_RAY if flags.FLAGS[name].present]):
         raise app.UsageError(f"--{idle[0]} is of --engine=ray")
+    if _INPUT.value is not None and storage.absolute(_INPUT.value) == storage.absolute(out):
+        raise app.UsageError(f"--out={out} is the folder of the posts: what is written there would be taken for posts; give another")
     given = None if _INPUT.value is None else posts.find(storage.absolute(_INPUT.value))
     checkpoint = {"path": _CHECKPOINT.value, "entities": _ENTITIES.value, "relations": _RELATIONS.value}
     extractor = mmre_jax.load(**checkpoint)

@@ -71,6 +71,8 @@ _STATEMENTS = flags.DEFINE_integer("page_statements", _B.statements, "Statements
 
 def main(*places: str) -> None:
     """Reads, merges, writes, and names what was written."""
+    if not _FORMATS.value:
+        raise app.UsageError(f"--formats is empty: which of {', '.join(FORMATS)}")
     if unknown := [name for name in _FORMATS.value if name not in FORMATS]:
         raise app.UsageError(f"--formats={','.join(_FORMATS.value)}: {unknown[0]!r} is none of {', '.join(FORMATS)}")
     if lacking := sorted({NEEDS[name] for name in _FORMATS.value if name in NEEDS and importlib.util.find_spec(NEEDS[name]) is None}):

@@ -80,6 +80,8 @@ MISTYPED = [
     (["controls", QEOT, "--workdir="], ["--workdir is empty"]),
     (["pipeline", QEOT, "--workdir="], ["--workdir is empty"]),
     (["sweep", QEOT, "--workdir=", "--vary=optim.lr=1"], ["--workdir is empty"]),
+    (["extract", "--checkpoint={tmp}", "--scenes=1", "--out={tmp}/out", "--min_score=nan"], ["flag --min_score=nan: not a finite number"]),
+    (["extract", "--checkpoint={tmp}", "--input={tmp}", "--out={tmp}/x/.."], ["--out={tmp}/x/.. is the folder of the posts"]),
     # ---- places
     (["train", CONFIG, "--workdir={tmp}/file"], ["--workdir={tmp}/file: {tmp}/file is not a folder"]),
     (["sweep", CONFIG, "--workdir={tmp}/file/run", "--vary=optim.lr=1"], ["--workdir={tmp}/file/run: {tmp}/file is not a folder"]),

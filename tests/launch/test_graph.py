@@ -66,6 +66,7 @@ def test_mistakes_end_in_one_line(tmp_path):
     assert message(run("graph", bad, out)) == f"{bad}:1: 'peer' has the score 7.0, which is no probability"
     assert "no such file; JSON lines there are: bad.jsonl, extracted.jsonl" in message(run("graph", tmp_path / "no.jsonl", out))
     assert "'rdf' is none of turtle, jsonld, trig" in message(run("graph", file, out, "--formats=rdf"))
+    assert message(run("graph", file, out, "--formats=")) == "--formats is empty: which of turtle, jsonld, trig, graphml, csv, html"
     assert message(run("graph", file, out, "--images=photos")) == "--images=photos: expected FOLDER=IRI"
     assert "'x' is no absolute IRI" in message(run("graph", file, out, "--base=x"))
     assert message(run("graph", file, out, f"--ids={file}")).startswith(f"{file}:1: the columns are surface, type, id")
