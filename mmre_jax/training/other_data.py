@@ -14,6 +14,7 @@ from mmre_jax.data import datasets
 from mmre_jax.data.dataset import RecordSource, objects_of
 from mmre_jax.data.views import TASK_OF
 from mmre_jax.declare import SettingError, all_of, problems
+from mmre_jax.records import Record
 from mmre_jax.tasks.entities import EntitiesTask
 from mmre_jax.tasks.relation import RelationTask
 from mmre_jax.tasks.task import Task
@@ -62,22 +63,27 @@ def protocol_of(config: ConfigDict, data: ConfigDict, changes: Mapping[str, Any]
 
 
 def check_labels(task: Task, records: RecordSource, where: str) -> None:
-    """Refuses another data set's labels that a checkpoint does not have.
+    """Refuses another data set's labels that a checkpoint does not have, and data without any.
 
     Raises:
-      ValueError: naming all of them, and how often each is annotated.
+      ValueError: naming all of them, and how often each is annotated; for data in which nothing of what the checkpoint finds is annotated.
     """
-    counts: Counter[str] = Counter()
-    for record in map(records.__getitem__, range(len(records))):
-        if isinstance(task, RelationTask):
-            counts.update(relation.label for relation in record.relations if relation.label is not None)
-        elif isinstance(task, EntitiesTask):
-            counts.update(mention.type for mention in record.mentions if mention.type is not None)
-        elif isinstance(task, TriplesTask):
-            counts.update(triple.label for triple in record.triples)
-        else:
-            counts.update(str(region.label) for region in objects_of(record))
+    found = [label for index in range(len(records)) for label in _labels(task, records[index])]
+    counts = Counter(label for label in found if label is not None)
     known = task.types if isinstance(task, EntitiesTask) else task.labels
+    if len(records) and not found:
+        raise ValueError(f"{where}: in none of {len(records)} records is annotated what the checkpoint finds, which is {', '.join(known)}")
     if lacking := {label: count for label, count in counts.most_common() if label not in known}:
         told = ", ".join(f"{label!r} ({count})" for label, count in lacking.items())
         raise ValueError(f"{where}: labels that the checkpoint lacks, and how often they are annotated: {told}; it has {', '.join(known)}")
+
+
+def _labels(task: Task, record: Record) -> list[str | None]:
+    """What is annotated in a record of the kind that a task finds."""
+    if isinstance(task, RelationTask):
+        return [relation.label for relation in record.relations]
+    if isinstance(task, EntitiesTask):
+        return [mention.type for mention in record.mentions]
+    if isinstance(task, TriplesTask):
+        return [triple.label for triple in record.triples]
+    return [region.label for region in objects_of(record)]

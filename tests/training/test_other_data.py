@@ -68,6 +68,8 @@ def test_all_labels_that_do_not_fit_are_named():
             check_labels(task, records, "here")
         fits = [r for r in records if task.stratum(r) == "knows"]
         check_labels(task, fits, "here")
+        with pytest.raises(ValueError, match="here: in none of 2 records is annotated what the checkpoint finds, which is .*knows"):
+            check_labels(task, [Record("r", words), Record("s", words)], "here")
 
 
 def test_only_what_names_the_data_can_be_changed(trained):
