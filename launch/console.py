@@ -189,7 +189,7 @@ def _check_places() -> None:
         folder = path.parent if name == "json" else path
         above = next(place for place in (folder, *folder.parents) if place.exists())
         if not above.is_dir():
-            raise flags.Error(f"--{name}={value}: {above} is not a folder")
+            raise flags.Error(f"--{name}={value}: {above} is not a folder{', but a file that is there already' * (above == path)}")
         if name == "json" and not folder.is_dir():
             raise flags.Error(f"--{name}={value}: there is no folder {folder}")
         if not os.access(above, os.W_OK | os.X_OK):

@@ -71,13 +71,15 @@ def save_model(checkpoint: str | os.PathLike[str], path: str | os.PathLike[str])
 
 
 def is_model(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a file that `save_model` wrote."""
+    """Whether a path is a file that `save_model` wrote. Raises WeightError for a *.safetensors that is damaged."""
     if storage.is_remote(path) or not os.path.isfile(path):
         return False
     try:
         return VERSION_KEY in _metadata(path)
     except WeightError:
-        return False
+        if os.fspath(path).endswith(".safetensors"):
+            raise
+        return False  # what torch.save wrote
 
 
 def open_model(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> Job:

@@ -4,7 +4,7 @@ import pathlib
 import sys
 
 sys.path.append(str(pathlib.Path(__file__).parent))
-from typed import run  # noqa: E402
+from typed import message, run  # noqa: E402
 
 
 def test_a_card_is_printed_or_written_and_replaces_nothing(untrained, tmp_path):
@@ -12,5 +12,6 @@ def test_a_card_is_printed_or_written_and_replaces_nothing(untrained, tmp_path):
     assert printed.returncode == 0 and printed.stdout.startswith("---\n"), printed.stderr
     assert run("card", untrained["entities"], f"--out={tmp_path}").returncode == 0
     assert (tmp_path / "README.md").read_text() == printed.stdout
-    again = run("card", untrained["entities"], f"--out={tmp_path}")
-    assert again.returncode == 2 and again.stderr.splitlines()[-1] == f"error: {tmp_path / 'README.md'} exists already"
+    assert message(run("card", untrained["entities"], f"--out={tmp_path}")) == f"{tmp_path / 'README.md'} exists already"
+    file = tmp_path / "README.md"
+    assert message(run("card", untrained["entities"], f"--out={file}")).endswith("is not a folder, but a file that is there already")
