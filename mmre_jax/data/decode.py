@@ -238,6 +238,8 @@ def _loaded(data: bytes, max_pixels: int, least: int) -> Image.Image:
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
+    if not width * height:
+        raise ValueError(f"{width} x {height} pixels")
     if width * height > max_pixels:
         raise _TooLarge(f"{width} x {height} pixels, more than {max_pixels:,} are not decoded")
 

@@ -444,6 +444,10 @@ def test_not_pictures(tmp_path):
     for name in ("", "pipe"):
         with pytest.raises(PictureError, match="not a file"):
             read_picture(tmp_path / name)
+    for name in ("\udcff.jpg", "\ud800.jpg"):  # a file's name of bytes that are no characters, and one that no file can have
+        with pytest.raises(PictureError, match=r"\\ud(cff|800)\.jpg: ") as caught:
+            read_picture(tmp_path / name)
+        str(caught.value).encode()
     with pytest.raises(MissingPicture, match="none.jpg: no such file"):
         read_picture(tmp_path / "none.jpg")
     for name in ("a\0b.jpg", "\ud800.jpg", "x" * 5000, tmp_path / "a.jpg" / "b.jpg"):

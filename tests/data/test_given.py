@@ -94,6 +94,8 @@ def test_limits_are_those_of_files(monkeypatch):
             given(way, "x")
     with pytest.raises(PictureError, match="8000 x 8000 pixels, more than 50,000,000 are not decoded"):
         datasets.read_picture(given(Image.new("1", (8000, 8000)), "x"))
+    with pytest.raises(PictureError, match="damaged picture \\(0 x 4 pixels\\)"):
+        datasets.read_picture(given(Image.new("RGB", (0, 4)), "x"))
 
 
 @pytest.mark.parametrize(
