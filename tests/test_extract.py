@@ -226,11 +226,17 @@ def test_what_was_found_is_read_back_and_fed_to_the_next_checkpoint(extractor, u
         ({"mentions": ["Grace", "old", (2, 3)]}, r"mentions: two mentions have the span \[2, 3\)"),
         ({"mentions": ["Grace", "Ada"]}, r"mentions\[1\]: 'Ada' is in the text 2 times"),
         ({"head": "Grace", "tail": "old", "boxes": [(0, 0, 1, 1), (0.5, 0, 1.5, 1)]}, r"boxes\[1\]: box \(0.5, 0, 1.5, 1\)"),
+        ({"head": "Grace", "tail": "old", "id": 17}, "id: expected a string, found 17"),
+        ({"head": "Grace", "tail": "old", "id": ""}, "id: expected a string, found ''"),
+        ({"head": "Grace", "tail": "old", "caption": 1.5}, "caption: expected a string, found 1.5"),
+        ({"head": "Grace", "tail": "old", "meta": [("a", 1)]}, r"meta: expected a dictionary, found \[\('a', 1\)\]"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(extractor, asked, message):
     with pytest.raises(RecordError, match=message):
         extractor.extract(text=TEXT, **asked)
+    with pytest.raises(ValueError, match="top=1.5: it is how many labels"):
+        extractor.extract(text=TEXT, head="Grace", tail="old", top=1.5)
 
 
 def test_a_record_without_a_pair_is_refused(extractor):
@@ -275,11 +281,13 @@ def test_one_of_many_posts_is_a_record_or_what_extract_takes(extractor, photo):
     said = {"text": TEXT, "image": photo.read_bytes(), "head": "Grace", "tail": "old", "meta": {"a": 1}}
     record = extractor.record_of(said, "post 3")
     assert record.id == "post 3" and record.meta == {"a": 1} and extractor.record_of(record, "x") is record
+    assert extractor.record_of({**said, "id": None, "caption": None, "boxes": None, "mentions": None}, "post 3") == record
     assert extractor.extract_records([record])[0] == extractor.extract(**said, id="post 3")
     for wrong, message in (
         ({**said, "id": "b", "tail": "Bo"}, "^b: tail: 'Bo' is not in the text"),
         ({**said, "photo": 1}, "^post 3: unknown key 'photo'; valid are id, text, image"),
         ({**said, "text": 3}, "^post 3: text: expected a string"),
+        ({**said, "id": ""}, "^post 3: id: expected a string, found ''"),
         (TEXT, "^post 3: expected a Record, or a dictionary of id, text"),
     ):
         with pytest.raises(RecordError, match=message):
@@ -355,6 +363,9 @@ def test_labels_are_not_looked_at(extractor, records):
 
 
 def test_more_devices_find_the_same(trained, extractor, records):
+    for number in (-1, 3):
+        with pytest.raises(ValueError, match=f"parallel.devices={number}, but this process has 2"):
+            mmre_jax.load(trained, devices=number)
     both = mmre_jax.load(trained, devices=0)
     assert both.predictor.devices.count == 2
     for one, two in zip(extractor.extract_records(records[:3]), both.extract_records(records[:3]), strict=True):

@@ -86,9 +86,9 @@ def telling(task: Task, top: int = 0) -> Task:
     no picture was seen.
 
     Raises:
-      ValueError: for a `top` below 0, or of another task than relations.
+      ValueError: for a `top` that is no whole number or below 0, or of another task than relations.
     """
-    if top < 0 or (top and not isinstance(task, RelationTask)):
+    if not isinstance(top, int) or top < 0 or (top and not isinstance(task, RelationTask)):
         raise ValueError(f"top={top}: it is how many labels of a relation are told with their probabilities, 0 for none but the likeliest")
     if isinstance(task, RelationTask):
         return dataclasses.replace(task, top=top)

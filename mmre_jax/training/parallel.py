@@ -136,10 +136,10 @@ def local_devices(limit: int = 0) -> Devices:
     """The first `limit` local devices, or all of them for 0.
 
     Raises:
-      ValueError: if there are fewer.
+      ValueError: if there are fewer, or for a number below 0.
     """
     found = jax.local_devices()
-    if limit > len(found):
+    if not 0 <= limit <= len(found):
         raise ValueError(f"parallel.devices={limit}, but this process has {len(found)}")
     return Devices(tuple(found[: limit or None]))
 
