@@ -102,7 +102,10 @@ class BertEmbeddings(nn.Module):
     def __call__(self, words: jax.Array, types: jax.Array, positions: jax.Array, *, train: bool) -> jax.Array:
         """words [B, L, D], of `words` or of any other make; types int [B, L]; positions int [B, L] or [1, L]."""
         x = words.astype(jnp.float32) + jnp.take(self.type, types, axis=0)
-        x = x + jnp.broadcast_to(jnp.take(self.position, positions, axis=0), x.shape)
+        return self.normalised(x + jnp.broadcast_to(jnp.take(self.position, positions, axis=0), x.shape), train=train)
+
+    def normalised(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Sums of embeddings, of these tables or of any other make, as layer 0 takes them in: fp32 [B, L, D] -> [B, L, D]."""
         return self.drop(self.norm(x).astype(self.dtype), deterministic=not train)
 
 
@@ -177,6 +180,10 @@ class Bert(nn.Module):
     def words(self, ids: jax.Array) -> jax.Array:
         """The word embeddings [B, L, D] of ids, int [B, L], before anything is added to them."""
         return self.embeddings.words(ids)
+
+    def beside(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """What is no token, x [B, K, D] with all that is to be added to it, as it stands beside embedded tokens: normalised as they are."""
+        return self.embeddings.normalised(x.astype(jnp.float32), train=train)
 
     def stage(
         self, words: jax.Array, mask: jax.Array, *, train: bool, cache: Cache | None = None, lengths: Sequence[int] | None = None

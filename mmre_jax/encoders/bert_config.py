@@ -1,4 +1,4 @@
-"""Sizes and kinds of BERT, RoBERTa and XLM-R, and how transformers' config.json says them."""
+"""Sizes and kinds of BERT (VisualBERT's, too), RoBERTa and XLM-R, and how transformers' config.json says them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmre_jax.encoders.blocks import check_activation, renamed
 
 Kind = Literal["bert", "roberta"]
 # transformers' model types, and what their encoders are here.
-KINDS: dict[str, Kind] = {"bert": "bert", "roberta": "roberta", "xlm-roberta": "roberta"}
+KINDS: dict[str, Kind] = {"bert": "bert", "roberta": "roberta", "xlm-roberta": "roberta", "visual_bert": "bert"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ class BertConfig:
 
     @classmethod
     def from_transformers(cls, config: Mapping[str, Any]) -> BertConfig:
-        """The configuration that a transformers config.json, read as a dict, describes: of a BERT, a RoBERTa or an XLM-R.
+        """The configuration that a transformers config.json, read as a dict, describes: of a BERT, a VisualBERT, a RoBERTa or an XLM-R.
 
         Raises:
           ValueError: another model type, other than absolute positions, or a missing key; it is named.
@@ -86,6 +86,8 @@ class BertConfig:
             raise ValueError(f"this is the configuration of a {found!r} model, expected model_type {', '.join(map(repr, KINDS))}")
         if config.get("position_embedding_type", "absolute") != "absolute":
             raise ValueError(f"position_embedding_type {config['position_embedding_type']!r} is not supported, only 'absolute'")
+        if config.get("bypass_transformer"):
+            raise ValueError("a VisualBERT whose regions bypass the transformer (bypass_transformer) is not built here")
         return cls(kind=KINDS[found], **renamed(config, _names(KINDS[found]), found))
 
     def to_transformers(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmre_jax.declare import Section, choice, require
-from mmre_jax.systems import dgf_pt, faster_rcnn, hvformer, ifaformer, qeot, released, rsrnet
+from mmre_jax.systems import dgf_pt, faster_rcnn, hvformer, ifaformer, qeot, released, rsrnet, visualbert
 from mmre_jax.systems.released import mkgformer, prefixes
 from mmre_jax.systems.system import System
 
@@ -20,6 +20,7 @@ BUILDERS = {
     "mkgformer": mkgformer.build,
     "qeot": qeot.build,
     "rsrnet": rsrnet.build,
+    "visualbert": visualbert.build,
 }
 SETTINGS: dict[str, Section] = {  # of section `system`, beside the name
     "dgf_pt": dgf_pt.SETTINGS,
@@ -29,6 +30,7 @@ SETTINGS: dict[str, Section] = {  # of section `system`, beside the name
     "mkgformer": mkgformer.SETTINGS,
     "qeot": qeot.SETTINGS,
     "rsrnet": {**rsrnet.SETTINGS, **prefixes.SETTINGS},
+    "visualbert": visualbert.SETTINGS,
 }
 TASKS: dict[str, tuple[str, ...]] = {  # of each system of the library
     "dgf_pt": ("relation",),
@@ -38,6 +40,7 @@ TASKS: dict[str, tuple[str, ...]] = {  # of each system of the library
     "mkgformer": ("relation",),
     "qeot": ("triples",),
     "rsrnet": ("relation", "entities"),
+    "visualbert": ("relation", "entities"),
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 

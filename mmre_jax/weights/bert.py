@@ -15,7 +15,7 @@ def bert_rules(prefix: str = "", *, norm: tuple[str, str] = ("weight", "bias"), 
     """The table for the parameters of `Bert`, of either kind.
 
     Args:
-      prefix: 'bert.' or 'roberta.' in checkpoints with a head (XLM-R's also say 'roberta.'), '' in those of the bare encoder.
+      prefix: see `prefix_of`.
       norm: the names of a LayerNorm's scale and bias; ('gamma', 'beta') in checkpoints converted from TensorFlow.
       truncate_positions: whether the position table may be cut to the model's length.
     """
@@ -41,6 +41,12 @@ def bert_rules(prefix: str = "", *, norm: tuple[str, str] = ("weight", "bias"), 
     return (*tables, *dense_rules(dense), *norm_rules(norms, norm))
 
 
+def prefix_of(tensors: Mapping[str, Any]) -> str:
+    """What begins the encoder's names: 'bert.', 'visual_bert.' or 'roberta.' in checkpoints with a head (XLM-R's also say 'roberta.'), ''
+    in those of the bare encoder."""
+    return next((start for start in ("bert.", "visual_bert.", "roberta.") if any(name.startswith(start) for name in tensors)), "")
+
+
 def load_bert(directory: str | Path, config: BertConfig, params: Mapping[str, Any], *, truncate_positions: bool = False) -> dict[str, Any]:
     """Fills the parameters of a `Bert` from a model directory.
 
@@ -59,11 +65,12 @@ def load_bert(directory: str | Path, config: BertConfig, params: Mapping[str, An
       WeightError: unreadable files, or a checkpoint that does not fit the model.
     """
     pretrained, tensors = open_directory(directory, config, ("kind", "heads", "activation", "eps", "pad_id"))
-    prefix = next((start for start in ("bert.", "roberta.") if any(name.startswith(start) for name in tensors)), "")
+    prefix = prefix_of(tensors)
     norm = ("gamma", "beta") if f"{prefix}embeddings.LayerNorm.gamma" in tensors else ("weight", "bias")
     unread = {
         f"{prefix}pooler.*": "the pooler is no part of the encoder",
         f"{prefix}embeddings.position_ids": "a constant",
+        f"{prefix}embeddings.visual_*": "of a VisualBERT's regions, which are no part of the encoder (visualbert.py)",
         "cls.*": "the heads of pre-training",
         "lm_head.*": "the head of pre-training",
         "classifier.*": "a task's head",

@@ -11,11 +11,20 @@ from ml_collections import ConfigDict
 
 from mmre_jax import storage
 from mmre_jax.data.pictures import PicturePlan
-from mmre_jax.encoders.from_config import CAUSAL, described_text, pyramid_config, resnet_config, text_config, vgg_config, vit_config
+from mmre_jax.encoders.from_config import (
+    CAUSAL,
+    bert_config,
+    described_text,
+    pyramid_config,
+    resnet_config,
+    text_config,
+    vgg_config,
+    vit_config,
+)
 from mmre_jax.encoders.gpt import GptConfig
 from mmre_jax.encoders.vit import ViTConfig
 from mmre_jax.systems.faster_rcnn import rcnn_config
-from mmre_jax.weights import bert, detectors, gpt, hub, resnest, resnet, vgg, vit
+from mmre_jax.weights import bert, detectors, gpt, hub, resnest, resnet, vgg, visualbert, vit
 
 T = TypeVar("T")
 TEXT_SIZES = ("width", "layers", "heads", "mlp", "positions", "types", "eps", "activation", "kind", "pad_id")
@@ -154,7 +163,8 @@ def _fill(section: str, config: ConfigDict, found: Mapping[str, Any]) -> None:
 
 
 def load(config: ConfigDict, plan: PicturePlan, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """A system's variables with its parts `text` and `vision` filled from the directories that a resolved configuration names.
+    """A system's variables with its parts `text` and `vision` filled from the directories that a resolved configuration names, and of a
+    single stream over words and regions `regions` with the text's.
 
     Args:
       plan: of the system; its slots are the sequences of an image encoder that reads pictures as sequences.
@@ -168,6 +178,9 @@ def load(config: ConfigDict, plan: PicturePlan, variables: Mapping[str, Any]) ->
     params = variables["params"] = dict(variables["params"])
     if config.text.weights:
         params["text"] = _load_text(config.text, params["text"])
+        if "regions" in params:
+            sizes = bert_config(config.text, params["text"]["embeddings"]["word"].shape[0])
+            params["regions"] = visualbert.load_regions(config.text.weights, sizes, params["regions"])
     if config.vision.weights and config.system.name == detectors.SYSTEM:
         classes = params["head"]["classes"]["bias"].shape[0]
         return variables | detectors.load_detector(config.vision.weights, rcnn_config(config, classes), variables)

@@ -12,7 +12,7 @@ import test_dgf_pt
 import test_qeot
 from small import build
 
-from configs import hvformer, mkgformer, rsrnet
+from configs import hvformer, mkgformer, rsrnet, visualbert
 
 SIZES = {"width": 8, "layers": 2, "heads": 2, "mlp": 8, "dropout": 0.0}
 CONVOLUTIONS = {"depths": (1, 1), "stem": 4, "groups": 2, "side": 32, "crop_side": 32}
@@ -24,6 +24,7 @@ CASES = {
     "mkgformer, reference": (mkgformer, RELEASED),
     "rsrnet": (rsrnet, {"data.objects": "detected", "vision.norm": "batch"}),
     "rsrnet, a pyramid": (rsrnet, {"vision.kind": "rcnn", "vision.pyramid_width": 4, "vision.stem_kernel": 0}),
+    "visualbert": (visualbert, {"data.objects": "detected", "system.cells": 2}),
     "rsrnet, reference": (
         rsrnet,
         {
