@@ -32,7 +32,7 @@ become zeros, norms that change nothing, and constants as they are (mmre_jax/wei
 
 from __future__ import annotations
 
-from absl import flags
+from absl import app, flags
 
 from configs import hvformer, ifaformer, mkgformer, rsrnet
 from launch import console
@@ -63,11 +63,14 @@ _MAX_TOKENS = flags.DEFINE_integer(
     lower_bound=0,
 )
 _HEADS = flags.DEFINE_integer("heads", 0, "Attention heads, which no tensor shows; 0: of 64 numbers each.", lower_bound=0)
+_OF_RELEASES = ("tokenizer", "labels", "kind", "none", "data", "root", "max_tokens", "heads")
 
 
 def main(source: str, target: str) -> None:
     """Converts and says what was read."""
     logger = console.setup()
+    if idle := [name for name in _OF_RELEASES if flags.FLAGS[name].present and (_TO.value is not None or convert.is_model(source))]:
+        raise app.UsageError(f"--{idle[0]} is of the authors' checkpoints: it says nothing of {source}")
     if _TO.value is not None:
         TO[_TO.value](source, target)
         return

@@ -40,7 +40,8 @@ class BatchShapes:
         config = job.config
         sizes = {-(-size // devices) * devices for size in (1, FEW, config.train.eval_batch) if size <= config.train.eval_batch}
         longest = config.text.max_tokens
-        lengths = tuple(config.data.buckets) or tuple(itertools.accumulate(itertools.repeat(-(-longest // MOST // STEP) * STEP, MOST)))
+        even = itertools.accumulate(itertools.repeat(-(-longest // MOST // STEP) * STEP, MOST))
+        lengths = tuple(config.data.buckets) or tuple(dict.fromkeys(min(length, longest) for length in even))  # positions may end there
         if config.task.name in WORDLESS:
             lengths = buckets_of(config)[:1]
         return cls(tuple(sorted(sizes)), lengths)

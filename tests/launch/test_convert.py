@@ -58,6 +58,10 @@ def test_there_and_back(folder):
     found = run("convert", folder / "model.safetensors", folder / "again")
     assert found.returncode == 0 and "13 labels: PAD O" in found.stderr
     assert (folder / "again" / "checkpoints" / "0" / "meta").is_dir()
+    for idle in ((target, folder / "no", "--to=transformers", "--max_tokens=9"), (folder / "model.safetensors", folder / "no", tokenizer)):
+        refused = run("convert", *idle)
+        assert refused.returncode == 2 and "is of the authors' checkpoints: it says nothing of" in refused.stderr, refused.stderr
+        assert not (folder / "no").exists()
     before, after = load_file(state), load_file(back)
     assert before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
 

@@ -37,7 +37,7 @@ def test_rows_that_fill_up_are_few(count, sizes):
 
 @pytest.mark.parametrize(
     ("buckets", "longest", "lengths"),
-    [((16, 32), 32, (16, 32)), ((), 32, (8, 16, 24, 32)), ((), 28, (8, 16, 24, 32)), ((40,), 24, (40,))],
+    [((16, 32), 32, (16, 32)), ((), 32, (8, 16, 24, 32)), ((), 28, (8, 16, 24, 28)), ((), 16, (8, 16)), ((40,), 24, (40,))],
 )
 def test_shapes_are_those_of_the_configuration(buckets, longest, lengths):
     config = hvformer.get_config("quickstart").unlock()
