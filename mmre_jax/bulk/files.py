@@ -25,7 +25,6 @@ from typing import Any
 from mmre_jax import storage
 from mmre_jax.bulk.place import (
     EXTRACTED,
-    FOLDER,
     REJECTS,
     RESULTS,
     SUMMARY,
@@ -33,10 +32,9 @@ from mmre_jax.bulk.place import (
     Source,
     Tally,
     Wanted,
-    check_place,
-    hold,
     pass_over,
     sync,
+    take_place,
 )
 from mmre_jax.bulk.posts import Given, Posts
 from mmre_jax.extraction import KINDS, Extraction
@@ -74,10 +72,8 @@ def extract_all(
         if remote and (there := [out / name for name in RESULTS if storage.size(os.fspath(out / name)) is not None]):
             raise RecordError(f"{there[0]} is there already: give another --out, or move it away")
         place = pathlib.Path(held.enter_context(tempfile.TemporaryDirectory())) if remote else out
-        folder = place / FOLDER
         digest, lines = posts.look()
-        check_place(place, {"engine": "local", "input": digest, **finder.about(), **dataclasses.asdict(wanted)})
-        hold(folder, held)
+        folder = take_place(place, {"engine": "local", "input": digest, **finder.about(), **dataclasses.asdict(wanted)}, held)
         source = Source(finder, posts, held.enter_context((folder / REJECTS).open("w", encoding="utf-8")))
         target = place / EXTRACTED if (place / EXTRACTED).is_file() else folder / EXTRACTED
         file = held.enter_context(target.open("a+b"))

@@ -163,25 +163,30 @@ def pass_over(file: IO[bytes], groups: Iterator[list[Record]], tally: Tally, kin
     return []
 
 
-def check_place(place: pathlib.Path, settings: dict[str, Any]) -> None:
-    """Makes the folders, unless what is there was made otherwise. What `strict` let pass has no masked picture, and is the same without."""
-    path = place / FOLDER / SETTINGS
+def take_place(place: pathlib.Path, settings: dict[str, Any], held: contextlib.ExitStack) -> pathlib.Path:
+    """Makes the folder for work in a place, and locks it until `held` is closed or the process ends. What `strict` let pass has no masked
+    picture, and is the same without.
+
+    Raises:
+      RecordError: what is there was made otherwise, or elsewhere.
+      OSError: another process is at work there.
+    """
+    folder = place / FOLDER
+    path = folder / SETTINGS
     there = [place / name for name in RESULTS if (place / name).exists()]
-    if path.is_file():
-        if read_json(path) == {**settings, "strict": True}:
-            write_json(path, settings)
-        elif said := differences(path, settings, _CHECKSUMS):
-            old = ", ".join(map(str, (place / FOLDER, *there)))
-            raise RecordError(f"{place} holds what was extracted otherwise ({said}): give another --out, or remove {old}")
-    elif there:
+    if there and not path.is_file():
         raise RecordError(f"{there[0]} is there already, and not from here: give another --out, or move it away")
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    _hold(folder, held)
+    if not path.is_file() or read_json(path) == {**settings, "strict": True}:
         write_json(path, settings)
+    elif said := differences(path, settings, _CHECKSUMS):
+        old = ", ".join(map(str, (folder, *there)))
+        raise RecordError(f"{place} holds what was extracted otherwise ({said}): give another --out, or remove {old}")
+    return folder
 
 
-def hold(folder: pathlib.Path, held: contextlib.ExitStack) -> None:
-    """Locks a folder until `held` is closed or the process ends. Raises OSError where another process has it."""
+def _hold(folder: pathlib.Path, held: contextlib.ExitStack) -> None:
     number = os.open(folder, os.O_RDONLY)
     held.callback(os.close, number)
     if not file_lock.take(number, folder, "see to it that no other program writes there"):

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mmre_jax import storage
-from mmre_jax.bulk.place import EXTRACTED, FOLDER, REJECTS, SUMMARY, Finder, Source, Tally, Wanted, check_place, hold, pass_over, sync
+from mmre_jax.bulk.place import EXTRACTED, REJECTS, SUMMARY, Finder, Source, Tally, Wanted, pass_over, sync, take_place
 from mmre_jax.bulk.posts import Given, Posts
 from mmre_jax.chain import load
 from mmre_jax.data.decode import PictureError
@@ -107,12 +107,10 @@ def extract_all(
         again and again.
     """
     out = storage.on_disk(out, "--out").expanduser().absolute()
-    folder = out / FOLDER
-    parts = folder / "parts"
     with contextlib.ExitStack() as held:
         digest, lines = posts.look()
-        check_place(out, {"engine": "ray", "input": digest, **finder.about(), **dataclasses.asdict(wanted)})
-        hold(folder, held)
+        folder = take_place(out, {"engine": "ray", "input": digest, **finder.about(), **dataclasses.asdict(wanted)}, held)
+        parts = folder / "parts"
         if not (finished := (out / EXTRACTED).is_file()):
             parts.mkdir(exist_ok=True)
             unwritten = Source(finder, posts, held.enter_context(open(os.devnull, "w", encoding="utf-8")))

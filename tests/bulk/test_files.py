@@ -173,7 +173,8 @@ def test_one_program_at_a_time(given, tmp_path):
                 extract_all(Finder(), given, tmp_path / "out", Wanted())
             return super().extract_many(records, strict=strict, top=top)
 
-    assert extract_all(Busy(), given, tmp_path / "out", Wanted())[0]["records"] == 11
+    assert extract_all(Busy(), given, tmp_path / "out", Wanted(strict=True))[0]["records"] == 11
+    assert json.loads((tmp_path / "out" / "extract" / "settings.json").read_text())["strict"], "which the other one has not touched"
 
 
 def test_what_is_not_wanted_is_left_out(given, tmp_path):
