@@ -65,9 +65,8 @@ class Text:
         if span is None:
             start, end = words_lib.covering(self.places, chars) or (0, 0)
             named = (self.string or "")[slice(*chars)]
-            raise RecordError(
-                f"{where}: chars {list(chars)}, {named!r:.80}, begin or end inside of a word of {list(self.words[start:end])!r:.160}"
-            )
+            there = f"a word of {list(self.words[start:end])!r:.160}: words that are given, or that other spans count, are not cut"
+            raise RecordError(f"{where}: chars {list(chars)}, {named!r:.80}, begin or end inside of {there}")
         return span
 
     def _check(self, item: dict[str, Any], span: Place, where: str) -> None:

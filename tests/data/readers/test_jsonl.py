@@ -181,7 +181,7 @@ def test_a_null_is_left_out_of_a_span(tmp_path):
         ({"mentions": [{"type": "PER"}]}, r"mentions\[0\]: a span is two integers"),
         (
             {"mentions": [[0, 1], {"chars": [0, 3]}]},
-            r"mentions\[1\]: chars \[0, 3\], 'Ada', begin or end inside of a word of \[\"Ada's\"\]",
+            r"mentions\[1\]: chars \[0, 3\], 'Ada', begin or end inside of a word of \[\"Ada's\"\]: words that are given",
         ),
         (
             {"mentions": [{"start": 0, "end": 1, "chars": [0, 3]}]},
