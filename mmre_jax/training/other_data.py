@@ -33,8 +33,11 @@ def data_of(config: ConfigDict, root: str, changes: Mapping[str, Any] | None = N
       changes: of SETTINGS, those that name another data set; captions are then the records' own unless these name a file.
 
     Raises:
-      SettingError: for a change that is none of SETTINGS, and a value that the setting cannot have or the checkpoint was not made for.
+      SettingError: for a change that is none of SETTINGS, a value that the setting cannot have or the checkpoint was not made for, and two
+        folders.
     """
+    if root and changes and changes.get("root", root) != root:
+        raise SettingError(f"data.root={str(changes['root'])!r} and --root={root!r}: two folders for one data set")
     data = ConfigDict(copy.deepcopy(config.data.to_dict()))
     if root:
         data.root = root

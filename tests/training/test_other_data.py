@@ -89,4 +89,7 @@ def test_only_what_names_the_data_can_be_changed(trained):
     ):
         with pytest.raises(SettingError, match=message):
             data_of(config, "", change)
+    with pytest.raises(SettingError, match="data.root='there' and --root='here': two folders"):
+        data_of(config, "here", {"name": "jsonl", "root": "there"})
+    assert data_of(config, "here", {"name": "jsonl"}).root == "here"
     assert data_of(config, "", {"objects": "none"}).objects == "none" and set(SETTINGS) <= set(config.data)
