@@ -1,8 +1,9 @@
 """Predictions as events that are right or wrong, beside their scores: what a score's honesty is judged by.
 
 A relation is right if its label is the annotated one, the empty one included. A mention is right if one with its span and type is
-annotated. Triples are right if they are matched by the strict measure (triple_metrics.strict_matches), those without a box, of posts
-without a picture, if one with their span and relation is annotated.
+annotated; said twice it is one, and the first score counts. Triples are right if they are matched by the strict measure
+(triple_metrics.strict_matches), those without a box, of posts without a picture, if one with their span and relation is annotated; of
+several such the first alone.
 """
 
 from __future__ import annotations
@@ -67,7 +68,11 @@ def events(task: Task, records: Sequence[Record], predicted: Sequence[Found], ou
     elif isinstance(task, EntitiesTask):
         for record, found in zip(records, predicted, strict=True):
             gold = {(mention.span, mention.type) for mention in record.mentions}
-            rows += [(each.score, (each.span, each.type) in gold, True) for each in found if isinstance(each, Mention)]
+            said: dict[tuple[tuple[int, int], str | None], Mention] = {}
+            for each in found:
+                if isinstance(each, Mention):
+                    said.setdefault((each.span, each.type), each)
+            rows += [(each.score, key in gold, True) for key, each in said.items()]
         annotated = sum(len({(mention.span, mention.type) for mention in record.mentions}) for record in records)
     elif isinstance(task, TriplesTask):
         for record, found in zip(records, predicted, strict=True):
@@ -101,4 +106,8 @@ def _right(record: Record, predicted: Sequence[Triple], iou: float) -> list[bool
     placed = [index for index, triple in enumerate(predicted) if triple.box is not None]
     matched = {placed[p] for _, p in strict_matches(record.triples, [predicted[index] for index in placed], iou)}
     pairs = {(triple.mention.span, triple.label) for triple in record.triples}
-    return [index in matched or (x.box is None and (x.mention.span, x.label) in pairs) for index, x in enumerate(predicted)]
+    for index, triple in enumerate(predicted):
+        if triple.box is None and (key := (triple.mention.span, triple.label)) in pairs:
+            pairs.remove(key)
+            matched.add(index)
+    return [index in matched for index in range(len(predicted))]

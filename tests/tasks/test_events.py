@@ -50,6 +50,8 @@ def test_mentions() -> None:
     found = events(task, records, said)
     assert told(found) == [(0.75, True, True), (0.5, False, True), (0.25, False, True)]
     assert found is not None and found.annotated == 2
+    twice = events(task, records, [(Mention(0, 1, "PER", 0.75), Mention(0, 1, "PER", 0.5)), ()])
+    assert told(twice) == [(0.75, True, True)], "as the measures count it: else more than all would be found"
     nothing = events(task, records, [(), ()])
     assert nothing is not None
     with pytest.raises(CalibrationError, match="nothing was found"):
@@ -69,6 +71,7 @@ def test_triples_with_and_without_a_box() -> None:
     found = events(task, records, [said, blind])
     assert told(found) == [(0.9, True, True), (0.8, False, True), (0.7, False, True), (0.6, True, True), (0.5, False, True)]
     assert found is not None and found.annotated == 4
+    assert told(events(task, records[:1], [(blind[0], blind[0])])) == [(0.6, True, True), (0.6, False, True)]
 
 
 def test_what_is_no_probability_is_no_event() -> None:
