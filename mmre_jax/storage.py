@@ -122,10 +122,22 @@ def write_bytes(where: pathlib.Path, data: bytes) -> None:
         return
     temporary = where.with_name(f".{where.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(data)
+        with full_at(where):
+            temporary.write_bytes(data)
         temporary.replace(where)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def full_at(where: pathlib.Path) -> Iterator[None]:
+    """That there is no more room leaves the block with the name of what was written: of an open file the system says none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(where)) from error
 
 
 def make_folder(where: pathlib.Path) -> None:

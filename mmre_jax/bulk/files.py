@@ -67,7 +67,7 @@ def extract_all(
       OSError: another program is at work in `out`.
     """
     out = storage.path(out)
-    with contextlib.ExitStack() as held:
+    with storage.full_at(out), contextlib.ExitStack() as held:
         remote = storage.is_remote(out)
         if remote and (there := [out / name for name in RESULTS if storage.size(os.fspath(out / name)) is not None]):
             raise RecordError(f"{there[0]} is there already: give another --out, or move it away")

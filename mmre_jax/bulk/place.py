@@ -150,7 +150,7 @@ def pass_over(file: IO[bytes], groups: Iterator[list[Record]], tally: Tally, kin
         for record, line in zip(group, lines, strict=False):
             number += 1
             rows.append(parse_json(line.decode("utf-8", "replace"), where := f"{file.name}:{number}"))
-            if not isinstance(rows[-1], dict) or rows[-1].get("id") != record.id:
+            if not _is_of(rows[-1], record, kind):
                 raise RecordError(f"{where}: not what was found in {record.id!r}: the file was changed: remove it, and start again")
         if len(rows) < len(group):
             file.seek(end)
@@ -161,6 +161,14 @@ def pass_over(file: IO[bytes], groups: Iterator[list[Record]], tally: Tally, kin
     if file.readline():
         raise RecordError(f"{file.name}: has more lines than there are posts: the file was changed: remove it, and start again")
     return []
+
+
+def _is_of(row: Any, record: Record, kind: str) -> bool:
+    """Whether a line's value may be what was found in a record."""
+    if not isinstance(row, dict) or row.get("id") != record.id:
+        return False
+    masked = row.get("masked", [])
+    return isinstance(row.get(kind), list) and isinstance(masked, list) and all(isinstance(note, str) for note in masked)
 
 
 def take_place(place: pathlib.Path, settings: dict[str, Any], held: contextlib.ExitStack) -> pathlib.Path:

@@ -107,7 +107,7 @@ def extract_all(
         again and again.
     """
     out = storage.on_disk(out, "--out").expanduser().absolute()
-    with contextlib.ExitStack() as held:
+    with storage.full_at(out), contextlib.ExitStack() as held:
         digest, lines = posts.look()
         folder = take_place(out, {"engine": "ray", "input": digest, **finder.about(), **dataclasses.asdict(wanted)}, held)
         parts = folder / "parts"

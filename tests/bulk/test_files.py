@@ -3,9 +3,12 @@
 import dataclasses
 import itertools
 import json
+import re
+import resource
 
 import pytest
 
+from mmre_jax import storage
 from mmre_jax.bulk import posts, ray_engine
 from mmre_jax.bulk.files import extract_all
 from mmre_jax.bulk.place import Wanted
@@ -164,6 +167,27 @@ def test_files_from_elsewhere_are_not_overwritten(given, tmp_path):
         file.write("{}\n")
     with pytest.raises(RecordError, match="has more lines than there are posts"):
         extract_all(Finder(), given, tmp_path / "new", Wanted())
+    for number, (old, new) in enumerate(((r'"relations": \[', '"regions": ['), (r'"masked": \[.*?\]', '"masked": 5'))):
+        extract_all(Finder(), given, tmp_path / f"{number}", Wanted())
+        file = tmp_path / f"{number}" / "extracted.jsonl"
+        file.write_text(re.sub(old, new, file.read_text()))
+        with pytest.raises(RecordError, match="the file was changed: remove it, and start again"):
+            extract_all(Finder(), given, file.parent, Wanted())
+
+
+def test_no_room_is_told_of_the_folder_and_later_it_goes_on(given, tmp_path):
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, allowed[1]))
+    try:
+        with pytest.raises(OSError, match=f"'{tmp_path / 'out'}'"):
+            extract_all(Finder(), given, tmp_path / "out", Wanted())
+        with pytest.raises(OSError, match=f"'{tmp_path / 'file'}'"):
+            storage.write_bytes(tmp_path / "file", b"x" * 601)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    extract_all(Finder(), given, tmp_path / "out", Wanted())
+    extract_all(Finder(), given, tmp_path / "whole", Wanted())
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole") and not list(tmp_path.glob(".file*"))
 
 
 def test_one_program_at_a_time(given, tmp_path):
