@@ -41,6 +41,15 @@ def small_text() -> dict[str, Any]:
     return {**sizes, "tokenizer": "word", "vocab_size": 80, "dropout": 0.0, "attention_dropout": 0.0}
 
 
+def word_vectors(width: int, tokenizer: str = "whole", words: int = 50_000) -> dict[str, Any]:
+    """Section text: vectors of words, each by itself.
+
+    Args:
+      words: the most that are told apart.
+    """
+    return {"kind": "vectors", "width": width, "tokenizer": tokenizer, "vocab_size": words, "dropout": 0.0, "init_std": 0.0}
+
+
 def small_vit() -> dict[str, Any]:
     """Section vision: a transformer of two layers over 16 patches of 16 pixels."""
     return {"dialect": "vit", "width": 64, "layers": 2, "heads": 4, "mlp": 256, "patch": 16, "side": 64, "init_std": 0.0}

@@ -24,7 +24,7 @@ from mmre_jax.data.views import TASK_OF
 from mmre_jax.declare import Section, SettingError, choice, factors, flag, names, number, text, whole, wholes
 from mmre_jax.encoders.blocks import ACTIVATIONS
 from mmre_jax.encoders.convolution import NORMS
-from mmre_jax.encoders.from_config import BOTH_WAYS, CAUSAL, KINDS
+from mmre_jax.encoders.from_config import KINDS, TEXT_KINDS
 from mmre_jax.encoders.vit_config import STYLES
 from mmre_jax.tasks import objects, triples
 
@@ -75,9 +75,14 @@ DATA: Section = {  # where records come from and how they become batches
 
 TEXT: Section = {  # the text encoder; 0 with text.weights: as the weights have it
     "weights": text("", "directory of transformers; '': random weights"),
-    "kind": choice("bert", (*BOTH_WAYS, *CAUSAL), "roberta is XLM-R, too; gpt2 and gpt (GPT-1) are causal; follows the weights"),
+    "kind": choice(
+        "bert", TEXT_KINDS, "roberta is XLM-R, too; gpt2 and gpt (GPT-1) are causal; follows the weights; vectors: of words, each by itself"
+    ),
+    "vectors": text("", "kind vectors: file of word vectors in GloVe's or word2vec's text format; '': random vectors"),
     "pad_id": whole(1, "[0, inf)", "roberta: id of padding, behind which positions start; follows the weights"),
-    "tokenizer": choice("bpe", tuple(LEAST), "without weights, trained on the training split; byte_bpe keeps capitals, as GPT-2's"),
+    "tokenizer": choice(
+        "bpe", tuple(LEAST), "without weights, of the training split; byte_bpe keeps capitals, as GPT-2's; whole: words as they are"
+    ),
     "vocab_size": whole(2000, "[1, inf)", "entries of that tokenizer"),
     "max_tokens": whole(80, "[3, inf)", "longest sequence, specials included; what is beyond is cut off"),
     "width": whole(768, "[0, inf)", "of the states; divides by the heads"),
@@ -89,6 +94,7 @@ TEXT: Section = {  # the text encoder; 0 with text.weights: as the weights have 
     "eps": number(1e-12, "[0, inf)", "of the layer normalisations; follows the weights"),
     "activation": choice("gelu", ACTIVATIONS, "of the feed-forward blocks; follows the weights"),
     "dropout": number(0.1, "[0, 1)", "after the embeddings and both halves of each layer"),
+    "word_dropout": number(0.0, "[0, 1)", "kind vectors: share of the words that training reads as the unknown one, which is learnt so"),
     "attention_dropout": number(0.1, "[0, 1)", "of attention weights"),
     "attention_dropout_at": choice("weights", DROPPED, "weights: each alone; values: a key of a head, for all queries at once"),
     "attention": choice(

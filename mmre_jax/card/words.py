@@ -11,6 +11,8 @@ PAPERS = {
     "rsrnet": "RSRNeT: *A novel multi-modal network framework for named entity recognition and relation extraction* (PeerJ Computer "
     "Science 2024), which is HVPNeT (NAACL Findings 2022) with other encoders and gates",
     "dgf_pt": "DGF-PT: *Dual-Gated Fusion with Prefix-Tuning for Multi-Modal Relation Extraction* (Findings of ACL 2023)",
+    "pcnn": "PCNN: *Distant Supervision for Relation Extraction via Piecewise Convolutional Neural Networks* (EMNLP 2015), or the CNN "
+    "before it (COLING 2014)",
     "qeot": "QEOT: *Multimodal Relational Triple Extraction with Query-based Entity Object Transformer* (2024)",
     "visualbert": "VisualBERT: *A Simple and Performant Baseline for Vision and Language* (2019), for relations and entities",
     "faster_rcnn": "Faster R-CNN (NeurIPS 2015) with a feature pyramid (CVPR 2017), trained as torchvision trains it",

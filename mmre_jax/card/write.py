@@ -15,6 +15,7 @@ from typing import Any
 
 from mmre_jax.card.run import Run, open_run
 from mmre_jax.card.words import CALLS, FINDS, OBJECTS, OWN, PAPERS, PIPELINES, TAGS, code, table, text
+from mmre_jax.encoders.from_config import VECTORS
 from mmre_jax.extraction import KINDS
 from mmre_jax.records import SPLITS
 from mmre_jax.systems import released
@@ -163,7 +164,11 @@ def _model(run: Run) -> str:
     if run.task not in WORDLESS:
         sizes, own = config.text, pathlib.PurePath(config.text.weights).name
         start = f"started from `{own}`" if own else "without published weights"
-        rows.append(f"Text: {sizes.kind}, {sizes.layers} layers of width {sizes.width}, at most {sizes.max_tokens} tokens, {start}.")
+        what = f"{sizes.kind}, {sizes.layers} layers of width {sizes.width}"
+        if sizes.kind == VECTORS:
+            file = pathlib.PurePath(sizes.vectors).name
+            what, start = f"vectors of words, {sizes.width} wide", f"started from those of `{file}`" if file else "random at the start"
+        rows.append(f"Text: {what}, at most {sizes.max_tokens} tokens, {start}.")
     if run.job.system.plan:
         own = pathlib.PurePath(config.vision.weights).name
         start = f"started from `{own}`" if own else "without published weights"

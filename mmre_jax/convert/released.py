@@ -23,7 +23,8 @@ from ml_collections import ConfigDict
 
 from mmre_jax import storage
 from mmre_jax.convert.files import free_file, free_folder, restored, whole
-from mmre_jax.data.text import TextEncoder, load_tokenizer
+from mmre_jax.data.text import TextEncoder
+from mmre_jax.data.tokenizer_files import load_tokenizer
 from mmre_jax.tasks.entities import SPECIAL_TAGS
 from mmre_jax.text_files import read_json
 from mmre_jax.training import state as state_lib

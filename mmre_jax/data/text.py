@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import pathlib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,13 +13,11 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from mmre_jax.data import letter_case
+from mmre_jax.data import whole_words
 from mmre_jax.data.encoded import Encoded
 from mmre_jax.data.markers import MARKERS, Span, nearest, nested_order, released_order
-from mmre_jax.data.tokenizer_files import behind_space, converted
-from mmre_jax.data.torch_pickle import is_lfs_pointer, lfs_message
+from mmre_jax.data.tokenizer_files import behind_space
 from mmre_jax.records import RecordError
-from mmre_jax.text_files import read_text
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ROLES = {  # the special tokens that an encoder needs, under BERT's names and RoBERTa's
@@ -30,7 +27,10 @@ ROLES = {  # the special tokens that an encoder needs, under BERT's names and Ro
     "mask": ("[MASK]", "<mask>"),
     "unk": ("[UNK]", "<unk>"),
 }
-LEAST = {"bpe": len(SPECIALS), "word": len(SPECIALS), "byte_bpe": len(SPECIALS) + 256}  # entries of each kind of trained tokenizer
+LEAST = {  # entries of each kind of trained tokenizer
+    **dict.fromkeys(("bpe", "word", whole_words.KIND), len(SPECIALS)),
+    "byte_bpe": len(SPECIALS) + 256,
+}
 END = "<|endoftext|>"  # GPT-2's only special token, which stands between two texts
 _MARKER = re.compile(r"(</?s>|\s*</?o>\s*)")
 Pieces = tuple[list[int], list[int]]  # of a sentence: the pieces' ids, and the word each comes from
@@ -80,10 +80,21 @@ class TextEncoder:
         tokenizer.no_truncation()
         return tokenizer
 
+    @functools.cached_property
+    def _whole(self) -> dict[str, int] | None:
+        return whole_words.vocabulary(self.tokenizer_json)
+
     @property
     def vocab_size(self) -> int:
         """Rows a word table needs: the tokenizer's ids and those of the added tokens behind them."""
         return self._base + len(self.added)
+
+    @property
+    def words(self) -> dict[str, int]:
+        """{word or piece: id} of the tokenizer, in the order of the ids, without special tokens."""
+        special = set(self.special_ids.values())
+        known = sorted(self.tokenizer.get_vocab(with_added_tokens=False).items(), key=lambda item: item[1])
+        return {word: place for word, place in known if place not in special}
 
     @functools.cached_property
     def added(self) -> tuple[str, ...]:
@@ -131,7 +142,9 @@ class TextEncoder:
         different = list(dict.fromkeys(map(tuple, sentences)))
         # XLM-R's model has "<s>" among its pieces, so that a post could still spell it out: there it is an unknown word.
         unknown, special = self.special_ids["unk"], set(self.special_ids.values())
-        encodings = self.tokenizer.encode_batch(different, add_special_tokens=False, is_pretokenized=True)
+        known = self._whole
+        read = different if known is None else [whole_words.read(words, known) for words in different]
+        encodings = self.tokenizer.encode_batch(read, add_special_tokens=False, is_pretokenized=True)
         ids = ([unknown if i in special else i for i in each.ids] for each in encodings)
         owners = ([-1 if word is None else word for word in each.word_ids] for each in encodings)
         return dict(zip(different, zip(ids, owners, strict=True), strict=True))
@@ -237,37 +250,6 @@ class TextEncoder:
         return Encoded(*(np.array(values, np.int32) for values in arrays))
 
 
-def load_tokenizer(directory: str | pathlib.Path) -> str:
-    """The tokenizer of a transformers directory, as the JSON of the tokenizers library.
-
-    Records have words, not text, and those of a byte-level BPE (RoBERTa, GPT-2) or a SentencePiece model (XLM-R) are encoded as in running
-    text, each behind its space: whatever the directory says of the first word, the result adds a space to every word that it is given.
-    Whether a BERT's words are lower-cased, tokenizer.json says, or do_lower_case in tokenizer_config.json; where neither is there, the
-    vocabulary does by having capitals or none, and a log line says what it was. Another one says where the files contradict each other.
-
-    Args:
-      directory: with tokenizer.json; or with vocab.txt (BERT), vocab.json and merges.txt (RoBERTa, GPT-2, GPT-1) or
-        sentencepiece.bpe.model (XLM-R), and config.json or tokenizer_config.json beside it.
-
-    Raises:
-      FileNotFoundError: if the directory lacks one of these files.
-      ValueError: for a damaged tokenizer.json, or a Git LFS pointer instead of a file; for a sentencepiece.bpe.model, if the packages
-        that it takes are not installed.
-    """
-    path = pathlib.Path(directory) / "tokenizer.json"
-    for name in ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model"):
-        if is_lfs_pointer(path.with_name(name)):
-            raise ValueError(lfs_message(path.with_name(name)))
-    text = read_text(path, ValueError) if path.is_file() else converted(path.parent)
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    letter_case.check(path.parent, found)
-    spaced = {**found, "pre_tokenizer": behind_space(found.get("pre_tokenizer"))}
-    return text if spaced == found else json.dumps(spaced, ensure_ascii=False)
-
-
 def train_tokenizer(sentences: Iterable[Sequence[str]], vocab_size: int, kind: str = "bpe") -> str:
     """A tokenizer trained on tokenised sentences (the training split's), as JSON; the same for the same sentences.
 
@@ -276,12 +258,15 @@ def train_tokenizer(sentences: Iterable[Sequence[str]], vocab_size: int, kind: s
       kind: 'bpe': a word that training never had falls into pieces, down to single characters of the training alphabet.
         'byte_bpe': into bytes at last, so that none is unknown, and words keep their capitals: GPT-2's (Radford et al. 2019, section 2.2).
         'word': the most frequent words; all others are one and the same unknown word, so that rare names cannot be learnt by heart.
-        All but byte_bpe lower-case.
+        'whole': likewise, but as they are, with capitals and all (whole_words.py).
+        All others but byte_bpe lower-case.
 
     Raises:
       ValueError: for another kind, or a vocabulary that is too small for it.
     """
     check_vocabulary(kind, vocab_size)
+    if kind == whole_words.KIND:
+        return whole_words.train(sentences, vocab_size, SPECIALS)
     settings: dict[str, Any] = {"vocab_size": vocab_size, "special_tokens": list(SPECIALS), "show_progress": False}
     if kind == "byte_bpe":
         tokenizer = tokenizers.Tokenizer(models.BPE())

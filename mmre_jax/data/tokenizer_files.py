@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from mmre_jax.data import letter_case
-from mmre_jax.text_files import without_marks
+from mmre_jax.data.torch_pickle import is_lfs_pointer, lfs_message
+from mmre_jax.text_files import read_text, without_marks
+
+
+def load_tokenizer(directory: str | pathlib.Path) -> str:
+    """The tokenizer of a transformers directory, as the JSON of the tokenizers library.
+
+    Records have words, not text, and those of a byte-level BPE (RoBERTa, GPT-2) or a SentencePiece model (XLM-R) are encoded as in running
+    text, each behind its space: whatever the directory says of the first word, the result adds a space to every word that it is given.
+    Whether a BERT's words are lower-cased, tokenizer.json says, or do_lower_case in tokenizer_config.json; where neither is there, the
+    vocabulary does by having capitals or none, and a log line says what it was. Another one says where the files contradict each other.
+
+    Args:
+      directory: with tokenizer.json; or with vocab.txt (BERT), vocab.json and merges.txt (RoBERTa, GPT-2, GPT-1) or
+        sentencepiece.bpe.model (XLM-R), and config.json or tokenizer_config.json beside it.
+
+    Raises:
+      FileNotFoundError: if the directory lacks one of these files.
+      ValueError: for a damaged tokenizer.json, or a Git LFS pointer instead of a file; for a sentencepiece.bpe.model, if the packages
+        that it takes are not installed.
+    """
+    path = pathlib.Path(directory) / "tokenizer.json"
+    for name in ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model"):
+        if is_lfs_pointer(path.with_name(name)):
+            raise ValueError(lfs_message(path.with_name(name)))
+    text = read_text(path, ValueError) if path.is_file() else converted(path.parent)
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    letter_case.check(path.parent, found)
+    spaced = {**found, "pre_tokenizer": behind_space(found.get("pre_tokenizer"))}
+    return text if spaced == found else json.dumps(spaced, ensure_ascii=False)
 
 
 def converted(directory: pathlib.Path) -> str:

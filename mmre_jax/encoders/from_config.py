@@ -19,6 +19,7 @@ from mmre_jax.encoders.rcnn.pyramid import PyramidConfig
 from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.encoders.vgg import VggConfig
 from mmre_jax.encoders.vit import PHOTO, ImageSequence, ViTConfig
+from mmre_jax.encoders.word_vectors import KIND as VECTORS
 
 Colour = tuple[float, float, float]
 
@@ -26,6 +27,7 @@ KINDS = ("vit", "resnet", "resnest", "rcnn", "vgg")  # of image encoders
 BOTH_WAYS = tuple(dict.fromkeys(BERT_KINDS.values()))  # kinds of text encoders that look both ways
 CAUSAL = tuple(dict.fromkeys(GPT_KINDS.values()))  # and of language models, which look back
 TEXT_MODELS = (*BERT_KINDS, *GPT_KINDS)  # transformers' names of all of them
+TEXT_KINDS = (*BOTH_WAYS, *CAUSAL, VECTORS)
 
 # (mean, std) per channel that published weights expect: those of each ViT dialect, and the convolutional encoders'.
 COLOURS: dict[str, tuple[Colour, Colour]] = {
@@ -36,7 +38,7 @@ COLOURS: dict[str, tuple[Colour, Colour]] = {
 
 
 def text_config(text: ConfigDict, vocab_size: int) -> LanguageConfig:
-    """Kind and sizes of a text encoder of any kind; see `bert_config`, `gpt_config`."""
+    """Kind and sizes of a transformer that reads text; see `bert_config`, `gpt_config`."""
     return (gpt_config if text.kind in CAUSAL else bert_config)(text, vocab_size)
 
 

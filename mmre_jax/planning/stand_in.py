@@ -10,7 +10,9 @@ from ml_collections import ConfigDict
 from mmre_jax import settings, systems, tasks
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import Labels, entity_labels, object_labels
-from mmre_jax.data.text import load_tokenizer, train_tokenizer
+from mmre_jax.data.text import train_tokenizer
+from mmre_jax.data.tokenizer_files import load_tokenizer
+from mmre_jax.encoders.from_config import VECTORS
 from mmre_jax.fusion.prefixes import words_around
 from mmre_jax.planning.chips import PlanError
 from mmre_jax.records import Mention, Record, RecordError, Relation
@@ -66,7 +68,8 @@ def stand_in(config: ConfigDict, *, labels: int = 0, vocabulary: int = 0) -> Sta
     task = make_task(config, names, none, tokenizer)
     words = task.encoder.vocab_size
     if not config.text.weights and config.task.name not in tasks.WORDLESS:
-        entries, whose = (vocabulary, "--vocabulary") if vocabulary else VOCABULARIES[config.text.kind]
+        known = {**VOCABULARIES, VECTORS: (config.text.vocab_size, "text.vocab_size, the most there can be")}
+        entries, whose = (vocabulary, "--vocabulary") if vocabulary else known[config.text.kind]
         words = entries + len(task.encoder.added)
         assumed.append(f"{entries:,} words ({whose})")
     return StandIn(Job(config, task, systems.build(config, vocab_size=words, labels=task.labels)), tuple(assumed))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmre_jax.declare import Section, choice, require
-from mmre_jax.systems import dgf_pt, faster_rcnn, hvformer, ifaformer, qeot, released, rsrnet, visualbert
+from mmre_jax.systems import dgf_pt, faster_rcnn, hvformer, ifaformer, pcnn, qeot, released, rsrnet, visualbert
 from mmre_jax.systems.released import mkgformer, prefixes
 from mmre_jax.systems.system import System
 
@@ -18,6 +18,7 @@ BUILDERS = {
     "hvformer": hvformer.build,
     "ifaformer": ifaformer.build,
     "mkgformer": mkgformer.build,
+    "pcnn": pcnn.build,
     "qeot": qeot.build,
     "rsrnet": rsrnet.build,
     "visualbert": visualbert.build,
@@ -28,6 +29,7 @@ SETTINGS: dict[str, Section] = {  # of section `system`, beside the name
     "hvformer": hvformer.SETTINGS,
     "ifaformer": ifaformer.SETTINGS,
     "mkgformer": mkgformer.SETTINGS,
+    "pcnn": pcnn.SETTINGS,
     "qeot": qeot.SETTINGS,
     "rsrnet": {**rsrnet.SETTINGS, **prefixes.SETTINGS},
     "visualbert": visualbert.SETTINGS,
@@ -38,6 +40,7 @@ TASKS: dict[str, tuple[str, ...]] = {  # of each system of the library
     "hvformer": ("relation",),
     "ifaformer": ("relation", "entities"),
     "mkgformer": ("relation",),
+    "pcnn": ("relation",),
     "qeot": ("triples",),
     "rsrnet": ("relation", "entities"),
     "visualbert": ("relation", "entities"),

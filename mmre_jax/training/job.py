@@ -16,7 +16,8 @@ from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.lengths import buckets_of
 from mmre_jax.data.pictures import plan_to_json
-from mmre_jax.data.text import SPECIALS, TextEncoder, load_tokenizer, train_tokenizer
+from mmre_jax.data.text import SPECIALS, TextEncoder, train_tokenizer
+from mmre_jax.data.tokenizer_files import load_tokenizer
 from mmre_jax.encoders.from_config import CAUSAL
 from mmre_jax.records import Mention, Record, Relation
 from mmre_jax.systems import released

@@ -46,6 +46,7 @@ FREE = (
     "parallel.mesh.data",
     "parallel.mesh.fsdp",
     "text.weights",
+    "text.vectors",
     "vision.weights",
 )
 

@@ -6,9 +6,11 @@ import dataclasses
 from typing import Any
 
 import jax
+import numpy as np
 
 from mmre_jax.data.lengths import buckets_of
 from mmre_jax.data.loader import Order, batches
+from mmre_jax.encoders.from_config import VECTORS
 from mmre_jax.training import resume
 from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import Checkpoints
@@ -20,7 +22,8 @@ from mmre_jax.training.parallel import Devices
 from mmre_jax.training.resume import Saved
 from mmre_jax.training.splits import Split
 from mmre_jax.training.state import TrainState
-from mmre_jax.weights import pretrained
+from mmre_jax.weights import pretrained, vectors
+from mmre_jax.weights.vectors import Vectors
 
 
 def starting_state(
@@ -31,8 +34,12 @@ def starting_state(
     saved: Saved | None,
     source: Source | None,
     devices: Devices | MeshDevices,
+    words: Vectors | None = None,
 ) -> TrainState:
     """The state that a run begins with: that of its last checkpoint, else one of another run's parameters, else a random one.
+
+    Args:
+      words: as of `initial_variables`.
 
     Raises:
       CheckpointError: as `resume.restore` and `initialise`.
@@ -42,19 +49,52 @@ def starting_state(
         return resume.restore(checkpoints, saved, devices.abstract(state))
     if source is not None:
         batch, parts = example(job, train), job.config.train.init_parts
-        return state_of(job, initialise(source, job, initial_variables(job, train), batch, parts), total_steps)
-    return initial_state(job, train, total_steps)
+        return state_of(job, initialise(source, job, initial_variables(job, train, words), batch, parts), total_steps)
+    return initial_state(job, train, total_steps, words)
 
 
-def initial_state(job: Job, split: Split, total_steps: int) -> TrainState:
-    """Random parameters, encoders filled from their directories, optimiser state for what is trained; on the host's first device."""
-    return state_of(job, initial_variables(job, split), total_steps)
+def initial_state(job: Job, split: Split, total_steps: int, words: Vectors | None = None) -> TrainState:
+    """Random parameters, encoders filled from their files, optimiser state for what is trained; on the host's first device."""
+    return state_of(job, initial_variables(job, split, words), total_steps)
 
 
-def initial_variables(job: Job, split: Split) -> dict[str, Any]:
-    """Random parameters, encoders filled from their directories; on the host's first device."""
+def initial_variables(job: Job, split: Split, words: Vectors | None = None) -> dict[str, Any]:
+    """Random parameters, encoders filled from their files; on the host's first device.
+
+    Args:
+      words: what `word_vectors` gives of the job, where that has been read before.
+    """
     variables = jax.jit(job.system.init)(jax.random.key(job.config.train.seed), example(job, split))
-    return pretrained.load(job.config, job.system.plan, variables)
+    variables = pretrained.load(job.config, job.system.plan, variables)
+    words = word_vectors(job) if words is None else words
+    if words is not None and len(words.places):
+        params, table = variables["params"], variables["params"]["text"]["word"]
+        filled = table.at[words.places].set(words.values)
+        return {**variables, "params": {**params, "text": {**params["text"], "word": filled}}}
+    return variables
+
+
+def word_vectors(job: Job) -> Vectors | None:
+    """What the file that text.vectors names has of the words of a job's tokenizer, by their ids; of none where it names none, all being
+    random then; None for a job that reads no word vectors.
+
+    Raises:
+      WeightError: as `vectors.read`.
+    """
+    text = job.config.text
+    if text.kind != VECTORS:
+        return None
+    known = job.task.encoder.words
+    if not text.vectors:
+        return Vectors(np.zeros(0, np.int64), np.zeros((0, text.width), np.float32), 0, len(known))
+    found = vectors.read(text.vectors, list(known), text.width)
+    return dataclasses.replace(found, places=np.array(list(known.values()), np.int64)[found.places])
+
+
+def word_counts(words: Vectors | None, saved: Saved | None) -> dict[str, int]:
+    """How many words a run's tokenizer has, and how many of their vectors it began with are a file's; as the checkpoint says where the run
+    goes on; empty where no word vectors are read."""
+    return dict(saved.meta.get("words") or {}) if saved is not None else {} if words is None else words.counts()
 
 
 def variable_shapes(job: Job, split: Split) -> Any:

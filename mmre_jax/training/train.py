@@ -43,7 +43,7 @@ from mmre_jax.training.protocol import protocol, versions
 from mmre_jax.training.resident import resident
 from mmre_jax.training.resume import as_padded, check_same, last_saved, tell_devices
 from mmre_jax.training.splits import Split, batches_of, make_split, order_of, padded
-from mmre_jax.training.starting import starting_state
+from mmre_jax.training.starting import starting_state, word_counts, word_vectors
 from mmre_jax.training.state import TrainState
 from mmre_jax.training.step import mapped_step
 
@@ -118,6 +118,9 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         # ---- what one wants to know before waiting for it
         findings = annotation.look(config.task.name, job.task.none, records, view=config.data.view)
         reading = read_counts(job, splits["train"], records, {split: counts for split, (_, counts) in read.items()}, findings)
+        words = word_vectors(job) if saved is None else None
+        if counts := word_counts(words, saved):
+            reading["word vectors"] = counts
         warnings = annotation.warnings(findings)
         sizes = {name: len(split.records) for name, split in splits.items()}
         tell(job, sizes, None if pictures is None else pictures.summary(), order.steps, devices.count, reading, warnings)
@@ -132,13 +135,13 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         # ---- the state on the devices, the compiled steps, and the batches that come
         checkpoints = opened.enter_context(Checkpoints(workdir / FOLDER))
         log = opened.enter_context(MetricLog(workdir, hold.check))
-        host = starting_state(job, splits["train"], total, checkpoints, saved, source, devices)
+        host = starting_state(job, splits["train"], total, checkpoints, saved, source, devices, words)
         splits = with_features(job, splits, host.variables())
         counted, shapes, start = parameters.count(host, config.optim), jax.eval_shape(host.variables), int(np.asarray(host.step))
         logger.info("%s", parameters.told(counted))
         log.truncate(start)
         history = processes.decided(lambda: {row["step"]: row["val"] for row in log.rows() if "val" in row})
-        meta = {**job.meta(), "data": data, "devices": devices.count}
+        meta = {**job.meta(), "data": data, "devices": devices.count, "words": counts}
         state = devices.replicate(host)
         del host
         step, key = mapped_step(job, devices, state, total)

@@ -11,8 +11,11 @@ from ml_collections import ConfigDict
 
 from mmre_jax import storage
 from mmre_jax.data.pictures import PicturePlan
+from mmre_jax.data.whole_words import KIND as WHOLE
+from mmre_jax.declare import SettingError
 from mmre_jax.encoders.from_config import (
     CAUSAL,
+    VECTORS,
     bert_config,
     described_text,
     pyramid_config,
@@ -24,7 +27,7 @@ from mmre_jax.encoders.from_config import (
 from mmre_jax.encoders.gpt import GptConfig
 from mmre_jax.encoders.vit import ViTConfig
 from mmre_jax.systems.faster_rcnn import rcnn_config
-from mmre_jax.weights import bert, detectors, gpt, hub, resnest, resnet, vgg, visualbert, vit
+from mmre_jax.weights import bert, detectors, gpt, hub, resnest, resnet, vectors, vgg, visualbert, vit
 
 T = TypeVar("T")
 TEXT_SIZES = ("width", "layers", "heads", "mlp", "positions", "types", "eps", "activation", "kind", "pad_id")
@@ -64,7 +67,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
 
     Raises:
       WeightError: for weights that cannot be read or are of another kind, and for a size that contradicts them.
-      ValueError: for a size that is missing.
+      ValueError: for a size that is missing, and for word vectors where none are read.
     """
     config = ConfigDict(copy.deepcopy(config.to_dict()))
     for section in ("text", "vision"):
@@ -73,15 +76,36 @@ def resolve(config: ConfigDict) -> ConfigDict:
     if config.text.weights:
         found = dataclasses.asdict(_described(described_text, "text", config.text.weights))
         _fill("text", config.text, {name: found[name] for name in TEXT_SIZES if name in found})
+    if config.text.vectors:
+        _fill_width(config.text)
     if config.vision.weights:
         _fill("vision", config.vision, _vision_sizes(config.vision))
-    for section, names in {"text": NEEDED, "vision": VISION_NEEDED[config.vision.kind]}.items():
+    if config.text.kind == VECTORS and not config.text.width:
+        raise ValueError("text.width unset: give it, or --config.text.vectors=FILE")
+    for section, names in {"text": () if config.text.kind == VECTORS else NEEDED, "vision": VISION_NEEDED[config.vision.kind]}.items():
         if unset := [name for name in names if not config[section][name]]:
             raise ValueError(f"{', '.join(f'{section}.{name}' for name in unset)} unset: give sizes, or --config.{section}.weights=DIR")
+    if config.text.kind == VECTORS:  # which have no positions
+        return config.lock()
     longest = text_config(config.text, config.text.vocab_size).max_length
     if config.text.max_tokens > longest:
         raise ValueError(f"text.max_tokens={config.text.max_tokens} exceeds the text encoder's {longest} positions")
     return config.lock()
+
+
+def _fill_width(text: ConfigDict) -> None:
+    """Section `text` with the width of the vectors in its file, where it does not say one."""
+    if text.kind != VECTORS:
+        raise SettingError(f"text.vectors={text.vectors}: the text encoder reads no word vectors, text.kind={text.kind!r}")
+    if text.tokenizer not in (WHOLE, "word"):
+        raise SettingError(f"text.vectors={text.vectors}: a file has vectors of whole words: text.tokenizer={WHOLE}, not {text.tokenizer}")
+    try:
+        found = vectors.width_of(text.vectors)
+    except hub.WeightError as error:
+        raise hub.WeightError(f"text.vectors={error}") from error
+    if text.width and text.width != found:
+        raise hub.WeightError(f"text.width={text.width}, but {text.vectors} has vectors of {found} numbers (0 takes what the file has)")
+    text.width = found
 
 
 def _described(describe: Callable[[Mapping[str, Any]], T], section: str, directory: str) -> T:

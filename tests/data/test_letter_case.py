@@ -8,7 +8,8 @@ import tokenizers
 import transformers
 from tokenizers import models, normalizers, pre_tokenizers
 
-from mmre_jax.data.text import TextEncoder, load_tokenizer, train_tokenizer
+from mmre_jax.data.text import TextEncoder, train_tokenizer
+from mmre_jax.data.tokenizer_files import load_tokenizer
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused1]"]
 CASED, UNCASED = [*SPECIALS, "Anna", "anna", "lives", "Os", "##lo"], [*SPECIALS, "anna", "lives", "os", "##lo"]

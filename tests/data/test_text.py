@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers, trainers
 
 from mmre_jax.data.markers import MARKERS
-from mmre_jax.data.text import TextEncoder, load_tokenizer, train_tokenizer
+from mmre_jax.data.text import TextEncoder, train_tokenizer
+from mmre_jax.data.tokenizer_files import load_tokenizer
 from mmre_jax.records import RecordError
 
 SENTENCES = [("anna", "lives", "in", "oslo"), ("the", "harbour", "of", "oslo", "was", "built", "by", "anna")]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from mmre_jax.data.markers import MARKERS
-from mmre_jax.data.text import END, SPECIALS, TextEncoder, load_tokenizer, train_tokenizer
+from mmre_jax.data.text import END, SPECIALS, TextEncoder, train_tokenizer
+from mmre_jax.data.tokenizer_files import load_tokenizer
 from mmre_jax.records import RecordError
 
 SENTENCES = [("Anna", "lives", "in", "Oslo,", "doesn't", "she?"), ("the", "harbour", "of", "Oslo", "was", "built", "by", "Anna")] * 2
@@ -162,7 +163,7 @@ def test_another_process_trains_the_same_tokenizer():
 @pytest.mark.parametrize(("kind", "size", "message"), [
     ("byte_bpe", 260, "text.vocab_size=260 is too small for text.tokenizer=byte_bpe: it has at least 261 entries"),
     ("word", 4, "text.vocab_size=4 is too small for text.tokenizer=word"),
-    ("wordpiece", 300, "text.tokenizer is one of bpe, word, byte_bpe, found 'wordpiece'"),
+    ("wordpiece", 300, "text.tokenizer is one of bpe, word, whole, byte_bpe, found 'wordpiece'"),
 ])  # fmt: skip
 def test_kinds_and_sizes_that_cannot_be_trained(kind, size, message):
     with pytest.raises(ValueError, match=message):

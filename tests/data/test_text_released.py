@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers, processors, trainers
 
 from mmre_jax.data.readers import mnre
-from mmre_jax.data.text import MARKERS, SPECIALS, TextEncoder, load_tokenizer, train_tokenizer
+from mmre_jax.data.text import MARKERS, SPECIALS, TextEncoder, train_tokenizer
+from mmre_jax.data.tokenizer_files import load_tokenizer
 
 REAL = pathlib.Path(os.environ.get("MMRE_DATA", pathlib.Path(__file__).parents[3] / "shared" / "data")) / "RE_data"
 NAMES = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]

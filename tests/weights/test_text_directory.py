@@ -11,7 +11,8 @@ import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers, processors, trainers
 
-from mmre_jax.data.text import END, TextEncoder, load_tokenizer, train_tokenizer
+from mmre_jax.data.text import END, TextEncoder, train_tokenizer
+from mmre_jax.data.tokenizer_files import load_tokenizer
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.gpt import Gpt, GptConfig
 from mmre_jax.weights import bert, gpt
