@@ -1,9 +1,10 @@
-"""Scores a checkpoint, or any program's predictions, on a split.
+"""Scores a checkpoint, any program's predictions, or a prompted model's answers on a split.
 
     python -m launch.evaluate --checkpoint=runs/quickstart --split=test
     python -m launch.evaluate --checkpoint=runs/quickstart --split=val --precision=0.9
     python -m launch.evaluate --checkpoint=runs/quickstart --config.data.name=jsonl --config.data.root=DIR
     python -m launch.evaluate --predictions=FILE.jsonl --config=configs/hvformer.py:mnre --config.data.root=DIR --split=test
+    python -m launch.evaluate --answers=FILE.jsonl --prompts=DIR --config=configs/hvformer.py:mnre --config.data.root=DIR --split=test
 
 Prints a table per class (relations, types of entities, or classes of objects), of relations one by how often training had them, one of
 slices of the data, and one of how reliable scores are, and writes metrics.json, predictions.jsonl, of relations confusion.png and
@@ -26,6 +27,13 @@ relation, type or class; average precision ranks boxes by it. Or they are the ex
 Of such a line a pair that was left out, for its score say, has no relation, and what was found on none of the split's words is wrong.
 The task is the configuration's; the predictions.jsonl of a checkpoint shows the ids. Relation and entity accuracy of triples are those of
 all of a checkpoint's queries, and, in a file, those of the triples that it holds: gold triples left without one count as wrong in both.
+
+--answers=FILE,FILE are those of a prompted model to the requests that launch.prompts wrote into the folder --prompts: JSON lines
+{"custom_id", "response", "error"} as batches give them back, in any order. A relation is read where the answer is the name of one label,
+white space around it and letter case aside, and else, as where a request failed or was never answered, scored as the empty one; of
+entities and triples nothing is then found (mmre_jax/prompts/reading.py). How many that are and why is told, and unread.jsonl beside the
+results lists them. So is what a thousand records cost in tokens, as the answers tell it, and with --price=IN,OUT, of a million tokens of
+prompts and of answers, in money.
 """
 
 from __future__ import annotations
@@ -39,13 +47,19 @@ from launch import config_file, console
 from mmre_jax import evaluate, storage
 from mmre_jax.analysis import fonts
 from mmre_jax.analysis.evaluation import Evaluation
-from mmre_jax.records import SPLITS
+from mmre_jax.prompts.answers import Answers
+from mmre_jax.records import SPLITS, as_number
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training.locate import locate
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir (its best step is taken) or the directory of one step.")
 _PREDICTIONS = flags.DEFINE_string("predictions", None, "JSON lines to be scored instead of a checkpoint; see above.")
-_CONFIG = config_flags.DEFINE_config_file("config", None, "With --predictions: the configuration whose task and data are scored against.")
+_ANSWERS = flags.DEFINE_list("answers", [], "FILE,FILE: answers to the requests of launch.prompts, to be scored instead; see above.")
+_PROMPTS = flags.DEFINE_string("prompts", None, "With --answers: the folder of the requests.")
+_PRICE = flags.DEFINE_list("price", [], "With --answers: IN,OUT: the price of a million tokens of prompts, and of answers.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "With --predictions and --answers: the configuration whose task and data are scored against."
+)
 _SPLIT = flags.DEFINE_enum("split", "test", SPLITS, "Which split.")
 _ROOT = flags.DEFINE_string("root", None, "The data set's folder, where it is not where it was in training.")
 _CAPTIONS = flags.DEFINE_string("captions", "", "The file of captions, where it is not where it was in training.")
@@ -60,17 +74,28 @@ _OUT = flags.DEFINE_string("out", None, "Folder for the results.")
 
 def main() -> None:
     """Evaluates and prints."""
-    if (_CHECKPOINT.value is None) == (_PREDICTIONS.value is None):
-        raise app.UsageError("give either --checkpoint or --predictions")
-    if (_PREDICTIONS.value is None) != (_CONFIG.value is None):
-        raise app.UsageError("--predictions needs --config, whose task and data say what it is scored against; --checkpoint has its own")
+    given = [flag.name for flag in (_CHECKPOINT, _PREDICTIONS, _ANSWERS) if flag.value]
+    if len(given) != 1:
+        raise app.UsageError("give either --checkpoint, --predictions or --answers")
+    if ("checkpoint" in given) != (_CONFIG.value is None):
+        needs = "--predictions and --answers need --config, whose task and data say what they are scored against"
+        raise app.UsageError(f"{needs}; --checkpoint has its own")
     for flag in (_SHUFFLE, _CAPTIONS, _FEATURES, _DATA):
-        if _PREDICTIONS.value is not None and flag.value:
+        if "checkpoint" not in given and flag.value:
             raise app.UsageError(f"--{flag.name} needs --checkpoint")
+    for flag in (_PROMPTS, _PRICE):
+        if "answers" not in given and flag.value:
+            raise app.UsageError(f"--{flag.name} needs --answers")
+    if "answers" in given and (_PROMPTS.value is None or _PRECISION.value is not None):
+        raise app.UsageError("--answers needs --prompts, the folder of the requests, and has no scores for --precision")
     logger = console.setup()
-    evaluation, out = _of_checkpoint() if _CHECKPOINT.value is not None else _of_predictions()
-    print(evaluation.text())
-    written = evaluation.write(out)
+    answers = None
+    if "answers" in given:
+        evaluation, answers, out = _of_answers()
+    else:
+        evaluation, out = _of_checkpoint() if "checkpoint" in given else _of_predictions()
+    print("\n\n".join([evaluation.text(), *([] if answers is None else [answers.text()])]))
+    written = evaluation.write(out) + ([] if answers is None else answers.write(out))
     told = {name: value for name, value in evaluation.protocol.items() if name != "warning"}
     logger.info("protocol: %s", ", ".join(f"{name} {value}" for name, value in told.items()))
     logger.info("%s: %s", evaluation.split, task_lib.as_line(evaluation.headline()))
@@ -94,6 +119,26 @@ def _of_checkpoint() -> tuple[Evaluation, pathlib.Path]:
 def _of_predictions() -> tuple[Evaluation, pathlib.Path]:
     out = storage.path(_OUT.value) if _OUT.value else storage.path(_PREDICTIONS.value).with_suffix(f".{_SPLIT.value}")
     return evaluate.predictions(_PREDICTIONS.value, _CONFIG.value, _SPLIT.value, root=_ROOT.value or "", precision=_PRECISION.value), out
+
+
+def _of_answers() -> tuple[Evaluation, Answers, pathlib.Path]:
+    price = None
+    if _PRICE.value:
+        known = [number for number in map(_number, _PRICE.value) if number is not None]
+        if len(known) != 2 or len(_PRICE.value) != 2:
+            raise app.UsageError(f"--price={','.join(_PRICE.value)}: expected IN,OUT, two numbers that are not negative")
+        price = known[0], known[1]
+    out = storage.path(_OUT.value) if _OUT.value else storage.path(_ANSWERS.value[0]).with_suffix(f".{_SPLIT.value}")
+    places = {"root": _ROOT.value or "", "price": price}
+    return *evaluate.answers(_ANSWERS.value, _PROMPTS.value, _CONFIG.value, _SPLIT.value, **places), out
+
+
+def _number(text: str) -> float | None:
+    try:
+        found = as_number(float(text))
+    except ValueError:
+        return None
+    return found if found is not None and found >= 0 else None
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Scores a checkpoint, or any program's predictions, on a split of a data set: what launch.evaluate prints and writes."""
+"""Scores a checkpoint, any program's predictions or a prompted model's answers on a split of a data set: what launch.evaluate prints and
+writes."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,10 @@ from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.data.sampling import is_shuffled
 from mmre_jax.heads.joint import TOLD
+from mmre_jax.prompts import answers as answers_lib
+from mmre_jax.prompts import manifest, write
+from mmre_jax.prompts.answers import Answers
+from mmre_jax.records import Record
 from mmre_jax.tasks import events
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.tasks.events import Events
@@ -198,22 +203,78 @@ def predictions(
       RecordError: naming line and field, for a broken line, or predictions that do not fit the split.
       ValueError, RecordError: as `datasets.open_records`.
     """
+    known = _known(config, split, root, captions, dataset)
+    found = read_predictions(path, config.task.name, known.task, known.examples)
+    computed = ("precision",)  # of products: nothing is computed here
+    about = {**{name: value for name, value in protocol(config).items() if name not in computed}, "predictions": os.fspath(path)}
+    seen = frozenset(
+        example.id for example in known.examples if example.image and datasets.readable(example.image)
+    )  # what the other program looked at is not known
+    return _scored(known, found, seen, about, precision)
+
+
+def answers(
+    paths: Sequence[str | os.PathLike[str]],
+    folder: str | os.PathLike[str],
+    config: ConfigDict,
+    split: str,
+    *,
+    root: str = "",
+    dataset: DataSet | None = None,
+    price: tuple[float, float] | None = None,
+) -> tuple[Evaluation, Answers]:
+    """What a prompted model answered about a split, scored: what cannot be read as the empty relation, or as nothing found.
+
+    Args:
+      paths: the files of answers (prompts/answers.py).
+      folder: of the requests, with their manifest.
+      config, split, root, dataset: as of `predictions`; those that the requests were made of.
+      price: of a million tokens of prompts, and of answers.
+
+    Raises:
+      RecordError: naming line and field, for answers to other requests, or a file of another format; or the manifest.
+      ValueError: for a configuration or data that are not those of the requests.
+      ValueError, RecordError: as `datasets.open_records`.
+    """
+    asked = manifest.read(folder)
+    config = write.settled(config, asked.question.pictures)
+    known = _known(config, split, root, "", dataset)
+    asked.check(config, split, known.examples)
+    read = answers_lib.read(paths, asked, known.examples, price)
+    about = {**asked.protocol, "model": read.model(), "answers": ", ".join(map(os.fspath, paths))}
+    scored = _scored(known, read.found, asked.shown, about, None)
+    return dataclasses.replace(scored, more={"answers": read.to_json()}), read
+
+
+@dataclasses.dataclass(frozen=True)
+class _Known:
+    """A split that any program's predictions are scored on: the task's examples, and those of training."""
+
+    split: str
+    kind: str
+    task: task_lib.Task
+    train: Sequence[Record]
+    examples: Sequence[Record]
+
+
+def _known(config: ConfigDict, split: str, root: str, captions: str, dataset: DataSet | None) -> _Known:
     data, kind = data_of(config, root), config.task.name
     data.captions = captions or data.captions
     records = datasets.open_records(data, "train", dataset)
     task = scoring_task(config, *datasets.labels(data, kind, records, dataset))
-    train, examples = task.examples(records), task.examples(datasets.open_records(data, split, dataset))
-    found = read_predictions(path, kind, task, examples)
-    computed = ("precision",)  # of products: nothing is computed here
-    about = {**{name: value for name, value in protocol(config).items() if name not in computed}, "predictions": os.fspath(path)}
-    seen = frozenset(
-        example.id for example in examples if example.image and datasets.readable(example.image)
-    )  # what the other program looked at is not known
-    trained = training_counts(train) if kind == "relation" else {}
+    return _Known(split, kind, task, task.examples(records), task.examples(datasets.open_records(data, split, dataset)))
+
+
+def _scored(
+    known: _Known, found: Sequence[task_lib.Found], seen: frozenset[str], about: Mapping[str, Any], precision: float | None
+) -> Evaluation:
+    """Predictions, scored. seen: ids of the examples with a picture.  about: the protocol."""
+    kind, task, examples = known.kind, known.task, known.examples
+    trained = training_counts(known.train) if kind == "relation" else {}
     encoded = task.encode(examples)
-    reliability = _reliability(split, events.events(task, examples, found), None, precision)
-    known = report.known(kind, train)
-    return Evaluation(split, kind, task, examples, found, seen, known, about, None, trained, encoded, reliability)
+    reliability = _reliability(known.split, events.events(task, examples, found), None, precision)
+    slices = report.known(kind, known.train)
+    return Evaluation(known.split, kind, task, examples, found, seen, slices, about, None, trained, encoded, reliability)
 
 
 def _predicted(

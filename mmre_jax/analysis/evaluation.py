@@ -45,6 +45,7 @@ class Evaluation:
     trained: of relations, how often training had each (frequency.training_counts).
     encoded: the examples' tokens; None where they are yet to be found.
     reliability: how reliable the scores are; None where they are no probabilities.
+    more: what else stands in metrics.json, by its name.
     """
 
     split: str
@@ -59,6 +60,7 @@ class Evaluation:
     trained: Mapping[str, int] = dataclasses.field(default_factory=dict)
     encoded: Sequence[Encoded] | None = None
     reliability: Reliability | None = None
+    more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def scores(self) -> dict[str, Any]:
         """The task's metrics."""
@@ -111,11 +113,11 @@ class Evaluation:
         return "\n\n".join(parts)
 
     def to_json(self) -> dict[str, Any]:
-        """Scores under the split's name, the first of them, slices, of relations those by training count, calibration, protocol."""
+        """Scores under the split's name, the first of them, slices, of relations those by training count, calibration, `more`, protocol."""
         counted = {"by_training_count": rows} if (rows := self.by_training_count()) else {}
         scores = {self.split: self.scores(), "headline": self.headline(), "slices": self.slices()}
         reliable = {"calibration": self.reliability.to_json()} if self.reliability is not None else {}
-        return {**scores, **counted, **reliable, "protocol": dict(self.protocol)}
+        return {**scores, **counted, **reliable, **self.more, "protocol": dict(self.protocol)}
 
     def write(self, folder: pathlib.Path) -> list[pathlib.Path]:
         """Writes metrics.json, predictions.jsonl, of relations confusion.png and training_count.png, and of probabilities reliability.png
