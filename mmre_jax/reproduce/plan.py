@@ -1,0 +1,173 @@
+"""Which runs there are to be for some tables, each once: a run is known by its configuration, whichever rows ask for it."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mmre_jax.reproduce import sizes
+from mmre_jax.reproduce.table import SCALES, Entry, NotRun, Place, Row, Run
+
+SECTIONS = ("data", "text", "vision", "optim", "train", "parallel")  # which all configurations have
+Load = Callable[[str], ConfigDict]  # of FILE:VARIANT
+
+
+class MissingPlace(ValueError):
+    """A row needs folders that nobody named."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a call asks for beside the entries.
+
+    scale: one of SCALES.  seeds: of training, at least one.
+    places: {name: folder} of weights and data sets (table.Place).
+    overrides: {SECTION.NAME: text} of settings that all runs are to have, as flags spell them.
+    """
+
+    scale: str
+    seeds: tuple[int, ...] = (0,)
+    places: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    overrides: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES:
+            raise ValueError(f"there is no scale {self.scale!r}: {', '.join(SCALES)}")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds are different whole numbers, at least one, found {', '.join(map(str, self.seeds)) or 'none'}")
+        if wrong := [name for name in self.overrides if name.partition(".")[0] not in SECTIONS]:
+            raise ValueError(f"--config.{wrong[0]}: what all runs are to have is of {', '.join(SECTIONS)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A run of a row with one seed, or why it cannot be.
+
+    config: what is run; None where `lacking` says why not.  name: of its folder.
+    """
+
+    row: Row
+    run: Run
+    seed: int
+    config: ConfigDict | None
+    name: str
+    lacking: str = ""
+
+
+def plan(entry: Entry, asked: Asked, load: Load) -> list[Planned]:
+    """Of each row that is run at the scale, in their order, a run a seed; one seed alone where nothing is trained.
+
+    Args:
+      load: the configuration that FILE:VARIANT names.
+
+    Raises:
+      ValueError: for an override that a configuration does not have, or of another type than it has.
+    """
+    found = []
+    for row in entry.rows:
+        run = row.runs.get(asked.scale)
+        if isinstance(run, Run):
+            for seed in asked.seeds[: 1 if run.how in ("metadata", "counts", "settings") else None]:
+                found.append(_planned(row, run, seed, asked, load))
+    return found
+
+
+def _planned(row: Row, run: Run, seed: int, asked: Asked, load: Load) -> Planned:
+    try:
+        config = configure(run, asked, seed, load)
+    except MissingPlace as error:
+        return Planned(row, run, seed, None, "", str(error))
+    return Planned(row, run, seed, config, folder_name(run.config, config))
+
+
+def configure(run: Run, asked: Asked, seed: int, load: Load) -> ConfigDict:
+    """The locked configuration of a run.
+
+    Raises:
+      MissingPlace: for weights and data sets that no place is given for.
+      ValueError: as `plan`.
+    """
+    config = ConfigDict(copy.deepcopy(load(run.config).to_dict()))
+    changes = {**sizes.of(run.config, asked.scale), **run.changes, "train.seed": seed}
+    changes |= {name: typed(text, name, config) for name, text in asked.overrides.items()}
+    given = {**changes, "data.root": changes.get("data.root") or config.data.root}
+    if changes.get("data.name", config.data.name) != "scenes" and not given["data.root"]:
+        changes["data.root"] = Place(str(changes.get("data.name", config.data.name)))
+    wanted = {name: value.name for name, value in changes.items() if isinstance(value, Place)}
+    if missing := sorted({place for place in wanted.values() if place not in asked.places}):
+        raise MissingPlace(f"needs {' '.join(f'--place={name}=FOLDER' for name in missing)}")
+    changes |= {name: asked.places[place] for name, place in wanted.items()}
+    for name, value in changes.items():
+        _set(config, name, value)
+    return config.lock()
+
+
+def typed(text: str, name: str, config: ConfigDict) -> Any:
+    """A setting's value, as a flag spells it.
+
+    Raises:
+      ValueError: naming the setting, where there is none of that name, or the text is no value of its type.
+    """
+    section, _, setting = name.partition(".")
+    if section not in config or setting.partition(".")[0] not in config[section]:
+        raise ValueError(f"--config.{name}: there is no such setting")
+    present = config[section].get(setting)
+    if isinstance(present, str):
+        return text
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(f"--config.{name}={text} is not a value") from error
+    if isinstance(present, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if present is not None and type(value) is not type(present):
+        raise ValueError(f"--config.{name}={text}: such as {present!r} is expected")
+    return value
+
+
+def folder_name(config: str, resolved: ConfigDict) -> str:
+    """The name of a run's folder: file and variant, for people, and a digest of all its settings."""
+    settings = json.dumps(resolved.to_dict(), sort_keys=True)
+    readable = re.sub(r"[^A-Za-z0-9_]+", "_", config.removeprefix("configs/").replace(".py", "")).strip("_")
+    return f"{readable}_{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+
+
+def distinct(planned: Sequence[Planned]) -> dict[str, Planned]:
+    """{folder: the first that asks for it}, of those that can be run."""
+    found: dict[str, Planned] = {}
+    for each in planned:
+        if each.config is not None:
+            found.setdefault(each.name, each)
+    return found
+
+
+def not_run(entry: Entry, scale: str) -> dict[str, str]:
+    """{row: why} of the rows that are not run at a scale."""
+    found = {}
+    for row in entry.rows:
+        run = row.runs.get(scale)
+        if isinstance(run, NotRun):
+            found[row.name] = run.reason
+        elif run is None:
+            found[row.name] = f"not at scale {scale}; at {' and '.join(row.runs)}"
+    return found
+
+
+def _set(config: ConfigDict, name: str, value: Any) -> None:
+    place, *rest = config, *name.split(".")
+    *above, last = rest
+    for part in above:
+        if part not in place:
+            raise ValueError(f"{name}: there is no such setting")
+        place = place[part]
+    if last not in place and above[-1:] != ["multipliers"]:  # a dictionary of factors, of any part
+        raise ValueError(f"{name}: there is no such setting")
+    place[last] = value

@@ -1,0 +1,8 @@
+"""The tables and figures, by name, in the order of the papers."""
+
+from __future__ import annotations
+
+from mmre_jax.reproduce.table import Entry
+from mmre_jax.reproduce.tables import hvformer
+
+ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (*hvformer.ENTRIES,)}

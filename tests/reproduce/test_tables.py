@@ -1,0 +1,142 @@
+"""The tables as data: their numbers stand in the papers' texts, and every configuration that they name can be run."""
+
+import os
+import pathlib
+import re
+
+import pytest
+from transformers import BertConfig
+
+from launch import config_file
+from mmre_jax.analysis import gallery
+from mmre_jax.analysis.figures import FIGURES
+from mmre_jax.data.datasets import DATASETS
+from mmre_jax.reproduce import plan, sizes
+from mmre_jax.reproduce.table import HOW, SCALES, UNITS, Run
+from mmre_jax.reproduce.tables import ENTRIES
+from mmre_jax.reproduce.tables.families import WHOSE
+from mmre_jax.training.checks import check_settings
+
+PAPERS = pathlib.Path(os.environ.get("MMRE_PAPERS", pathlib.Path(__file__).resolve().parents[2] / "../shared/papers"))
+PENDING = ("text_baselines", "visualbert")  # files of configs/ that are being written; a row that names one fails until it is there
+SEVERAL = 2  # numbers of a row or a column, from which on they are looked for on one line
+
+
+def load(value):
+    return config_file.load(value)[1]
+
+
+def runs():
+    """{(FILE:VARIANT, scale): entries and runs} of all tables."""
+    found = {}
+    for entry in ENTRIES.values():
+        for row in entry.rows:
+            for scale, run in row.runs.items():
+                if isinstance(run, Run):
+                    found.setdefault((run.config, scale), []).append((f"{entry.name}, {row.name}", run))
+    return found
+
+
+def cases():
+    found = []
+    for config, scale in runs():
+        file = config_file.FOLDER / pathlib.Path(config.partition(":")[0]).name
+        marks = [pytest.mark.xfail(reason=f"{file.name} is being written", strict=True)] if file.stem in PENDING else []
+        found.append(pytest.param(config, scale, marks=marks, id=f"{config}-{scale}"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Data sets and weights that are not there: the papers' sizes are those of the settings; MiniLM's are told by a description."""
+    folder = tmp_path_factory.mktemp("minilm")
+    sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+    BertConfig(**sizes).save_pretrained(folder)
+    return {**dict.fromkeys((*WHOSE, *DATASETS), ""), "minilm": str(folder)}
+
+
+@pytest.mark.parametrize(("config", "scale"), cases())
+def test_every_configuration_of_a_table_can_be_run(config, scale, places):
+    """Built without data, as before training."""
+    for where, run in runs()[config, scale]:
+        resolved = plan.configure(run, plan.Asked(scale, places=places), 0, load)
+        try:
+            check_settings(resolved)
+        except ValueError as error:
+            pytest.fail(f"{where}: {error}")
+
+
+def test_every_place_is_described():
+    named = {
+        value.name
+        for entry in ENTRIES.values()
+        for row in entry.rows
+        for run in row.runs.values()
+        if isinstance(run, Run)
+        for value in run.changes.values()
+        if isinstance(value, plan.Place)
+    }
+    assert named <= set(WHOSE)
+
+
+def test_sizes_are_of_configurations_that_are_run():
+    small = {config for config, scale in runs() if scale == "small"}
+    assert set(sizes.SMALL) <= small | {"configs/dgf_pt.py:quickstart"}
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+def test_an_entry_is_whole(entry):
+    assert re.fullmatch(r"\w+\.(table|figure)\d+\w*|ours\.\w+", entry.name)
+    assert entry.title and entry.title == entry.title.strip()
+    names = [(row.group, row.name) for row in entry.rows]
+    assert len(set(names)) == len(names), "two rows of one name"
+    assert not entry.reference or entry.reference in [row.name for row in entry.rows]
+    assert not entry.tested or entry.tested in [column.name for column in entry.columns]
+    assert set(entry.figures) <= {*FIGURES, gallery.COUNTED}
+    assert all(column.unit in UNITS for column in entry.columns)
+    for row in entry.rows:
+        assert set(row.published) == {column.name for column in entry.columns}
+        assert set(row.deviation) <= set(row.published) and row.runs.keys() <= set(SCALES)
+        assert {"small", "paper"} & row.runs.keys(), f"{row.name} is run nowhere"
+        assert all(run.how in HOW for run in row.runs.values() if isinstance(run, Run))
+    if entry.rows:
+        assert entry.columns and entry.protocol
+
+
+def test_every_figure_of_the_papers_is_listed():
+    """Those that docs/gallery.md has, 5a, b as 5."""
+    systems = {"HVFormer": "hvformer"}
+    for paper, name in systems.items():
+        for figure in gallery.PUBLISHED[paper]:
+            assert f"{name}.figure{re.match('[0-9]+', figure.number)[0]}" in ENTRIES
+
+
+def forms(value):
+    """How a number may be printed."""
+    return {f"{value:,}", f"{value:g}", f"{value:.2f}", f"{value:.1f}", f"{value:.2f}".lstrip("0")}
+
+
+def on_one_line(values, lines):
+    """Whether some line holds all numbers, as whole numbers of their own."""
+    patterns = [re.compile("|".join(rf"(?<![\d.,]){re.escape(form)}(?![\d]|[.,]\d)" for form in forms(value))) for value in values]
+    return any(all(pattern.search(line) for pattern in patterns) for line in lines)
+
+
+@pytest.mark.parametrize("entry", [entry for entry in ENTRIES.values() if entry.rows], ids=lambda entry: entry.name)
+def test_numbers_are_those_of_the_paper(entry):
+    """All numbers of a row stand on one line of the paper's text, or all of a column, where the table lies on its side."""
+    text = PAPERS / f"{entry.paper}.txt"
+    if entry.paper == "ours":
+        return
+    if not text.is_file():
+        pytest.skip(f"{text} is not there: MMRE_PAPERS names the folder of the papers' texts")
+    lines = text.read_text(encoding="utf-8").splitlines()
+    by_row = [[value for value in row.published.values() if value is not None] for row in entry.rows]
+    by_column = [[row.published[c.name] for row in entry.rows if row.published[c.name] is not None] for c in entry.columns]
+    wrong_rows = [values for values in by_row if values and not on_one_line(values, lines)]
+    wrong_columns = [values for values in by_column if values and not on_one_line(values, lines)]
+    assert not wrong_rows or not wrong_columns, f"not on one line: {wrong_rows}"
+    for row in entry.rows:
+        if row.deviation:
+            values = [value for value in row.published.values() if value is not None]
+            assert on_one_line([*values, *row.deviation.values()], lines), f"{row.name}: its deviations"
