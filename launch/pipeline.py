@@ -14,25 +14,17 @@ writes metrics.json and predictions.jsonl into the workdir. Pictures that cannot
 
 from __future__ import annotations
 
-import dataclasses
-import pathlib
-from collections.abc import Mapping
-
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from configs import pipeline as parts
 from launch import console
 from mmre_jax import pipelines, storage
-from mmre_jax.analysis.evaluation import Evaluation, scoring_task
-from mmre_jax.analysis.reliability import Reliability
 from mmre_jax.data import datasets
-from mmre_jax.tasks import events
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.training import processes
 from mmre_jax.training.checks import check_settings
 from mmre_jax.training.locate import locate
-from mmre_jax.training.protocol import protocol
 from mmre_jax.training.train import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/qeot.py:VARIANT, whose task and data the parts are trained for.")
@@ -57,30 +49,11 @@ def main() -> None:
     for part, settings in missing.items():
         logger.info("---- %s", part)
         train(settings, runs[part])
-    evaluation = _score(config, runs, _SPLIT.value)
+    evaluation = pipelines.evaluate(config, runs, _SPLIT.value, least=_LEAST.value, devices=0)
     written = evaluation.write(workdir) if processes.is_first() else []
     print(evaluation.text())
     logger.info("%s: %s", evaluation.split, task_lib.as_line(evaluation.headline()))
     logger.info("written: %s", ", ".join(map(str, written)))
-
-
-def _score(config: ConfigDict, runs: Mapping[str, pathlib.Path], split: str) -> Evaluation:
-    limits = {"least": _LEAST.value, "merge_iou": config.task.merge_iou}
-    pipeline = pipelines.load(runs["tagger"], runs["detector"], runs["classifier"], **limits, devices=0)
-    train, records = (datasets.open_records(config.data, name) for name in ("train", split))
-    labels, none = datasets.labels(config.data, "triples", train)
-    pipeline.check_labels(labels)
-    # Its triples are as many as it finds: the number of QEOT's queries is no limit.
-    task = dataclasses.replace(scoring_task(config, labels, none), queries=None)
-    examples = task.examples(records)
-    extracted = pipeline.extract_records(examples, split)
-    found = [extraction.found for extraction in extracted]
-    seen = frozenset(record.id for record, each in zip(examples, extracted, strict=True) if record.image is not None and not each.masked)
-    used = {part: {"run": str(run), "step": getattr(pipeline, part).step} for part, run in runs.items()}
-    about = {**protocol(config), "pipeline": used, "least_score": _LEAST.value}
-    scored = events.events(task, examples, found)
-    reliability = None if scored is None else Reliability(split, scored)
-    return Evaluation(split, "triples", task, examples, found, seen, frozenset(), about, reliability=reliability)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,20 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from ml_collections import ConfigDict
 
 from mmre_jax import extract
-from mmre_jax.data import views
+from mmre_jax.analysis.evaluation import Evaluation, scoring_task
+from mmre_jax.analysis.reliability import Reliability
+from mmre_jax.data import datasets, views
 from mmre_jax.extract import Extractor
 from mmre_jax.extraction import Extraction
 from mmre_jax.records import Mention, Record, Region, Relation, Triple
+from mmre_jax.tasks import events
 from mmre_jax.tasks.triples import merge
+from mmre_jax.training.protocol import protocol
 
 
 class PipelineError(ValueError):
@@ -120,3 +126,36 @@ def load(
       PipelineError: if they do not fit together.
     """
     return Pipeline(*(extract.load(path, devices) for path in (tagger, detector, classifier)), least=least, merge_iou=merge_iou)
+
+
+def evaluate(
+    config: ConfigDict, runs: Mapping[str, str | os.PathLike[str]], split: str, *, least: float = 0.5, devices: int = 1
+) -> Evaluation:
+    """A pipeline's triples of a split, scored as those of a configuration of QEOT are.
+
+    Args:
+      config: whose task and data say what is found and scored.
+      runs: {tagger, detector, classifier: run}.
+      split: train, val or test.
+      least, devices: as of `load`.
+
+    Raises:
+      CheckpointError, PipelineError: as `load`, and for relations that are not those of the data.
+      ValueError, RecordError: as `datasets.open_records`.
+    """
+    limits = {"least": least, "merge_iou": config.task.merge_iou}
+    pipeline = load(runs["tagger"], runs["detector"], runs["classifier"], **limits, devices=devices)
+    train, records = (datasets.open_records(config.data, name) for name in ("train", split))
+    labels, none = datasets.labels(config.data, "triples", train)
+    pipeline.check_labels(labels)
+    # Its triples are as many as it finds: the number of QEOT's queries is no limit.
+    task = dataclasses.replace(scoring_task(config, labels, none), queries=None)
+    examples = task.examples(records)
+    extracted = pipeline.extract_records(examples, split)
+    found = [extraction.found for extraction in extracted]
+    seen = frozenset(record.id for record, each in zip(examples, extracted, strict=True) if record.image is not None and not each.masked)
+    used = {part: {"run": os.fspath(run), "step": getattr(pipeline, part).step} for part, run in runs.items()}
+    about = {**protocol(config), "pipeline": used, "least_score": least}
+    scored = events.events(task, examples, found)
+    reliability = None if scored is None else Reliability(split, scored)
+    return Evaluation(split, "triples", task, examples, found, seen, frozenset(), about, reliability=reliability)

@@ -31,7 +31,7 @@ COMPLETE = 0.99  # share of the referenced pictures that must be there before pr
 THRESHOLD = 0.1  # MNRE's published crops reach 0.98 (None or some) and 0.33 (relation), image-only detections 0.00
 _RESAMPLES = 2000
 # Deep enough for an interaction of three or four features; leaves large enough not to memorise.
-_DEPTH, _LEAF = 8, 20
+DEPTH, LEAF = 8, 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,7 +290,7 @@ def _row(target: str, group: Group, train: np.ndarray, held_out: np.ndarray, thr
         return Row(target, group.name, group.source, None, None, None, None, None, group.note)
     names, counts = np.unique(train, return_counts=True)
     by_majority = held_out == names[counts.argmax()]
-    tree = DecisionTreeClassifier(max_depth=_DEPTH, min_samples_leaf=_LEAF, random_state=0).fit(group.train, train)
+    tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAF, random_state=0).fit(group.train, train)
     correct = tree.predict(group.held_out) == held_out
     gain, low, high = _gain(correct, by_majority)
     verdict = "text, not judged"

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -17,11 +17,8 @@ from mmre_jax.reproduce import sizes
 from mmre_jax.reproduce.table import SCALES, Entry, NotRun, Place, Row, Run
 
 SECTIONS = ("data", "text", "vision", "optim", "train", "parallel")  # which all configurations have
+TRAINED = ("trained", "shuffled", "pipeline")  # of table.HOW those for which something is trained
 Load = Callable[[str], ConfigDict]  # of FILE:VARIANT
-
-
-class MissingPlace(ValueError):
-    """A row needs folders that nobody named."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,15 +48,24 @@ class Asked:
 class Planned:
     """A run of a row with one seed, or why it cannot be.
 
-    config: what is run; None where `lacking` says why not.  name: of its folder.
+    entry: the name of the table or figure that asks.  config: what is run; None where `lacking` says why it cannot be.
+    name: of its folder below runs/.  places: that nobody named, the reason of `lacking` if there are any.
     """
 
+    entry: str
     row: Row
     run: Run
     seed: int
     config: ConfigDict | None
     name: str
     lacking: str = ""
+    places: tuple[str, ...] = ()
+
+    @property
+    def score(self) -> str:
+        """The name of the folder of its score, beside the run."""
+        with_what = "".join(f"_{name.partition('.')[2]}={value}" for name, value in self.run.scored_with.items())
+        return ("test" if self.run.how == "trained" else self.run.how) + with_what
 
 
 def plan(entry: Entry, asked: Asked, load: Load) -> list[Planned]:
@@ -75,39 +81,42 @@ def plan(entry: Entry, asked: Asked, load: Load) -> list[Planned]:
     for row in entry.rows:
         run = row.runs.get(asked.scale)
         if isinstance(run, Run):
-            for seed in asked.seeds[: 1 if run.how in ("metadata", "counts", "settings") else None]:
-                found.append(_planned(row, run, seed, asked, load))
+            for seed in asked.seeds[: None if run.how in TRAINED else 1]:
+                found.append(_planned(entry.name, row, run, seed, asked, load))
     return found
 
 
-def _planned(row: Row, run: Run, seed: int, asked: Asked, load: Load) -> Planned:
+def _planned(entry: str, row: Row, run: Run, seed: int, asked: Asked, load: Load) -> Planned:
     try:
-        config = configure(run, asked, seed, load)
-    except MissingPlace as error:
-        return Planned(row, run, seed, None, "", str(error))
-    return Planned(row, run, seed, config, folder_name(run.config, config))
+        usual = load(run.config)
+    except ValueError as error:  # a file or a variant that is not there; the other rows are none the worse
+        return Planned(entry, row, run, seed, None, "", str(error))
+    config, missing = configure(run, usual, asked, seed)
+    name = folder_name(run.config, config)
+    if missing:
+        return Planned(entry, row, run, seed, None, name, f"needs {' '.join(f'--place={place}=FOLDER' for place in missing)}", missing)
+    return Planned(entry, row, run, seed, config, name)
 
 
-def configure(run: Run, asked: Asked, seed: int, load: Load) -> ConfigDict:
-    """The locked configuration of a run.
+def configure(run: Run, usual: ConfigDict, asked: Asked, seed: int) -> tuple[ConfigDict, tuple[str, ...]]:
+    """(the locked configuration of a run, the places that it needs and nobody named, in whose place nothing stands).
+
+    Args:
+      usual: that of its variant.
 
     Raises:
-      MissingPlace: for weights and data sets that no place is given for.
       ValueError: as `plan`.
     """
-    config = ConfigDict(copy.deepcopy(load(run.config).to_dict()))
+    config = ConfigDict(copy.deepcopy(usual.to_dict()))
     changes = {**sizes.of(run.config, asked.scale), **run.changes, "train.seed": seed}
     changes |= {name: typed(text, name, config) for name, text in asked.overrides.items()}
-    given = {**changes, "data.root": changes.get("data.root") or config.data.root}
-    if changes.get("data.name", config.data.name) != "scenes" and not given["data.root"]:
-        changes["data.root"] = Place(str(changes.get("data.name", config.data.name)))
+    data = str(changes.get("data.name", config.data.name))
+    if data != "scenes" and not changes.get("data.root", config.data.root):
+        changes["data.root"] = Place(data)
     wanted = {name: value.name for name, value in changes.items() if isinstance(value, Place)}
-    if missing := sorted({place for place in wanted.values() if place not in asked.places}):
-        raise MissingPlace(f"needs {' '.join(f'--place={name}=FOLDER' for name in missing)}")
-    changes |= {name: asked.places[place] for name, place in wanted.items()}
-    for name, value in changes.items():
+    for name, value in {**changes, **{name: asked.places.get(place, "") for name, place in wanted.items()}}.items():
         _set(config, name, value)
-    return config.lock()
+    return config.lock(), tuple(sorted({place for place in wanted.values() if place not in asked.places}))
 
 
 def typed(text: str, name: str, config: ConfigDict) -> Any:
@@ -140,24 +149,15 @@ def folder_name(config: str, resolved: ConfigDict) -> str:
     return f"{readable}_{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
 
 
-def distinct(planned: Sequence[Planned]) -> dict[str, Planned]:
-    """{folder: the first that asks for it}, of those that can be run."""
-    found: dict[str, Planned] = {}
-    for each in planned:
-        if each.config is not None:
-            found.setdefault(each.name, each)
-    return found
-
-
 def not_run(entry: Entry, scale: str) -> dict[str, str]:
-    """{row: why} of the rows that are not run at a scale."""
+    """{row's label: why} of the rows that are not run at a scale."""
     found = {}
     for row in entry.rows:
         run = row.runs.get(scale)
         if isinstance(run, NotRun):
-            found[row.name] = run.reason
+            found[row.label] = run.reason
         elif run is None:
-            found[row.name] = f"not at scale {scale}; at {' and '.join(row.runs)}"
+            found[row.label] = f"not at scale {scale}; at {' and '.join(row.runs)}"
     return found
 
 

@@ -95,6 +95,11 @@ class Row:
     x: float | str | None = None
     deviation: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """The name with its group: one of its own in the table."""
+        return f"{self.group}: {self.name}" if self.group else self.name
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:

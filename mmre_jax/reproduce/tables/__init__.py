@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from mmre_jax.reproduce.table import Entry
-from mmre_jax.reproduce.tables import hvformer
+from mmre_jax.reproduce.tables import hvformer, ifaformer
 
-ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (*hvformer.ENTRIES,)}
+ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (*hvformer.ENTRIES, *ifaformer.ENTRIES)}

@@ -94,7 +94,7 @@ TABLE_2 = Entry(
             deviation=(0.59, 0.53, 0.54),
         ),
     ),
-    reference="HVFormer",
+    reference="Text + Image: HVFormer",
     notes=("HVPNeT's F1 of 81.85 is not that of its P and R, which is 82.19.",),
 )
 

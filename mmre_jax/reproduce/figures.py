@@ -1,0 +1,63 @@
+"""Figures of one checkpoint, drawn by mmre_jax.analysis, of the runs that an entry names."""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+from collections.abc import Sequence
+
+from mmre_jax import analyse, evaluate, storage
+from mmre_jax.analysis import frequency, gallery, plots, report
+from mmre_jax.analysis.figures import FIGURES
+from mmre_jax.reproduce import execute
+from mmre_jax.reproduce.plan import Planned
+from mmre_jax.reproduce.table import Entry
+from mmre_jax.training.log import read_json, write_json
+
+DRAWN = "drawn.json"  # of what the pictures were drawn
+
+logger = logging.getLogger(__name__)
+
+
+def draw(entry: Entry, done: Sequence[Planned], workdir: pathlib.Path, out: pathlib.Path) -> list[pathlib.Path]:
+    """The pictures of an entry's figures; those that were drawn of the same runs before are left as they are.
+
+    Args:
+      done: a finished run of each row of the entry that has one, in their order: the first is looked at, the others stand beside it where
+        a figure compares.
+
+    Returns:
+      The pictures' files below `out`.
+    """
+    runs = list(dict.fromkeys(each.name for each in done if each.run.how in ("trained", "shuffled")))
+    if not entry.figures or not runs:
+        return []
+    about = {"figures": list(entry.figures), "runs": runs, "split": entry.split}
+    if (found := read_json(out / DRAWN)) is not None and found["about"] == about:
+        return [out / name for name in found["files"]]
+    storage.make_folder(out)
+    places = [workdir / execute.RUNS / name for name in runs]
+    written: list[pathlib.Path] = []
+    for name in entry.figures:
+        logger.info("%s: drawing %s", entry.name, name)
+        if name == gallery.COUNTED:
+            written += [_by_training_count(place, out) for place in places]
+            continue
+        looked = analyse.view(places[0], entry.split, beside=places[1:] if FIGURES[name].compares else ())
+        written += [path for path in analyse.write(analyse.draw(looked, name), name, out) if path.suffix == ".png"]
+    write_json(out / DRAWN, {"about": about, "files": [path.name for path in written]})
+    return written
+
+
+def is_drawn(entry: Entry, out: pathlib.Path) -> bool:
+    """Whether an entry's figures are there, or it has none."""
+    return not entry.figures or (out / DRAWN).is_file()
+
+
+def _by_training_count(run: pathlib.Path, out: pathlib.Path) -> pathlib.Path:
+    """Scores by how often training had a relation."""
+    found = evaluate.checkpoint(run, "test")
+    path = out / f"{gallery.COUNTED}_{run.name}.png"
+    counts = report.confusion_counts(found.records, found.predicted, found.task.labels)
+    plots.save(frequency.figure(counts, found.task.labels, found.task.none, found.trained), path)
+    return path
