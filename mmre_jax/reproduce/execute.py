@@ -116,7 +116,7 @@ def execute(
         except Exception as error:  # whatever it is, the other rows are not to be lost with it
             failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
             storage.make_folder(workdir / RUNS / name)
-            write_text(workdir / RUNS / name / FAILED, traceback.format_exc())
+            write_text(workdir / RUNS / name / FAILED, f"{failed[name]}\n\n{traceback.format_exc()}")
             logger.error("%s failed: %s", name, failed[name])
         else:
             storage.path(workdir / RUNS / name / FAILED).unlink(missing_ok=True)
@@ -168,14 +168,14 @@ HANDS = Hands(train_lib.train, score)
 
 
 def failures(planned: Iterable[Planned], workdir: pathlib.Path, parts: Parts) -> dict[str, str]:
-    """{folder: the last line of what it failed of} of runs and scores of an earlier call that were not made since."""
+    """{folder: what it failed of} of runs and scores of an earlier call that were not made since."""
     found = {}
     for each in planned:
         if each.config is not None and not scores.is_kept(place(each, workdir)):
             for name in (*trainings(each, parts), f"{each.name}/{SCORES}/{each.score}"):
                 file = workdir / RUNS / name / FAILED
                 if file.is_file():
-                    found[name] = read_text(file).strip().splitlines()[-1]
+                    found[name] = read_text(file).splitlines()[0]
     return found
 
 

@@ -68,15 +68,18 @@ class Report:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """(heads, rows) of what people read."""
-        heads = ["row", *(head for column in self.entry.columns for head in (f"{column.name}, paper", f"{column.name}, ours"))]
-        compared = self.scale != "small" and any(line.cells[self._main].published is not None for line in self.lines)
+        printed = [any(line.cells[place].published is not None for line in self.lines) for place in range(len(self.entry.columns))]
+        sides = [("paper", "ours") if there else ("ours",) for there in printed]
+        heads = ["row", *(f"{column.name}, {side}" for column, own in zip(self.entry.columns, sides, strict=True) for side in own)]
+        compared = self.scale != "small" and printed[self._main]
         tested = any(line.test or line.untested for line in self.lines)
         heads += [f"{self.entry.main.name}: ours - paper"] if compared else []
         heads += [f"{self.entry.main.name} against {self.entry.reference}", "p", "p (Holm)"] if tested else []
         heads.append("state")
         rows = []
         for line in self.lines:
-            row = [line.row.label, *(text for cell in line.cells for text in (published(cell), ours(cell)))]
+            shown = ({"paper": published(cell), "ours": ours(cell)} for cell in line.cells)
+            row = [line.row.label, *(cell[side] for cell, own in zip(shown, sides, strict=True) for side in own)]
             main = line.cells[self._main]
             row += [_signed(main.difference)] if compared else []
             row += _tested(line) if tested else []

@@ -89,12 +89,12 @@ def of_data(config: ConfigDict, out: pathlib.Path) -> None:
         "pictures": len(pictures),
         "facts_per_example": sum(facts.values()) / sum(map(len, examples.values())),
     }
-    _write(out, counts, protocol(config), None)
+    keep(Result(counts, protocol(config)), out)
 
 
 def of_settings(config: ConfigDict, out: pathlib.Path) -> None:
     """The settings themselves: what a table of settings is compared with."""
-    _write(out, config.to_dict(), protocol(config), None)
+    keep(Result(config.to_dict(), protocol(config)), out)
 
 
 def read(folder: pathlib.Path) -> Result | None:
@@ -114,28 +114,25 @@ def is_kept(folder: pathlib.Path) -> bool:
     return (folder / RESULT).is_file()
 
 
+def keep(result: Result, out: pathlib.Path) -> None:
+    """Writes a result into a folder, result.json last: where it is there, all of it is."""
+    storage.make_folder(out)
+    if result.counts is not None:
+        packed = io.BytesIO()
+        names = {"measures": np.array(result.measures, dtype=str), "ids": np.array(result.ids, dtype=str)}
+        np.savez_compressed(packed, counts=result.counts, **names)
+        storage.write_bytes(out / COUNTS, packed.getvalue())
+    told = {"metrics": result.metrics, "protocol": result.protocol, "counted": result.counts is not None, "versions": versions()}
+    write_json(out / RESULT, told)
+
+
 def _keep(found: Evaluation, out: pathlib.Path, more: Mapping[str, Any]) -> None:
     storage.make_folder(out)
     rows = [evaluation.row(found.kind, *each) for each in zip(found.records, found.predicted, strict=True)]
     write_text(out / PREDICTIONS, "".join(f"{json.dumps(row, ensure_ascii=False, default=plain)}\n" for row in rows))
-    counted = None
-    if found.kind in comparison_counts.MEASURES:
-        counted = comparison_counts.count(found.kind, found.task, found.records, [found.predicted])
-    ids = [record.id for record in found.records]
-    _write(out, {**found.scores(), "headline": found.headline(), **more}, found.protocol, counted, ids)
-
-
-def _write(
-    out: pathlib.Path,
-    metrics: Mapping[str, Any],
-    about: Mapping[str, Any],
-    counted: comparison_counts.Counts | None,
-    ids: list[str] | None = None,
-) -> None:
-    storage.make_folder(out)
-    if counted is not None:
-        packed = io.BytesIO()
-        np.savez_compressed(packed, counts=counted.by_measure[0], measures=np.array(counted.measures), ids=np.array(ids, dtype=str))
-        storage.write_bytes(out / COUNTS, packed.getvalue())
-    told = {"metrics": metrics, "protocol": dict(about), "counted": counted is not None, "versions": versions()}
-    write_json(out / RESULT, told)
+    metrics, about = {**found.scores(), **more}, dict(found.protocol)
+    if found.kind not in comparison_counts.MEASURES:
+        keep(Result(metrics, about), out)
+        return
+    counted = comparison_counts.count(found.kind, found.task, found.records, [found.predicted])
+    keep(Result(metrics, about, counted.measures, tuple(record.id for record in found.records), counted.by_measure[0]), out)
