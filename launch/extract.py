@@ -9,11 +9,11 @@ order of their names; one post a line, such as
     {"text": "Ada meets Grace in Paris", "image": "photos/17.jpg"}
     {"text": "Ada meets Grace in Paris", "image": "photos/17.jpg", "relations": [{"head": [0, 1], "tail": [2, 3]}]}
     {"text": "Ada meets Grace in Paris", "mentions": [[0, 1], [2, 3], [4, 5]], "regions": [{"box": [0.1, 0.2, 0.4, 0.9]}]}
-with spans [start, end) in words, or {"chars": [start, end]} in characters of the text, and the image's path absolute, or relative to the
-file. A checkpoint for entities or triples needs no more than the first; one for relations needs either `relations` (pairs) or `mentions`,
-all ordered pairs of which are tried. `regions` are for systems trained with object crops. Annotation of what is to be found is not looked
-at. With --entities and --relations instead of --checkpoint the mentions that the first finds are what the second finds relations between,
-and words are enough.
+with spans [start, end) in words, {"chars": [start, end]} in characters of the text, or what stands there, "Ada", and the image's path
+absolute, or relative to the file. A checkpoint for entities or triples needs no more than the first; one for relations needs either
+`relations` (pairs) or `mentions`, all ordered pairs of which are tried. `regions` are for systems trained with object crops. Annotation of
+what is to be found is not looked at. With --entities and --relations instead of --checkpoint the mentions that the first finds are what the
+second finds relations between, and words are enough.
 
 OUT/extracted.jsonl has a line for each post in the same format: it may be the --input of another checkpoint, and the --predictions of
 launch.evaluate. OUT/summary.json counts. A line that is no such post stands in OUT/rejects.jsonl, with its
