@@ -1,16 +1,19 @@
-"""The rows of the papers' tables that read words alone: BERT, MTB, CNN and PCNN for relations; BERT-CRF for entities.
+"""The rows of the papers' tables that read words alone: BERT, MTB, CNN and PCNN for relations; BERT-CRF, BiLSTM-CRF and CNN-BiLSTM-CRF
+for entities.
 
     python -m launch.train --config=configs/text_baselines.py:quickstart_pcnn --workdir=runs/pcnn
 
 Variants:
   quickstart_bert, quickstart_mtb, quickstart_cnn, quickstart_pcnn    relations of `scenes`, whose labels need the picture, too: no text
                                                                       gets far.
-  quickstart_bert_crf    entities of `scenes`.
+  quickstart_bert_crf, quickstart_bilstm_crf, quickstart_cnn_bilstm_crf    entities of `scenes`.
   bert_mnre, mtb_mnre    BERT-base, a relation read from [CLS], or from the states of both opening markers. Give --config.data.root and
                          --config.text.weights.
   cnn_mnre, pcnn_mnre    word vectors and one convolution. Give --config.data.root, and --config.text.vectors with
                          --config.text.width=0 where you have a file of vectors; else they are random, which log and metrics.json say.
   bert_crf_twitter2015, bert_crf_twitter2017    BERT-base under a CRF. Give as for BERT.
+  bilstm_crf_twitter2015, bilstm_crf_twitter2017    word vectors and a BiLSTM under a CRF. Give as for CNN.
+  cnn_bilstm_crf_twitter2015, cnn_bilstm_crf_twitter2017    the same with how words are written beside their vectors.
   minilm_bert_mnre, minilm_mtb_mnre    the same on a CPU, with a 6-layer MiniLM. Give as for BERT.
   minilm_bert_crf_twitter2015, minilm_bert_crf_twitter2017    likewise.
 
@@ -30,6 +33,10 @@ Whose numbers:
   pcnn_mnre   Zeng et al. 2015 (section 4.2): window 3, vectors of 50 and 5, 230 filters, dropout 0.5, batch 50.
       Both papers leave the optimiser here: SGD at 0.1 and Adadelta are AdamW at 1e-3; that, and how long, is ours.
   bert_crf_*  HVPNeT's as released (configs/rsrnet.py), so that the row differs from that system's in the pictures alone.
+  bilstm_crf_*        Huang et al. 2015 (section 4.3): vectors of 50, states of 300, batch 100.
+  cnn_bilstm_crf_*    Ma and Hovy 2016 (table 1): vectors of 100 (of GloVe) and of 30 for letters, 30 filters of window 3, states of 200,
+      dropout 0.5 in all three places, batch 10, clipping at 5.
+      Both are trained by SGD, at 0.1 and at 0.015; here by AdamW at 1e-3; that, and how long, is ours, and of the first its dropout.
   Ours: every number of quickstart* and minilm_*, which are configs/rsrnet.py's without pictures.
 """
 
@@ -41,9 +48,9 @@ from configs import common, rsrnet
 
 TWITTER = ("twitter2015", "twitter2017")
 VARIANTS = (
-    *(f"quickstart_{name}" for name in ("bert", "mtb", "cnn", "pcnn", "bert_crf")),
+    *(f"quickstart_{name}" for name in ("bert", "mtb", "cnn", "pcnn", "bert_crf", "bilstm_crf", "cnn_bilstm_crf")),
     *(f"{name}_mnre" for name in ("bert", "mtb", "cnn", "pcnn")),
-    *(f"bert_crf_{data}" for data in TWITTER),
+    *(f"{name}_{data}" for name in ("bert_crf", "bilstm_crf", "cnn_bilstm_crf") for data in TWITTER),
     "minilm_bert_mnre",
     "minilm_mtb_mnre",
     *(f"minilm_bert_crf_{data}" for data in TWITTER),
@@ -56,8 +63,8 @@ def get_config(variant: str = "pcnn_mnre") -> ConfigDict:
     size, rest = ("quickstart", variant[11:]) if variant.startswith("quickstart_") else ("", variant)
     size, rest = ("minilm", variant[7:]) if variant.startswith("minilm_") else (size, rest)
     name, data = (rest, "") if size == "quickstart" else rest.rsplit("_", 1)
-    make = {"bert": _bert, "mtb": _bert, "bert_crf": _bert_crf, "cnn": _cnn, "pcnn": _cnn}[name]
-    config = make(name, size, data)
+    make = {"bert": _bert, "mtb": _bert, "cnn": _cnn, "pcnn": _cnn, "bert_crf": _bert_crf}
+    config = make.get(name, _bilstm_crf)(name, size, data)
     config.data.objects = "none"
     return config.lock()
 
@@ -97,4 +104,24 @@ def _cnn(name: str, size: str, data: str) -> ConfigDict:
     config.data.name = data
     config.text.update(common.word_vectors(50))
     config.train.update({"batch": 50, "epochs": 20})
+    return config
+
+
+def _bilstm_crf(name: str, size: str, data: str) -> ConfigDict:
+    """BiLSTM-CRF and CNN-BiLSTM-CRF."""
+    letters = name == "cnn_bilstm_crf"
+    config = common.base("bilstm_crf", "entities")
+    config.system.letters = 24 if letters else 0
+    config.optim.lr = 1e-3
+    if size == "quickstart":
+        config.system.update({"width": 64, "dropout": 0.0, "head_dropout": 0.0, "letter_dropout": 0.0})
+        config.text.update(common.word_vectors(64, "word", 80) | {"max_tokens": 32})
+        common.scenes_task(config, "entities")
+        config.train.update({"epochs": 4, "eval_batch": 128})
+        return config
+    config.data.name = data
+    config.system.width = 200 if letters else 300
+    config.text.update(common.word_vectors(100 if letters else 50) | {"max_tokens": 128})
+    config.optim.clip = 5.0
+    config.train.update({"batch": 10 if letters else 100, "epochs": 30})
     return config

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 PAPERS = {
+    "bilstm_crf": "BiLSTM-CRF: *Bidirectional LSTM-CRF Models for Sequence Tagging* (2015), or, where it reads letters, CNN-BiLSTM-CRF: "
+    "*End-to-end Sequence Labeling via Bi-directional LSTM-CNNs-CRF* (ACL 2016)",
     "hvformer": "HVFormer: *Multimodal Relation Extraction via a Mixture of Hierarchical Visual Context Learners* (WWW 2024)",
     "ifaformer": "IFAformer: *On Analyzing the Role of Image for Visual-Enhanced Relation Extraction* (AAAI 2023, student abstract)",
     "mkgformer": "MKGformer: *Hybrid Transformer with Multi-level Fusion for Multimodal Knowledge Graph Completion* (SIGIR 2022)",

@@ -36,7 +36,8 @@ def build(config: ConfigDict, encoder: TextEncoder, labels: Sequence[str], none:
         raise ValueError(f"data.blank_words is a control of task 'relation': words are what task {name!r} is to find")
     if name == "entities":
         tags = released_tags(labels) if encoder.as_released else tuple(labels)
-        return EntitiesTask(encoder, tags, none, released=encoder.as_released)
+        letters = config.system.letters if config.system.name == "bilstm_crf" else 0
+        return EntitiesTask(encoder, tags, none, released=encoder.as_released, letters=letters)
     if name == "objects":
         return ObjectsTask(encoder, tuple(labels), none, max_targets=config.task.max_targets)
     settings = config.task

@@ -12,6 +12,7 @@ import numpy as np
 from mmre_jax.data.annotation import flat, not_flat
 from mmre_jax.data.dataset import RecordSource
 from mmre_jax.data.encoded import Encoded
+from mmre_jax.data.spelling import spelled
 from mmre_jax.data.text import TextEncoder
 from mmre_jax.records import Mention, Record, RecordError
 from mmre_jax.tasks.calibration import Calibration
@@ -33,6 +34,7 @@ class EntitiesTask:
     released: tag as the released PyTorch code does, for converted checkpoints: no position of the text is skipped, [CLS] and [SEP] have
       tags named like them, further pieces X, and an entity that the data set begins with I- keeps that tag; the labels hold these, and PAD.
     calibration: of the probabilities of mentions.
+    letters: how many bytes of each word the system is shown (data/spelling.py); 0: it reads words by their ids alone.
     """
 
     encoder: TextEncoder
@@ -40,6 +42,7 @@ class EntitiesTask:
     none: str = "O"
     released: bool = False
     calibration: Calibration = Calibration()
+    letters: int = 0
 
     headline: ClassVar[tuple[str, ...]] = ("entity.micro.f1", "entity.micro.precision", "entity.micro.recall")
 
@@ -77,8 +80,8 @@ class EntitiesTask:
         Mentions that overlap cannot all be tagged (see annotation.flat).
 
         Returns:
-          text.ids int32 [L], text.mask bool [L]; tags int32 [L]; scored bool [L], the positions that have a tag; as released, where others
-          than words have one, words bool [L], the positions of words' tags.
+          text.ids int32 [L], text.mask bool [L], with `letters` text.letters int32 [L, C]; tags int32 [L]; scored bool [L], the positions
+          that have a tag; as released, where others than words have one, words bool [L], the positions of words' tags.
 
         Raises:
           RecordError: for a mention whose tags are not among the labels.
@@ -95,7 +98,8 @@ class EntitiesTask:
         positions, words = first_pieces(encoded)
         tags[positions] = [self._tag_id(tag, record) for tag in self._tags(record, words)]
         at_words = np.isin(np.arange(length), positions)
-        found = {"text": {"ids": ids, "mask": mask}, "tags": tags, "scored": mask if self.released else at_words}
+        written = {"letters": spelled(record.words, encoded.words, length, self.letters)} if self.letters else {}
+        found = {"text": {"ids": ids, "mask": mask, **written}, "tags": tags, "scored": mask if self.released else at_words}
         return {**found, "words": at_words} if self.released else found
 
     def _tags(self, record: Record, words: np.ndarray) -> list[str]:
