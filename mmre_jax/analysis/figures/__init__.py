@@ -142,7 +142,7 @@ FIGURES: dict[str, Entry] = {
     "case_study": Entry(
         "predictions of several checkpoints (--beside) for the same records, over what each looks at (--records)",
         "DGF-PT fig. 5",
-        ("hvformer", "ifaformer", "mkgformer", "rsrnet", "qeot", "dgf_pt"),
+        ("hvformer", "ifaformer", "mkgformer", "rsrnet", "qeot", "dgf_pt", "pcnn", "bilstm_crf"),
         (),
         cases.study,
         compares=True,

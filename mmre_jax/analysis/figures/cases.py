@@ -136,7 +136,7 @@ def _in_words(text: str, score: float | None, right: bool) -> str:
 
 def _picker(view: View) -> Any:
     def pick(arrays: Arrays, batch: Batch) -> dict[str, Any]:
-        found = {"pictures": batch["pictures"], "present": batch["present"]}
+        found = {name: batch.get(name, {}) for name in ("pictures", "present")}  # a system of text alone has none
         if view.sights:
             found["weights"] = word_rows(to_picture(arrays, view.sights[-1]), batch).mean(axis=(1, 2))
         return found

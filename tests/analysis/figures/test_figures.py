@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from configs import dgf_pt, hvformer, ifaformer, mkgformer, qeot, rsrnet
+from configs import dgf_pt, hvformer, ifaformer, mkgformer, qeot, rsrnet, text_baselines
 from mmre_jax import analyse, extraction
 from mmre_jax.analysis.figures import FIGURES, attention, experts, tracked
 from mmre_jax.analysis.sharpness import kurtosis
@@ -94,10 +94,11 @@ def test_records_that_are_named_are_shown(trained, view):
         tracked.over_photo(analyse.view(trained, ids=["nobody"]))
 
 
-@pytest.mark.parametrize("system", CONFIGS)
+@pytest.mark.parametrize("system", [*CONFIGS, "pcnn", "bilstm_crf"])
 def test_a_figures_systems_are_those_that_have_what_it_needs(system):
     """Of their quickstarts."""
-    config = CONFIGS[system].get_config("quickstart").unlock()
+    module, variant = (CONFIGS[system], "quickstart") if system in CONFIGS else (text_baselines, f"quickstart_{system}")
+    config = module.get_config(variant).unlock()
     config.data.counts = (8, 4, 4)
     train = datasets.open_records(config.data, "train")
     job = new_job(config.lock(), train)
