@@ -15,7 +15,7 @@ from mmre_jax.data import datasets
 from mmre_jax.training.checks import rehearse
 from mmre_jax.training.train import train
 
-NAMES = ("detector", "dgf_pt", "hvformer", "ifaformer", "mkgformer", "qeot", "rsrnet", "visualbert", "pipeline", "text_baselines")
+NAMES = ("detector", "dgf_pt", "hvformer", "ifaformer", "mkgformer", "qeot", "rsrnet", "visualbert", "pipeline", "text_baselines", "adapted")
 MODULES = {name: importlib.import_module(f"configs.{name}") for name in NAMES}
 SECTIONS = [(name, section) for name, section in settings.COMMON.items()]
 SECTIONS += [(f"system.{name}", section) for name, section in systems.SETTINGS.items()]
@@ -202,8 +202,8 @@ def test_a_checkpoint_of_before_a_setting_is_completed():
 @pytest.mark.parametrize(
     ("name", "task", "said"),
     [
-        ("hvformer", "triples", "system 'hvformer' has the task relation; for triples there is qeot"),
-        ("rsrnet", "triples", "system 'rsrnet' has the task relation or entities; for triples there is qeot"),
+        ("hvformer", "triples", "system 'hvformer' has the task relation; for triples there is adapted or qeot"),
+        ("rsrnet", "triples", "system 'rsrnet' has the task relation or entities; for triples there is adapted or qeot"),
         ("hvformer", "objects", "system 'hvformer' has the task relation; for objects there is faster_rcnn"),
     ],
 )

@@ -136,7 +136,7 @@ def query_mapper(job: Job, variables: Any) -> Callable[[Record], QueryMaps]:
         if not batch["present"][PHOTO].any():
             raise ValueError(f"{record.origin or record.id}: no picture to look at")
         prediction, sown = jax.tree.map(np.asarray, compiled(batch))
-        last = f"layer_{job.system.net.config.decoder_layers - 1}"
+        last = f"layer_{job.system.net.config.triples.decoder_layers - 1}"
         selected = sown["select"]["image_to_text"][0][0] if "select" in sown else None
         queries = sown["decoder"][last]["cross"]["attention"][0][0] if "decoder" in sown else None
         return query_maps(job, record, batch["text"]["mask"][0], {name: x[0] for name, x in prediction.items()}, selected, queries)

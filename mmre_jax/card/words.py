@@ -17,6 +17,8 @@ PAPERS = {
     "before it (COLING 2014)",
     "qeot": "QEOT: *Multimodal Relational Triple Extraction with Query-based Entity Object Transformer* (2024)",
     "visualbert": "VisualBERT: *A Simple and Performant Baseline for Vision and Language* (2019), for relations and entities",
+    "adapted": "IFAformer, HVPNeT or VisualBERT (`system.fusion`), adapted to extract triples as in table 1 of QEOT: *Multimodal "
+    "Relational Triple Extraction with Query-based Entity Object Transformer* (2024)",
     "faster_rcnn": "Faster R-CNN (NeurIPS 2015) with a feature pyramid (CVPR 2017), trained as torchvision trains it",
 }
 FINDS = {

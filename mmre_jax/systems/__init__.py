@@ -8,11 +8,12 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmre_jax.declare import Section, choice, require
-from mmre_jax.systems import bilstm_crf, dgf_pt, faster_rcnn, hvformer, ifaformer, pcnn, qeot, released, rsrnet, visualbert
+from mmre_jax.systems import adapted, bilstm_crf, dgf_pt, faster_rcnn, hvformer, ifaformer, pcnn, qeot, released, rsrnet, visualbert
 from mmre_jax.systems.released import mkgformer, prefixes
 from mmre_jax.systems.system import System
 
 BUILDERS = {
+    "adapted": adapted.build,
     "bilstm_crf": bilstm_crf.build,
     "dgf_pt": dgf_pt.build,
     "faster_rcnn": faster_rcnn.build,
@@ -25,6 +26,7 @@ BUILDERS = {
     "visualbert": visualbert.build,
 }
 SETTINGS: dict[str, Section] = {  # of section `system`, beside the name
+    "adapted": adapted.SETTINGS,
     "bilstm_crf": bilstm_crf.SETTINGS,
     "dgf_pt": dgf_pt.SETTINGS,
     "faster_rcnn": faster_rcnn.SETTINGS,
@@ -37,6 +39,7 @@ SETTINGS: dict[str, Section] = {  # of section `system`, beside the name
     "visualbert": visualbert.SETTINGS,
 }
 TASKS: dict[str, tuple[str, ...]] = {  # of each system of the library
+    "adapted": ("triples",),
     "bilstm_crf": ("entities",),
     "dgf_pt": ("relation",),
     "faster_rcnn": ("objects",),

@@ -146,12 +146,21 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     plan = photo_and_objects(config.vision, config.data.objects)
     stages = stages_of(config)
     prefix = PrefixConfig(text.layers, text.width, text.heads, system.stages, system.gate)
-    vision: ResNetConfig | PyramidConfig = stages
-    if config.vision.kind == "rcnn":
-        level = len(stages.depths) - 1 if system.stages == "plain" else None  # all levels but the coarsest, which is none of a stage
-        vision = dataclasses.replace(pyramid_config(config.vision, frozen=stages.still), level=level)
+    vision = vision_of(config, stages, system.stages)
     net = RSRNeTConfig(text, vision, prefix, tuple(slot.name for slot in plan), **head)
     return ModuleSystem(RSRNeT(net, dtype), aim, plan, stages.follows, sight=sight(vision, net.pictures, dtype))
+
+
+def vision_of(config: ConfigDict, stages: ResNetConfig, mixed: str) -> ResNetConfig | PyramidConfig:
+    """The image encoder whose stages a prefix is made of: those stages, or a detector's pyramid over them.
+
+    Args:
+      mixed: how they become a layer's prefix, see `PrefixConfig.stages`.
+    """
+    if config.vision.kind != "rcnn":
+        return stages
+    level = len(stages.depths) - 1 if mixed == "plain" else None  # all levels but the coarsest, which is none of a stage
+    return dataclasses.replace(pyramid_config(config.vision, frozen=stages.still), level=level)
 
 
 def stages_of(config: ConfigDict) -> ResNetConfig:
@@ -170,11 +179,16 @@ def check(config: ConfigDict) -> None:
         raise ValueError("system.pool=cls reads a relation from [CLS]; entities are read at every token: set system.pool=markers")
     if system.modalities == "text":
         return
-    if config.vision.kind not in ("resnet", "resnest", "rcnn"):
-        raise ValueError(f"visual prefixes are made of a convolutional encoder's stages: vision.kind={config.vision.kind!r} has none")
+    check_kind(config)
     if system.stages == "1t3" and config.text.layers % len(config.vision.depths):
         raise ValueError(
             f"1t3 gives {len(config.vision.depths)} stages equal shares of the text layers: {config.text.layers} do not divide"
         )
     if config.data.objects != "none" and config.vision.crop_side != config.vision.side:
         raise ValueError(f"photo and crops go through one encoder: vision.crop_side={config.vision.crop_side} is not {config.vision.side}")
+
+
+def check_kind(config: ConfigDict) -> None:
+    """Raises ValueError for an image encoder that has no stages."""
+    if config.vision.kind not in ("resnet", "resnest", "rcnn"):
+        raise ValueError(f"visual prefixes are made of a convolutional encoder's stages: vision.kind={config.vision.kind!r} has none")

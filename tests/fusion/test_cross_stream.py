@@ -10,7 +10,7 @@ import pytest
 
 from mmre_jax.encoders.bert import Bert, BertConfig
 from mmre_jax.encoders.vit import ImageSequence, ViT, ViTConfig
-from mmre_jax.fusion.cross_stream import exchange
+from mmre_jax.fusion.cross_stream import exchange, exchange_whole
 
 LAYERS, HEADS, WIDTH = 3, 2, 8
 TEXT = BertConfig(vocab_size=20, width=WIDTH, layers=LAYERS, heads=HEADS, mlp=12, positions=8, dropout=0.0, attention_dropout=0.0)
@@ -31,6 +31,14 @@ class Streams(nn.Module):
     def __call__(self, states: Any, patches: Any, mask: Any, seen: Any) -> jax.Array:
         bert, vit = Bert(TEXT, name="text"), ViT(VISION, name="vision")
         return exchange(bert, vit, states, patches, mask, seen, text_attention=self.text_attention, train=False)
+
+
+class Whole(nn.Module):
+    """The same, of which both streams are read."""
+
+    @nn.compact
+    def __call__(self, states: Any, patches: Any, mask: Any, seen: Any) -> tuple[jax.Array, jax.Array]:
+        return exchange_whole(Bert(TEXT, name="text"), ViT(VISION, name="vision"), states, patches, mask, seen, train=False)
 
 
 def make(text_attention: bool = True) -> tuple[Streams, Any]:
@@ -71,19 +79,20 @@ def gelu(x: np.ndarray) -> np.ndarray:
     return np.asarray(jax.nn.gelu(x.astype(np.float32), approximate=False), np.float64)
 
 
-def by_hand(params: Any, text: np.ndarray, vision: np.ndarray, text_attention: bool) -> np.ndarray:
+def by_hand(params: Any, text: np.ndarray, vision: np.ndarray, text_attention: bool, layers: int = LAYERS - 1) -> Any:
+    """The last text states, and the vision stream's behind so many layers."""
     for n in range(LAYERS):  # eq. 2: both from the states before layer n
         t, v = params["text"][f"layer_{n}"], params["vision"][f"layer_{n}"]
         normed = norm(v["attention_norm"], vision, 1e-5)
         of_text, of_vision = ([dense(p["attention"][name], x) for name in ("key", "value")] for p, x in ((t, text), (v, normed)))
         after = norm(t["attention_norm"], text + attend(t["attention"], text, of_vision), 1e-12)
         after = norm(t["mlp_norm"], after + dense(t["mlp"]["down"], gelu(dense(t["mlp"]["up"], after))), 1e-12)
-        if n < LAYERS - 1:
+        if n < layers:
             vision = vision + attend(v["attention"], normed, of_text if text_attention else None)
             hidden = dense(v["mlp"]["up"], norm(v["mlp_norm"], vision, 1e-5))
             vision = vision + dense(v["mlp"]["down"], hidden / (1 + np.exp(-1.702 * hidden)))
         text = after
-    return text
+    return text, vision
 
 
 @pytest.mark.parametrize("text_attention", [True, False])
@@ -91,10 +100,23 @@ def test_equation_2_by_hand(text_attention: bool) -> None:
     streams, variables = make(text_attention=text_attention)
     params = jax.tree.map(np.float64, variables["params"])
     found = run(streams, variables)
-    expected = by_hand(params, STATES[0].astype(np.float64), PATCHES[0].astype(np.float64), text_attention)
+    expected = by_hand(params, STATES[0].astype(np.float64), PATCHES[0].astype(np.float64), text_attention)[0]
     np.testing.assert_allclose(found[0], expected, atol=1e-4)
-    padded = by_hand(params, STATES[1, :3].astype(np.float64), PATCHES[1, [0, 2]].astype(np.float64), text_attention)
+    padded = by_hand(params, STATES[1, :3].astype(np.float64), PATCHES[1, [0, 2]].astype(np.float64), text_attention)[0]
     np.testing.assert_allclose(found[1, :3], padded, atol=1e-4)
+
+
+def test_both_streams_by_hand() -> None:
+    shapes, values = jax.eval_shape(Whole().init, jax.random.key(0), STATES, PATCHES, MASK, SEEN), np.random.default_rng(1)
+    variables = jax.tree.map(lambda p: values.normal(0, 0.5, p.shape).astype(np.float32), shapes)
+    text, vision = Whole().apply(variables, jnp.asarray(STATES), jnp.asarray(PATCHES), MASK, SEEN)
+    params = jax.tree.map(np.float64, variables["params"])
+    for record, words, patches in ((0, slice(0, 5), [0, 1, 2, 3]), (1, slice(0, 3), [0, 2])):
+        given = STATES[record, words].astype(np.float64), PATCHES[record, patches].astype(np.float64)
+        expected = by_hand(params, *given, True, LAYERS)
+        np.testing.assert_allclose(text[record, words], expected[0], atol=1e-4)
+        np.testing.assert_allclose(np.asarray(vision)[record, patches], expected[1], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(text, run(Streams(), variables))
 
 
 def test_without_text_attention_the_vision_stream_is_the_encoder_alone() -> None:

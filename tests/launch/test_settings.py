@@ -14,7 +14,7 @@ from mmre_jax import settings, systems
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from typed import run  # noqa: E402
 
-FILES = ("hvformer", "ifaformer", "mkgformer", "qeot", "rsrnet", "visualbert", "pipeline", "text_baselines")
+FILES = ("hvformer", "ifaformer", "mkgformer", "qeot", "rsrnet", "visualbert", "pipeline", "text_baselines", "adapted")
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def ready(name):
 def test_every_parameter_has_a_gradient(name):
     system, batch, variables, _ = ready(name)
     layers = 2 if name == "two layers" else 1
-    queries = system.net.config.queries
+    queries = system.net.config.triples.queries
     # Any matching will do, and programs without a call to the host can be kept on disk.
     match = np.where(batch["targets"]["valid"] & (np.arange(TARGETS) < queries), np.arange(TARGETS), -1).astype(np.int32)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+import test_adapted
 import test_dgf_pt
 import test_qeot
 from small import build
@@ -54,6 +55,8 @@ def made(case):
     """(system, batch, variables); of the last two records one has no crop, and one no picture at all."""
     if case == "qeot":
         system, batch, variables = test_qeot.make(test_qeot.tiny(), size=3)
+    elif case.startswith("adapted"):
+        system, batch, variables = test_qeot.make(test_adapted.tiny(case.split()[1]), size=3)
     elif case == "dgf_pt":
         system, batch, variables = build(test_dgf_pt.tiny(), test_dgf_pt.LABELS, more=test_dgf_pt.asked)
     else:
@@ -82,7 +85,7 @@ def with_features(system, variables, batch):
     return {**{k: v for k, v in batch.items() if k != "pictures"}, "features": features}
 
 
-@pytest.mark.parametrize("case", [*CASES, "qeot", "dgf_pt"])
+@pytest.mark.parametrize("case", [*CASES, "qeot", "dgf_pt", "adapted hvpnet", "adapted visualbert"])
 def test_features_in_place_of_pictures_change_no_number(case):
     system, batch, variables = made(case)
     trained = {part: tree for part, tree in variables["params"].items() if part != "vision"}

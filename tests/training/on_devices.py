@@ -20,7 +20,7 @@ import numpy as np  # noqa: E402
 import optax  # noqa: E402
 from toy import ToyNet, ToySystem  # noqa: E402
 
-from configs import detector, dgf_pt, hvformer, ifaformer, mkgformer, qeot, rsrnet, visualbert  # noqa: E402
+from configs import adapted, detector, dgf_pt, hvformer, ifaformer, mkgformer, qeot, rsrnet, visualbert  # noqa: E402
 from mmre_jax.data import datasets  # noqa: E402
 from mmre_jax.data.lengths import buckets_of  # noqa: E402
 from mmre_jax.data.loader import Order  # noqa: E402
@@ -56,6 +56,7 @@ SYSTEMS = {  # configuration, its variant, what is changed
     "qeot_global": (qeot, "quickstart", {"vision.norm": "global"}),
     "qeot_frozen": (qeot, "quickstart", {"vision.norm": "frozen"}),
     "visualbert": (visualbert, "quickstart", {"system.cells": 2}),
+    "adapted": (adapted, "hvpnet_quickstart", {}),
     "dgf_pt": (dgf_pt, "quickstart", {}),
     "detector": (detector, "quickstart", DETECTOR),
     "detector_global": (detector, "quickstart", {**DETECTOR, "vision.norm": "global"}),
