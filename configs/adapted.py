@@ -42,7 +42,7 @@ def get_config(variant: str = "visualbert_more") -> ConfigDict:
     config.vision.kind = "vit" if fusion == "ifaformer" else "resnet"
     if size == "quickstart":
         config.vision.update(common.small_vit() if fusion == "ifaformer" else common.small_resnet())
-        config.system.update({"cells": 8, "encoder_layers": 1, "encoder_positions": True})
+        config.system.update({"cells": 4, "encoder_layers": 1, "encoder_positions": True})
     elif size == "gmner":
         _gmner(config)
     return config.lock()

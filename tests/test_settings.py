@@ -15,7 +15,19 @@ from mmre_jax.data import datasets
 from mmre_jax.training.checks import rehearse
 from mmre_jax.training.train import train
 
-NAMES = ("detector", "dgf_pt", "hvformer", "ifaformer", "mkgformer", "qeot", "rsrnet", "visualbert", "pipeline", "text_baselines", "adapted")
+NAMES = (
+    "adapted",
+    "detector",
+    "dgf_pt",
+    "hvformer",
+    "ifaformer",
+    "mkgformer",
+    "pipeline",
+    "qeot",
+    "rsrnet",
+    "text_baselines",
+    "visualbert",
+)
 MODULES = {name: importlib.import_module(f"configs.{name}") for name in NAMES}
 SECTIONS = [(name, section) for name, section in settings.COMMON.items()]
 SECTIONS += [(f"system.{name}", section) for name, section in systems.SETTINGS.items()]

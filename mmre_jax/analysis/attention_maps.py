@@ -24,30 +24,35 @@ class Sight:
     name: the module path of its weights.  label: for a figure.
     level: the hidden state of a vision transformer that is looked at, 0 being the embedded patches; None where it is none of these.
     prefix: whether the picture's places stand before the words' own keys.
+    behind: how many places of the picture stand behind the words in one stream, whose attention to itself this is; 0: it is none.
     """
 
     name: str
     label: str
     level: int | None
     prefix: bool = False
+    behind: int = 0
 
 
 def sights(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Sight, ...]:
     """Where words attend to the picture, in order; empty for a system in which they do not.
 
     HVFormer: at its levels. IFAformer, RSRNeT, HVPNeT: at each layer of the text encoder, where places of the picture stand as a prefix
-    before the words' own keys. MKGformer: in the fusion of its last layers. QEOT: in its selective attention.
+    before the words' own keys. VisualBERT: at each layer, too, where they stand behind the words. MKGformer: in the fusion of its last
+    layers. QEOT: in its selective attention.
 
     Args:
       shapes: {module path: shape}, of `watching.sown_shapes`.
     """
-    found = []
+    found, regions = [], shapes.get("regions/embedded", (0, 0))[-2]
     for name, shape in shapes.items():
         if match := re.fullmatch(r"tva_(\d+)/attention/attention", name):
             found.append(Sight(name, f"level {match[1]}", int(match[1])))
         elif (match := re.fullmatch(r"text/layer_(\d+)/attention/attention", name)) and shape[-1] > shape[-2]:
             # The prefix is made of the vision stream's state in front of the same layer.
             found.append(Sight(name, f"layer {int(match[1]) + 1}", int(match[1]), prefix=True))
+        elif match and regions:
+            found.append(Sight(name, f"layer {int(match[1]) + 1}", int(match[1]), behind=regions))
         elif match := re.fullmatch(r"fusion_(\d+)/attention", name):
             found.append(Sight(name, f"layer {int(match[1]) + 1}", int(match[1]) + 1))
         elif name == "select/text_to_image":
@@ -73,8 +78,11 @@ def to_itself(arrays: Arrays, names: tuple[str, ...]) -> jax.Array:
 
 
 def to_picture(arrays: Arrays, sight: Sight) -> jax.Array:
-    """Attention of words to the places of the picture, [B, H, L, P]; where those are a prefix, rows sum to less than 1."""
+    """Attention of words to the places of the picture, [B, H, L, P]; where those are a prefix or in one stream with the words, rows sum to
+    less than 1."""
     weights = arrays[sight.name]
+    if sight.behind:
+        return weights[..., : -sight.behind, -sight.behind :]
     return weights[..., : weights.shape[-1] - weights.shape[-2]] if sight.prefix else weights
 
 

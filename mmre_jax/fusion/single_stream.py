@@ -19,7 +19,8 @@ class RegionEmbeddings(nn.Module):
     """A region's embedding: its projected features, the segment of regions and their position, before the stream's normalisation.
 
     The published model has tables of segments and positions for regions, of which it reads one row each where no region is aligned with a
-    word: segment 1 and position 0. So there is one vector of each here, `type` and `position`; where a region lies is not said.
+    word: segment 1 and position 0. So there is one vector of each here, `type` and `position`; where a region lies is not said. The
+    result is sown as "embedded" where "intermediates" is mutable.
     """
 
     config: BertConfig
@@ -31,7 +32,10 @@ class RegionEmbeddings(nn.Module):
         width, std = self.config.width, self.config.init_std
         table = nn.initializers.normal(std or TABLE_STD)
         x = nn.Dense(width, dtype=self.dtype, kernel_init=kernel_init(std), name="project")(features).astype(jnp.float32)
-        return x + (self.param("type", table, (width,)) + self.param("position", table, (width,)))[None, None]
+        x = x + (self.param("type", table, (width,)) + self.param("position", table, (width,)))[None, None]
+        if not self.is_initializing():
+            self.sow("intermediates", "embedded", x)
+        return x
 
 
 def single_stream(

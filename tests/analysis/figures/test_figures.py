@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from configs import dgf_pt, hvformer, ifaformer, mkgformer, qeot, rsrnet, text_baselines
+from configs import adapted, dgf_pt, hvformer, ifaformer, mkgformer, qeot, rsrnet, text_baselines, visualbert
 from mmre_jax import analyse, extraction
 from mmre_jax.analysis.figures import FIGURES, attention, experts, tracked
 from mmre_jax.analysis.sharpness import kurtosis
@@ -18,6 +18,7 @@ from mmre_jax.training.log import read_rows
 pytestmark = pytest.mark.thorough
 
 CONFIGS = {"hvformer": hvformer, "ifaformer": ifaformer, "mkgformer": mkgformer, "rsrnet": rsrnet, "qeot": qeot, "dgf_pt": dgf_pt}
+CONFIGS |= {"visualbert": visualbert, "adapted": adapted}
 NAMES = tuple(name for name, entry in FIGURES.items() if "hvformer" in entry.systems)
 
 
@@ -98,7 +99,7 @@ def test_records_that_are_named_are_shown(trained, view):
 def test_a_figures_systems_are_those_that_have_what_it_needs(system):
     """Of their quickstarts."""
     module, variant = (CONFIGS[system], "quickstart") if system in CONFIGS else (text_baselines, f"quickstart_{system}")
-    config = module.get_config(variant).unlock()
+    config = module.get_config("visualbert_quickstart" if system == "adapted" else variant).unlock()
     config.data.counts = (8, 4, 4)
     train = datasets.open_records(config.data, "train")
     job = new_job(config.lock(), train)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmre_jax import analyse
-from mmre_jax.analysis.attention_maps import sights
+from mmre_jax.analysis.attention_maps import sights, to_picture
 from mmre_jax.analysis.figures import pictured
 from mmre_jax.analysis.figures.single import spread
 
@@ -47,6 +47,15 @@ def test_mkgformers_fusion_is_a_sight_behind_its_layer():
     shapes = {"fusion_3/attention": (1, 1, 5, 7), "fusion_2/attention": (1, 1, 5, 7), "text/layer_3/attention/attention": (1, 2, 5, 5)}
     found = sights(shapes)
     assert [(sight.label, sight.level, sight.prefix) for sight in found] == [("layer 3", 3, False), ("layer 4", 4, False)]
+
+
+def test_words_see_the_regions_behind_them_in_one_stream():
+    shapes = {f"text/layer_{n}/attention/attention": (1, 2, 7, 7) for n in (10, 2)}
+    assert not sights(shapes)
+    found = sights({**shapes, "regions/embedded": (1, 3, 8)})
+    assert [(sight.label, sight.level, sight.behind) for sight in found] == [("layer 3", 2, 3), ("layer 11", 10, 3)]
+    weights = np.random.default_rng(0).random((1, 2, 7, 7))
+    np.testing.assert_array_equal(to_picture({found[0].name: weights}, found[0]), weights[:, :, :4, 4:])
 
 
 def test_a_spread_has_both_ends():
