@@ -2,17 +2,17 @@
 
     python -m launch.train --config=configs/adapted.py:visualbert_quickstart --workdir=runs/visualbert_triples
 
-Variants, each of ifaformer, hvpnet and visualbert:
-  *_quickstart  small encoders from random weights on `scenes`, task `triples`.
-  *_gmner       a 6-layer MiniLM as text encoder, a small image encoder from random weights. Give --config.data.root and
-                --config.text.weights.
-  *_more        BERT-base, and CLIP's ViT-B/32 (ifaformer) or a ResNet-50 (hvpnet; visualbert: 7 x 7 regions of 2048 features). Give
-                --config.data.root, --config.text.weights and --config.vision.weights; of visualbert the former may be a VisualBERT's, see
-                configs/visualbert.py.
+Variants:
+  ifaformer_quickstart, hvpnet_quickstart, visualbert_quickstart  small encoders from random weights on `scenes`, task `triples`.
+  ifaformer_gmner, hvpnet_gmner, visualbert_gmner  a 6-layer MiniLM as text encoder, a small image encoder from random weights. Give
+                   --config.data.root and --config.text.weights.
+  ifaformer_more   BERT-base and CLIP's ViT-B/32. Give --config.data.root, --config.text.weights and --config.vision.weights.
+  hvpnet_more      BERT-base and a ResNet-50, likewise.
+  visualbert_more  the same, 7 x 7 regions of 2048 features; the text's weights may be a VisualBERT's, see configs/visualbert.py.
 
 Whose numbers: QEOT's paper states no settings of these models. Data, triples, joint loss, optimiser and length of training are those of the
-variant of configs/qeot.py by that name. Ours: that Q fixed slots read the pooled states, in *_more with neither encoder nor decoder (why:
-mmre_jax/systems/adapted.py), the image encoders, and every number of *_quickstart and *_gmner.
+variant of configs/qeot.py by that name. Ours: that Q fixed slots read the pooled states (why: mmre_jax/systems/adapted.py), with neither
+encoder nor decoder in *_more, the image encoders, and every number of *_quickstart and *_gmner.
 
 QEOT's query-based transformer behind the fused states (any variant): --config.system.queries_by=decoder --config.system.encoder_layers=6
 --config.system.decoder_layers=6. Ablation (any variant): --config.system.modalities=text.
