@@ -21,6 +21,7 @@ WORKDIR/runs. Ends with exit status 1 where a run failed, and 3 where work is le
 
 from __future__ import annotations
 
+import functools
 import itertools
 import pathlib
 import re
@@ -87,6 +88,7 @@ def main(*names: str) -> None:
         sys.exit(3)
 
 
+@functools.cache
 def load(value: str) -> ConfigDict:
     """The configuration that FILE:VARIANT of a table names: of this library's configs/, in whatever folder."""
     file, _, variant = value.partition(":")
@@ -155,7 +157,8 @@ def _listed(entries: list[Entry], planned: Mapping[str, list[Planned]], workdir:
 
 def _call(entry: str) -> str:
     """The command of one entry alone."""
-    given = [argument for argument in sys.argv[1:] if argument.startswith("-") and not argument.startswith("--max_minutes")]
+    given = [f"--scale={_SCALE.value}", f"--seeds={','.join(_SEEDS.value)}", f"--workdir={_WORKDIR.value}"]
+    given += [f"--place={text}" for text in _PLACE.value] + [f"--config.{text}" for text in _SETTING.value]
     return " ".join(["python -m launch.reproduce", *map(shlex.quote, [entry, *given])])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmre_jax.reproduce.table import Family, Place
 
 WHOSE = {
@@ -29,7 +31,7 @@ _LEAKY = {"system.gate": "leaky_relu"}  # HVPNeT's gates: at the smaller scales 
 _VECTORS = {"text.vectors": Place("glove"), "text.width": 0}
 
 
-def _three(file: str, small: str, minilm: str, paper: str, weights: dict[str, Place], changes: dict[str, str] | None = None) -> Family:
+def _three(file: str, small: str, minilm: str, paper: str, weights: dict[str, Any], changes: dict[str, Any] | None = None) -> Family:
     """A family that is there at all scales. changes: of small and minilm."""
     own = changes or {}
     return Family(
@@ -55,20 +57,26 @@ CNN = Family("text_baselines", {"small": "quickstart_cnn", "minilm": "cnn_mnre",
 
 # ---- entities: Twitter-2015 and Twitter-2017, at small scale the embedded data set for both
 def _twitter(
-    file: str, variant: str, weights: dict[str, Place], small: str = "quickstart_entities", minilm: str = "minilm_{}"
+    file: str, variant: str, weights: dict[str, Any], small: str = "quickstart_entities", minilm: str = "minilm_{}"
 ) -> tuple[Family, Family]:
-    """A tagger on Twitter-2015 and on Twitter-2017. variant, minilm: with {} where the data set's name stands; minilm: '' where there is
-    none."""
+    """A tagger on Twitter-2015 and on Twitter-2017.
+
+    variant, minilm: with {} where the data set's name stands; minilm: '' where there is none, the same where it needs no weights.
+    """
     found = []
     for data in ("twitter2015", "twitter2017"):
         variants = {"small": small, **({"minilm": minilm.format(data)} if minilm else {}), "paper": variant.format(data)}
-        found.append(Family(file, variants, {"minilm": _MINILM, "paper": {**weights}}))
+        found.append(Family(file, variants, {"minilm": _MINILM if minilm != variant else {}, "paper": weights}))
     return found[0], found[1]
 
 
 RSRNET_2015, RSRNET_2017 = _twitter("rsrnet", "{}", _XLMR_RESNEST)
 IFAFORMER_2015, IFAFORMER_2017 = _twitter("ifaformer", "{}", _BERT_CLIP, minilm="")
 VISUALBERT_2015, VISUALBERT_2017 = _twitter("visualbert", "{}", _BERT_RESNET)
+BILSTM_2015, BILSTM_2017 = _twitter("text_baselines", "bilstm_crf_{}", _VECTORS, "quickstart_bilstm_crf", "bilstm_crf_{}")
+CNN_BILSTM_2015, CNN_BILSTM_2017 = _twitter(
+    "text_baselines", "cnn_bilstm_crf_{}", _VECTORS, "quickstart_cnn_bilstm_crf", "cnn_bilstm_crf_{}"
+)
 BERT_CRF_2015, BERT_CRF_2017 = _twitter("text_baselines", "bert_crf_{}", _BERT, "quickstart_bert_crf", "minilm_bert_crf_{}")
 
 
@@ -80,7 +88,7 @@ HVPNET_2015, HVPNET_2017 = _hvpnet("twitter2015"), _hvpnet("twitter2017")
 
 
 # ---- triples: MORE, at scale minilm GMNER, at small scale the embedded data set
-def _adapted(fusion: str, weights: dict[str, Place]) -> Family:
+def _adapted(fusion: str, weights: dict[str, Any]) -> Family:
     """A former system whose fused states feed QEOT's heads."""
     return _three("adapted", f"{fusion}_quickstart", f"{fusion}_gmner", f"{fusion}_more", weights)
 
