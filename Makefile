@@ -9,6 +9,7 @@ BENCHMARK ?=
 QUICKSTART := runs/quickstart
 WHEEL := build/wheel
 PLANS := build/plans
+REPRODUCED ?= runs/reproduce
 PLANNED := hvformer.py:mnre qeot.py:more ifaformer.py:mnre mkgformer.py:mnre rsrnet.py:mnre rsrnet.py:hvpnet_mnre dgf_pt.py:mnre detector.py:jsonl
 EXAMPLES ?= 1000
 SEED ?= $(shell $(PYTHON) -c 'import secrets; print(secrets.randbelow(2**32))')
@@ -17,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test thorough fuzz test-slow parity processes app browser benchmark benchmark-detector gallery kill kill-extract ray plan slurm sky wheel lint clean
+.PHONY: reproduce-small help quickstart test thorough fuzz test-slow parity processes app browser benchmark benchmark-detector gallery kill kill-extract ray plan slurm sky wheel lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -32,6 +33,7 @@ help:
 	@echo "make benchmark    this library against PyTorch, every system, loader, evaluation and start, in turns (hours; BENCHMARK=\"--only=hvformer --rounds=3\")"
 	@echo "make benchmark-detector   Faster R-CNN against torchvision's on this machine, in turns (minutes)"
 	@echo "make gallery      train small runs of five systems, unless they are there, and draw every figure of a checkpoint into docs (half an hour)"
+	@echo "make reproduce-small   every table and figure of the papers at small size into REPRODUCED=runs/reproduce (two hours; goes on where it was stopped)"
 	@echo "make kill         kill a run of two processes KILLS=20 times at moments drawn from SEED, and compare its end with a whole one (tens of minutes)"
 	@echo "make kill-extract   kill an extraction 20 times at moments drawn from SEED, and compare its end with a whole one (minutes)"
 	@echo "make ray          extract on a Ray cluster of two nodes on this machine, one of which is killed (minutes)"
@@ -83,6 +85,9 @@ benchmark-detector: $(VENV)/.run .venv-torchvision/.made
 
 gallery: $(VENV)/.run
 	$(BIN)/python -m launch.gallery
+
+reproduce-small: $(VENV)/.run
+	$(BIN)/python -m launch.reproduce all --scale=small --workdir=$(REPRODUCED)
 
 kill: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 0 -s -m slow -k random tests/launch/test_two_processes.py

@@ -20,9 +20,10 @@ WARNINGS = {
     "the paper's.",
     "paper": "",
 }
+_OF_ONE_RUN = ("task", "precision", "step", "warning", "pipeline", "least_score", "predictions")  # of a protocol
 FIELDS = (
     *("entry", "scale", "group", "row", "column", "unit", "paper", "paper_deviation", "ours", "ours_deviation", "seeds", "difference"),
-    *("against_reference", "low", "high", "p", "p_holm", "status"),
+    *("against_reference", "low", "high", "p", "p_holm", "protocol", "status"),
 )
 
 
@@ -64,7 +65,8 @@ class Report:
                 f"by the paired bootstrap over test records ({RESAMPLES:,} resamples, the seeds of a record drawn together); p (Holm) is "
                 "adjusted for the rows. What another seed would change only the deviation tells."
             )
-        return [*found, *self.entry.notes]
+        warnings = dict.fromkeys(str(line.protocol["warning"]) for line in self.lines if "warning" in line.protocol)
+        return [*found, *self.entry.notes, *warnings]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """(heads, rows) of what people read."""
@@ -75,7 +77,7 @@ class Report:
         tested = any(line.test or line.untested for line in self.lines)
         heads += [f"{self.entry.main.name}: ours - paper"] if compared else []
         heads += [f"{self.entry.main.name} against {self.entry.reference}", "p", "p (Holm)"] if tested else []
-        heads.append("state")
+        heads += ["scored on", "state"]
         rows = []
         for line in self.lines:
             shown = ({"paper": published(cell), "ours": ours(cell)} for cell in line.cells)
@@ -83,7 +85,7 @@ class Report:
             main = line.cells[self._main]
             row += [_signed(main.difference)] if compared else []
             row += _tested(line) if tested else []
-            rows.append([*row, state(line)])
+            rows.append([*row, protocol(line), state(line)])
         return heads, rows
 
     @property
@@ -134,6 +136,7 @@ class Report:
                         "difference": cell.difference if self.scale != "small" else None,
                         **({} if test is None else {"against_reference": test.difference, "low": test.low, "high": test.high}),
                         **({} if test is None else {"p": test.p, "p_holm": test.p_holm}),
+                        "protocol": protocol(line),
                         "status": state(line),
                     }
                 )
@@ -156,6 +159,7 @@ class Report:
                     "group": line.row.group,
                     "x": line.row.x,
                     "state": state(line),
+                    "protocol": dict(line.protocol),
                     "columns": {
                         cell.column.name: {"paper": cell.published, "paper_deviation": cell.deviation, "values": list(cell.values)}
                         | {"mean": cell.mean, "deviation": cell.std, "unit": cell.column.unit, "metric": cell.column.metric}
@@ -182,6 +186,13 @@ def state(line: Line) -> str:
         return "done" if not line.untested else f"done; not tested: {line.untested}"
     told = f"failed: {line.failed}" if line.failed else "not run yet"
     return told if not line.done else f"{len(line.done)} of {len(line.runs)} seeds; {told}"
+
+
+def protocol(line: Line) -> str:
+    """What a row was scored on: its data, crops, and what was done to either."""
+    told = {name: value for name, value in line.protocol.items() if name not in _OF_ONE_RUN}
+    shown = [f"{name} {value}" for name, value in told.items() if name not in ("data", "objects") and (name, value) != ("pictures", "own")]
+    return ", ".join([str(told["data"]), f"crops: {told['objects']}", *shown]) if told else "-"
 
 
 def published(cell: Cell) -> str:

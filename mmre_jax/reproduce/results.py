@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +62,7 @@ class Difference:
 class Line:
     """A row as it came out.
 
+    protocol: by which its first run was scored (training/protocol.py).
     cells: one a column.  runs: what was planned of it.  done: of these the scored ones.  why_not: of a row that is not run, or cannot be
     yet.  failed: what its runs failed of.  test: see Difference; None of the reference, and `untested` says why of another.
     """
@@ -71,6 +73,7 @@ class Line:
     done: tuple[Planned, ...]
     why_not: str = ""
     failed: str = ""
+    protocol: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     test: Difference | None = None
     untested: str = ""
 
@@ -95,7 +98,8 @@ def gather(entry: Entry, planned: Sequence[Planned], workdir: pathlib.Path, scal
         names = {name for each in own if each.config is not None for name in (each.name, *execute.trainings(each, parts))}
         why_failed = next((why for name, why in failed.items() if name.partition("/")[0] in names), "")
         cells = tuple(_cell(row, column, [result for _, result in results]) for column in entry.columns)
-        lines.append(Line(row, cells, own, tuple(each for each, _ in results), why_not, why_failed))
+        about = dict(results[0][1].protocol) if results else {}
+        lines.append(Line(row, cells, own, tuple(each for each, _ in results), why_not, why_failed, about))
     return _tested(entry, lines, found)
 
 
@@ -106,7 +110,7 @@ def _cell(row: Row, column: Column, results: Sequence[Result]) -> Cell:
 
 
 def _tested(entry: Entry, lines: list[Line], found: Mapping[str, Mapping[int, Result]]) -> list[Line]:
-    reference = next((line for line in lines if entry.reference and line.row.label == entry.reference), None)
+    reference = next((line for line in lines if line.row is entry.reference_row), None)
     if reference is None or not (first := found[reference.row.label]):
         return lines
     results, tests = [], {}

@@ -143,6 +143,11 @@ class Entry:
         return next((column for column in self.columns if column.name == self.tested), self.columns[0])
 
     @property
+    def reference_row(self) -> Row | None:
+        """The row that the others are tested against; None where nothing is tested."""
+        return next((row for row in self.rows if self.reference and self.reference in (row.name, row.label)), None)
+
+    @property
     def is_drawing(self) -> bool:
         """Whether nothing is computed."""
         return not self.rows

@@ -86,6 +86,13 @@ def test_small_numbers_say_at_the_top_that_they_compare_with_nothing(written):
     assert bool(json.loads(files[".json"])["warning"]) == (scale == "small")
 
 
+def test_what_was_scored_and_what_to_distrust_is_told(written):
+    _, files = written
+    heads, *rows = Cells(files[".html"]).rows
+    assert [row[heads.index("scored on")] for row in (rows[0], rows[-1])] == ["scenes, crops: none", "-"]
+    assert files[".html"].count("distrust &lt;it&gt;") == 1 and "distrust \\<it\\>" in files[".md"]
+
+
 def test_rows_are_tested_and_commands_told(written):
     scale, files = written
     heads, *rows = Cells(files[".html"]).rows

@@ -8,6 +8,7 @@ import pytest
 from transformers import BertConfig
 
 from launch import config_file
+from mmre_jax import settings
 from mmre_jax.analysis import gallery
 from mmre_jax.analysis.figures import FIGURES
 from mmre_jax.data.datasets import DATASETS
@@ -23,7 +24,6 @@ PENDING = (
     "visualbert",
     "adapted",
 )  # files of configs/ that are being written; a row that names one fails until it is there
-SEVERAL = 2  # numbers of a row or a column, from which on they are looked for on one line
 
 
 def load(value):
@@ -60,18 +60,32 @@ def places(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("config", "scale"), cases())
+def test_every_configuration_of_a_table_has_settings_that_it_can_have(config, scale, places):
+    for where, resolved in resolved_once(config, scale, places):
+        try:
+            settings.check(resolved)
+        except ValueError as error:
+            pytest.fail(f"{where}: {error}")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("config", "scale"), cases())
 def test_every_configuration_of_a_table_can_be_run(config, scale, places):
-    """Built without data, as before training; those that several tables share, once."""
-    usual, seen = load(config), set()
-    for where, run in runs()[config, scale]:
-        resolved, _ = plan.configure(run, usual, plan.Asked(scale, places=places), 0)
-        if (name := plan.folder_name(config, resolved)) in seen:
-            continue
-        seen.add(name)
+    """Built without data, as before training."""
+    for where, resolved in resolved_once(config, scale, places):
         try:
             check_settings(resolved)
         except ValueError as error:
             pytest.fail(f"{where}: {error}")
+
+
+def resolved_once(config, scale, places):
+    """(who asks, the configuration) of each run of a variant; of those that several tables share the first."""
+    usual, found = load(config), {}
+    for where, run in runs()[config, scale]:
+        resolved, _ = plan.configure(run, usual, plan.Asked(scale, places=places), 0)
+        found.setdefault(plan.folder_name(config, resolved), (where, resolved))
+    return found.values()
 
 
 def test_every_place_is_described():
@@ -87,9 +101,10 @@ def test_every_place_is_described():
     assert named <= set(WHOSE)
 
 
-def test_sizes_are_of_configurations_that_are_run():
-    small = {config for config, scale in runs() if scale == "small"}
-    assert set(sizes.SMALL) <= small | {"configs/dgf_pt.py:quickstart"}
+def test_every_small_run_has_a_size_and_every_size_a_run():
+    small = [config for config, scale in runs() if scale == "small"]
+    assert all(sizes.of(config, "small") for config in small) and not sizes.of(small[0], "paper")
+    assert {config.partition(":")[0] for config in small} == {config.partition(":")[0] for config in sizes.SMALL}
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
@@ -98,7 +113,8 @@ def test_an_entry_is_whole(entry):
     assert entry.title and entry.title == entry.title.strip()
     names = [row.label for row in entry.rows]
     assert len(set(names)) == len(names), "two rows of one name"
-    assert not entry.reference or entry.reference in names
+    meant = [row for row in entry.rows if entry.reference in (row.name, row.label)]
+    assert len(meant) == bool(entry.reference), "one row is the reference"
     assert not entry.tested or entry.tested in [column.name for column in entry.columns]
     assert set(entry.figures) <= {*FIGURES, gallery.COUNTED}
     assert all(column.unit in UNITS for column in entry.columns)

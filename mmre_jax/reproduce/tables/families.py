@@ -9,12 +9,15 @@ from mmre_jax.reproduce.table import Family, Place
 WHOSE = {
     "bert": "BERT-base (bert-base-uncased), a directory of transformers",
     "clip": "CLIP ViT-B/32 (openai/clip-vit-base-patch32), a directory of transformers",
+    "fasterrcnn": "torchvision's fasterrcnn_resnet50_fpn, .pth or safetensors, or a run of configs/detector.py",
     "glove": "word vectors of 50 numbers, a file in GloVe's text format",
+    "gpt": "GPT-1 (openai-gpt), a directory of transformers",
     "gpt2": "GPT-2, a directory of transformers",
+    "maskrcnn": "torchvision's maskrcnn_resnet50_fpn, .pth or safetensors",
     "minilm": "a small BERT such as all-MiniLM-L6-v2, a directory of transformers",
     "mtb": "a BERT that was trained by matching the blanks, a directory of transformers",
-    "rcnn": "Faster R-CNN with a ResNet-50 and its pyramid (torchvision's fasterrcnn_resnet50_fpn), .pth or safetensors",
     "resnest50": "ResNeSt-50, safetensors or .pth",
+    "resnet101": "ResNet-101 (microsoft/resnet-101), a directory of transformers",
     "resnet50": "ResNet-50 (microsoft/resnet-50), a directory of transformers",
     "roberta": "RoBERTa-base, a directory of transformers",
     "vgg16": "VGG16 (torchvision), safetensors or .pth",
@@ -26,7 +29,7 @@ _BERT_CLIP = {**_BERT, "vision.weights": Place("clip")}
 _BERT_RESNET = {**_BERT, "vision.weights": Place("resnet50")}
 _ROBERTA_RESNEST = {"text.weights": Place("roberta"), "vision.weights": Place("resnest50")}
 _XLMR_RESNEST = {"text.weights": Place("xlmr"), "vision.weights": Place("resnest50")}
-_BERT_RCNN = {**_BERT, "vision.weights": Place("rcnn")}
+_BERT_RCNN = {**_BERT, "vision.weights": Place("fasterrcnn")}
 _LEAKY = {"system.gate": "leaky_relu"}  # HVPNeT's gates: at the smaller scales all that tells it from RSRNeT, whose encoders it has there
 _VECTORS = {"text.vectors": Place("glove"), "text.width": 0}
 
@@ -56,45 +59,43 @@ CNN = Family("text_baselines", {"small": "quickstart_cnn", "minilm": "cnn_mnre",
 
 
 # ---- entities: Twitter-2015 and Twitter-2017, at small scale the embedded data set for both
-def _twitter(
-    file: str, variant: str, weights: dict[str, Any], small: str = "quickstart_entities", minilm: str = "minilm_{}"
-) -> tuple[Family, Family]:
-    """A tagger on Twitter-2015 and on Twitter-2017.
-
-    variant, minilm: with {} where the data set's name stands; minilm: '' where there is none, the same where it needs no weights.
-    """
-    found = []
+def _taggers(
+    file: str,
+    paper: str,
+    weights: dict[str, Any],
+    *,
+    small: str = "quickstart_entities",
+    minilm: str | None = "minilm_",
+    changes: Any = None,
+) -> dict[str, Family]:
+    """{data set: the family}. paper, minilm: what stands in front of the data set's name in the variants; minilm: None where there is
+    none, the same as `paper` where it needs no weights.  changes: of small and minilm."""
+    found = {}
     for data in ("twitter2015", "twitter2017"):
-        variants = {"small": small, **({"minilm": minilm.format(data)} if minilm else {}), "paper": variant.format(data)}
-        found.append(Family(file, variants, {"minilm": _MINILM if minilm != variant else {}, "paper": weights}))
-    return found[0], found[1]
+        variants = {"small": small, **({} if minilm is None else {"minilm": f"{minilm}{data}"}), "paper": f"{paper}{data}"}
+        own = changes or {}
+        found[data] = Family(file, variants, {"small": own, "minilm": {**(_MINILM if minilm != paper else {}), **own}, "paper": weights})
+    return found
 
 
-RSRNET_2015, RSRNET_2017 = _twitter("rsrnet", "{}", _XLMR_RESNEST)
-IFAFORMER_2015, IFAFORMER_2017 = _twitter("ifaformer", "{}", _BERT_CLIP, minilm="")
-VISUALBERT_2015, VISUALBERT_2017 = _twitter("visualbert", "{}", _BERT_RESNET)
-BILSTM_2015, BILSTM_2017 = _twitter("text_baselines", "bilstm_crf_{}", _VECTORS, "quickstart_bilstm_crf", "bilstm_crf_{}")
-CNN_BILSTM_2015, CNN_BILSTM_2017 = _twitter(
-    "text_baselines", "cnn_bilstm_crf_{}", _VECTORS, "quickstart_cnn_bilstm_crf", "cnn_bilstm_crf_{}"
-)
-BERT_CRF_2015, BERT_CRF_2017 = _twitter("text_baselines", "bert_crf_{}", _BERT, "quickstart_bert_crf", "minilm_bert_crf_{}")
+RSRNET_TAGGER = _taggers("rsrnet", "", _XLMR_RESNEST)
+HVPNET_TAGGER = _taggers("rsrnet", "hvpnet_", _BERT_RESNET, changes=_LEAKY)
+IFAFORMER_TAGGER = _taggers("ifaformer", "", _BERT_CLIP, minilm=None)
+VISUALBERT_TAGGER = _taggers("visualbert", "", _BERT_RESNET)
+BERT_CRF = _taggers("text_baselines", "bert_crf_", _BERT, small="quickstart_bert_crf", minilm="minilm_bert_crf_")
+# Vectors are random where no file is given.
+BILSTM_CRF = _taggers("text_baselines", "bilstm_crf_", _VECTORS, small="quickstart_bilstm_crf", minilm="bilstm_crf_")
+CNN_BILSTM_CRF = _taggers("text_baselines", "cnn_bilstm_crf_", _VECTORS, small="quickstart_cnn_bilstm_crf", minilm="cnn_bilstm_crf_")
 
 
-def _hvpnet(data: str) -> Family:
-    return _three("rsrnet", "quickstart_entities", f"minilm_{data}", f"hvpnet_{data}", _BERT_RESNET, _LEAKY)
-
-
-HVPNET_2015, HVPNET_2017 = _hvpnet("twitter2015"), _hvpnet("twitter2017")
-
-
-# ---- triples: MORE, at scale minilm GMNER, at small scale the embedded data set
+# ---- triples: MORE, at scale minilm GMNER, whose relation is the entity's type, at small scale the embedded data set
 def _adapted(fusion: str, weights: dict[str, Any]) -> Family:
     """A former system whose fused states feed QEOT's heads."""
     return _three("adapted", f"{fusion}_quickstart", f"{fusion}_gmner", f"{fusion}_more", weights)
 
 
-QEOT = _three("qeot", "quickstart", "gmner", "more", _BERT_RCNN)
-QEOT_RCNN = Family("qeot", {"small": "quickstart_rcnn", "paper": "more"}, {"paper": {**_BERT_RCNN}})
-IFAFORMER_TRIPLES = _adapted("ifaformer", _BERT_CLIP)
-HVPNET_TRIPLES = _adapted("hvpnet", _BERT_RESNET)
-VISUALBERT_TRIPLES = _adapted("visualbert", _BERT_RESNET)
+QEOT = _three("qeot", "quickstart_rcnn", "gmner", "more", _BERT_RCNN)
+QEOT_RESNET = Family("qeot", {"small": "quickstart", "paper": "more"}, {"paper": {**_BERT_RESNET, "vision.kind": "resnet"}})
+ADAPTED_IFAFORMER = _adapted("ifaformer", _BERT_CLIP)
+ADAPTED_HVPNET = _adapted("hvpnet", _BERT_RESNET)
+ADAPTED_VISUALBERT = _adapted("visualbert", _BERT_RESNET)

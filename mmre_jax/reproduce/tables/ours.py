@@ -20,21 +20,21 @@ _MRE: dict[str, Family] = {
 }
 _TEXT: dict[str, Family] = {"BERT": families.BERT, "MTB": families.MTB, "PCNN": families.PCNN, "CNN": families.CNN}
 _TAGGERS: dict[str, Family] = {
-    "RSRNeT": families.RSRNET_2017,
-    "HVPNeT": families.HVPNET_2017,
-    "IFAformer": families.IFAFORMER_2017,
-    "VisualBERT": families.VISUALBERT_2017,
+    "RSRNeT": families.RSRNET_TAGGER["twitter2017"],
+    "HVPNeT": families.HVPNET_TAGGER["twitter2017"],
+    "IFAformer": families.IFAFORMER_TAGGER["twitter2017"],
+    "VisualBERT": families.VISUALBERT_TAGGER["twitter2017"],
 }
 _TEXT_TAGGERS: dict[str, Family] = {
-    "BERT-CRF": families.BERT_CRF_2017,
-    "BiLSTM-CRF": families.BILSTM_2017,
-    "CNN-BiLSTM-CRF": families.CNN_BILSTM_2017,
+    "BERT-CRF": families.BERT_CRF["twitter2017"],
+    "BiLSTM-CRF": families.BILSTM_CRF["twitter2017"],
+    "CNN-BiLSTM-CRF": families.CNN_BILSTM_CRF["twitter2017"],
 }
 _TRIPLES: dict[str, Family] = {
     "QEOT": families.QEOT,
-    "IFAformer*": families.IFAFORMER_TRIPLES,
-    "HVPNeT*": families.HVPNET_TRIPLES,
-    "VisualBERT*": families.VISUALBERT_TRIPLES,
+    "IFAformer*": families.ADAPTED_IFAFORMER,
+    "HVPNeT*": families.ADAPTED_HVPNET,
+    "VisualBERT*": families.ADAPTED_VISUALBERT,
 }
 _OURS = "in no paper; the three splits as they are, selected on the validation split"
 _NO_GROUNDED = NotRun("the embedded data set has no crops that were found with queries made from the annotation")
