@@ -8,12 +8,13 @@ from typing import Any
 # Sentences of the embedded data set fit into one padded length, which is compiled once: 8 words, 4 markers and the tokenizer's 2 tokens.
 _RELATIONS = {"data.counts": (4096, 256, 512), "data.buckets": (16,), "text.max_tokens": 16}
 _TRIPLES = {"data.counts": (2048, 128, 256), "data.buckets": (20,), "text.max_tokens": 20}  # 15 words
+_CROPS = {"vision.crop_side": 32}  # two by two patches
 # {FILE:VARIANT, or FILE for all of its variants: settings}. A row's own changes come behind these.
 SMALL: Mapping[str, Mapping[str, Any]] = {
-    "configs/hvformer.py": {**_RELATIONS, "train.epochs": 3},
+    "configs/hvformer.py": {**_RELATIONS, **_CROPS, "train.epochs": 3},
     "configs/hvformer.py:quickstart_levels": {**_RELATIONS, "data.counts": (2048, 128, 256), "train.epochs": 2},
-    "configs/ifaformer.py": {**_RELATIONS, "train.epochs": 3},
-    "configs/mkgformer.py": {**_RELATIONS, "train.epochs": 3},
+    "configs/ifaformer.py": {**_RELATIONS, **_CROPS, "train.epochs": 3},
+    "configs/mkgformer.py": {**_RELATIONS, **_CROPS, "train.epochs": 3},
     "configs/rsrnet.py": {**_RELATIONS, "train.epochs": 3},
     "configs/dgf_pt.py": {**_RELATIONS, "train.epochs": 2},
     "configs/visualbert.py": {**_RELATIONS, "train.epochs": 2},
