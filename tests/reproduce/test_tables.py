@@ -129,21 +129,31 @@ def test_an_entry_is_whole(entry):
 
 def test_every_figure_of_the_papers_is_listed():
     """Those that docs/gallery.md has, 5a, b as 5."""
-    systems = {"HVFormer": "hvformer", "IFAformer": "ifaformer"}
+    systems = {"HVFormer": "hvformer", "IFAformer": "ifaformer", "QEOT": "qeot", "RSRNeT": "rsrnet", "DGF-PT": "dgf_pt"}
     for paper, name in systems.items():
         for figure in gallery.PUBLISHED[paper]:
-            assert f"{name}.figure{re.match('[0-9]+', figure.number)[0]}" in ENTRIES
+            number = re.match("[0-9]+", figure.number)[0]
+            assert any(re.fullmatch(rf"{name}\.figure{number}[a-z]?", entry) for entry in ENTRIES)
 
 
 def forms(value):
     """How a number may be printed."""
-    return {f"{value:,}", f"{value:g}", f"{value:.2f}", f"{value:.1f}", f"{value:.2f}".lstrip("0")}
+    tiny = re.sub(r"e-0*", "e - ", f"{value:.0e}")
+    return {f"{value:,}", f"{value:g}", f"{value:.2f}", f"{value:.1f}", f"{value:.2f}".lstrip("0"), tiny}
 
 
 def on_one_line(values, lines):
     """Whether some line holds all numbers, as whole numbers of their own."""
     patterns = [re.compile("|".join(rf"(?<![\d.,]){re.escape(form)}(?![\d]|[.,]\d)" for form in forms(value))) for value in values]
     return any(all(pattern.search(line) for pattern in patterns) for line in lines)
+
+
+def told_by_difference(values, entry, lines):
+    """Whether the text has how far a row's one number is below that of the entry's reference, for a table whose body it lacks."""
+    above = entry.reference_row.published[entry.main.name] if entry.reference_row else None
+    if entry.paper != "rsrnet" or len(values) > 1 or above is None:
+        return False
+    return on_one_line([above], lines) and on_one_line([round(above - values[0], 2)], lines)
 
 
 @pytest.mark.parametrize("entry", [entry for entry in ENTRIES.values() if entry.rows], ids=lambda entry: entry.name)
@@ -157,7 +167,7 @@ def test_numbers_are_those_of_the_paper(entry):
     lines = text.read_text(encoding="utf-8").splitlines()
     by_row = [[value for value in row.published.values() if value is not None] for row in entry.rows]
     by_column = [[row.published[c.name] for row in entry.rows if row.published[c.name] is not None] for c in entry.columns]
-    wrong_rows = [values for values in by_row if values and not on_one_line(values, lines)]
+    wrong_rows = [values for values in by_row if values and not on_one_line(values, lines) and not told_by_difference(values, entry, lines)]
     wrong_columns = [values for values in by_column if values and not on_one_line(values, lines)]
     assert not wrong_rows or not wrong_columns, f"not on one line: {wrong_rows}"
     for row in entry.rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmre_jax.reproduce.table import Entry
-from mmre_jax.reproduce.tables import hvformer, ifaformer, ours
+from mmre_jax.reproduce.tables import dgf_pt, hvformer, ifaformer, ours, qeot, rsrnet
 
-ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (*hvformer.ENTRIES, *ifaformer.ENTRIES, *ours.ENTRIES)}
+_ALL = (hvformer.ENTRIES, ifaformer.ENTRIES, qeot.ENTRIES, rsrnet.ENTRIES, dgf_pt.ENTRIES, ours.ENTRIES)
+ENTRIES: dict[str, Entry] = {entry.name: entry for own in _ALL for entry in own}
