@@ -52,11 +52,14 @@ def cases():
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """Data sets and weights that are not there: the papers' sizes are those of the settings; MiniLM's are told by a description."""
+    """Data sets and weights that are not there: the papers' sizes are those of the settings; MiniLM's are told by a description, vectors by
+    a file of two."""
     folder = tmp_path_factory.mktemp("minilm")
     sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
     BertConfig(**sizes).save_pretrained(folder)
-    return {**dict.fromkeys((*WHOSE, *DATASETS), ""), "minilm": str(folder)}
+    vectors = folder / "vectors.txt"
+    vectors.write_text("".join(f"{word} {' '.join(['0.5'] * 50)}\n" for word in ("ada", "paris")))
+    return {**dict.fromkeys((*WHOSE, *DATASETS), ""), "minilm": str(folder), "glove": str(vectors)}
 
 
 @pytest.mark.parametrize(("config", "scale"), cases())
