@@ -73,7 +73,8 @@ def main(*names: str) -> None:
     failed = dict(outcome.failed)
     for entry in entries:
         call = _call(entry.name)
-        written = write.write(entry, planned[entry.name], asked, workdir, load, pipeline.components, call)
+        written, undrawn = write.write(entry, planned[entry.name], asked, workdir, load, pipeline.components, call)
+        failed |= {f"{entry.name}, {name}": why for name, why in undrawn.items()}
         logger.info("%s: %s", entry.name, written[2])
     rows = [(entry.name, entry.title, _state(entry, planned, workdir).told()) for entry in entries]
     if len(entries) > 1:

@@ -19,7 +19,7 @@ DRAWN = "drawn.json"  # of what the pictures were drawn
 logger = logging.getLogger(__name__)
 
 
-def draw(entry: Entry, done: Sequence[Planned], workdir: pathlib.Path, out: pathlib.Path) -> list[pathlib.Path]:
+def draw(entry: Entry, done: Sequence[Planned], workdir: pathlib.Path, out: pathlib.Path) -> tuple[list[pathlib.Path], dict[str, str]]:
     """The pictures of an entry's figures; those that were drawn of the same runs before are left as they are.
 
     Args:
@@ -27,26 +27,34 @@ def draw(entry: Entry, done: Sequence[Planned], workdir: pathlib.Path, out: path
         a figure compares.
 
     Returns:
-      The pictures' files below `out`.
+      The pictures' files below `out`, and {figure: why} of those that could not be drawn, which are tried again next time.
     """
     runs = list(dict.fromkeys(each.name for each in done if each.run.how in ("trained", "shuffled")))
     if not entry.figures or not runs:
-        return []
+        return [], {}
     about = {"figures": list(entry.figures), "runs": runs, "split": entry.split}
     if (found := read_json(out / DRAWN)) is not None and found["about"] == about:
-        return [out / name for name in found["files"]]
+        return [out / name for name in found["files"]], {}
     storage.make_folder(out)
-    places = [workdir / execute.RUNS / name for name in runs]
-    written: list[pathlib.Path] = []
+    written, failed = list[pathlib.Path](), dict[str, str]()
     for name in entry.figures:
         logger.info("%s: drawing %s", entry.name, name)
-        if name == gallery.COUNTED:
-            written += [_by_training_count(place, out) for place in places]
-            continue
-        looked = analyse.view(places[0], entry.split, beside=places[1:] if FIGURES[name].compares else ())
-        written += [path for path in analyse.write(analyse.draw(looked, name), name, out) if path.suffix == ".png"]
-    write_json(out / DRAWN, {"about": about, "files": [path.name for path in written]})
-    return written
+        try:
+            written += _drawn(name, [workdir / execute.RUNS / run for run in runs], entry.split, out)
+        except Exception as error:  # whatever it is, the other figures and the report are not to be lost with it
+            failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            logger.error("%s: %s failed: %s", entry.name, name, failed[name])
+    if not failed:
+        write_json(out / DRAWN, {"about": about, "files": [path.name for path in written]})
+    return written, failed
+
+
+def _drawn(name: str, runs: Sequence[pathlib.Path], split: str, out: pathlib.Path) -> list[pathlib.Path]:
+    """The pictures of one figure."""
+    if name == gallery.COUNTED:
+        return [_by_training_count(run, out) for run in runs]
+    looked = analyse.view(runs[0], split, beside=runs[1:] if FIGURES[name].compares else ())
+    return [path for path in analyse.write(analyse.draw(looked, name), name, out) if path.suffix == ".png"]
 
 
 def is_drawn(entry: Entry, out: pathlib.Path) -> bool:

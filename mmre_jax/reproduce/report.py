@@ -33,6 +33,7 @@ class Report:
 
     seeds: that were asked for.  lines: its rows.  pictures: files that stand beside the report.
     commands: {row's label: what a person types to make its runs}.  call: what makes the whole report.
+    undrawn: {figure: why} of those that could not be drawn.
     """
 
     entry: Entry
@@ -42,6 +43,7 @@ class Report:
     pictures: Sequence[pathlib.Path]
     commands: Mapping[str, Sequence[str]]
     call: str
+    undrawn: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def head(self) -> str:
@@ -66,7 +68,7 @@ class Report:
                 "adjusted for the rows. What another seed would change only the deviation tells."
             )
         warnings = dict.fromkeys(str(line.protocol["warning"]) for line in self.lines if "warning" in line.protocol)
-        return [*found, *self.entry.notes, *warnings]
+        return [*found, *self.entry.notes, *warnings, *(f"Not drawn: {name}: {why}" for name, why in self.undrawn.items())]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """(heads, rows) of what people read."""
@@ -173,6 +175,7 @@ class Report:
                 for line in self.lines
             ],
             "pictures": [path.name for path in self.pictures],
+            "undrawn": dict(self.undrawn),
             "command": self.call,
             "versions": versions(),
         }

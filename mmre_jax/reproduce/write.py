@@ -70,7 +70,7 @@ def folder(entry: Entry, workdir: pathlib.Path, scale: str) -> pathlib.Path:
 
 def write(
     entry: Entry, planned: Sequence[Planned], asked: Asked, workdir: pathlib.Path, load: Load, parts: execute.Parts, call: str
-) -> list[pathlib.Path]:
+) -> tuple[list[pathlib.Path], dict[str, str]]:
     """Draws what is to be drawn, and writes the reports of an entry, whatever of it is done.
 
     Args:
@@ -78,25 +78,25 @@ def write(
       call: the command that makes it.
 
     Returns:
-      The reports, then the pictures.
+      The reports, then the pictures; and {figure: why} of those that could not be drawn.
     """
     out = folder(entry, workdir, asked.scale)
     storage.make_folder(out)
     lines = results.gather(entry, planned, workdir, asked.scale, parts)
-    pictures = figures.draw(entry, [line.done[0] for line in lines if line.done], workdir, out)
+    pictures, failed = figures.draw(entry, [line.done[0] for line in lines if line.done], workdir, out)
     if entry.rows and (drawn := plots.picture(entry, lines, with_paper=asked.scale != "small")) is not None:
         pictures = [*pictures, out / "rows.png"]
         plots_lib.save(drawn, pictures[-1])
     typed: Mapping[str, list[str]] = {
         line.row.label: [command for each in line.runs for command in commands.of_row(each, workdir, load)] for line in lines
     }
-    report = Report(entry, asked.scale, asked.seeds, lines, pictures, typed, call)
+    report = Report(entry, asked.scale, asked.seeds, lines, pictures, typed, call, failed)
     written = [out / f"report.{kind}" for kind in ("md", "csv", "html", "json")]
     write_text(written[0], report.markdown())
     write_text(written[1], report.csv())
     write_text(written[2], page.page(report))
     write_json(written[3], report.to_json())
-    return [*written, *pictures]
+    return [*written, *pictures], failed
 
 
 def write_index(workdir: pathlib.Path, scale: str, rows: list[tuple[str, str, str]]) -> pathlib.Path:

@@ -1,6 +1,7 @@
 """Reports are complete: every row, every number, every reason, in each of the four files; and nothing of a text becomes markup."""
 
 import csv
+import dataclasses
 import io
 import json
 import pathlib
@@ -8,8 +9,10 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
+from matplotlib.figure import Figure
 
-from mmre_jax.reproduce import execute, write
+from mmre_jax.analysis import plots
+from mmre_jax.reproduce import execute, figures, write
 from mmre_jax.reproduce.plan import Asked
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -25,7 +28,7 @@ def written(request, tmp_path_factory):
     places = {"bert": "/w/bert", "mnre": "/d"}
     found = planned(TABLE, scale=scale, seeds=(0, 1), places=places)
     execute.execute(found, folder, parts, hands=Hands().hands)
-    files = write.write(TABLE, found, Asked(scale, (0, 1), places), folder, load, parts, CALL)
+    files, _ = write.write(TABLE, found, Asked(scale, (0, 1), places), folder, load, parts, CALL)
     assert [path.name for path in files] == ["report.md", "report.csv", "report.html", "report.json", "rows.png"]
     assert all(path.parent == folder / "reports" / scale / TABLE.name for path in files)
     return scale, {path.suffix: path.read_text(encoding="utf-8") for path in files if path.suffix != ".png"}
@@ -133,8 +136,30 @@ def test_what_is_not_run_yet_is_told(tmp_path):
     assert states["One"] == "1 of 2 seeds; not run yet"
 
 
+def test_a_figure_that_cannot_be_drawn_loses_nothing_else(tmp_path, monkeypatch):
+    figure, found = dataclasses.replace(OTHER, figures=("kurtosis", "heads")), planned(OTHER)
+    execute.execute(found, tmp_path, parts, hands=Hands().hands)
+    tried = []
+
+    def drawn(name, runs, split, out):
+        tried.append(name)
+        if name == "kurtosis" and tried.count(name) == 1:
+            raise ValueError("no record has\na picture")
+        plots.save(Figure(), out / f"{name}.png")
+        return [out / f"{name}.png"]
+
+    monkeypatch.setattr(figures, "_drawn", drawn)
+    for pictures, failed in ((["heads"], {"kurtosis": "ValueError: no record has a picture"}), (["kurtosis", "heads"], {})):
+        files, undrawn = write.write(figure, found, Asked("small"), tmp_path, load, parts, CALL)
+        assert [path.stem for path in files[4:]] == [*pictures, "rows"] and undrawn == failed
+        assert ("Not drawn: kurtosis: ValueError" in files[2].read_text()) == bool(failed)
+        assert write.state(figure, found, tmp_path, "small", parts).word == ("partly" if failed else "done")
+    write.write(figure, found, Asked("small"), tmp_path, load, parts, CALL)
+    assert tried == ["kurtosis", "heads"] * 2, "what was drawn of the same runs is left as it is"
+
+
 def test_a_drawing_says_that_there_is_nothing_to_compute(tmp_path):
-    files = write.write(DRAWING, [], Asked("small"), tmp_path, load, parts, CALL)
+    files, _ = write.write(DRAWING, [], Asked("small"), tmp_path, load, parts, CALL)
     assert [path.name for path in files] == ["report.md", "report.csv", "report.html", "report.json"]
     assert "nothing to compute" in files[0].read_text() and "nothing to compute" in files[2].read_text()
 
