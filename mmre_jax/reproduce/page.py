@@ -8,11 +8,11 @@ import html
 from mmre_jax.reproduce.report import Report
 from mmre_jax.training.protocol import versions
 
-_STYLE = """body{font:15px/1.5 system-ui,sans-serif;color:#1b1f24;margin:2rem auto;max-width:72rem;padding:0 1rem}
+_STYLE = """body{font:15px/1.5 system-ui,sans-serif;color:#1b1f24;margin:2rem auto;max-width:96rem;padding:0 1rem}
 h1{font-size:1.45rem}h2{font-size:1.1rem;margin-top:2rem}.warning{border-left:4px solid #c0392b;background:#fdf0ee;padding:.6rem 1rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:13.5px;font-variant-numeric:tabular-nums}
-th,td{border-bottom:1px solid #dde1e6;padding:.3rem .6rem;text-align:right;white-space:nowrap}th{background:#f4f6f8}
-th:first-child,td:first-child,td:last-child,th:last-child{text-align:left}td:last-child{white-space:normal;min-width:14rem}
+th,td{border-bottom:1px solid #dde1e6;padding:.3rem .6rem;text-align:right;white-space:nowrap}th{background:#f4f6f8;white-space:normal}
+th:first-child,td:first-child,td:last-child,th:last-child{text-align:left}td:last-child{white-space:normal;min-width:26rem}
 img{max-width:100%;height:auto;display:block;margin:1rem 0}pre{background:#f4f6f8;padding:.7rem;overflow-x:auto;font-size:12.5px}"""
 # Nothing is fetched and nothing is run.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -33,7 +33,8 @@ def picture(entry: Entry, lines: Sequence[Line], *, with_paper: bool) -> Figure 
 
 
 def _bars(entry: Entry, there: Sequence[tuple[Line, Cell]], with_paper: bool) -> Figure:
-    names = [shown(f"{line.row.group}: {line.row.name}" if entry.axis and line.row.group else line.row.name) for line, _ in there]
+    alone = len({line.row.name for line, _ in there}) == len(there)
+    names = [shown(line.row.name if alone else line.row.label) for line, _ in there]
     page = Figure(figsize=(7.2, 1.3 + 0.34 * len(there)), layout="constrained")
     axes = page.add_subplot()
     at = np.arange(len(there))

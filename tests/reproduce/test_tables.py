@@ -19,11 +19,6 @@ from mmre_jax.reproduce.tables.families import WHOSE
 from mmre_jax.training.checks import check_settings
 
 PAPERS = pathlib.Path(os.environ.get("MMRE_PAPERS", pathlib.Path(__file__).resolve().parents[2] / "../shared/papers"))
-PENDING = (
-    "text_baselines",
-    "visualbert",
-    "adapted",
-)  # files of configs/ that are being written; a row that names one fails until it is there
 
 
 def load(value):
@@ -42,12 +37,7 @@ def runs():
 
 
 def cases():
-    found = []
-    for config, scale in runs():
-        file = config_file.FOLDER / pathlib.Path(config.partition(":")[0]).name
-        marks = [pytest.mark.xfail(reason=f"{file.name} is being written", strict=True)] if file.stem in PENDING else []
-        found.append(pytest.param(config, scale, marks=marks, id=f"{config}-{scale}"))
-    return found
+    return [pytest.param(config, scale, id=f"{config}-{scale}") for config, scale in runs()]
 
 
 @pytest.fixture(scope="module")
