@@ -29,11 +29,11 @@ Whose numbers:
   bert_mnre   of Devlin et al. (appendix A.3: batch 16 or 32, 2e-5 to 5e-5, 2 to 4 epochs) 32, 3e-5 and 4; warm-up over 10 %, clipping at 1
       and weight decay 0.01 are their release's.
   mtb_mnre    that paper's for supervised tasks (appendix): 3e-5, batch 64, 10 epochs of its 1 to 10; the rest as BERT.
-  cnn_mnre    Zeng et al. 2014 (section 4.1): window 3, vectors of 50 and 5, 200 filters, a hidden layer of 100.
-  pcnn_mnre   Zeng et al. 2015 (section 4.2): window 3, vectors of 50 and 5, 230 filters, dropout 0.5, batch 50.
+  cnn_mnre    Zeng et al. 2014: window 3, vectors of 50 and 5, 200 filters, a hidden layer of 100.
+  pcnn_mnre   Zeng et al. 2015: window 3, vectors of 50 and 5, 230 filters, dropout 0.5, batch 50.
       Both papers leave the optimiser here: SGD at 0.1 and Adadelta are AdamW at 1e-3; that, and how long, is ours.
   bert_crf_*  HVPNeT's as released (configs/rsrnet.py), so that the row differs from that system's in the pictures alone.
-  bilstm_crf_*        Huang et al. 2015 (section 4.3): vectors of 50, states of 300, batch 100.
+  bilstm_crf_*        Huang et al. 2015: vectors of 50, states of 300, batch 100.
   cnn_bilstm_crf_*    Ma and Hovy 2016 (table 1): vectors of 100 (of GloVe) and of 30 for letters, 30 filters of window 3, states of 200,
       dropout 0.5 in all three places, batch 10, clipping at 5.
       Both are trained by SGD, at 0.1 and at 0.015; here by AdamW at 1e-3; that, and how long, is ours, and of the first its dropout.

@@ -5,7 +5,7 @@ a maximum over them (Ma and Hovy, section 2.1). A long short-term memory runs ov
 at a word the scores of its tags are computed, over which a chain runs.
 
 [CLS] and [SEP] are read, too, as a first and a last word. Left out: the spelling and context features of Huang et al. (section 4.2), and
-a forget gate's bias that starts at 1 (Ma and Hovy, section 3.2): all biases start at 0. Letters are bytes (data/spelling.py).
+a forget gate's bias that starts at 1 (Ma and Hovy, section 3.1): all biases start at 0. Letters are bytes (data/spelling.py).
 
 Shape letters: B batch, L tokens, C bytes of a word, D width.
 """

@@ -1,8 +1,8 @@
 """PCNN (Zeng et al., EMNLP 2015) and the CNN before it (Zeng et al., COLING 2014): relations from words alone, without a transformer.
 
 Each word is its vector beside two others, which say how far it stands from the head and from the tail. One convolution runs over the
-sentence; each of its filters is pooled by its maximum, over the whole sentence (2014, section 3.5) or over each of the three parts that
-the entities cut it into (2015, section 3.3); then tanh and a softmax, in 2014 with a hidden layer before the tanh (eq. 5).
+sentence; each of its filters is pooled by its maximum, over the whole sentence (2014, section 3.4) or over each of the three parts that
+the entities cut it into (2015, section 3.3); then tanh and a softmax, in 2014 with a hidden layer before the tanh.
 
 The sentence comes with markers, as all systems get it. Where they stand says where the entities are; they are then taken out, and so are
 [CLS] and [SEP], so that the convolution sees words alone. An entity of several words is one place, at distance 0 from each of its words.
