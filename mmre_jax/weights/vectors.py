@@ -6,6 +6,7 @@ words have spaces in them. Such files have millions of lines: they are read line
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -97,7 +98,9 @@ def _lines(path: str, width: int) -> Iterator[tuple[int, bytes, list[bytes]]]:
         head = file.read(4)
         if packed := [what for magic, what in PACKED.items() if head.startswith(magic)]:
             raise WeightError(f"{path} is {packed[0]}: unpack it first")
-        file.seek(0)
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise WeightError(f"{path}: not UTF-8 text but UTF-16: save it as UTF-8")
+        file.seek(len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0)
         number = 0
         while line := file.readline(LONGEST):
             number += 1

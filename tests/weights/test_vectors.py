@@ -34,6 +34,11 @@ def test_the_head_of_word2vec_is_no_word(tmp_path):
     assert found.places.tolist() == [0, 1] and found.values.tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
+def test_a_mark_at_the_head_is_no_part_of_the_first_word(tmp_path):
+    found = vectors.read(written(tmp_path, "\ufeff" + GLOVE), ["the"], 3)
+    assert found.places.tolist() == [0]
+
+
 def test_of_nothing_that_is_there_nothing_is_found(tmp_path):
     found = vectors.read(written(tmp_path, GLOVE), ["Oslo"], 3)
     assert found.values.shape == (0, 3) and found.counts()["random"] == 1
@@ -58,6 +63,7 @@ def test_the_first_line_says_how_long_vectors_are(tmp_path, text, width):
         (b"the 1 2 3\n" + b"x" * vectors.LONGEST, ":2: longer than 1,048,576 bytes"),
         (gzip.compress(b"the 1 2 3\n", mtime=0), " is packed by gzip: unpack it first"),
         (b"PK\x03\x04rest", " is a zip archive: unpack it first"),
+        ("the 1 2 3\n".encode("utf-16"), ": not UTF-8 text but UTF-16"),
         ("version https://git-lfs.github.com/spec/v1\n", " is a Git LFS pointer"),
     ],
 )
