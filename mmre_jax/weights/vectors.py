@@ -15,6 +15,7 @@ import numpy as np
 
 from mmre_jax import storage
 from mmre_jax.data.torch_pickle import is_lfs_pointer, lfs_message
+from mmre_jax.text_files import is_utf16
 from mmre_jax.weights.hub import WeightError
 
 LONGEST = 1 << 20  # bytes of a line; a vector of 10,000 numbers takes a fifth of it
@@ -98,7 +99,7 @@ def _lines(path: str, width: int) -> Iterator[tuple[int, bytes, list[bytes]]]:
         head = file.read(4)
         if packed := [what for magic, what in PACKED.items() if head.startswith(magic)]:
             raise WeightError(f"{path} is {packed[0]}: unpack it first")
-        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        if is_utf16(head):
             raise WeightError(f"{path}: not UTF-8 text but UTF-16: save it as UTF-8")
         file.seek(len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0)
         number = 0
