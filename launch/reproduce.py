@@ -16,7 +16,8 @@ Where data sets and weights are is told by --place=NAME=FOLDER, NAME being a dat
 parallel is a setting that all runs are to have, such as --config.train.epochs=4.
 
 Of each entry report.md, report.csv, report.html, report.json and pictures are written to WORKDIR/reports/SCALE/ENTRY, the runs to
-WORKDIR/runs. Ends with exit status 1 where a run failed, and 3 where work is left: the same command goes on.
+WORKDIR/runs. --row=NAME runs some rows alone, with more seeds, say; the report has all of them, as far as they are. Ends with exit status
+1 where a run failed, and 3 where work is left: the same command goes on.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ _PLACE = flags.DEFINE_multi_string("place", [], "NAME=FOLDER of a data set or of
 _SETTING = flags.DEFINE_multi_string(
     "setting", [], "SECTION.NAME=VALUE that all runs are to have; --config.SECTION.NAME=VALUE says the same."
 )
+_ROW = flags.DEFINE_multi_string("row", [], "Run this row alone, by its name or its group and name; may be given several times.")
 _LIST = flags.DEFINE_bool("list", False, "Name every entry and how far it is, and end.")
 
 
@@ -69,7 +71,7 @@ def main(*names: str) -> None:
         sorted((each.lacking, each.row.label) for each in everything if each.lacking), lambda pair: pair[0]
     ):
         logger.warning("not run: %s: %s", ", ".join(dict.fromkeys(name for _, name in names)), lacking)
-    outcome = execute.execute(everything, workdir, pipeline.components, max_minutes=_MINUTES.value)
+    outcome = execute.execute(plan.of_rows(everything, entries, _ROW.value), workdir, pipeline.components, max_minutes=_MINUTES.value)
     failed = dict(outcome.failed)
     for entry in entries:
         call = _call(entry.name)

@@ -8,11 +8,12 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from mmre_jax.declare import did_you_mean
 from mmre_jax.reproduce import sizes
 from mmre_jax.reproduce.table import SCALES, Entry, NotRun, Place, Row, Run
 
@@ -147,6 +148,18 @@ def folder_name(config: str, resolved: ConfigDict) -> str:
     settings = json.dumps(resolved.to_dict(), sort_keys=True)
     readable = re.sub(r"[^A-Za-z0-9_]+", "_", config.removeprefix("configs/").replace(".py", "")).strip("_")
     return f"{readable}_{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+
+
+def of_rows(planned: Sequence[Planned], entries: Sequence[Entry], names: Sequence[str]) -> list[Planned]:
+    """What is planned of the rows that are named, by their names or labels; all of it where none are.
+
+    Raises:
+      ValueError: for a name that no row of the entries has.
+    """
+    known = [name for entry in entries for row in entry.rows for name in (row.name, row.label)]
+    if wrong := [name for name in names if name not in known]:
+        raise ValueError(f"--row={wrong[0]}: there is no such row{did_you_mean(wrong[0], known)}")
+    return [each for each in planned if not names or {each.row.name, each.row.label} & set(names)]
 
 
 def not_run(entry: Entry, scale: str) -> dict[str, str]:

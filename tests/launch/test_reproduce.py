@@ -37,6 +37,7 @@ def test_places_that_are_lacking_are_described(tmp_path):
         (["hvformer.table1", "--seeds=one"], "--seeds are whole numbers, found 'one'"),
         (["hvformer.table1", "--place=mnre"], "--place is NAME=VALUE, found 'mnre'"),
         (["hvformer.table1", "--config.system.levels=(0,)"], "--config.system.levels: what all runs are to have is of data"),
+        (["hvformer.table2", "--row=HVPNet"], "--row=HVPNet: there is no such row; did you mean HVPNeT?"),
         (["hvformer.table1", "--config.train.epoch=2"], "--config.train.epoch: there is no such setting"),
     ],
 )

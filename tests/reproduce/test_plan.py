@@ -87,3 +87,16 @@ def test_what_is_asked_for_is_checked():
 def test_a_change_of_a_setting_that_there_is_not_is_an_error():
     with pytest.raises(ValueError, match=r"system.parts: there is no such setting"):
         planned(dataclasses.replace(OTHER, rows=(row(F1, "One", (), ONE, {"system.parts": False}),)))
+
+
+def test_rows_are_chosen_by_name_or_with_their_group():
+    found = planned(TABLE, OTHER)
+    for names, labels in (
+        (["Two"], ["Two"]),
+        (["both: One"], ["both: One"]),
+        (["One"], ["both: One", "One"]),
+        ([], [each.row.label for each in found]),
+    ):
+        assert [each.row.label for each in plan.of_rows(found, (TABLE, OTHER), names)] == labels
+    with pytest.raises(ValueError, match="--row=Tow: there is no such row; did you mean Two?"):
+        plan.of_rows(found, (TABLE, OTHER), ["Tow"])
