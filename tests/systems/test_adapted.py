@@ -16,7 +16,6 @@ from configs import adapted as configs
 from configs import ifaformer, qeot, rsrnet, visualbert
 from mmre_jax import systems
 from mmre_jax.heads import queries
-from mmre_jax.heads.queries import read_triples
 from mmre_jax.systems import adapted
 from mmre_jax.systems import qeot as qeot_system
 from mmre_jax.weights.pretrained import resolve
@@ -40,7 +39,6 @@ def tiny(fusion="visualbert", **changes):
 
 VARIANTS = {fusion: {"fusion": fusion} for fusion in FUSIONS}
 VARIANTS["queries"] = {"queries_by": "decoder", "encoder_layers": 0}
-VARIANTS["no encoder"] = {"fusion": "hvpnet", "encoder_layers": 0, "encoder_positions": False}
 VARIANTS["text"] = {"modalities": "text"}
 
 
@@ -99,30 +97,25 @@ def test_states_are_those_of_the_system_for_relations(name):
 
 def test_what_is_read_of_the_picture(monkeypatch):
     """A ViT's patches without [CLS], the cells of the last layer's prefix, the regions of the stream; nothing of an absent photo."""
-    read = {}
-
-    def instead(config, sequence, text, means, dtype, *, train):
-        read["sequence"], read["means"] = sequence, means
-        return read_triples(config, sequence, text, means, dtype, train=train)
-
-    monkeypatch.setattr(adapted, "read_triples", instead)
     counts = {}
     for name in FUSIONS:
         config = tiny(name, encoder_positions=False)
         system, batch, variables = test_qeot.make(config)
         batch["present"]["photo"][1] = False
-        _, seen = system.net.apply(variables, *system.inputs(batch), train=False, mutable=["intermediates"])
-        (words, mask), (cells, there) = jax.tree.map(np.asarray, read["sequence"])
+        with monkeypatch.context() as patch:
+            patch.setattr(adapted, "read_triples", lambda config, sequence, text, means, dtype, *, train: (sequence, means))
+            look = jax.jit(lambda v, b, s=system: s.net.apply(v, *s.inputs(b), train=False, mutable=["intermediates"]))
+            (((words, mask), (cells, there)), means), seen = jax.tree.map(np.asarray, look(variables, batch))
         counts[name] = cells.shape[1]
         hidden = np.asarray(seen["intermediates"]["text"]["hidden"][-1])
         np.testing.assert_array_equal(words, hidden[:, :9])
         np.testing.assert_array_equal(mask, batch["text"]["mask"])
-        assert there[[0, 2]].all() and not there[1].any() and not read["means"][1][1].any()
+        assert there[[0, 2]].all() and not there[1].any() and not means[1][1].any()
         if name == "visualbert":
             np.testing.assert_array_equal(cells, hidden[:, 9:])
         if name == "ifaformer":
             np.testing.assert_array_equal(cells, seen["intermediates"]["vision"]["hidden"][-1][:, 1:])
-        np.testing.assert_allclose(read["means"][1][0], cells[0].mean(0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(means[1][0], cells[0].mean(0), rtol=1e-4, atol=1e-5)
     assert counts == {"ifaformer": 16, "hvpnet": 4, "visualbert": 16}
 
 

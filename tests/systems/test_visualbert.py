@@ -1,5 +1,6 @@
 """VisualBERT: gradients in every configuration, absent pictures, padding, both tasks, and settings that contradict each other."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -57,22 +58,28 @@ VARIANTS = {
 }
 
 
+@functools.cache
+def ready(name):
+    """System, batch and variables of a variant, for several tests, whose programs are compiled once: not to be changed in place."""
+    return make(tiny(**VARIANTS[name]))
+
+
 @pytest.mark.parametrize("name", [name for name in VARIANTS if name != "a region each"])
 def test_every_parameter_has_a_gradient(name):
-    system, batch, variables = make(tiny(**VARIANTS[name]))
+    system, batch, variables = ready(name)
     gradients = (gradients_both_ways if name == "paper" else gradients_of)(system, batch, variables)
     assert_gradients(gradients, set(), cancels=True)
 
 
 @pytest.mark.parametrize("name", ["paper", "a region each", "entities", "pyramid"])
 def test_pixels_of_an_absent_picture_never_change_a_prediction(name):
-    assert_absent_pixels_are_not_read(*make(tiny(**VARIANTS[name])))
+    assert_absent_pixels_are_not_read(*ready(name))
 
 
 @pytest.mark.parametrize("task", ["relation", "entities"])
 def test_without_pictures_it_is_the_text_only_system(task):
-    system, batch, variables = make(tiny(task))
-    text, _, _ = make(tiny(task, modalities="text"))
+    paper = {"relation": "paper", "entities": "entities"}[task]
+    (system, batch, variables), (text, _, _) = ready(paper), make(tiny(task, modalities="text"))
     assert text.plan == ()
     own = {"params": {name: variables["params"][name] for name in ("text", "head")}}
     np.testing.assert_allclose(outputs_of(system, variables, absent(batch)), outputs_of(text, own, batch), atol=1e-5)
@@ -89,7 +96,7 @@ def test_without_pictures_it_is_hvpnet_without_pictures():
 
 @pytest.mark.parametrize("name", ["paper", "entities"])
 def test_padding_and_other_records_change_nothing(name):
-    system, batch, variables = make(tiny(**VARIANTS[name]))
+    system, batch, variables = ready(name)
     whole = outputs_of(system, variables, batch)[1:2]
     expected = whole[:, :5] if whole.ndim == 3 else whole
     np.testing.assert_allclose(outputs_of(system, variables, second_record(batch)), expected, atol=1e-5)
@@ -116,8 +123,8 @@ def test_regions_are_means_over_the_cells_of_each_picture(kind, cells):
 
 
 def test_shares_ignore_invalid_records():
-    system, batch, variables = make(tiny())
-    batch["valid"] = np.array([True, False, True])
+    system, batch, variables = ready("paper")
+    batch = {**batch, "valid": np.array([True, False, True])}
     share, metrics, updates = jax.jit(lambda v: system.loss(v, batch, jax.random.key(0), axis=None, train=False))(variables)
     logits = np.asarray(outputs_of(system, variables, batch), np.float64)
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
@@ -131,7 +138,7 @@ def test_bf16_computation_keeps_fp32_parameters():
         config.train.dtype = "bfloat16"
     system, batch, variables = make(config)
     assert {leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(system.init, jax.random.key(0), batch))} == {jnp.dtype("float32")}
-    a, b = (jax.jit(s.predict)(variables, batch)["probabilities"] for s in (system, make(tiny())[0]))
+    a, b = (jax.jit(s.predict)(variables, batch)["probabilities"] for s in (system, ready("paper")[0]))
     assert a.dtype == jnp.float32
     np.testing.assert_allclose(a, b, atol=0.1)
 
