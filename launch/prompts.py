@@ -18,10 +18,11 @@ Mind what leaves the house: the requests hold the texts and the pictures of the 
 
 Each request asks for one example of the configuration's task (relation, entities or triples): its text, in relations with head and tail
 between tags, its picture as a JPEG of at most --side pixels, and the labels, with --meanings=FILE each with a line on what it means (JSON
-{label: meaning}, or a label, a tab and its meaning a line; of all labels, the empty relation included). A picture that is not there is said
-not to be. Neither crops of objects nor captions are shown. No label of the split is: --shots come from training, and have other words than
-any example of the split. By --draw they are balanced (an example of each relation, or set of types or relations, in turn) or uniform.
-data.train_share, data.image_share and data.shuffle_pictures are heeded.
+{label: meaning}, or a label, a tab and its meaning a line; of all labels, the empty relation included; docs/mnre_meanings.tsv is one of
+MNRE, written for this library from its training split). A picture that is not there is said not to be. Neither crops of objects nor
+captions are shown. No label of the split is: --shots come from training, and have other words than any example of the split. By --draw
+they are balanced (an example of each relation, or set of types or relations, in turn) or uniform. data.train_share, data.image_share and
+data.shuffle_pictures are heeded.
 
 Into --out go requests-1.jsonl, requests-2.jsonl and so on, of at most --file_requests requests and --file_megabytes each, and
 manifest.json: what was asked of which data, checksums, and the custom id of each example's request, which holds the checksum of its body.

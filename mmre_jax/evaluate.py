@@ -1,5 +1,4 @@
-"""Scores a checkpoint, any program's predictions or a prompted model's answers on a split of a data set: what launch.evaluate prints and
-writes."""
+"""Scores a checkpoint, or what any program predicted or answered, on a split of a data set: what launch.evaluate prints and writes."""
 
 from __future__ import annotations
 

@@ -100,10 +100,9 @@ class Question:
             found = [{**_words(record, mention.span), "type": mention.type} for mention in mentions]
         else:
             triples = sorted(record.triples, key=lambda triple: triple.mention.span)
-            found = [
-                {**_words(record, triple.mention.span), "relation": triple.label, **(_box(triple.box) if picture == SHOWN else {})}
-                for triple in triples
-            ]
+            boxes = [_box(triple.box) if picture == SHOWN else {} for triple in triples]
+            told = [{**_words(record, each.mention.span), "relation": each.label, **box} for each, box in zip(triples, boxes, strict=True)]
+            found = [each for i, each in enumerate(told) if each not in told[:i]]  # without boxes some are the same
         return json.dumps({FIELDS[self.task]: found}, ensure_ascii=False)
 
     def response_format(self, picture: str) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def write(config: ConfigDict, split: str, folder: pathlib.Path, way: Way, datase
       OSError: a file cannot be read or written.
     """
     config = settled(config, way.pictures != "none")
-    _check(way, folder)
+    _check(way, folder, config.task.name)
     read = datasets.open_records(config.data, "train", dataset)
     task = scoring_task(config, *datasets.labels(config.data, config.task.name, read, dataset))
     examples = task.examples(datasets.open_records(config.data, split, dataset))
@@ -107,7 +107,7 @@ def write(config: ConfigDict, split: str, folder: pathlib.Path, way: Way, datase
         files.add(line, example.id)
         asked.append(Asked(name, example.id, state))
     written = files.close()
-    about = {**protocol(config), **_about(way, asked)}
+    about = {**protocol(config), **_about(way, config.task.name, asked)}
     about.pop("precision")  # of products: none is computed
     settings, texts = manifest.settings_of(config), manifest.checksum(examples)
     found = Manifest(split, settings, texts, question, about, asked, [example.id for example, _ in drawn], written)
@@ -178,22 +178,25 @@ def _fields(question: Question, state: str, way: Way) -> dict[str, Any]:
     return {name: value for name, value in {**fields, **way.body}.items() if value is not None}
 
 
-def _about(way: Way, asked: Sequence[Asked]) -> dict[str, Any]:
+def _about(way: Way, task: str, asked: Sequence[Asked]) -> dict[str, Any]:
     """What of a way stands beside scores."""
     states = Counter(each.picture for each in asked)
     prompt: dict[str, Any] = {"pictures": dict(states) if way.pictures != "none" else "none"}
     prompt |= {"side": way.side, "quality": way.quality} if states[SHOWN] else {}
-    prompt |= {"meanings": bool(way.meanings), "structured": way.structured, "temperature": way.temperature, "body": dict(way.body)}
+    prompt |= {"meanings": bool(way.meanings), "structured": way.structured, "temperature": way.temperature}
+    prompt |= {"max_tokens": way.max_tokens or TOKENS[task], "body": dict(way.body)}
     prompt["shots"] = way.shots
     prompt |= {"draw": way.draw, "seed": way.seed, "shot_pictures": way.shot_pictures} if way.shots else {}
     return {"system": "prompted", "asked": way.model, "prompt": prompt}
 
 
-def _check(way: Way, folder: pathlib.Path) -> None:
+def _check(way: Way, folder: pathlib.Path, task: str) -> None:
     if own := [name for name in OWN if name in way.body]:
         raise ValueError(f"--body: {own[0]!r} is not to be changed there")
     if way.shot_pictures and (way.pictures == "none" or not way.shots):
         raise ValueError("--shot_pictures needs --shots, and --pictures=photo")
+    if task == "triples" and way.shots and way.pictures != "none" and not way.shot_pictures:
+        raise ValueError("--shots of triples need --shot_pictures: without its picture an example has no boxes, and says to leave them out")
     there = sorted(path.name for path in folder.iterdir()) if storage.is_dir(folder) else []
     if held := [name for name in there if name == manifest.FILE or name.startswith("requests-")]:
         raise ValueError(f"{folder}: holds {held[0]} already: give another --out, or remove it")

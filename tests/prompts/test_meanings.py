@@ -1,5 +1,9 @@
 """The file of meanings: of exactly the labels that there are."""
 
+import json
+import os
+import pathlib
+
 import pytest
 
 from mmre_jax.prompts import meanings
@@ -34,3 +38,13 @@ def test_mistakes_are_named(tmp_path, text, said):
     with pytest.raises(RecordError) as error:
         meanings.read(tmp_path / "m", LABELS)
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.real
+def test_the_meanings_of_mnre_are_of_its_relations():
+    root = pathlib.Path(__file__).parents[2]
+    table = pathlib.Path(os.environ.get("MMRE_DATA", root.parent / "shared" / "data")) / "RE_data" / "ours_rel2id.json"
+    if not table.is_file():
+        pytest.skip(f"MNRE is not at {table.parent} (set MMRE_DATA)")
+    labels = list(json.loads(table.read_text()))
+    assert list(meanings.read(root / "docs" / "mnre_meanings.tsv", labels)) == labels

@@ -20,7 +20,11 @@ CONFIGS = {
     "entities": (ifaformer, "quickstart_entities", "entities"),
     "triples": (qeot, "quickstart", "triples"),
 }
-WAY = Way("some/model", shots=4)
+WAYS = {
+    "relation": Way("some/model", shots=4),
+    "entities": Way("some/model", shots=4),
+    "triples": Way("some/model", shots=4, shot_pictures=True),
+}
 
 
 def config_of(kind, **data):
@@ -55,7 +59,7 @@ def answer_all(folder, said):
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_request_for_each_example(tmp_path, kind):
     config = config_of(kind)
-    found = write(config, "test", tmp_path, WAY)
+    found = write(config, "test", tmp_path, WAYS[kind])
     records, lines = datasets.open_records(config.data, "test"), lines_of(tmp_path)
     assert [line["custom_id"] for line in lines] == [each.custom_id for each in found.asked]
     assert [each.id for each in found.asked] == [record.id for record in records] and {each.picture for each in found.asked} == {"shown"}
@@ -123,7 +127,7 @@ def test_no_label_of_the_split_is_in_what_is_written(exported, tmp_path, kind):
     config = config_of(kind, name="jsonl", root=str(folder))
 
     def written(name):
-        write(config, "test", tmp_path / name, WAY)
+        write(config, "test", tmp_path / name, WAYS[kind])
         return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
 
     def change(split):
@@ -223,7 +227,7 @@ def test_several_files(tmp_path):
 
 
 def test_what_cannot_be_asked(tmp_path):
-    def said(kind="relation", way=WAY, split="test", **data):
+    def said(kind="relation", way=WAYS["relation"], split="test", **data):
         with pytest.raises(ValueError) as error:
             write(config_of(kind, **data), split, tmp_path / "new", way)
         assert not (tmp_path / "new").exists()
@@ -232,6 +236,7 @@ def test_what_cannot_be_asked(tmp_path):
     assert "data.blank_words=True" in said(blank_words=True)
     assert "--body: 'model' is not to be changed there" in said(way=Way("m", body={"model": "n"}))
     assert "--shot_pictures needs --shots" in said(way=Way("m", shot_pictures=True))
+    assert "--shots of triples need --shot_pictures" in said("triples", Way("m", shots=2))
     assert "--pictures=none shows none" in said(way=Way("m", pictures="none"), image_share=0.5)
     assert "3 examples are to be drawn, and 0 of 40" in said(way=Way("m", shots=3), split="train")
     config = config_of("relation")
