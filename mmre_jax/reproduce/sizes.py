@@ -7,7 +7,7 @@ from typing import Any
 
 # Sentences of the embedded data set fit into one padded length, which is compiled once: 8 words, 4 markers and the tokenizer's 2 tokens.
 _RELATIONS = {"data.counts": (4096, 256, 512), "data.buckets": (16,), "text.max_tokens": 16}
-_TRIPLES = {"data.counts": (2048, 128, 256), "data.buckets": (20,), "text.max_tokens": 20}  # 15 words
+_TRIPLES = {"data.counts": (2048, 128, 256), "data.buckets": (24,), "text.max_tokens": 24}  # 15 words
 _CROPS = {"vision.crop_side": 32}  # two by two patches
 # {FILE:VARIANT, or FILE for all of its variants: settings}. A row's own changes come behind these.
 SMALL: Mapping[str, Mapping[str, Any]] = {
