@@ -16,7 +16,7 @@ from mmre_jax.attention import DROPPED
 from mmre_jax.cudnn import IMPLEMENTATIONS
 from mmre_jax.data.dataset import OBJECTS, TASKS
 from mmre_jax.data.datasets import DATASETS
-from mmre_jax.data.pictures import RESIZES
+from mmre_jax.data.pictures import MISSING, RESIZES
 from mmre_jax.data.sampling import SHUFFLES
 from mmre_jax.data.scenes.compose import TASKS as SCENES
 from mmre_jax.data.text import LEAST
@@ -36,11 +36,7 @@ SEED = "[0, 4294967295]"  # jax.random.key takes the lowest 32 bits of a number
 DATA: Section = {  # where records come from and how they become batches
     "name": text("scenes", f"the data set: {', '.join(DATASETS)}"),
     "root": text("", "folder of the published layout, of {split}.jsonl files, or of launch.prepare; mnre, jsonl: also in a bucket"),
-    "objects": choice(
-        "detected",
-        OBJECTS,
-        "object crops beside the photo; grounded ones leak MNRE's labels and are the only ones of twitter",
-    ),
+    "objects": choice("detected", OBJECTS, "object crops beside the photo; grounded ones leak MNRE's labels and are twitter's only ones"),
     "none_label": text("None", "jsonl, and triples of any set: the label that says that no relation holds"),
     "captions": text("", "JSON file {picture: caption}, names relative to the data set's folder; '': the records' own captions, if any"),
     "view": choice("", ("", *TASK_OF), "of triples: mentions (entities), regions (triples), pairs (relation), a pipeline's parts"),
@@ -49,6 +45,7 @@ DATA: Section = {  # where records come from and how they become batches
     "published": flag(False, "more: facts 'none' are triples with that relation, as in the published figures"),
     "merge_val": flag(False, "more: train on the validation split too, as MORTE does; val then selects on what was trained on"),
     "require_images": flag(False, "a missing or unreadable picture stops the run before training"),
+    "missing": choice("masked", MISSING, "what a listed crop without a file is; blank: a black picture, to show how a protocol leaks"),
     "verdicts": text("~/.cache/mmre_jax/pictures", "folder where it is remembered which pictures can be read; '': each start looks"),
     "buckets": wholes(
         (),

@@ -20,7 +20,7 @@ from mmre_jax.extraction import KINDS
 from mmre_jax.records import SPLITS
 from mmre_jax.systems import released
 from mmre_jax.tasks import WORDLESS
-from mmre_jax.training.protocol import LEAK_WARNING, protocol
+from mmre_jax.training.protocol import protocol
 
 
 def card(checkpoint: str | os.PathLike[str], *, name: str = "", license: str = "") -> str:
@@ -116,7 +116,7 @@ def _data(run: Run) -> str:
     else:
         rows.append("- How many examples there were is not known: there is no metrics.json beside the checkpoint.")
     if "warning" in said:
-        rows.append(f"\n> **Warning.** {LEAK_WARNING[0].upper()}{LEAK_WARNING[1:]} A post of your own has no such crops.")
+        rows.append(f"\n> **Warning.** {said['warning'][0].upper()}{said['warning'][1:]} A post of your own has no such crops.")
     for warning in (run.metrics or {}).get("warnings", ()):
         if warning != said.get("warning"):
             rows.append(f"\n> **Warning.** {text(str(warning))}")

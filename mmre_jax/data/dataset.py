@@ -59,17 +59,19 @@ class FilePictures:
     """Pictures decoded from their files (or by `read` from its keys) each time they are asked for.
 
     draft: reads instead of `read` a picture that needs to be no larger than so many pixels on both sides: (name, pixels) -> picture.
+    blank: as of `pictures.gather`.
     """
 
     plan: PicturePlan
     read: Reader = pictures_lib.read_picture
     draft: Callable[[str, int], Image.Image] | None = None
+    blank: bool = False
 
     def __call__(self, record: Record) -> Pixels:
         if self.draft is None:
-            return pictures_lib.gather(record, self.plan, self.read)
+            return pictures_lib.gather(record, self.plan, self.read, blank=self.blank)
         draft, least = self.draft, pictures_lib.least_sides(record, self.plan)
-        return pictures_lib.gather(record, self.plan, lambda name: draft(name, least[name]))
+        return pictures_lib.gather(record, self.plan, lambda name: draft(name, least[name]), blank=self.blank)
 
 
 def annotated_tasks(data: ConfigDict, train: Sequence[Record]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from mmre_jax.data.dataset import (
     object_labels,
 )
 from mmre_jax.data.given import Given
-from mmre_jax.data.pictures import PicturePlan
+from mmre_jax.data.pictures import MISSING, PicturePlan
 from mmre_jax.data.readers import gmner, jsonl, mnre, more, scenes, twitter
 from mmre_jax.data.released_pictures import ReleasedPictures
 from mmre_jax.data.source import PREPARED
@@ -193,16 +193,27 @@ def open_pictures(
       dataset: a user's own, if it is not one of DATASETS.
       released: as the reference flavour sees them: read as Pillow converts them, and a stand-in for a photo that cannot be opened
         (released_pictures.py).
+
+    Raises:
+      ValueError: for data.missing=blank and crops of a data set whose pictures are not files.
     """
     if not plan:
         return None
     opened = None if data is None else find(data, dataset).pictures
+    blank = data is not None and shows_blank(data) and any(slot.source != "photo" for slot in plan)
     if data is not None and opened is not None:
+        if blank:
+            raise ValueError(f"data.missing='blank' is of crops in files, and the pictures of data.name={data.name!r} are no files")
         return opened(data, plan)
     if data is not None and released:
-        return ReleasedPictures(plan, read_released, str(data.root))
+        return ReleasedPictures(plan, read_released, str(data.root), blank)
     draft = data is not None and not released and bool(data.get("draft", False))  # of which an older configuration says nothing
-    return FilePictures(plan, read_released if released else read_picture, decode.read_draft if draft else None)
+    return FilePictures(plan, read_released if released else read_picture, decode.read_draft if draft else None, blank)
+
+
+def shows_blank(data: ConfigDict) -> bool:
+    """Whether section `data` of a configuration wants listed crops whose files are missing to be shown as black pictures."""
+    return bool(data.get("missing", MISSING[0]) == "blank")  # of which an older configuration says nothing
 
 
 def check_draft(data: ConfigDict, dataset: DataSet | None = None, *, released: bool = False) -> None:

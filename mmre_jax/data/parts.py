@@ -54,7 +54,7 @@ def _read(records: Sequence[Record], pictures: FilePictures) -> dict[Places, tup
     for record in records:
         if (places := _places(record, pictures.plan)) not in found:
             failed: list[tuple[Slot, PictureError]] = []
-            found[places] = gather(record, pictures.plan, pictures.read, opened, failed), tuple(failed)
+            found[places] = gather(record, pictures.plan, pictures.read, opened, failed, pictures.blank), tuple(failed)
     return found
 
 

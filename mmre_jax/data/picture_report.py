@@ -12,7 +12,7 @@ from typing import Any
 from mmre_jax import storage
 from mmre_jax.data import decode, pictures
 from mmre_jax.data.decode import MissingPicture, PictureError
-from mmre_jax.data.pictures import PicturePlan, Source
+from mmre_jax.data.pictures import PicturePlan, Source, is_blank
 from mmre_jax.data.verdicts import judged
 from mmre_jax.progress import track
 from mmre_jax.records import Record
@@ -37,12 +37,16 @@ class Tally:
 
 @dataclasses.dataclass(frozen=True)
 class PictureReport:
-    """Counts over the records of one or more splits: records, records whose photo can be read, photos, and object crops."""
+    """Counts over the records of one or more splits: records, records whose photo can be read, photos, and object crops.
+
+    blank: of the missing crops those that data.missing=blank shows as black pictures.
+    """
 
     records: int
     records_with_photo: int
     photos: Tally
     crops: Tally
+    blank: int = 0
 
     @property
     def complete(self) -> bool:
@@ -53,7 +57,7 @@ class PictureReport:
         """A few lines for the terminal."""
         lines = [f"photos: {self.photos}; {self.records_with_photo:,} of {self.records:,} records have theirs"]
         if self.crops.referenced:
-            lines.append(f"crops:  {self.crops}")
+            lines.append(f"crops:  {self.crops}" + (f"; {self.blank:,} of the missing shown as blank" if self.blank else ""))
         return "\n".join(lines + [f"  {example}" for example in dict.fromkeys(self.photos.examples + self.crops.examples)])
 
     def to_json(self) -> dict[str, Any]:
@@ -62,7 +66,13 @@ class PictureReport:
 
 
 def check(
-    records: Iterable[Record], plan: PicturePlan, *, threads: int | None = None, fetch: bool = True, remembered: str = ""
+    records: Iterable[Record],
+    plan: PicturePlan,
+    *,
+    threads: int | None = None,
+    fetch: bool = True,
+    remembered: str = "",
+    blank: bool = False,
 ) -> PictureReport:
     """Looks at every picture file that `plan` asks for, once, by reading it as the loader does (see decode.py for what that costs).
 
@@ -77,6 +87,7 @@ def check(
       threads: how many files are looked at together; the number of processors, at most 16, if None.
       fetch: whether pictures in buckets are read.
       remembered: folder in which it is remembered which files on disks can be read (verdicts.py); '' for nowhere.
+      blank: as of `pictures.gather`.
     """
     records = list(records)
     wants_photo = any(slot.source == "photo" for slot in plan)
@@ -87,11 +98,13 @@ def check(
     read = functools.partial(_read_all, threads=threads or min(os.cpu_count() or 1, 16))
     remote = [file for file in files if decode.in_bucket(file)]
     errors = _list_all(listed) | read(sorted(set(remote) - set(listed))) | judged(sorted(set(files) - set(remote)), read, remembered)
+    fared = {places: _first_error(places, errors) for places in sorted(crops, key=repr)}
     return PictureReport(
         records=len(records),
         records_with_photo=sum(record.image is not None and wants_photo and errors[record.image] is None for record in records),
         photos=tally([errors[file] for file in sorted(photos)]),
-        crops=tally([_first_error(places, errors) for places in sorted(crops, key=repr)]),
+        crops=tally(fared.values()),
+        blank=sum(is_blank(places, error) for places, error in fared.items()) if blank else 0,
     )
 
 

@@ -59,7 +59,8 @@ def _stamp_of(records: Sequence[Record | None], pictures: PictureSource, plan: P
     written = functools.lru_cache(maxsize=None)(lambda file: f"{known[file]}" if file in known else _written(file))
 
     def of_places(places: Sequence[Source], slot: Slot) -> str:
-        return f"{how}:{slot.resize}{slot.side}:" + "|".join(f"{name(p.file)},{written(p.file)},{p.box}" for p in places)
+        blank = "blank:" if pictures.blank and slot.source != "photo" else ""  # what a missing one is shown as
+        return f"{blank}{how}:{slot.resize}{slot.side}:" + "|".join(f"{name(p.file)},{written(p.file)},{p.box}" for p in places)
 
     if isinstance(pictures, FilePictures) and pictures.draft is None:
         return lambda record: _each(record, plan, of_places)

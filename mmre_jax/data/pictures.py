@@ -1,7 +1,8 @@
 """The picture plan: which pictures of a record a system sees, cut and resized, as uint8 pixels (decode.py opens and decodes them).
 
 A plan is an ordered tuple of slots. `gather` follows it for one record; picture_report.py counts beforehand what is missing or damaged.
-A picture that is absent or cannot be read gives zeros and False in `present`, never a stand-in.
+A picture that is absent or cannot be read gives zeros and False in `present`, never a stand-in; but with data.missing=blank a listed crop
+whose file is missing gives zeros and True.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mmre_jax.records import Box, Record
 SOURCES = ("photo", "detected", "grounded")
 RELEASED_RESIZES = ("crop_bilinear", "cover_floor", "cover_ceil")
 RESIZES = ("squash", "crop", "cover", *RELEASED_RESIZES)
+MISSING = ("masked", "blank")  # what is shown of an object crop that is listed and whose file is missing: nothing, or a black picture
 _PIXEL = 1e-4  # slack, in pixels, for boxes that were divided by the picture's size and multiplied again
 
 
@@ -192,6 +194,7 @@ def gather(
     read: Reader = read_picture,
     opened: dict[str, Image.Image | PictureError] | None = None,
     failed: list[tuple[Slot, PictureError]] | None = None,
+    blank: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Reads a record's pictures as the plan says.
 
@@ -201,10 +204,11 @@ def gather(
       read: reads one file (or key) as an RGB picture and raises PictureError where it cannot.
       opened: what became of files that were read before, and gets those that are read now; see `picture_at`.
       failed: gets the slots of pictures that are said to be somewhere and cannot be had, and why.
+      blank: whether object crops that are missing (`is_blank`) are shown as black pictures.
 
     Returns:
       pixels, {slot name: uint8 [count, side, side, 3]}, and present, {slot name: bool [count]}. A picture that is absent or cannot
-      be read is zeros and False.
+      be read is zeros and False; one that is shown as a black one is zeros and True.
     """
     opened = {} if opened is None else opened
     pixels: dict[str, np.ndarray] = {}
@@ -217,9 +221,15 @@ def gather(
                 pixels[slot.name][k] = fit(picture_at(places, read, opened), slot.side, slot.resize)
                 present[slot.name][k] = True
             except PictureError as error:
+                present[slot.name][k] = blank and slot.source != "photo" and is_blank(places, error)
                 if failed is not None and places:
                     failed.append((slot, error))
     return pixels, present
+
+
+def is_blank(places: Sequence[Source], error: PictureError | None) -> bool:
+    """Whether data.missing=blank shows an object crop as a black picture: it is said to be somewhere, and is missing there, not damaged."""
+    return bool(places) and isinstance(error, MissingPicture)
 
 
 def picture_at(places: Sequence[Source], read: Reader, opened: dict[str, Image.Image | PictureError]) -> Image.Image:

@@ -22,14 +22,16 @@ class ReleasedPictures:
     """Pictures as the released code reads them: a photo that cannot be opened is replaced by the data set's own `inf.png`.
 
     That file is looked for beside the photo and in the folders above it, up to `root`; where there is none the photo is absent.
+    blank: as of `pictures.gather`.
     """
 
     plan: PicturePlan
     read: Reader
     root: str
+    blank: bool = False
 
     def __call__(self, record: Record) -> Pixels:
-        pixels, present = pictures.gather(record, self.plan, self.read)
+        pixels, present = pictures.gather(record, self.plan, self.read, blank=self.blank)
         for slot in self.plan:
             if slot.source == "photo" and not present[slot.name][0] and (stand_in := self.stand_in(record)) is not None:
                 with contextlib.suppress(PictureError):

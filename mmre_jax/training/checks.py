@@ -14,6 +14,7 @@ from mmre_jax.data.dataset import BACKGROUND, DataSet
 from mmre_jax.data.decode import PictureError
 from mmre_jax.data.picture_report import PictureReport, check
 from mmre_jax.data.text import check_vocabulary, train_tokenizer
+from mmre_jax.declare import SettingError
 from mmre_jax.tasks.objects import check_scorer
 from mmre_jax.training import features
 from mmre_jax.training.checkpoint import FOLDER, CheckpointError
@@ -66,6 +67,8 @@ def rehearse(config: ConfigDict) -> None:
       WeightError: as `pretrained.resolve`.
     """
     check_lengths(config)
+    if config.data.require_images and datasets.shows_blank(config.data):
+        raise SettingError("data.missing='blank' shows crops that are missing, and data.require_images=True has none missing: set one")
     if config.task.name == "objects":
         check_scorer()
     if not config.text.weights:
@@ -107,7 +110,7 @@ def check_pictures(job: Job, records: dict[str, Any], dataset: DataSet | None = 
     if not job.system.plan or datasets.find(job.config.data, dataset).pictures is not None:
         return None
     data, every = job.config.data, [record for found in records.values() for record in found]
-    report = check(every, job.system.plan, fetch=data.require_images, remembered=data.verdicts)
+    report = check(every, job.system.plan, fetch=data.require_images, remembered=data.verdicts, blank=datasets.shows_blank(data))
     if data.require_images and not report.complete:
         raise PictureError(f"data.require_images is set, but pictures are missing:\n{report.summary()}")
     return report

@@ -8,10 +8,16 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from mmre_jax.data.datasets import shows_blank
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "transformers", "tokenizers", "numpy", "pillow")
 LEAK_WARNING = (
     "protocol 'grounded': crops found with queries made from the annotation can tell it. Of MNRE's published ones the number alone tells "
     "None from a relation. Compare such scores with published tables only."
+)
+BLANK_WARNING = (
+    "data.missing='blank': object crops that are listed and whose files are missing are shown as black pictures, and count as seen. Such "
+    "scores show what the number of listed crops tells, and nothing that is in pictures."
 )
 
 
@@ -29,4 +35,8 @@ def protocol(config: ConfigDict) -> dict[str, Any]:
     found["precision"] = given or config.train.precision
     usual = {"train_share": 1.0, "blank_words": False} | ({"image_share": 1.0, "shuffle_pictures": "none"} if pictures else {})
     found |= {name: data[name] for name, value in usual.items() if data[name] != value}
-    return {**found, "warning": LEAK_WARNING} if found["objects"] == "grounded" and config.task.name == "relation" else found
+    warnings = [LEAK_WARNING] if found["objects"] == "grounded" and config.task.name == "relation" else []
+    if found["objects"] != "none" and shows_blank(data):
+        found["missing"] = "blank"
+        warnings.append(BLANK_WARNING)
+    return {**found, "warning": " ".join(warnings)} if warnings else found

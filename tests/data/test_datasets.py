@@ -354,6 +354,19 @@ def test_drafts_are_of_files_alone():
             datasets.check_draft(data, released=released)
 
 
+def test_blank_crops_are_of_data_sets_in_files():
+    for released in (False, True):
+        assert datasets.open_pictures(PLAN, section(name="jsonl", root="x", missing="blank"), released=released).blank
+        assert not datasets.open_pictures(PLAN, section(name="jsonl", root="x"), released=released).blank
+    older = section(name="jsonl", root="x").copy_and_resolve_references().unlock()
+    del older.missing
+    assert not datasets.open_pictures(PLAN, older).blank, "a configuration that is older than the setting"
+    assert not datasets.open_pictures(PLAN).blank, "posts of one's own"
+    with pytest.raises(ValueError, match="^data.missing='blank' is of crops in files, and the pictures of data.name='scenes' are no"):
+        datasets.open_pictures(PLAN, section(missing="blank"))
+    datasets.open_pictures(PLAN[:1], section(missing="blank"))  # no crops are looked at
+
+
 def test_which_pictures_are_decoded_from_files():
     assert datasets.decodes_files(datasets.open_pictures(PLAN, section(name="jsonl", root="x")))
     assert datasets.decodes_files(datasets.open_pictures(PLAN, section(name="jsonl", root="x"), released=True))

@@ -5,6 +5,7 @@ import concurrent.futures
 import threading
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from mmre_jax.data.dataset import FilePictures
@@ -38,13 +39,14 @@ class Reader:
         return Image.fromarray(np.random.default_rng(sum(map(ord, name))).integers(0, 255, (9, 8, 3), np.uint8))
 
 
-def test_every_record_has_its_pictures_and_every_photo_is_read_once():
+@pytest.mark.parametrize("blank", [False, True])
+def test_every_record_has_its_pictures_and_every_photo_is_read_once(blank):
     read = Reader()
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        part = Part(RECORDS, FilePictures(PLAN, read), pool)
+        part = Part(RECORDS, FilePictures(PLAN, read, blank=blank), pool)
         for each in RECORDS:
             failed = []
-            np.testing.assert_equal(part(each), gather(each, PLAN, Reader(), failed=failed))
+            np.testing.assert_equal(part(each), gather(each, PLAN, Reader(), failed=failed, blank=blank))
             assert [(slot.name, str(why)) for slot, why in part.failed(each)] == [(slot.name, str(why)) for slot, why in failed]
     assert {name: count for name, count in read.files.items() if count > 1 and name.startswith("photo")} == {}
     assert sum(name.startswith("photo") for name in read.files) == 6

@@ -67,6 +67,15 @@ def test_only_what_the_plan_asks_for(records):
     assert check(records[:2], (PHOTO, DETECTED, GROUNDED)).complete
 
 
+def test_blank_crops_are_missing_all_the_same(records):
+    plan = (PHOTO, DETECTED, GROUNDED)
+    report, masked = check(records, plan, blank=True), check(records, plan)
+    assert dataclasses.replace(report, blank=0) == masked and not masked.blank
+    assert (report.blank, report.crops.missing) == (1, 2) and not report.complete, "the other one is said to be nowhere"
+    assert "2 missing, 2 unreadable; 1 of the missing shown as blank" in report.summary() and "shown as" not in masked.summary()
+    assert report.to_json()["blank"] == 1
+
+
 def test_nothing_there(tmp_path):
     records = [Record(str(i), ("w",), image=str(tmp_path / f"{i}.jpg")) for i in range(1200)]
     report = check(records, (PHOTO,))

@@ -61,6 +61,15 @@ def test_a_file_is_its_name_size_and_time_and_the_box_on_it(tmp_path):
     assert of_files(tmp_path, record(tmp_path, "a", BOX))[0][0] != first[0][0]
 
 
+def test_a_crop_that_may_be_blank_is_another_than_one_that_is_masked(tmp_path):
+    records = [record(tmp_path, "lost", BOX), None]
+    for kind, more in ((FilePictures, {}), (ReleasedPictures, {"root": str(tmp_path)})):
+        sources = (kind(PLAN, datasets.read_picture, **more, blank=blank) for blank in (False, True))
+        masked, blank = (stamps(records, pictures, PLAN, section(tmp_path)) for pictures in sources)
+        assert blank[0][0] == masked[0][0] and blank[0][1] != masked[0][1] and blank[0][2] == ABSENT
+        assert blank[1] == masked[1] == [ABSENT] * 3
+
+
 def test_a_stand_in_counts_as_released(tmp_path):
     write(tmp_path / "a.png", 1)
     records, pictures = [record(tmp_path, "a"), record(tmp_path, "b")], ReleasedPictures(PLAN, datasets.read_released, str(tmp_path))

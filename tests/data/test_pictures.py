@@ -1,5 +1,7 @@
 """Pictures: cut, resized and gathered as the plan says; absent and damaged ones are zeros and False."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -171,6 +173,34 @@ def test_gather_of_damaged_and_absent_pictures(record, tmp_path):
         pixels, present = gather(case, (PHOTO, DETECTED, GROUNDED))
         assert not any(value.any() for value in (*pixels.values(), *present.values()))
         assert pixels["grounded"].shape == (3, 16, 16, 3) and present["grounded"].shape == (3,)
+
+
+@pytest.mark.parametrize("draft", [None, read_draft])
+def test_listed_crops_without_a_file_can_be_blank(record, draft):
+    """Of three listed ones a file, a box on the photo that is there, and neither; then without the photo."""
+    for case, masked, blank in (
+        (record, [True, True, False], [True, True, True]),
+        (dataclasses.replace(record, image=f"{record.image}.lost"), [True, False, False], [True, True, True]),
+    ):
+        (pixels, present), (plain, there) = (FilePictures((PHOTO, DETECTED, GROUNDED), draft=draft, blank=x)(case) for x in (True, False))
+        assert (there["grounded"].tolist(), present["grounded"].tolist()) == (masked, blank)
+        assert present["photo"].tolist() == there["photo"].tolist(), "a photo is never blank"
+        for name in pixels:
+            np.testing.assert_array_equal(pixels[name], plain[name])
+        assert not pixels["grounded"][np.array(blank) & ~np.array(masked)].any()
+        assert there["detected"].all() == (case is record) and present["detected"].all()
+
+
+def test_what_is_damaged_or_nowhere_is_not_blank(record, tmp_path):
+    (tmp_path / "crop.png").write_bytes(b"no")
+    (tmp_path / "photo.png").write_bytes(b"no")
+    failed = []
+    present = gather(record, (PHOTO, DETECTED, GROUNDED), failed=failed, blank=True)[1]
+    found = {name: value.tolist() for name, value in present.items()}
+    assert found == {"photo": [False], "detected": [False, False], "grounded": [False, False, True]}
+    assert len(failed) == 6, "it is still told that the blank one is missing"
+    nowhere = Record("r", ("a",), image=None, regions=(Region(box=(0.0, 0.0, 0.5, 0.5), source="grounded"),))
+    assert not gather(nowhere, (PHOTO, GROUNDED), blank=True)[1]["grounded"].any(), "no file is named"
 
 
 # plans
