@@ -39,6 +39,8 @@ def main() -> None:
     config, workdir = _CONFIG.value, storage.path(_WORKDIR.value)
     if config.task.name != "triples":
         raise app.UsageError(f"a pipeline finds triples: --config is a configuration of QEOT, found task.name={config.task.name!r}")
+    if datasets.shows_blank(config.data):
+        raise app.UsageError("data.missing='blank': a pipeline masks crops that are missing")
     logger = console.setup()
     runs = {part: storage.path(_RUNS[part].value or workdir / part) for part in parts.PARTS}
     missing = {part: settings for part, settings in parts.components(config).items() if _RUNS[part].value is None}

@@ -27,7 +27,7 @@ class Seen:
 
 
 def what_was_seen(record: Record, plan: PicturePlan) -> Seen:
-    """Follows the plan for one record. What is missing or cannot be read is left out."""
+    """Follows the plan for one record. What is missing or cannot be read is left out, whatever data.missing says."""
     pixels, present = gather(record, plan, datasets.read_picture)
     found: list[tuple[np.ndarray, str, Box | None]] = []
     for slot in plan:

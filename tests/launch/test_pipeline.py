@@ -77,3 +77,9 @@ def test_parts_of_other_runs_are_taken_as_they_are(trained, tmp_path):
     result = run(f"--workdir={tmp_path}", *runs, f"--detector={workdir / 'tagger'}")
     assert result.returncode == 2 and "error: detector: trained for task 'entities', not 'objects'" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_blank_crops_are_refused_before_anything_is_trained(tmp_path):
+    result = run(f"--workdir={tmp_path / 'run'}", "--config.data.missing=blank")
+    assert result.returncode and "data.missing='blank': a pipeline masks crops that are missing" in result.stderr
+    assert not (tmp_path / "run").exists()

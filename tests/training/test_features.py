@@ -2,13 +2,18 @@
 
 import dataclasses
 import logging
+import pathlib
 import pickle
 import re
+import sys
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+import small_mnre
 
 from configs import detector, hvformer, ifaformer, qeot, rsrnet
 from mmre_jax import evaluate, extract
@@ -129,6 +134,26 @@ def test_each_picture_is_encoded_once_by_an_encoder_of_single_pictures(tmp_path,
         np.testing.assert_allclose(found[name].reshape(expected.shape), expected, atol=1e-5)
     (rows,) = (tmp_path / "kept").glob("*/rows.bin")
     assert rows.stat().st_size == 5 * sum(x[0, 0].nbytes for x in found.values()), "nothing is kept of the damaged one"
+
+
+@pytest.mark.parametrize("base", [hvformer, rsrnet])
+def test_features_of_blank_crops_are_not_those_of_masked_ones(base, tmp_path):
+    """Of pictures that are encoded together, and each by itself: in one folder, first the masked ones, then the blank ones."""
+    small_mnre.write_counted(tmp_path, "train", 4)
+    data = {"data.name": "mnre", "data.root": str(tmp_path), "data.objects": "grounded", "vision.crops": 3, "vision.crop_side": 32}
+    for missing, shown in (("masked", [0] * 4), ("blank", [2, 3, 2, 3])):
+        found = config(tmp_path / "kept", base, **data, **{"data.missing": missing})
+        job = new_job(found, records := datasets.open_records(found.data, "train"))
+        split = make_split(job, records)
+        variables = initial_variables(job, split)
+        (kept,) = features.with_features(job, {"train": split}, variables).values()
+        read, batch = kept(np.arange(4), 32), split(np.arange(4), 32)
+        assert read["present"]["grounded"].sum(axis=1).tolist() == shown
+        ours, theirs = (job.system.predict(variables, {**x, "index": np.arange(4), "valid": np.ones(4, bool)}) for x in (read, batch))
+        np.testing.assert_allclose(ours["probabilities"], theirs["probabilities"], atol=1e-5)
+        if missing == "masked":
+            before = theirs["probabilities"]
+    assert np.abs(before - theirs["probabilities"]).max() > 1e-4
 
 
 @pytest.mark.parametrize(
