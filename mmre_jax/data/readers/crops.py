@@ -63,7 +63,7 @@ def warn_of_folders(file: pathlib.Path, regions: Sequence[Region]) -> None:
     for folder, crops in folders.items():
         if not storage.is_dir(storage.path(folder)):
             boxes = sum(region.box is not None for region in crops)
-            instead = f"{boxes:,} can be cut from their photos, {len(crops) - boxes:,} are masked"
+            instead = f"{boxes:,} can be cut from their photos, {len(crops) - boxes:,} are missing"
             logger.warning("%s names %d crops, but there is no folder %s: %s", file, len(crops), folder, instead)
 
 

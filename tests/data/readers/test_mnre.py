@@ -135,7 +135,7 @@ def test_published_detected_crops_go_before_boxes(root, caplog):
 def test_lists_and_folders_of_crops_that_are_not_there_are_said(root, caplog):
     mnre.read(root, "val", objects="grounded")
     folder = root / "img_vg" / "val" / "crops"
-    assert f"names 3 crops, but there is no folder {folder}: 1 can be cut from their photos, 2 are masked" in caplog.text
+    assert f"names 3 crops, but there is no folder {folder}: 1 can be cut from their photos, 2 are missing" in caplog.text
     assert "no list of detected crops" not in caplog.text
     caplog.clear()
     (root / "boxes" / "dev_detect_box_dict.pth").unlink()
