@@ -178,7 +178,7 @@ def record_of(task: str, sources: Sequence[str], item: Record | Mapping[str, Any
     try:
         return post(task, sources, **said)
     except RecordError as error:
-        raise RecordError(f"{said['id']!s:.80}: {error}") from error
+        raise RecordError(f"{said['id'] or id!s:.80}: {error}") from error
 
 
 def in_words(found: Relation | Mention | Triple | Region, record: Record) -> tuple[str, ...]:

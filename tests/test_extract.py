@@ -226,8 +226,8 @@ def test_what_was_found_is_read_back_and_fed_to_the_next_checkpoint(extractor, u
         ({"mentions": ["Grace", "old", (2, 3)]}, r"mentions: two mentions have the span \[2, 3\)"),
         ({"mentions": ["Grace", "Ada"]}, r"mentions\[1\]: 'Ada' is in the text 2 times"),
         ({"head": "Grace", "tail": "old", "boxes": [(0, 0, 1, 1), (0.5, 0, 1.5, 1)]}, r"boxes\[1\]: box \(0.5, 0, 1.5, 1\)"),
-        ({"head": "Grace", "tail": "old", "id": 17}, "id: expected a string, found 17"),
-        ({"head": "Grace", "tail": "old", "id": ""}, "id: expected a string, found ''"),
+        ({"head": "Grace", "tail": "old", "id": 17}, "id: expected a string that is not empty, found 17"),
+        ({"head": "Grace", "tail": "old", "id": ""}, "id: expected a string that is not empty, found ''"),
         ({"head": "Grace", "tail": "old", "caption": 1.5}, "caption: expected a string, found 1.5"),
         ({"head": "Grace", "tail": "old", "meta": [("a", 1)]}, r"meta: expected a dictionary, found \[\('a', 1\)\]"),
     ],
@@ -287,7 +287,7 @@ def test_one_of_many_posts_is_a_record_or_what_extract_takes(extractor, photo):
         ({**said, "id": "b", "tail": "Bo"}, "^b: tail: 'Bo' is not in the text"),
         ({**said, "photo": 1}, "^post 3: unknown key 'photo'; valid are id, text, image"),
         ({**said, "text": 3}, "^post 3: text: expected a string"),
-        ({**said, "id": ""}, "^post 3: id: expected a string, found ''"),
+        ({**said, "id": ""}, "^post 3: id: expected a string that is not empty, found ''"),
         (TEXT, "^post 3: expected a Record, or a dictionary of id, text"),
     ):
         with pytest.raises(RecordError, match=message):
