@@ -205,8 +205,8 @@ class Extractor:
             return dataclasses.replace(record, relations=(), mentions=(), triples=(), regions=regions)
         if not record.relations and not record.mentions:
             raise RecordError(
-                f"{where}: no pair to find the relation of: this checkpoint finds no mentions, so that a post has to name them, by 'mentions' "
-                "or 'relations', or another checkpoint finds them first (entities=, --entities)"
+                f"{where}: no pair to find the relation of: this checkpoint finds no mentions, so that a post has to name them, "
+                "by 'mentions' or 'relations', or another checkpoint finds them first (entities=, --entities)"
             )
         named = record.relations or all_pairs(record.mentions, f"{where}: no 'relations', so all pairs of 'mentions' are tried")
         return dataclasses.replace(record, relations=tuple(Relation(pair.head, pair.tail) for pair in named))
