@@ -100,6 +100,17 @@ def test_every_small_run_has_a_size_and_every_size_a_run():
     assert {config.partition(":")[0] for config in small} == {config.partition(":")[0] for config in sizes.SMALL}
 
 
+def test_columns_are_scores_of_the_rows_task():
+    """Else a table would be empty, and nothing would say so."""
+    scores = {"relation": ("micro", "accuracy"), "entities": ("entity",), "triples": ("triple", "pair", "relation", "entity")}
+    for entry in ENTRIES.values():
+        for row in entry.rows:
+            for run in row.runs.values():
+                if isinstance(run, Run) and run.how not in ("counts", "settings"):
+                    own = (*scores[load(run.config).task.name], "training")
+                    assert {column.metric.partition(".")[0] for column in entry.columns} <= set(own), f"{entry.name}, {row.name}"
+
+
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 def test_an_entry_is_whole(entry):
     assert re.fullmatch(r"\w+\.(table|figure)\d+\w*|ours\.\w+", entry.name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmre_jax.reproduce.table import Column, Entry, Family, Place, Row, not_run, row
 from mmre_jax.reproduce.tables import reasons
+from mmre_jax.reproduce.tables.columns import TRIPLES
 from mmre_jax.reproduce.tables.families import (
     ADAPTED_HVPNET,
     ADAPTED_IFAFORMER,
@@ -20,16 +21,8 @@ _PROTOCOL = (
     "cannot have been selected on it; triples by the paper's Algorithm 1, which counts no prediction of a pair that is not gold. The data "
     "are not public where this library could fetch them."
 )
-_PAIR = (Column("Pair P", "pair.precision"), Column("Pair R", "pair.recall"), Column("Pair F1", "pair.f1"))
 _ACCURACIES = (Column("Rel Acc.", "relation.accuracy"), Column("Ent Acc.", "entity.accuracy"))
-_TRIPLE_F1 = Column("Triple F1", "triple.paper.f1")
-_ALL = (
-    Column("Triple P", "triple.paper.precision"),
-    Column("Triple R", "triple.paper.recall"),
-    _TRIPLE_F1,
-    *_PAIR,
-    *_ACCURACIES,
-)
+_TRIPLE_F1 = TRIPLES[2]
 _QUERIES = (Column("F1", "triple.paper.f1"), *_ACCURACIES)
 _STATISTICS = (
     Column("Img", "pictures", "number"),
@@ -64,25 +57,30 @@ def _queries(count: int, *published: float) -> Row:
 
 
 def _ablated(name: str, published: Sequence[float], changes: Mapping[str, Any]) -> Row:
-    return row(_ALL, name, published, QEOT, changes)
+    return row(TRIPLES, name, published, QEOT, changes)
 
 
 TABLE_1 = Entry(
     "qeot.table1",
     "QEOT beside pipelines, and beside systems of pairs that were adapted to triples",
     _PROTOCOL,
-    _ALL,
+    TRIPLES,
     "Triple F1",
     (
-        row(_ALL, "IFAformer*", (37.86, 13.07, 19.43, 50.38, 29.29, 37.04, 41.73, 53.29), ADAPTED_IFAFORMER),
-        row(_ALL, "HVPNeT*", (36.28, 13.73, 19.92, 53.07, 30.86, 39.03, 40.87, 57.87), ADAPTED_HVPNET),
-        not_run(_ALL, "MOREformer*", (33.03, 9.7, 15.00, 49.23, 28.36, 35.99, 40.04, 58.01), reasons.MOREFORMER),
-        row(_ALL, "VisualBERT*", (35.31, 14.87, 20.93, 57.85, 32.87, 41.92, 43.84, 61.21), ADAPTED_VISUALBERT),
+        row(TRIPLES, "IFAformer*", (37.86, 13.07, 19.43, 50.38, 29.29, 37.04, 41.73, 53.29), ADAPTED_IFAFORMER),
+        row(TRIPLES, "HVPNeT*", (36.28, 13.73, 19.92, 53.07, 30.86, 39.03, 40.87, 57.87), ADAPTED_HVPNET),
+        not_run(TRIPLES, "MOREformer*", (33.03, 9.7, 15.00, 49.23, 28.36, 35.99, 40.04, 58.01), reasons.MOREFORMER),
+        row(TRIPLES, "VisualBERT*", (35.31, 14.87, 20.93, 57.85, 32.87, 41.92, 43.84, 61.21), ADAPTED_VISUALBERT),
         row(
-            _ALL, "Pipeline-R50", (41.34, 33.43, 36.97, 52.11, 48.94, 50.48, 59.91, 78.40), QEOT_RESNET, how="pipeline", without=("minilm",)
+            TRIPLES,
+            "Pipeline-R50",
+            (41.34, 33.43, 36.97, 52.11, 48.94, 50.48, 59.91, 78.40),
+            QEOT_RESNET,
+            how="pipeline",
+            without=("minilm",),
         ),
         row(
-            _ALL,
+            TRIPLES,
             "Pipeline-R101",
             (40.90, 27.71, 33.04, 51.05, 43.97, 47.25, 51.45, 77.99),
             QEOT_RESNET,
@@ -91,8 +89,8 @@ TABLE_1 = Entry(
             how="pipeline",
             without=("minilm",),
         ),
-        row(_ALL, "Pipeline-RCNN", (43.85, 39.55, 41.59, 56.52, 51.89, 54.11, 61.61, 74.20), QEOT, how="pipeline", without=("minilm",)),
-        row(_ALL, "QEOT", _OURS, QEOT),
+        row(TRIPLES, "Pipeline-RCNN", (43.85, 39.55, 41.59, 56.52, 51.89, 54.11, 61.61, 74.20), QEOT, how="pipeline", without=("minilm",)),
+        row(TRIPLES, "QEOT", _OURS, QEOT),
     ),
     reference="QEOT",
     notes=("How systems of pairs were adapted the paper does not say beyond that they find entities and objects, too.",),
@@ -102,11 +100,11 @@ TABLE_2 = Entry(
     "qeot.table2",
     "QEOT without its parts",
     _PROTOCOL,
-    _ALL,
+    TRIPLES,
     "Triple F1",
     (
-        row(_ALL, "QEOT", _OURS, QEOT),
-        row(_ALL, "r/p r50", (36.53, 20.32, 26.11, 48.76, 40.31, 44.13, 50.00, 74.30), QEOT_RESNET, without=("minilm",)),
+        row(TRIPLES, "QEOT", _OURS, QEOT),
+        row(TRIPLES, "r/p r50", (36.53, 20.32, 26.11, 48.76, 40.31, 44.13, 50.00, 74.30), QEOT_RESNET, without=("minilm",)),
         _ablated("w/o gated", (46.81, 43.74, 45.22, 60.64, 55.11, 57.74, 63.79, 81.94), {"system.gate": False}),
         _ablated("w/o select", (41.36, 45.72, 43.43, 63.60, 60.60, 62.07, 66.95, 83.40), {"system.select": False}),
         _ablated("w/o query", (38.70, 29.09, 33.21, 65.80, 44.62, 53.18, 59.12, 69.44), {"system.queries_by": "slots"}),

@@ -12,7 +12,7 @@ from typing import Any
 
 from mmre_jax.reproduce.table import Column, Entry, Family, Place, Row, not_run, row
 from mmre_jax.reproduce.tables import reasons
-from mmre_jax.reproduce.tables.columns import F1, PRF
+from mmre_jax.reproduce.tables.columns import ENTITIES, F1, PRF
 from mmre_jax.reproduce.tables.families import (
     BERT,
     BERT_CRF,
@@ -41,8 +41,7 @@ _COUNTS = (
     Column("#Test", "test", "number"),
 )
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
-_RESNET = {"vision.kind": "resnet"}
-_TWITTER = {"twitter2015": ("Twitter-2015", 76.48), "twitter2017": ("Twitter-2017", 87.90)}
+_TWITTER = {"twitter2015": "Twitter-2015", "twitter2017": "Twitter-2017"}
 
 
 def _scored(f1: float | None) -> tuple[float | None, ...]:
@@ -50,14 +49,17 @@ def _scored(f1: float | None) -> tuple[float | None, ...]:
     return () if f1 is None else (None, None, f1)
 
 
-def _variants(family: Family, published: Mapping[str, float], text: str, where: Mapping[str, Any]) -> tuple[Row, ...]:
+def _variants(
+    columns: Sequence[Column], family: Family, published: Mapping[str, float], text: str, where: Mapping[str, Any]
+) -> tuple[Row, ...]:
     """RSRNeT and its ablations.
 
     Args:
+      columns: of the task.
       published: {row: the paper's F1}.
       text: the row without the paper's text encoder, which has a BERT-base.
     """
-    resnet = {**_RESNET, "vision.weights": Place("resnet50")}
+    resnet = {"vision.kind": "resnet", "vision.weights": Place("resnet50")}
     changes: dict[str, tuple[Mapping[str, Any], Mapping[str, Any], Sequence[str]]] = {
         "RSRNeT": ({}, {}, ()),
         text: ({}, {"text.weights": Place("bert")}, ("small", "minilm")),
@@ -66,37 +68,36 @@ def _variants(family: Family, published: Mapping[str, float], text: str, where: 
         "1T3": ({"system.stages": "1t3"}, {}, ()),
     }
     return tuple(
-        row(PRF, name, _scored(published.get(name)), family, of_all, paper={**of_paper, **where}, without=without, group="RSRNeT")
+        row(columns, name, _scored(published.get(name)), family, of_all, paper={**of_paper, **where}, without=without, group="RSRNeT")
         for name, (of_all, of_paper, without) in changes.items()
     )
 
 
 def _tagging(data: str, published: Mapping[str, float]) -> Entry:
     """Table 3's columns of a data set of entities; at small scale the embedded data set for both."""
-    at = {"data.name": data}
     text, pictures, others = "Text", "Text + Image", "other fusions"
-    name = _TWITTER[data][0]
+    name = _TWITTER[data]
     return Entry(
         f"rsrnet.table3_{data}",
         f"entities of {name}: RSRNeT beside former systems, and without its parts",
         f"{name}; {_PROTOCOL}",
-        PRF,
+        ENTITIES,
         "F1",
         (
-            row(PRF, "CNN-BiLSTM-CRF", (), CNN_BILSTM_CRF[data], group=text),
-            not_run(PRF, "HBiLSTM-CRF", (), reasons.HBILSTM, group=text),
-            row(PRF, "BiLSTM-CRF", (), BILSTM_CRF[data], group=text),
-            row(PRF, "BERT-CRF", (), BERT_CRF[data], group=text),
-            not_run(PRF, "AdapCoAtt-BERT-CRF", (), reasons.ADAPTIVE, group=pictures),
-            not_run(PRF, "OCSGA", (), reasons.OCSGA, group=pictures),
-            not_run(PRF, "UMT", (), reasons.UMT, group=pictures),
-            not_run(PRF, "UMGF", (), reasons.UMGF, group=pictures),
-            row(PRF, "VisualBERT", (), VISUALBERT_TAGGER[data], group=pictures),
-            row(PRF, "HVPNeT", _scored(published["HVPNeT"]), HVPNET_TAGGER[data], group=pictures),
-            not_run(PRF, "MAF", (), reasons.MAF, group=others),
-            not_run(PRF, "MRC-MNER", (), reasons.QUERIED, group=others),
-            not_run(PRF, "MNER-QG", (), reasons.QUERIED, group=others),
-            *_variants(RSRNET_TAGGER[data], published, "woXlm", at),
+            row(ENTITIES, "CNN-BiLSTM-CRF", (), CNN_BILSTM_CRF[data], group=text),
+            not_run(ENTITIES, "HBiLSTM-CRF", (), reasons.HBILSTM, group=text),
+            row(ENTITIES, "BiLSTM-CRF", (), BILSTM_CRF[data], group=text),
+            row(ENTITIES, "BERT-CRF", (), BERT_CRF[data], group=text),
+            not_run(ENTITIES, "AdapCoAtt-BERT-CRF", (), reasons.ADAPTIVE, group=pictures),
+            not_run(ENTITIES, "OCSGA", (), reasons.OCSGA, group=pictures),
+            not_run(ENTITIES, "UMT", (), reasons.UMT, group=pictures),
+            not_run(ENTITIES, "UMGF", (), reasons.UMGF, group=pictures),
+            row(ENTITIES, "VisualBERT", (), VISUALBERT_TAGGER[data], group=pictures),
+            row(ENTITIES, "HVPNeT", _scored(published["HVPNeT"]), HVPNET_TAGGER[data], group=pictures),
+            not_run(ENTITIES, "MAF", (), reasons.MAF, group=others),
+            not_run(ENTITIES, "MRC-MNER", (), reasons.QUERIED, group=others),
+            not_run(ENTITIES, "MNER-QG", (), reasons.QUERIED, group=others),
+            *_variants(ENTITIES, RSRNET_TAGGER[data], published, "woXlm", {}),
         ),
         reference="RSRNeT",
         notes=(_LACKING, "BiLSTM-CRF is a row of ours, without the characters."),
@@ -117,7 +118,7 @@ TABLE_3_MNRE = Entry(
         not_run(PRF, "MEGA", (), reasons.MEGA, group="Text + Image"),
         row(PRF, "VisualBERT", (), VISUALBERT, paper=_GROUNDED, group="Text + Image"),
         row(PRF, "HVPNeT", _scored(81.85), HVPNET, paper=_GROUNDED, group="Text + Image"),
-        *_variants(RSRNET, {"RSRNeT": 83.89, "woRoB": 82.85, "woRSt": 82.21, "plain": 82.02, "1T3": 82.17}, "woRoB", _GROUNDED),
+        *_variants(PRF, RSRNET, {"RSRNeT": 83.89, "woRoB": 82.85, "woRSt": 82.21, "plain": 82.02, "1T3": 82.17}, "woRoB", _GROUNDED),
     ),
     reference="RSRNeT",
     notes=(_LACKING, "HVPNeT's 81.85 is 2.04 below RSRNeT's 83.89, and so are the ablations' by the differences that the paper states."),
@@ -154,7 +155,7 @@ ENTRIES = (
         "how large the data sets of entities are",
         "counted by their authors",
         _COUNTS,
-        rows=tuple(row(_COUNTS, name, (), RSRNET_TAGGER[data], how="counts") for data, (name, _) in _TWITTER.items()),
+        rows=tuple(row(_COUNTS, name, (), RSRNET_TAGGER[data], how="counts") for data, name in _TWITTER.items()),
         notes=("Our text of the paper lacks the table's body.",),
     ),
     Entry(
