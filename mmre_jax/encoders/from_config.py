@@ -237,6 +237,12 @@ def photo_and_objects(vision: ConfigDict, objects: str) -> PicturePlan:
     return plan if objects == "none" else (*plan, _slot(vision, objects, vision.crops, vision.crop_side, objects))
 
 
+def check_one_side(config: ConfigDict) -> None:
+    """Raises ValueError where photo and crops, which go through one convolutional encoder together, have different sides."""
+    if config.data.objects != "none" and config.vision.crop_side != config.vision.side:
+        raise ValueError(f"photo and crops go through one encoder: vision.crop_side={config.vision.crop_side} is not {config.vision.side}")
+
+
 def released_crops(vision: ConfigDict) -> PicturePlan:
     """What IFAformer, MKGformer and HVFormer look at as released: grounded crops at 128 px, detected crops at 64 px, no photo.
 

@@ -20,12 +20,12 @@ from mmre_jax.attention import KeysValues
 from mmre_jax.declare import Section, choice, flag, number
 from mmre_jax.encoders.absent import encode_maps
 from mmre_jax.encoders.bert import Bert, BertConfig
-from mmre_jax.encoders.from_config import bert_config, photo_and_objects, pyramid_config, resnet_config
+from mmre_jax.encoders.from_config import bert_config, check_one_side, photo_and_objects, pyramid_config, resnet_config
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig, PyramidEncoder
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.fusion.visual_prefix import CELLS, GATES, PrefixConfig, VisualPrefix, pool
 from mmre_jax.heads.choice import POOLS, apply_head, check_task, objective, places_read
-from mmre_jax.systems.system import ModuleSystem, Pictures, Sight
+from mmre_jax.systems.system import ModuleSystem, Pictures, Sight, side_by_side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ class RSRNeT(nn.Module):
         """The prefix of each text layer, and which of its positions may be attended to, bool [B, X]."""
         maps, count = stage_maps(sight(vision, self.config.pictures, self.dtype)(pictures, present, train=train))
         prefixes = VisualPrefix(self.config.prefix, dtype=self.dtype, name="prefix")(maps, count)
-        there = jnp.concatenate([present[name] for name in self.config.pictures], axis=1)
+        there = side_by_side(present, self.config.pictures)
         return prefixes, jnp.repeat(there, CELLS, axis=1)
 
 
@@ -92,8 +92,7 @@ def sight(vision: ResNetConfig | PyramidConfig, names: tuple[str, ...], dtype: j
     """
 
     def see(pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool) -> dict[str, jax.Array]:
-        pictures = jnp.concatenate([pixels[name] for name in names if name in pixels], axis=1)  # [B, K, S, S, 3]
-        there = jnp.concatenate([present[name] for name in names if name in present], axis=1)
+        pictures, there = side_by_side(pixels, names), side_by_side(present, names)  # [B, K, S, S, 3], [B, K]
         there = there if masked else jnp.ones_like(there)
         if isinstance(vision, PyramidConfig):
             encoder, count = PyramidEncoder(vision, dtype=dtype, name="vision"), vision.stages
@@ -184,8 +183,7 @@ def check(config: ConfigDict) -> None:
         raise ValueError(
             f"1t3 gives {len(config.vision.depths)} stages equal shares of the text layers: {config.text.layers} do not divide"
         )
-    if config.data.objects != "none" and config.vision.crop_side != config.vision.side:
-        raise ValueError(f"photo and crops go through one encoder: vision.crop_side={config.vision.crop_side} is not {config.vision.side}")
+    check_one_side(config)
 
 
 def check_kind(config: ConfigDict) -> None:

@@ -32,6 +32,11 @@ class Features:
 Pictures = Mapping[str, jax.Array] | Features  # pixels per slot, or what was made of them before
 
 
+def side_by_side(slots: Mapping[str, jax.Array], names: tuple[str, ...]) -> jax.Array:
+    """What the named slots hold, [B, K, ...] each, as one array [B, K of all, ...]; slots that are not there are passed over."""
+    return jnp.concatenate([slots[name] for name in names if name in slots], axis=1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Sight:
     """What a net computes of pictures alone, so that of an image encoder that is not trained it can be kept (training/features.py).

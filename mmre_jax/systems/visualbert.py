@@ -18,13 +18,13 @@ from ml_collections import ConfigDict
 from mmre_jax.declare import Section, choice, flag, number, whole
 from mmre_jax.encoders.absent import encode_maps
 from mmre_jax.encoders.bert import Bert, BertConfig
-from mmre_jax.encoders.from_config import bert_config, photo_and_objects, pyramid_config, resnet_config
+from mmre_jax.encoders.from_config import bert_config, check_one_side, photo_and_objects, pyramid_config, resnet_config
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig, PyramidEncoder
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.encoders.vgg import adaptive_mean
 from mmre_jax.fusion.single_stream import RegionEmbeddings, single_stream
 from mmre_jax.heads.choice import apply_head, check_task, objective, places_read
-from mmre_jax.systems.system import ModuleSystem, Pictures, Sight
+from mmre_jax.systems.system import ModuleSystem, Pictures, Sight, side_by_side
 
 VisionConfig = ResNetConfig | PyramidConfig
 
@@ -100,7 +100,7 @@ def stream(
     features = see(pictures, present, train=train)["regions"]  # [B, K, R, C]
     each = features.shape[2]
     regions = RegionEmbeddings(config, dtype, name="regions")(features.reshape(len(features), -1, features.shape[-1]))
-    there = jnp.repeat(jnp.concatenate([present[name] for name in names], axis=1), each, axis=1)
+    there = jnp.repeat(side_by_side(present, names), each, axis=1)
     states = single_stream(bert, text["ids"], text["mask"], regions, there, train=train, at=at)
     return (states, None, there) if at is not None else (states[:, :length], states[:, length:], there)
 
@@ -114,8 +114,7 @@ def sight(vision: VisionConfig, names: tuple[str, ...], cells: int, dtype: jnp.d
     """
 
     def see(pixels: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool) -> dict[str, jax.Array]:
-        pictures = jnp.concatenate([pixels[name] for name in names if name in pixels], axis=1)  # [B, K, S, S, 3]
-        there = jnp.concatenate([present[name] for name in names if name in present], axis=1)
+        pictures, there = side_by_side(pixels, names), side_by_side(present, names)  # [B, K, S, S, 3], [B, K]
         encoder = (PyramidEncoder if isinstance(vision, PyramidConfig) else ResNet)(vision, dtype=dtype, name="vision")
 
         def regions(maps: Sequence[jax.Array]) -> jax.Array:
@@ -166,8 +165,7 @@ def vision_of(config: ConfigDict) -> VisionConfig:
     if vision.kind not in ("resnet", "resnest", "rcnn"):
         raise ValueError(f"regions are cells of a convolutional encoder's map: vision.kind=resnet, resnest or rcnn, found {vision.kind!r}")
     found = pyramid_config(vision, frozen=frozen) if vision.kind == "rcnn" else resnet_config(vision, frozen=frozen)
-    if config.data.objects != "none" and vision.crop_side != vision.side:
-        raise ValueError(f"photo and crops go through one encoder: vision.crop_side={vision.crop_side} is not {vision.side}")
+    check_one_side(config)
     stride = found.backbone.stride if isinstance(found, PyramidConfig) else found.stride
     if isinstance(found, PyramidConfig) and found.level is not None:
         stride = stride // 2 ** (found.stages - 1) * 2**found.level
