@@ -10,7 +10,7 @@ QUICKSTART := runs/quickstart
 WHEEL := build/wheel
 PLANS := build/plans
 REPRODUCED ?= runs/reproduce
-PLANNED := hvformer.py:mnre qeot.py:more ifaformer.py:mnre mkgformer.py:mnre rsrnet.py:mnre rsrnet.py:hvpnet_mnre dgf_pt.py:mnre detector.py:jsonl
+PLANNED := hvformer.py:mnre qeot.py:more ifaformer.py:mnre mkgformer.py:mnre rsrnet.py:mnre rsrnet.py:hvpnet_mnre dgf_pt.py:mnre detector.py:jsonl visualbert.py:mnre adapted.py:ifaformer_more text_baselines.py:pcnn_mnre text_baselines.py:bilstm_crf_twitter2017
 EXAMPLES ?= 1000
 SEED ?= $(shell $(PYTHON) -c 'import secrets; print(secrets.randbelow(2**32))')
 

@@ -89,8 +89,10 @@ def all_parts(trees: parts.Trees, work: pathlib.Path) -> dict[str, dict[str, kep
     systems: dict[str, kept.Part] = {}
     for name, (quickstart, paper, labels) in parts.SYSTEMS.items():
         if quickstart:
-            systems[f"{name}-quickstart"] = functools.partial(parts.system, quickstart, trees, **{**same, "batch": 0}, loop=100)
-        systems[f"{name}-paper"] = functools.partial(parts.system, paper, trees, **same, labels=labels)
+            systems[f"{name}-quickstart"] = functools.partial(
+                parts.system, quickstart, trees.that_have(quickstart), **{**same, "batch": 0}, loop=100
+            )
+        systems[f"{name}-paper"] = functools.partial(parts.system, paper, trees.that_have(paper), **same, labels=labels)
     library: dict[str, kept.Part] = {
         "loader": lambda: parts.loader(SMALL, trees, steps=100, rounds=rounds, changes={}),
         "loader-prepared": lambda: parts.loader(

@@ -50,6 +50,10 @@ SYSTEMS: dict[str, tuple[str, str, int]] = {
     "dgf_pt": ("dgf_pt:quickstart", "dgf_pt:mnre", 0),
     "mkgformer": ("mkgformer:quickstart", "mkgformer:mnre", 0),
     "detector": ("detector:quickstart", "detector:jsonl", 90),
+    "visualbert": ("visualbert:quickstart", "visualbert:mnre", 0),
+    "adapted": ("adapted:ifaformer_quickstart", "adapted:ifaformer_more", 0),
+    "pcnn": ("text_baselines:quickstart_pcnn", "text_baselines:pcnn_mnre", 0),
+    "bilstm_crf": ("text_baselines:quickstart_bilstm_crf", "text_baselines:bilstm_crf_twitter2017", 0),
 }
 ONE_DEVICE = {"parallel.devices": 1, "parallel.mapping": "pmap"}
 
@@ -68,6 +72,11 @@ class Trees:
     def folders(self) -> dict[str, str]:
         """{side: folder}."""
         return {OURS: self.ours, **({BEFORE: self.before} if self.before else {})}
+
+    def that_have(self, config: str) -> Trees:
+        """These, without the other checkout where it has no such configuration, NAME:VARIANT: it came later."""
+        has = self.before and (pathlib.Path(self.before) / "configs" / f"{config.partition(':')[0]}.py").is_file()
+        return self if has else dataclasses.replace(self, before="")
 
     def changed(self, side: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """The changes of settings for a side."""
