@@ -129,7 +129,9 @@ def execute(
             continue
         needed = trainings(each, parts)
         for name, config in needed.items():
-            if is_trained(workdir / RUNS / name) or name in failed:
+            if failed.keys() & needed.keys():
+                break  # a pipeline that lacks a part is not scored; its other parts wait for that
+            if is_trained(workdir / RUNS / name):
                 continue
             if late():
                 return Outcome(failed, _left(planned, workdir, parts, failed))

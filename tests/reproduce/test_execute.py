@@ -96,6 +96,14 @@ def test_a_pipeline_is_as_many_runs_as_it_has_parts(tmp_path):
     assert kinds == ["pipeline_tagger", "pipeline_detector", "one_quickstart"]
 
 
+def test_a_pipeline_whose_part_fails_trains_no_further_part(tmp_path):
+    entry = dataclasses.replace(OTHER, rows=(row(F1, "Pipeline", (), ONE, how="pipeline"), row(F1, "One", (), ONE)))
+    hands = Hands(fails=["tagger"])
+    outcome = run(planned(entry), tmp_path, hands)
+    assert [name.rsplit("_", 1)[0] for name in names(hands, "train")] == ["pipeline_tagger", "one_quickstart"]
+    assert len(outcome.failed) == 1 and outcome.left > 0
+
+
 def test_rows_that_lack_a_place_are_left_out(tmp_path):
     hands = Hands()
     assert run(planned(TABLE, scale="paper"), tmp_path, hands).left == 0 and hands.done == []
