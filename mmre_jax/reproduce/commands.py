@@ -24,7 +24,7 @@ def of_row(planned: Planned, workdir: pathlib.Path, load: Load) -> list[str]:
     if how in ("metadata", "counts"):
         return [_line("audit", named)]
     if how == "settings":
-        return [_line("settings", named[:1])]
+        return [_line("settings", named)]
     found = [_line("train", [*named, f"--workdir={run}"])]
     found.append(_line("evaluate", [f"--checkpoint={run}", "--split=test", *(["--shuffle_pictures"] if how == "shuffled" else [])]))
     if planned.run.scored_with:

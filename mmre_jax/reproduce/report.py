@@ -9,8 +9,10 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmre_jax.encoders.from_config import VECTORS
+from mmre_jax.reproduce.plan import Planned
 from mmre_jax.reproduce.results import RESAMPLES, Cell, Line
-from mmre_jax.reproduce.table import Entry
+from mmre_jax.reproduce.table import Entry, Run
 from mmre_jax.training.protocol import versions
 
 WARNINGS = {
@@ -68,7 +70,11 @@ class Report:
                 "adjusted for the rows. What another seed would change only the deviation tells."
             )
         warnings = dict.fromkeys(str(line.protocol["warning"]) for line in self.lines if "warning" in line.protocol)
-        return [*found, *self.entry.notes, *warnings, *(f"Not drawn: {name}: {why}" for name, why in self.undrawn.items())]
+        lacking = dict.fromkeys(run.note for line in self.lines if isinstance(run := line.row.runs.get(self.scale), Run) and run.note)
+        random = dict.fromkeys(line.row.name for line in self.lines if any(map(_has_random_vectors, line.runs)))
+        vectors = [f"Random word vectors, no file of vectors being given: {', '.join(random)}."] if random else []
+        undrawn = [f"Not drawn: {name}: {why}" for name, why in self.undrawn.items()]
+        return [*found, *self.entry.notes, *lacking, *vectors, *warnings, *undrawn]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """(heads, rows) of what people read."""
@@ -179,6 +185,11 @@ class Report:
             "command": self.call,
             "versions": versions(),
         }
+
+
+def _has_random_vectors(planned: Planned) -> bool:
+    text = None if planned.config is None else planned.config.text
+    return text is not None and text.get("kind") == VECTORS and not text.vectors
 
 
 def state(line: Line) -> str:

@@ -41,7 +41,6 @@ class Column:
 
     name: as the head of the column has it.  metric: where it stands in what a run is scored by (`Task.metrics`; of counts, settings and
     times see reproduce/scores.py), levels joined by dots.  unit: percent (of a share from 0 to 1) or number (as it is).
-    higher: whether more is better; of the sign of a difference.
     """
 
     name: str
@@ -63,12 +62,14 @@ class Run:
     config: FILE:VARIANT, as --config has it.  changes: {SECTION.NAME: value}, beside those of reproduce/sizes.py.
     how: one of HOW.
     scored_with: {SECTION.NAME: value} of sections task and data, with which the run's predictions are scored anew, where not empty.
+    note: where it is not all that the row's name says, what it lacks.
     """
 
     config: str
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     how: str = "trained"
     scored_with: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,14 +106,14 @@ class Row:
 class Entry:
     """A table or a figure.
 
-      name: PAPER.tableN or PAPER.figureN.  title: what it shows, in our words.  protocol: how the paper came to its numbers.
-      columns: as printed.  tested: the column that is tested and drawn, '': the first.
+    name: PAPER.tableN or PAPER.figureN.  title: what it shows, in our words.  protocol: how the paper came to its numbers.
+    columns: as printed.  tested: the column that is tested and drawn, '': the first.
     reference: the row that the others are tested against, '': none is.
-      axis: of a figure of several runs what stands under its x axis; '': rows are drawn as bars.
-      figures: of one checkpoint, the first row's, names of analysis.figures.FIGURES, or 'training_count'; rows behind the first stand
-        beside it where the figure compares.  split: that such figures are drawn of.
-      notes: what a reader is to know, such as numbers that our text of the paper lacks.
-      An entry without rows is a drawing, of which nothing is computed.
+    axis: of a figure of several runs what stands under its x axis; '': rows are drawn as bars.
+    figures: of one checkpoint, the first row's, names of analysis.figures.FIGURES, or 'training_count'; rows behind the first stand
+      beside it where the figure compares.  split: that such figures are drawn of.
+    notes: what a reader is to know, such as numbers that our text of the paper lacks.
+    An entry without rows is a drawing, of which nothing is computed.
     """
 
     name: str
@@ -159,11 +160,13 @@ class Family:
 
     file: its name without ending.  variants: {scale: variant}; at a scale that is not among them its rows are left out.
     changes: {scale: settings}, beside the variant's, such as the weights of a paper's encoder.
+    lacks: where it is not all that its name says, at the scales below paper, what it lacks.
     """
 
     file: str
     variants: Mapping[str, str]
     changes: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    lacks: str = ""
 
 
 def row(
@@ -201,6 +204,7 @@ def row(
             {**family.changes.get(scale, {}), **(changes or {}), **(own[scale] or {})},
             how,
             scored_with or {},
+            "" if scale == "paper" else family.lacks,
         )
         for scale, variant in family.variants.items()
         if scale not in without

@@ -10,13 +10,15 @@ from html.parser import HTMLParser
 
 import pytest
 from matplotlib.figure import Figure
+from ml_collections import ConfigDict
 
 from mmre_jax.analysis import plots
-from mmre_jax.reproduce import execute, figures, write
-from mmre_jax.reproduce.plan import Asked
+from mmre_jax.reproduce import commands, execute, figures, write
+from mmre_jax.reproduce.plan import Asked, plan
+from mmre_jax.reproduce.table import Family, row
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from stand_in import DRAWING, OTHER, TABLE, Hands, load, parts, planned  # noqa: E402
+from stand_in import DRAWING, F1, ONE, OTHER, TABLE, Hands, load, parts, planned  # noqa: E402
 
 CALL = "python -m launch.reproduce hvformer.table99 --seeds=0,1"
 
@@ -134,6 +136,32 @@ def test_what_is_not_run_yet_is_told(tmp_path):
         row["name"]: row["state"] for row in json.loads((tmp_path / "reports/small/hvformer.table99/report.json").read_text())["rows"]
     }
     assert states["One"] == "1 of 2 seeds; not run yet"
+
+
+def test_a_row_that_is_not_all_that_its_name_says_is_told(tmp_path):
+    """What its family lacks, below the paper's scale; and vectors of words that no file holds."""
+    family = Family("one", {"small": "quickstart"}, lacks="One was not pretrained.")
+    entry = dataclasses.replace(OTHER, rows=(row(F1, "One", (), family),))
+
+    def read(text):
+        def load_words(value):
+            config = ConfigDict(load(value).to_dict())
+            config.text.update(text)
+            return config.lock()
+
+        asked = Asked("small")
+        files, _ = write.write(entry, plan(entry, asked, load_words), asked, tmp_path, load_words, parts, CALL)
+        return [file.read_text() for file in files[:3:2]]
+
+    for said in read({"kind": "vectors", "vectors": ""}):
+        assert "One was not pretrained." in said and "Random word vectors, no file of vectors being given: One." in said
+    assert not any("Random" in said for said in read({"kind": "vectors", "vectors": "glove.txt"}))
+
+
+def test_the_command_of_a_table_of_settings_prints_the_settings_that_were_read(tmp_path):
+    entry = dataclasses.replace(OTHER, rows=(row(F1, "One", (), ONE, {"train.epochs": 7}, how="settings"),))
+    (each,) = planned(entry)
+    assert commands.of_row(each, tmp_path, load) == ["python -m launch.settings --config=configs/one.py:quickstart --config.train.epochs=7"]
 
 
 def test_a_figure_that_cannot_be_drawn_loses_nothing_else(tmp_path, monkeypatch):

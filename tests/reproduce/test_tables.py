@@ -43,13 +43,14 @@ def cases():
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
     """Data sets and weights that are not there: the papers' sizes are those of the settings; MiniLM's are told by a description, vectors by
-    a file of two."""
+    files of two."""
     folder = tmp_path_factory.mktemp("minilm")
     sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
     BertConfig(**sizes).save_pretrained(folder)
-    vectors = folder / "vectors.txt"
-    vectors.write_text("".join(f"{word} {' '.join(['0.5'] * 50)}\n" for word in ("ada", "paris")))
-    return {**dict.fromkeys((*WHOSE, *DATASETS), ""), "minilm": str(folder), "glove": str(vectors)}
+    vectors = {name: folder / f"{name}.txt" for name in ("glove", "glove100")}
+    for file, width in zip(vectors.values(), (50, 100), strict=True):
+        file.write_text("".join(f"{word} {' '.join(['0.5'] * width)}\n" for word in ("ada", "paris")))
+    return {**dict.fromkeys((*WHOSE, *DATASETS), ""), "minilm": str(folder), **{name: str(file) for name, file in vectors.items()}}
 
 
 @pytest.mark.parametrize(("config", "scale"), cases())
@@ -117,6 +118,7 @@ def test_an_entry_is_whole(entry):
     assert entry.title and entry.title == entry.title.strip()
     names = [row.label for row in entry.rows]
     assert len(set(names)) == len(names), "two rows of one name"
+    assert not [row.label for row in entry.rows if row.group and row.name != row.group and row.name.startswith(row.group)], "said twice in the label"
     meant = [row for row in entry.rows if entry.reference in (row.name, row.label)]
     assert len(meant) == bool(entry.reference), "one row is the reference"
     assert not entry.tested or entry.tested in [column.name for column in entry.columns]
@@ -178,3 +180,36 @@ def test_numbers_are_those_of_the_paper(entry):
         if row.deviation:
             values = [value for value in row.published.values() if value is not None]
             assert on_one_line([*values, *row.deviation.values()], lines), f"{row.name}: its deviations"
+
+
+def test_numbers_that_follow_from_stated_differences_are_given():
+    """The paper says by how much RSRNeT is above MNER-QG."""
+    for data, f1 in (("twitter2015", 74.94), ("twitter2017", 87.25)):
+        (row,) = (row for row in ENTRIES[f"rsrnet.table3_{data}"].rows if row.name == "MNER-QG")
+        assert row.published["F1"] == f1
+
+
+def test_case_studies_have_all_systems_of_the_paper_that_there_are():
+    assert {row.name for row in ENTRIES["rsrnet.table5"].rows} == {"RSRNeT", "HVPNeT", "VisualBERT", "BERT"}
+
+
+def test_a_row_of_an_encoder_has_that_encoder():
+    """MiniLM is a BERT, and at that scale QEOT sees through a small ResNet."""
+    there = {row.name for row in ENTRIES["dgf_pt.table1"].rows if isinstance(row.runs.get("minilm"), Run)}
+    assert {name for name in there if "Encoder" in name} == {"DGF-PT (BERT Encoder)"}
+    assert not any("minilm" in row.runs for row in ENTRIES["qeot.figure6a"].rows if row.name == "Faster R-CNN")
+
+
+def test_vectors_are_as_wide_as_the_configuration_says():
+    """CNN-BiLSTM-CRF's are Ma and Hovy's of 100 numbers."""
+    for entry in ENTRIES.values():
+        for row in entry.rows:
+            if isinstance(run := row.runs.get("paper"), Run) and "text.vectors" in run.changes:
+                width = {50: "glove", 100: "glove100"}[load(run.config).text.width]
+                assert run.changes["text.vectors"].name == width, f"{entry.name}, {row.name}"
+
+
+def test_what_a_row_lacks_below_the_scale_of_the_paper_is_told():
+    rows = {row.name: row for row in ENTRIES["hvformer.table2"].rows}
+    assert "gates alone" in rows["HVPNeT"].runs["small"].note and "blanks" in rows["MTB"].runs["minilm"].note
+    assert not any(run.note for row in rows.values() if isinstance(run := row.runs["paper"], Run))

@@ -98,5 +98,6 @@ ENTRIES = (
             row(APRF, "w/ Visual Objects", (92.38, 82.59, 80.78, 81.67), IFAFORMER, small=_OBJECTS, minilm=_OBJECTS, paper=_GROUNDED),
         ),
         reference="Vanilla IFAformer",
+        notes=("ViLBERT's F1 of 63.61 is not that of its P and R, which is 63.15.",),
     ),
 )

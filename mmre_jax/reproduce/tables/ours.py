@@ -37,6 +37,7 @@ _TRIPLES: dict[str, Family] = {
     "VisualBERT*": families.ADAPTED_VISUALBERT,
 }
 _OURS = "in no paper; the three splits as they are, selected on the validation split"
+_NO_IMAGE_ALONE = "No row has pictures alone: what is to be found are words, which that control takes away."
 _NO_GROUNDED = NotRun("the embedded data set has no crops that were found with queries made from the annotation")
 
 
@@ -101,6 +102,7 @@ TAGGERS = Entry(
         *_owes(ENTITIES, _TAGGERS, image=False),
     ),
     reference="words alone by design: BERT-CRF",
+    notes=(_NO_IMAGE_ALONE,),
 )
 SCORING = Entry(
     "ours.scoring",
@@ -120,5 +122,6 @@ SCORING = Entry(
         ),
     ),
     reference="QEOT: words and pictures",
+    notes=(_NO_IMAGE_ALONE,),
 )
 ENTRIES = (PROTOCOLS, MODALITIES, TAGGERS, SCORING)

@@ -44,7 +44,7 @@ _DEEPER = {"vision.kind": "resnet", "vision.depths": (3, 4, 23, 3), "vision.weig
 
 def _point(group: str, x: float | str, family: Family, changes: Mapping[str, Any], **scales: Any) -> Row:
     """A point of a figure whose numbers the paper does not print."""
-    return row((_TRIPLE_F1,), f"{group}: {x}", (), family, changes, group=group, x=x, **scales)
+    return row((_TRIPLE_F1,), str(x), (), family, changes, group=group, x=x, **scales)
 
 
 def _weights(name: str, **factors: float) -> Row:
@@ -134,7 +134,7 @@ FIGURE_6A = Entry(
     _PROTOCOL,
     (_TRIPLE_F1,),
     rows=(
-        _point("image encoder", "Faster R-CNN", QEOT, {}),
+        _point("image encoder", "Faster R-CNN", QEOT, {}, without=("minilm",)),
         _point("image encoder", "ResNet-50", QEOT_RESNET, {}, without=("minilm",)),
         _point("image encoder", "ResNet-101", QEOT_RESNET, {}, small={"vision.depths": (2, 2)}, paper=_DEEPER, without=("minilm",)),
         _point("image encoder", "Mask R-CNN", QEOT, {}, paper={"vision.weights": Place("maskrcnn")}, without=("small", "minilm")),
@@ -143,14 +143,7 @@ FIGURE_6A = Entry(
             "ViT",
             QEOT_RESNET,
             {"vision.kind": "vit"},
-            small={
-                "vision.dialect": "vit",
-                "vision.width": 64,
-                "vision.layers": 2,
-                "vision.heads": 4,
-                "vision.mlp": 256,
-                "vision.patch": 8,
-            },
+            small=_SMALL_VIT,
             paper={"vision.weights": Place("clip")},
             without=("minilm",),
         ),
@@ -174,7 +167,7 @@ FIGURE_6B = Entry(
         _weights("1, 2, 5, 2", l1=5.0, giou=2.0),
     ),
     reference="weights of the loss: 1, 2, 3, 3.5",
-    notes=("Which weights the paper's figure has our text of it does not say. The first is the paper's choice, the last but one ours.",),
+    notes=("Which weights the paper's figure has our text of it does not say. The first is the paper's choice, the others are ours.",),
 )
 
 FIGURE_7A = Entry(
@@ -218,6 +211,7 @@ ENTRIES = (
         notes=(
             "The paper's 1,681 entities and 3,551 texts are different ones; they are not counted here.",
             "Its row of the training split holds MORE's validation split, too.",
+            "Its 5.75 triples a sample are the mean of the splits' 5.67 and 5.82; 20,264 triples of 3,559 samples are 5.69.",
         ),
     ),
     Entry("qeot.figure5", "the transformer's layers"),
