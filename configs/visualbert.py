@@ -18,7 +18,8 @@ fresh, segment and position of regions as those of words.
 Whose numbers: the papers that hold VisualBERT as a baseline (HVFormer, DGF-PT, QEOT, RSRNeT) state none of its settings. All settings of
 mnre, twitter2015 and twitter2017 are those of HVPNeT's release, as configs/rsrnet.py:hvpnet_* has them: AdamW at 3e-5, relations batch 16,
 15 epochs, 6 % warm-up, 80 tokens; entities batch 8, 30 epochs, 1 % warm-up, 128 tokens, CRF and its linear layer at 5e-2; no clipping, the
-image encoder is not trained. Ours: no weight decay on biases and norms, and every number of quickstart* and minilm_*.
+image encoder is not trained. Ours: no weight decay on biases and norms, and every number of quickstart* and minilm_*, which are those of
+configs/rsrnet.py, too.
 
 Ablations (any variant): --config.system.modalities=text; relations: --config.data.blank_words=True (the image alone).
 
@@ -30,59 +31,18 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, rsrnet
 
-PUBLISHED = ("mnre", "twitter2015", "twitter2017")
-VARIANTS = ("quickstart", "quickstart_entities", *PUBLISHED, *(f"minilm_{name}" for name in PUBLISHED))
+VARIANTS = ("quickstart", "quickstart_entities", *rsrnet.PUBLISHED, *(f"minilm_{name}" for name in rsrnet.PUBLISHED))
 
 
 def get_config(variant: str = "mnre") -> ConfigDict:
     """The locked configuration of a variant."""
     common.choose(variant, VARIANTS)
-    config = common.base("visualbert")
-    config.vision.update({"kind": "resnet", "crop_side": 224, "resize": "crop"})
+    theirs = rsrnet.get_config(f"hvpnet_{variant}" if variant in rsrnet.PUBLISHED else variant)
+    config = theirs.copy_and_resolve_references().unlock()
+    config.system = common.base("visualbert").system
     if variant in ("quickstart", "quickstart_entities"):
-        _quickstart(config)
-        common.scenes_task(config, "entities" if variant.endswith("entities") else "relation")
-        return config.lock()
-    _data(config, variant.removeprefix("minilm_"))
-    (_minilm if variant.startswith("minilm_") else _published)(config)
+        config.system.cells = 8
+        config.train.epochs = 2
     return config.lock()
-
-
-def _quickstart(config: ConfigDict) -> None:
-    config.text.update(common.small_text())
-    config.vision.update(common.small_resnet())
-    config.system.cells = 8
-    config.optim.lr = 1e-3
-    config.train.update({"epochs": 2, "eval_batch": 128})
-
-
-def _data(config: ConfigDict, data: str) -> None:
-    config.data.name = data
-    if data != "mnre":
-        config.task.name = "entities"
-        config.data.objects = "grounded"
-    if data == "twitter2017":
-        config.text.max_tokens = 128
-
-
-def _published(config: ConfigDict) -> None:
-    config.optim.update({"lr": 3e-5, "clip": 0.0, "frozen": ("vision",)})
-    config.train.update({"batch": 16, "epochs": 15})
-    if config.task.name == "entities":
-        config.optim.warmup = 0.01
-        config.optim.multipliers = ConfigDict({"head": 5e-2 / 3e-5})
-        config.train.update({"batch": 8, "epochs": 30})
-        config.text.max_tokens = 128
-
-
-def _minilm(config: ConfigDict) -> None:
-    data = config.data.name
-    common.minilm(config, data)
-    config.vision.update({**common.small_resnet(), "side": 128, "crop_side": 128})
-    if data == "mnre":
-        return
-    config.data.objects = "none"
-    config.optim.lr = 2e-4
-    config.optim.multipliers = ConfigDict({"head": 10.0})

@@ -213,6 +213,16 @@ def pyramid_config(vision: ConfigDict, *, frozen: bool = False) -> PyramidConfig
     return PyramidConfig(backbone, vision.pyramid_width, vision.pyramid_norm, vision.level)
 
 
+def norms_follow(vision: object) -> bool:
+    """Whether statistics of an image encoder's norms follow the training batches.
+
+    Args:
+      vision: its sizes; of a detector's pyramid those of its backbone are looked at. None: there is no image encoder.
+    """
+    backbone = vision.backbone if isinstance(vision, PyramidConfig) else vision
+    return isinstance(backbone, ResNetConfig) and backbone.follows
+
+
 def vgg_config(vision: ConfigDict) -> VggConfig:
     """Sizes of a VGG's convolutions: stage i has vision.depths[i] of them, vision.stem * 2^i wide and at most eight times vision.stem.
 

@@ -29,7 +29,7 @@ from ml_collections import ConfigDict
 
 from mmre_jax.declare import Section, choice, flag, whole
 from mmre_jax.encoders.bert import Bert, BertConfig
-from mmre_jax.encoders.from_config import bert_config, photo_and_objects, vit_config
+from mmre_jax.encoders.from_config import bert_config, norms_follow, photo_and_objects, vit_config
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig
 from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.encoders.vit import PHOTO, ViT, ViTConfig, patch_mask
@@ -179,5 +179,4 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         vision = visualbert.vision_of(config)
     text = bert_config(config.text, vocab_size)
     net = AdaptedConfig(system.fusion, text, vision, queries_config(system, len(labels)), system.cells, system.encoder_positions)
-    batch_norm = isinstance(vision, ResNetConfig | PyramidConfig) and visualbert.follows(vision)
-    return ModuleSystem(Adapted(net, dtype), triple_objective(system), plan, batch_norm, sight=net.sight(dtype))
+    return ModuleSystem(Adapted(net, dtype), triple_objective(system), plan, norms_follow(vision), sight=net.sight(dtype))

@@ -30,11 +30,10 @@ from ml_collections import ConfigDict
 
 from mmre_jax.data.lengths import buckets_of
 from mmre_jax.declare import Section, SettingError, choice, flag, names, number, text, whole, wholes
-from mmre_jax.encoders.from_config import last_map_config, photo_and_objects, text_config
+from mmre_jax.encoders.from_config import last_map_config, norms_follow, photo_and_objects, text_config
 from mmre_jax.encoders.language import LanguageConfig, LanguageModel, language_model, read_stage, read_stages
 from mmre_jax.encoders.last_map import VisionConfig, last_map
 from mmre_jax.encoders.rcnn.roi_align import roi_mean
-from mmre_jax.encoders.resnet import ResNetConfig
 from mmre_jax.encoders.stages import Cache
 from mmre_jax.encoders.vgg import adaptive_mean
 from mmre_jax.encoders.vit import PHOTO
@@ -270,9 +269,8 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     _check_length(config, net)
     objective = JointObjective(JointWeights(**system.weights.to_dict()), system.margin, system.joint)
     given = ("entities", *(("objects",) if net.objects else ()), *(("caption",) if net.captions else ()))
-    batch_norm = isinstance(net.vision, ResNetConfig) and net.vision.follows
     eye = None if net.vision is None else sight(net.vision, dtype)
-    return ModuleSystem(DgfPt(net, dtype), objective, plan, batch_norm, given, sight=eye)
+    return ModuleSystem(DgfPt(net, dtype), objective, plan, norms_follow(net.vision), given, sight=eye)
 
 
 def _check(config: ConfigDict) -> None:

@@ -22,7 +22,7 @@ from mmre_jax.data.pictures import PicturePlan
 from mmre_jax.declare import Section, choice, flag
 from mmre_jax.encoders.absent import encode_maps, encode_patches
 from mmre_jax.encoders.bert import Bert, BertConfig
-from mmre_jax.encoders.from_config import bert_config, photo_and_objects, pyramid_config, resnet_config, vit_config
+from mmre_jax.encoders.from_config import bert_config, norms_follow, photo_and_objects, pyramid_config, resnet_config, vit_config
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig, PyramidEncoder
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.encoders.vit import PHOTO, ViT, ViTConfig
@@ -167,10 +167,9 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
         memory=system.memory,
         encoder_positions=system.encoder_positions,
     )
-    convolutional = net.vision.backbone if isinstance(net.vision, PyramidConfig) else net.vision
-    batch_norm = isinstance(convolutional, ResNetConfig) and convolutional.follows
     eye = None if net.vision is None else sight(net.vision, dtype)
-    return ModuleSystem(QEOT(net, dtype), triple_objective(system), plan, batch_norm, sight=eye, reading=reading(net.text, dtype))
+    seen = {"sight": eye, "reading": reading(net.text, dtype)}
+    return ModuleSystem(QEOT(net, dtype), triple_objective(system), plan, norms_follow(net.vision), **seen)
 
 
 def _vision(vision: ConfigDict, plan: PicturePlan, frozen: bool) -> VisionConfig | None:

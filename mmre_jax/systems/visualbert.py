@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from mmre_jax.declare import Section, choice, flag, number, whole
 from mmre_jax.encoders.absent import encode_maps
 from mmre_jax.encoders.bert import Bert, BertConfig
-from mmre_jax.encoders.from_config import bert_config, check_one_side, photo_and_objects, pyramid_config, resnet_config
+from mmre_jax.encoders.from_config import bert_config, check_one_side, norms_follow, photo_and_objects, pyramid_config, resnet_config
 from mmre_jax.encoders.rcnn.pyramid import PyramidConfig, PyramidEncoder
 from mmre_jax.encoders.resnet import ResNet, ResNetConfig
 from mmre_jax.encoders.vgg import adaptive_mean
@@ -155,7 +155,7 @@ def build(config: ConfigDict, *, vocab_size: int, labels: Sequence[str], dtype: 
     names = tuple(slot.name for slot in plan)
     net = VisualBertConfig(text, vision, names, system.cells, config.task.name, len(labels), system.head_dropout)
     eye = None if vision is None else sight(vision, names, system.cells, dtype)
-    return ModuleSystem(VisualBert(net, dtype), aim, plan, vision is not None and follows(vision), sight=eye)
+    return ModuleSystem(VisualBert(net, dtype), aim, plan, norms_follow(vision), sight=eye)
 
 
 def vision_of(config: ConfigDict) -> VisionConfig:
@@ -172,8 +172,3 @@ def vision_of(config: ConfigDict) -> VisionConfig:
     if config.system.cells > (side := -(-vision.side // stride)):
         raise ValueError(f"system.cells={config.system.cells}, but the map of vision.side={vision.side} has {side} cells a side")
     return found
-
-
-def follows(vision: VisionConfig) -> bool:
-    """Whether the statistics of the image encoder's norms follow the training batches."""
-    return (vision.backbone if isinstance(vision, PyramidConfig) else vision).follows
