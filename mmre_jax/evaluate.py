@@ -76,7 +76,7 @@ def checkpoint(
     data.captions, data.features = captions or data.captions, features or data.features
     shuffled = shuffle or is_shuffled(data, split)
     with lasting() as read_all:
-        train = None if changes else training_examples(job, datasets.open_records(data, "train", dataset))
+        train = None if changes else training_examples(job.task, job.config, datasets.open_records(data, "train", dataset))
         read_all()
         shown, predicted = _predicted(extractor, data, split, shuffled, dataset, other=bool(changes))
     seen = frozenset(r.id for r, p in zip(shown.records, predicted, strict=True) if p.seen)

@@ -18,10 +18,12 @@ from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.records import Record
 from mmre_jax.training.protocol import protocol
+from mmre_jax.training.splits import training_examples
 
 
 def evaluate(config: ConfigDict, split: str, *, dataset: DataSet | None = None) -> Evaluation:
-    """A tree that is grown on the training split's numbers of crops, of each way in which they were found one, scored on another split.
+    """A tree that is grown on data.train_share of the training split's numbers of crops, of each way in which they were found one, scored
+    on another split.
 
     Neither words nor pixels are looked at. The crops are those of data.objects; without any it is the majority's answer.
 
@@ -33,7 +35,7 @@ def evaluate(config: ConfigDict, split: str, *, dataset: DataSet | None = None) 
         raise ValueError(f"how many crops there are is asked of relations, found task.name={config.task.name!r}")
     read = {name: datasets.open_records(config.data, name, dataset) for name in ("train", split)}
     task = scoring_task(config, *datasets.labels(config.data, "relation", read["train"], dataset))
-    train, shown = (list(task.examples(records)) for records in read.values())
+    train, shown = training_examples(task, config, read["train"]), list(task.examples(read[split]))
     crops = [] if config.data.objects == "none" else sorted({region.source for record in train for region in record.regions})
     tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAF, random_state=0)
     tree.fit(_counts(train, crops), [record.relations[0].label for record in train])

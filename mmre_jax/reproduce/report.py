@@ -73,8 +73,10 @@ class Report:
         lacking = dict.fromkeys(run.note for line in self.lines if isinstance(run := line.row.runs.get(self.scale), Run) and run.note)
         random = dict.fromkeys(line.row.name for line in self.lines if any(map(_has_random_vectors, line.runs)))
         vectors = [f"Random word vectors, no file of vectors being given: {', '.join(random)}."] if random else []
+        drawn = [f"{line.row.name} is {line.done[0].name}" for line in self.lines if line.done] if self.entry.figures else []
+        runs = [f"In the figures runs are called by their folders: {', '.join(drawn)}."] if len(drawn) > 1 else []
         undrawn = [f"Not drawn: {name}: {why}" for name, why in self.undrawn.items()]
-        return [*found, *self.entry.notes, *lacking, *vectors, *warnings, *undrawn]
+        return [*found, *self.entry.notes, *lacking, *vectors, *warnings, *runs, *undrawn]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """(heads, rows) of what people read."""

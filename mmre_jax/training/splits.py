@@ -19,6 +19,7 @@ from mmre_jax.data.split import Split
 from mmre_jax.records import Record
 from mmre_jax.systems import released
 from mmre_jax.tasks import WORDLESS
+from mmre_jax.tasks.task import Task
 from mmre_jax.training.job import Job
 
 FEW = 4  # cores: as many threads keep them busy
@@ -49,7 +50,7 @@ def make_split(
     """
     if data is None and job.system.plan:
         datasets.check_draft(job.config.data, dataset, released=released.is_asked_for(job.config))
-    examples = training_examples(job, records) if train else job.task.examples(records)
+    examples = training_examples(job.task, job.config, records) if train else job.task.examples(records)
     pictures = open_pictures(job, job.config.data if data is None else data, dataset)
     if isinstance(pictures, ReleasedPictures) and any(slot.source == "photo" for slot in job.system.plan):
         replaced, zeros = pictures.replaced(examples)
@@ -76,12 +77,12 @@ def open_pictures(job: Job, data: ConfigDict | None = None, dataset: DataSet | N
     return datasets.open_pictures(job.system.plan, data, dataset, released=released.is_asked_for(job.config))
 
 
-def training_examples(job: Job, records: RecordSource) -> Sequence[Record]:
+def training_examples(task: Task, config: ConfigDict, records: RecordSource) -> Sequence[Record]:
     """Of the training split's examples data.train_share, drawn from each stratum; the tokenizer has seen the words of all."""
-    examples, share = job.task.examples(records), job.config.data.train_share
+    examples, share = task.examples(records), config.data.train_share
     if share == 1.0:
         return examples
-    return [examples[i] for i in stratified([job.task.stratum(record) for record in examples], share, job.config.train.seed)]
+    return [examples[i] for i in stratified([task.stratum(record) for record in examples], share, config.train.seed)]
 
 
 def padded(job: Job, train: Split) -> Job:

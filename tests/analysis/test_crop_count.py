@@ -41,6 +41,15 @@ def test_counts_tell_what_they_give_away(tmp_path, objects, accuracy, f1):
     assert all(len(relations) == 1 and relations[0].score is None for relations in found.predicted)
 
 
+def test_as_much_is_learnt_from_as_systems_learn_from(tmp_path):
+    """data.train_share, which the protocol tells; of the 120 examples of training a tenth are too few for a leaf of each label."""
+    changed = config(folder(tmp_path, 40), "detected").copy_and_resolve_references().unlock()
+    changed.data.train_share = 0.1
+    found = crop_count.evaluate(changed.lock(), "test")
+    assert found.protocol["train_share"] == 0.1 and sum(found.trained.values()) == 12
+    assert found.scores()["accuracy"] < 1
+
+
 def test_other_tasks_are_refused(tmp_path):
     changed = config(tmp_path, "none").copy_and_resolve_references().unlock()
     changed.task.name = "entities"

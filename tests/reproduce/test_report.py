@@ -186,6 +186,15 @@ def test_a_figure_that_cannot_be_drawn_loses_nothing_else(tmp_path, monkeypatch)
     assert tried == ["kurtosis", "heads"] * 2, "what was drawn of the same runs is left as it is"
 
 
+def test_figures_of_several_runs_say_which_is_whose(tmp_path, monkeypatch):
+    """In them runs are called by their folders."""
+    figure = dataclasses.replace(TABLE, figures=("case_study",))
+    execute.execute(planned(figure), tmp_path, parts, hands=Hands().hands)
+    monkeypatch.setattr(figures, "_drawn", lambda name, runs, split, out: [])
+    files, _ = write.write(figure, planned(figure), Asked("small"), tmp_path, load, parts, CALL)
+    assert f"One is {planned(figure)[0].name}, " in files[2].read_text()
+
+
 def test_a_drawing_says_that_there_is_nothing_to_compute(tmp_path):
     files, _ = write.write(DRAWING, [], Asked("small"), tmp_path, load, parts, CALL)
     assert [path.name for path in files] == ["report.md", "report.csv", "report.html", "report.json"]

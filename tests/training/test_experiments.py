@@ -72,7 +72,7 @@ def test_an_image_share_masks_the_other_pictures_in_every_split(share):
 
 def test_a_share_of_the_training_set_has_every_relation_in_its_proportion():
     job, records = job_and_records(**{"data.train_share": 0.25})
-    chosen = training_examples(job, records)
+    chosen = training_examples(job.task, job.config, records)
     assert chosen == make_split(job, records, train=True).records and len(chosen) == 50
     assert len(make_split(job, records).records) == 200, "evaluation is of all"
     for label in job.task.labels:
