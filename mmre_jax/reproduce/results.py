@@ -14,6 +14,7 @@ from mmre_jax.reproduce import execute, scores
 from mmre_jax.reproduce.plan import Planned, not_run
 from mmre_jax.reproduce.scores import Result
 from mmre_jax.reproduce.table import Column, Entry, Row
+from mmre_jax.training.log import read_json
 
 RESAMPLES, SEED = 10_000, 0  # of the bootstrap
 
@@ -62,7 +63,7 @@ class Difference:
 class Line:
     """A row as it came out.
 
-    protocol: by which its first run was scored (training/protocol.py).
+    protocol: by which its first run was scored (training/protocol.py), and how many pictures it had where some were not at hand.
     cells: one a column.  runs: what was planned of it.  done: of these the scored ones.  why_not: of a row that is not run, or cannot be
     yet.  failed: what its runs failed of.  test: see Difference; None of the reference, and `untested` says why of another.
     """
@@ -98,9 +99,20 @@ def gather(entry: Entry, planned: Sequence[Planned], workdir: pathlib.Path, scal
         names = {name for each in own if each.config is not None for name in (each.name, *execute.trainings(each, parts))}
         why_failed = next((why for name, why in failed.items() if name.partition("/")[0] in names), "")
         cells = tuple(_cell(row, column, [result for _, result in results]) for column in entry.columns)
-        about = dict(results[0][1].protocol) if results else {}
+        about = {**results[0][1].protocol, **_pictures(workdir / execute.RUNS / results[0][0].name)} if results else {}
         lines.append(Line(row, cells, own, tuple(each for each, _ in results), why_not, why_failed, about))
     return _tested(entry, lines, found)
+
+
+def _pictures(run: pathlib.Path) -> dict[str, str]:
+    """How many pictures a run had (data/picture_report.py), where some were not at hand."""
+    seen = (read_json(run / "metrics.json") or {}).get("pictures")
+    if seen is None:
+        return {}
+    found = {"photos": f"of {seen['records_with_photo']:,} of {seen['records']:,} records"}
+    found = {} if seen["records_with_photo"] == seen["records"] else found
+    there, wanted = (seen["crops"][name] for name in ("present", "referenced"))
+    return found if there == wanted else {**found, "crops at hand": f"{there:,} of {wanted:,}"}
 
 
 def _cell(row: Row, column: Column, results: Sequence[Result]) -> Cell:

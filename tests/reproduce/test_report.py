@@ -98,6 +98,19 @@ def test_what_was_scored_and_what_to_distrust_is_told(written):
     assert files[".html"].count("distrust &lt;it&gt;") == 1 and "distrust \\<it\\>" in files[".md"]
 
 
+def test_pictures_that_were_not_at_hand_are_told(tmp_path):
+    """A system of pictures that had few is hardly more than its words."""
+    found = planned(OTHER)
+    execute.execute(found, tmp_path, parts, hands=Hands().hands)
+    crops = {"present": 0, "referenced": 3000}
+    for photos, told in ((51, "photos of 51 of 1,614 records, crops at hand 0 of 3,000"), (1614, "crops at hand 0 of 3,000")):
+        seen = {"records": 1614, "records_with_photo": photos, "crops": crops}
+        (tmp_path / "runs" / found[0].name / "metrics.json").write_text(json.dumps({"pictures": seen}))
+        files, _ = write.write(OTHER, found, Asked("small"), tmp_path, load, parts, CALL)
+        heads, row = Cells(files[2].read_text()).rows
+        assert row[heads.index("scored on")] == f"scenes, crops: none, {told}"
+
+
 def test_rows_are_tested_and_commands_told(written):
     scale, files = written
     heads, *rows = Cells(files[".html"]).rows
