@@ -9,15 +9,7 @@ import re
 
 from mmre_jax import storage
 from mmre_jax.records import RecordError
-
-MOST = 240  # characters of a path that a message shows
-
-
-def shown(path: str | os.PathLike[str]) -> str:
-    """A path for a message, with bytes that are no characters written out: of one that is longer than most can be, its beginning and its
-    end."""
-    text = os.fspath(path).encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= MOST else f"{text[: MOST // 2]}...{text[-MOST // 2 :]}"
+from mmre_jax.text_files import shown
 
 
 def leads_out(name: str) -> bool:

@@ -23,7 +23,16 @@ from mmre_jax.records import RecordError
 MARK = "\ufeff"
 _HALF = re.compile("[\ud800-\udfff]")
 DEEPEST = 100  # lists and dictionaries in each other: what is nested far deeper can be read, but not written
+SHOWN = 240  # characters of a text that a message shows
 _LONG = 308  # digits that every whole number that a float can hold has at most
+
+
+def shown(text: object) -> str:
+    """A path, a name or what else comes from data, fit for a message: control characters and the like are escaped, and what has more than
+    SHOWN characters is its two ends and their number."""
+    whole, half = str(text), SHOWN // 2
+    cut = whole if len(whole) <= SHOWN else f"{whole[:half]}...{whole[-half:]} ({len(whole):,} characters)"
+    return "".join(x if x.isprintable() else x.encode("unicode_escape", "backslashreplace").decode() for x in cut)
 
 
 def read_text(path: str | os.PathLike[str], error: type[Exception] = RecordError) -> str:

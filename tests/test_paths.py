@@ -76,3 +76,11 @@ def test_relative_is_the_name_that_inside_takes():
     for file in ("/data/other/a.jpg", "/data/set/../a.jpg", "/data/set2/a.jpg", "a.jpg"):
         with pytest.raises(RecordError, match="w: .*a.jpg does not lie in /data/set"):
             paths.relative("/data/set", file, "w")
+
+
+def test_a_terminal_obeys_no_name():
+    """Of the file that does not lie there, control characters are escaped."""
+    with pytest.raises(RecordError) as error:
+        paths.relative("/data/set", f"/data/\x1b[2J{'x' * 300}/a.jpg", "w")
+    said = str(error.value)
+    assert "\x1b" not in said and r"w: /data/\x1b[2Jxx" in said and "characters) does not lie in" in said

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmre_jax.records import RecordError
-from mmre_jax.text_files import check_words, checked, parse_json, read_json, read_text, without_marks
+from mmre_jax.text_files import check_words, checked, parse_json, read_json, read_text, shown, without_marks
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
@@ -129,6 +129,12 @@ def test_a_folder_is_copied_without_marks_only_where_there_are_some(tmp_path):
         assert (plain / "vocab.txt").read_text("utf-8") == "[PAD]\n[UNK]\n"
         assert (plain / "config.json").read_text() == "{}" and (plain / "weights.bin").read_bytes() == bytes(range(256))
     assert not plain.exists() and (tmp_path / "vocab.txt").read_bytes().startswith(b"\xef\xbb\xbf"), "the folder itself is left as it is"
+
+
+def test_what_comes_from_data_is_shown_on_one_line_and_cut_in_the_middle():
+    assert shown("a.b") == "a.b" and shown(pathlib.Path("a/b")) == "a/b"
+    assert shown("x" * 200 + "y" * 200) == f"{'x' * 120}...{'y' * 120} (400 characters)"
+    assert shown("a\nb\x1b\u202e\udcff") == r"a\nb\x1b\u202e\udcff"
 
 
 def test_no_other_place_reads_text():

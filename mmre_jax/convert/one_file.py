@@ -28,8 +28,7 @@ from flax import traverse_util
 
 from mmre_jax import storage
 from mmre_jax.convert.files import free_file, free_folder, restored, whole
-from mmre_jax.data.torch_pickle import shown
-from mmre_jax.text_files import parse_json
+from mmre_jax.text_files import parse_json, shown
 from mmre_jax.training import calibration
 from mmre_jax.training import state as state_lib
 from mmre_jax.training.checkpoint import FOLDER, Checkpoints
@@ -134,4 +133,4 @@ def _metadata(path: str | os.PathLike[str]) -> dict[str, str]:
         with safetensors.safe_open(file, framework="numpy") as opened:
             return dict(opened.metadata() or {})
     except (safetensors.SafetensorError, OSError) as error:
-        raise WeightError(f"{file} is not a readable safetensors file (damaged or cut short?): {shown(error, 200)}") from error
+        raise WeightError(f"{file} is not a readable safetensors file (damaged or cut short?): {shown(error)}") from error

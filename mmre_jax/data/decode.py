@@ -21,7 +21,7 @@ from PIL import Image, ImageCms
 
 from mmre_jax import storage
 from mmre_jax.data.essentials import Essentials, all_scans, essentials, restarts, rows_end_early
-from mmre_jax.paths import shown
+from mmre_jax.text_files import shown
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 2**29  # more than any picture of so many pixels needs

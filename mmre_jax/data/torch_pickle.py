@@ -15,6 +15,7 @@ from collections.abc import Hashable
 from typing import Any, NoReturn
 
 from mmre_jax.data import numpy_pickle
+from mmre_jax.text_files import shown
 
 MAX_BYTES = 1 << 28
 MAX_ITEMS = 1 << 24
@@ -37,14 +38,6 @@ _DAMAGE = (
 
 class PickleError(ValueError):
     """A file that is not a plain dictionary saved by torch. The message names the file."""
-
-
-def shown(text: object, limit: int = 80) -> str:
-    """What a file says, fit for a message: control characters escaped, and of a longer text both ends and its length."""
-    whole = str(text)
-    half = limit // 2
-    cut = whole if len(whole) <= limit else f"{whole[:half]}...{whole[-half:]} ({len(whole):,} characters)"
-    return "".join(x if x.isprintable() else x.encode("unicode_escape", "backslashreplace").decode() for x in cut)
 
 
 def is_lfs_pointer(path: str | os.PathLike[str]) -> bool:

@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 
-from mmre_jax.data.torch_pickle import is_lfs_pointer, lfs_message, shown
-from mmre_jax.text_files import read_text
+from mmre_jax.data.torch_pickle import is_lfs_pointer, lfs_message
+from mmre_jax.text_files import read_text, shown
 
 _DTYPES = {
     "F64": np.float64,
@@ -153,7 +153,7 @@ def _read_safetensors(path: Path, upcast: bool = True) -> dict[str, np.ndarray]:
     try:
         found = safetensors.deserialize(path.read_bytes())
     except safetensors.SafetensorError as error:
-        raise WeightError(f"{path} is not a readable safetensors file (damaged or cut short?): {shown(error, 200)}") from error
+        raise WeightError(f"{path} is not a readable safetensors file (damaged or cut short?): {shown(error)}") from error
     return {name: _array(path, name, entry, upcast) for name, entry in found}
 
 
@@ -170,7 +170,7 @@ def _read_pickle(path: Path, upcast: bool = True) -> dict[str, np.ndarray]:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGE as error:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it names {shown(code.group(1))}, as a pickled model does: save its state_dict() instead" if code else shown(error, 200)
+        reason = f"it names {shown(code.group(1))}, as a pickled model does: save its state_dict() instead" if code else shown(error)
         raise WeightError(f"{path} holds more than tensors, or is damaged: {reason}") from error
     arrays = {}
     for name, value in _state_dict(path, found, torch.Tensor).items():
@@ -229,10 +229,10 @@ def _state_dict(path: Path, found: Any, tensor: type) -> Mapping[str, Any]:
     names = named[:1] or list(inner)
     if len(names) == 1:
         beside = ", ".join(sorted(str(name) for name in found if name != names[0])) or "nothing"
-        logger.info("%s: the state dict is its %r; not read beside it: %s", path, shown(names[0]), shown(beside, 200))
+        logger.info("%s: the state dict is its %r; not read beside it: %s", path, shown(names[0]), shown(beside))
         return inner[names[0]]
     if names:
-        raise WeightError(f"{path} holds several dictionaries of tensors ({shown(', '.join(names), 200)}): save the one to be read alone")
+        raise WeightError(f"{path} holds several dictionaries of tensors ({shown(', '.join(names))}): save the one to be read alone")
     wanted = next((name for name in WRAPPERS if isinstance(found, dict) and name in found), None)
     reason = reason if wanted is None else f"in its {wanted!r} {strange(found[wanted]) or 'there is nothing'}"
     raise WeightError(f"{path} does not hold a dictionary of tensors: {reason}")

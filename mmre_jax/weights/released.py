@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from mmre_jax.data.torch_pickle import shown
 from mmre_jax.encoders.bert import BertConfig
 from mmre_jax.systems.released.hvformer import ReleasedHVFormerConfig
 from mmre_jax.systems.released.ifaformer import ReleasedIFAformerConfig
@@ -21,6 +20,7 @@ from mmre_jax.systems.released.mkgformer import MKGformerConfig
 from mmre_jax.systems.released.prefixes import ReleasedRSRNeTConfig
 from mmre_jax.systems.rsrnet import RSRNeTConfig
 from mmre_jax.systems.system import ModuleSystem
+from mmre_jax.text_files import shown
 from mmre_jax.weights import hvformer, ifaformer, mkgformer, resnet, rsrnet, rules
 from mmre_jax.weights.rules import Rule, WeightError, as_part
 

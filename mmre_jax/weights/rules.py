@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from mmre_jax.data.torch_pickle import shown
+from mmre_jax.text_files import shown
 from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.transforms import TRANSFORMS, Transform
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mmre_jax.data.torch_pickle import is_lfs_pointer, lfs_message, shown
+from mmre_jax.data.torch_pickle import is_lfs_pointer, lfs_message
 from mmre_jax.tasks.entities import SPECIAL_TAGS
-from mmre_jax.text_files import read_json, read_text
+from mmre_jax.text_files import read_json, read_text, shown
 from mmre_jax.weights import hub, released
 from mmre_jax.weights.hub import WeightError
 

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from mmre_jax.data.torch_pickle import PickleError, read_dict, shown
+from mmre_jax.data.torch_pickle import PickleError, read_dict
 
 VALUE = {0: ["a.png", "b.png"], "x_crop_1.jpg": (0.1, 0.25, 1.0, 0.5, 0.125), "n": {"deep": [None, True, -3, "é"]}}
 
@@ -166,12 +166,6 @@ def test_parts_that_stand_in_one_another_do_not_fill_the_memory(tmp_path, link):
     (tmp_path / "c.pth").write_bytes(pickle.dumps({"a": shared}))
     with pytest.raises(PickleError, match="damaged pickle"):
         read_dict(tmp_path / "c.pth")
-
-
-def test_shown():
-    assert shown("a.b") == "a.b"
-    assert shown("x" * 50 + "y" * 50) == f"{'x' * 40}...{'y' * 40} (100 characters)"
-    assert shown("a\nb\x1b\u202e") == r"a\nb\x1b\u202e"
 
 
 def test_a_git_lfs_pointer_is_called_one(tmp_path):

@@ -48,7 +48,7 @@ from mmre_jax.data.readers import fields
 from mmre_jax.data.readers.spans import Text, text_of
 from mmre_jax.data.words import align
 from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple, check_box, plain
-from mmre_jax.text_files import parse_json, read_text
+from mmre_jax.text_files import parse_json, read_text, shown
 
 REGION_SOURCES = ("detected", "grounded", "gold")
 _KEYS = ("id", "text", "words", "image", "mentions", "relations", "triples", "regions", "caption", "notes", "masked", "meta")
@@ -272,10 +272,10 @@ def _file(value: dict[str, Any], key: str, root: str | os.PathLike[str], where: 
     if posts and (in_bucket(name) or _SCENE.fullmatch(name)):
         return name
     if os.path.isabs(name) and not posts:
-        raise RecordError(f"{field}: {paths.shown(name)!r} is not a path inside {os.fspath(root)}: a data set's files lie in its folder")
+        raise RecordError(f"{field}: {shown(name)!r} is not a path inside {os.fspath(root)}: a data set's files lie in its folder")
     if os.path.isabs(name):
         if "\0" in name or os.path.normpath(name) != name:
-            raise RecordError(f"{field}: {paths.shown(name)!r} is not a whole path: write it without '..', '.' and doubled slashes")
+            raise RecordError(f"{field}: {shown(name)!r} is not a whole path: write it without '..', '.' and doubled slashes")
         return name
     try:
         return inside(root, name, field)
