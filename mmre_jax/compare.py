@@ -67,4 +67,4 @@ def configuration(path: str | os.PathLike[str]) -> ConfigDict:
     """What the checkpoint of a run, its best step, or of one step's directory was trained with. Raises CheckpointError."""
     directory, step = locate(path)
     with Checkpoints(directory, read_only=True) as checkpoints:
-        return restore_job(checkpoints.meta(step)).config
+        return restore_job(checkpoints.meta(step), checkpoints.where(step)).config

@@ -262,7 +262,7 @@ def _of_run(path: str | os.PathLike[str]) -> tuple[FasterRcnn, Any, tuple[str, .
     """The module, its variables, its labels, and the side of the squares that it looks at."""
     directory, step = locate(path)
     with Checkpoints(directory, read_only=True) as checkpoints:
-        job = restore_job(checkpoints.meta(step))
+        job = restore_job(checkpoints.meta(step), checkpoints.where(step))
         if not isinstance(job.system, FasterRcnnSystem):
             name, task = job.config.system.name, job.config.task.name
             raise WeightError(

@@ -275,7 +275,7 @@ def load(path: str | os.PathLike[str], devices: int = 1, *, warm: bool = False) 
     """
     directory, step = locate(path)
     with Checkpoints(directory, read_only=True) as checkpoints:
-        job = restore_job(checkpoints.meta(step))
+        job = restore_job(checkpoints.meta(step), checkpoints.where(step))
         variables = checkpoints.restore_variables(step, shapes(job))
     fitted = calibration.read(directory, step)
     if fitted is not None:

@@ -45,8 +45,9 @@ def open_run(checkpoint: str | os.PathLike[str], name: str = "") -> Run:
     """What there is of a run; arguments and errors as of `write.card`."""
     directory, step = locate(checkpoint)
     with Checkpoints(directory, read_only=True) as checkpoints:
-        meta = read_meta(checkpoints.meta(step))
-    job = restore_job(meta)
+        where = checkpoints.where(step)
+        meta = read_meta(checkpoints.meta(step), where)
+    job = restore_job(meta, where)
     parts: dict[str, int] = {}
     for part, tree in shapes(job)["params"].items():
         parts[part] = sum(int(leaf.size) for leaf in jax.tree.leaves(tree))

@@ -22,7 +22,7 @@ def restored(directory: pathlib.Path, step: int) -> tuple[Job, dict[str, Any]]:
       CheckpointError: one that is damaged or cannot be read.
     """
     with Checkpoints(directory, read_only=True) as checkpoints:
-        job = restore_job(checkpoints.meta(step))
+        job = restore_job(checkpoints.meta(step), checkpoints.where(step))
         return job, checkpoints.restore_variables(step, shapes(job))
 
 

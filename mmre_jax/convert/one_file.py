@@ -102,7 +102,7 @@ def open_model(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> 
     meta = {name: parse_json(value, f"{path}: its metadata: {name}", WeightError) for name, value in about.items()}
     if type(step := meta.get("step")) is not int or step < 0:
         raise WeightError(f"{path}: its metadata name no step, found {step!r}")
-    fitted, job = meta.pop("calibration", None), restore_job(meta)
+    fitted, job = meta.pop("calibration", None), restore_job(meta, path)
     found = hub.read_file(path, upcast=False)
     wanted = traverse_util.flatten_dict(shapes(job), sep="/")
     problems = [f"{name} is not there" for name in wanted if name not in found]

@@ -112,6 +112,10 @@ class Checkpoints:
         found = self._read(step, lambda: self._reader.metrics(step))
         return None if found is None else score_of(found)
 
+    def where(self, step: int) -> pathlib.Path:
+        """The directory of a step, as messages name it."""
+        return self.directory / str(step)
+
     def _read(self, step: int, read: Callable[[], T], arrays: Collection[str] = ()) -> T:
         """What `read` returns of a step's files. arrays: the parts whose arrays it reads."""
         deadline = time.monotonic() + (0.0 if processes.is_alone() else processes.SEEN)
@@ -120,7 +124,7 @@ class Checkpoints:
             if self._stage is not None and self._stage.fetch(step, arrays):
                 self._manager.reload()
             try:
-                with _damage(self.directory / str(step)):
+                with _damage(self.where(step)):
                     return read()
             except DamagedCheckpoint:
                 if time.monotonic() >= deadline:
@@ -245,7 +249,7 @@ class Checkpoints:
         def read() -> dict[str, Any]:
             saved = self._reader.item_metadata(step)
             for name, tree in wanted.items():
-                _compare(f"{self.directory / str(step)}/{name}", tree, saved[name])
+                _compare(f"{self.where(step)}/{name}", tree, saved[name])
             restored = self._reader.restore(step, args=ocp.args.Composite(**targets))
             return {name: restored[name] for name in wanted}
 

@@ -57,7 +57,7 @@ def open_source(path: str) -> Source:
         step = found.preferred() if named is None else named
         if step is None:
             raise CheckpointError(f"train.init_from={path}: there is no complete checkpoint")
-        return Source(path, step, restore_job(found.meta(step)), found.read_variables(step))
+        return Source(path, step, restore_job(found.meta(step), found.where(step)), found.read_variables(step))
 
 
 def check_tokenizer(source: Source, job: Job) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -98,8 +99,8 @@ def parts_that_are_there(config: ConfigDict) -> ConfigDict:
     return config.lock()
 
 
-def read_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint's metadata in the present format.
+def read_meta(meta: Mapping[str, Any], where: str | os.PathLike[str]) -> dict[str, Any]:
+    """A checkpoint's metadata in the present format. where: it is, for messages.
 
     Raises:
       CheckpointError: if it was written in a format that cannot be read, naming the version that wrote it, or lacks something.
@@ -107,27 +108,27 @@ def read_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
     try:
         meta = upgrade(meta)
     except FormatError as error:
-        raise CheckpointError(str(error)) from error
+        raise CheckpointError(f"{where}: {error}") from error
     if lacking := {"config", "labels", "none", "tokenizer", "plan"} - meta.keys():
-        raise CheckpointError(f"the checkpoint's metadata lacks {', '.join(sorted(lacking))}")
+        raise CheckpointError(f"{where}: the checkpoint's metadata lacks {', '.join(sorted(lacking))}")
     return meta
 
 
-def restore_job(meta: Mapping[str, Any]) -> Job:
-    """The job that a checkpoint's metadata describes.
+def restore_job(meta: Mapping[str, Any], where: str | os.PathLike[str]) -> Job:
+    """The job that a checkpoint's metadata describes. where: it is, for messages.
 
     Raises:
       CheckpointError: as `read_meta`, or if its picture plan is not what its configuration makes today, naming the version that wrote it.
     """
-    meta = read_meta(meta)
+    meta = read_meta(meta, where)
     config = settings.complete(_tuples(meta["config"]))
     job = make_job(ConfigDict(config).lock(), tuple(meta["labels"]), meta["none"], meta["tokenizer"])
     now = plan_to_json(job.system.plan)
     if now != meta["plan"]:
         lost, new = ([slot for slot in a if slot not in b] for a, b in ((meta["plan"], now), (now, meta["plan"])))
         raise CheckpointError(
-            f"the checkpoint has format {meta['format']}, written by {writer(meta)}, whose system {job.config.system.name!r} looked at "
-            f"other pictures than this version's: only that one at {lost or 'nothing'}, only this one at {new or 'nothing'}"
+            f"{where}: the checkpoint has format {meta['format']}, written by {writer(meta)}, whose system {job.config.system.name!r} "
+            f"looked at other pictures than this version's: only that one at {lost or 'nothing'}, only this one at {new or 'nothing'}"
         )
     return job
 

@@ -53,10 +53,11 @@ FREE = (
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
-    """The last complete checkpoint of a workdir: its step and its metadata, in the present format."""
+    """The last complete checkpoint of a workdir: its step, its metadata in the present format, and its directory."""
 
     step: int
     meta: Mapping[str, Any]
+    where: pathlib.Path
 
     @property
     def tokenizer(self) -> str:
@@ -76,12 +77,12 @@ def last_saved(workdir: pathlib.Path) -> Saved | None:
         return None
     with Checkpoints(workdir / FOLDER, read_only=True) as checkpoints:
         found = _first_whole(processes.decided(checkpoints.steps), checkpoints.meta)
-        return None if found is None else Saved(found[0], read_meta(found[1]))
+        return None if found is None else Saved(found[0], read_meta(found[1], checkpoints.where(found[0])), checkpoints.where(found[0]))
 
 
 def as_padded(config: ConfigDict, saved: Saved) -> ConfigDict:
     """A configuration whose padded lengths and window, where it leaves them open, are those of the run that goes on."""
-    before = restore_job(saved.meta).config.data
+    before = restore_job(saved.meta, saved.where).config.data
     config = config.copy_and_resolve_references().unlock()
     config.data.buckets = config.data.buckets or before.buckets
     config.data.window = config.data.window or before.window
@@ -131,7 +132,7 @@ def check_same(saved: Saved, job: Job, data: identity.Identity, records: Mapping
       saved: the checkpoint, of `workdir`.
       data, records: of this run, by split.
     """
-    before = restore_job(saved.meta).config
+    before = restore_job(saved.meta, saved.where).config
     lines = [line for line in _differences(before.to_dict(), job.config.to_dict()) if not line.startswith(tuple(f"{key}:" for key in FREE))]
     if any(line.startswith("train.epochs:") for line in lines):
         lines.append(_of_epochs(saved.step, before.train.epochs, job.config.train.epochs, workdir))

@@ -137,7 +137,9 @@ def _opened(path: str | Path) -> Iterator[tuple[Checkpoints, int]]:
         directory, step = locate(path)
         with Checkpoints(directory, read_only=True) as checkpoints:
             yield checkpoints, step
-    except (CheckpointError, FormatError) as error:
+    except FormatError as error:
+        raise WeightError(f"{path}: {error}") from error
+    except CheckpointError as error:
         raise WeightError(str(error)) from error
 
 

@@ -4,6 +4,7 @@ wrote it found (found.json beside it), and goes on training. `write_checkpoint.p
 import importlib
 import json
 import logging
+import re
 import shutil
 import sys
 import tarfile
@@ -71,15 +72,15 @@ def test_it_goes_on_where_it_was_stopped(number, tmp_path, monkeypatch, caplog):
 @pytest.mark.parametrize(
     ("meta", "message"),
     [
-        ({"format": 99, "versions": {"mmre_jax": "9.1.0"}}, "has format 99, written by mmre_jax 9.1.0; this version reads formats 1 to"),
+        ({"format": 99, "versions": {"mmre_jax": "9.1.0"}}, "run/3: the checkpoint has format 99, written by mmre_jax 9.1.0; this "),
         ({"format": "1"}, "has format '1', written by an unknown version"),
         ({}, "has format None, written by an unknown version"),
-        ({"format": 1, "config": {}}, "metadata lacks labels, none, plan, tokenizer"),
+        ({"format": 1, "config": {}}, "run/3: the checkpoint's metadata lacks labels, none, plan, tokenizer"),
     ],
 )
 def test_an_unknown_format_is_refused_naming_what_wrote_it(meta, message):
     with pytest.raises(CheckpointError, match=message):
-        restore_job(meta)
+        restore_job(meta, Path("run/3"))
 
 
 def test_a_checkpoint_of_other_pictures_is_refused_naming_what_wrote_it(tmp_path):
@@ -88,9 +89,19 @@ def test_a_checkpoint_of_other_pictures_is_refused_naming_what_wrote_it(tmp_path
         meta = checkpoints.meta(2)
     meta["config"]["data"]["objects"] = "grounded"
     meta["versions"]["mmre_jax"] = "0.0.7"
-    message = "has format 2, written by mmre_jax 0.0.7, whose system 'ifaformer' looked at other pictures "
+    message = "^run/3: the checkpoint has format 2, written by mmre_jax 0.0.7, whose system 'ifaformer' looked at other pictures "
     with pytest.raises(CheckpointError, match=message + ".*only that one at nothing, only this one at .*'grounded'"):
-        restore_job(meta)
+        restore_job(meta, Path("run/3"))
+
+
+def test_a_checkpoint_that_lacks_something_is_named(tmp_path):
+    run = unpacked(KEPT / "format_2" / "ifaformer.tar.xz", tmp_path)
+    [path] = (run / FOLDER / "2" / "meta").glob("metadata")
+    meta = json.loads(path.read_text())
+    del meta["labels"]
+    path.write_text(json.dumps(meta))
+    with pytest.raises(CheckpointError, match=rf"^{re.escape(str(run / FOLDER / '2'))}: the checkpoint's metadata lacks labels$"):
+        mmre_jax.load(run)
 
 
 def test_no_archive_names_a_machine(tmp_path):

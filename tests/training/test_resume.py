@@ -139,7 +139,7 @@ def test_what_depends_on_the_number_of_devices(data, changes, causes, caplog):
     job = new_job(config(data, **changes), records(16))
     assert resume.depending_on_devices(job) == causes
     with caplog.at_level(logging.INFO):
-        resume.tell_devices(resume.Saved(3, {"devices": 4}), job, 2)
+        resume.tell_devices(resume.Saved(3, {"devices": 4}, pathlib.Path("run")), job, 2)
     assert ("will differ from those of an unchanged run, because of " + ", ".join(causes) in caplog.text) == bool(causes)
 
 
