@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,9 @@ from mmre_jax.records import SPLITS
 from mmre_jax.systems import released
 from mmre_jax.tasks import WORDLESS
 from mmre_jax.training.protocol import protocol
+
+# Of a record that a warning names, as ID (FOLDER/FILE:LINE).
+_FOLDER = re.compile(r"\((?:[^()]|\([^()]*\))*[/\\](?=[^/\\]+:\d+\))")
 
 
 def card(checkpoint: str | os.PathLike[str], *, name: str = "", license: str = "") -> str:
@@ -119,7 +123,7 @@ def _data(run: Run) -> str:
         rows.append(f"\n> **Warning.** {said['warning'][0].upper()}{said['warning'][1:]} A post of your own has no such crops.")
     for warning in (run.metrics or {}).get("warnings", ()):
         if warning != said.get("warning"):
-            rows.append(f"\n> **Warning.** {text(str(warning))}")
+            rows.append(f"\n> **Warning.** {text(_FOLDER.sub('(', str(warning)))}")
     return "\n".join(rows)
 
 

@@ -11,6 +11,8 @@ import yaml
 from mmre_jax.card import card, write
 from mmre_jax.card.run import open_run
 from mmre_jax.card.words import PAPERS, text
+from mmre_jax.data import annotation
+from mmre_jax.records import Mention, Record
 from mmre_jax.systems import BUILDERS
 from mmre_jax.training.checkpoint import CheckpointError
 from mmre_jax.training.locate import locate
@@ -84,6 +86,21 @@ def test_a_leak_and_a_calibration_are_told(trained, tmp_path, monkeypatch):
     found = card(tmp_path / "run")
     assert f"**Warning.** P{LEAK_WARNING[1:]}" in found and "started from `bert-base-uncased`" in found
     assert "/some/one" not in found and '"root": "MNRE"' in found and front(found)["datasets"] == ["mnre"]
+
+
+def test_warnings_of_records_name_no_folder(trained, tmp_path):
+    """As training writes them, of a data set that stands in two files of a folder with a space and parentheses in its name."""
+    record = Record("a", ("Ada",), mentions=(Mention(0, 1, "PER"),))
+    splits = {
+        split: [dataclasses.replace(record, id=split, origin=f"/home/someone/my data (1)/{split}.jsonl:{line}")]
+        for line, split in enumerate(("train", "test"), 3)
+    }
+    warnings = annotation.warnings(annotation.look("entities", "O", splits))
+    shutil.copytree(trained / "checkpoints", tmp_path / "run" / "checkpoints")
+    metrics = json.loads((trained / "metrics.json").read_text())
+    (tmp_path / "run" / "metrics.json").write_text(json.dumps({**metrics, "warnings": warnings}))
+    found = card(tmp_path / "run")
+    assert "Such as test (test.jsonl:4) is train (train.jsonl:3)" in found and "someone" not in found and "my data" not in found
 
 
 @pytest.mark.parametrize("task", ["entities", "triples", "objects"])
