@@ -76,7 +76,8 @@ class Extraction:
 
     def to_json(self, folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
         """A line of extracted.jsonl as plain values: the record with what was found, in the format of records, which `jsonl.read` with
-        `posts` gives back; and notes and masked. Numbers are as they were found, not rounded.
+        `posts` gives back; and notes and masked. Numbers are as they were found, not rounded. What was looked for, notes and masked stand
+        in every line, be they empty; what was not looked for does not, or it would be scored as not found.
 
         Args:
           folder: where the line will stand; a picture in it is named relative to it, any other by its whole path. A picture that was given
@@ -84,8 +85,8 @@ class Extraction:
         """
         value = jsonl.to_json(self.as_record(), folder, posts=True)
         kind, meta = KINDS[self.task], {key: value.pop(key) for key in ("meta",) if key in value}
-        masked = {"masked": list(self.masked)} if self.masked else {}
-        return {**value, kind: value.get(kind, []), "notes": list(self.notes), **masked, **meta}
+        kinds = ("mentions", kind) if self.task == "relation" and not self.record.relations else (kind,)  # a post without a pair was tagged
+        return {**value, **{each: value.get(each, []) for each in kinds}, "notes": list(self.notes), "masked": list(self.masked), **meta}
 
 
 def post(

@@ -2,14 +2,16 @@
 
 import dataclasses
 import itertools
+import json
 
 import numpy as np
 import pytest
 
 import mmre_jax
+from mmre_jax.analysis.evaluation import read_predictions
 from mmre_jax.data.decode import PictureError
-from mmre_jax.data.readers import scenes
-from mmre_jax.records import Mention, RecordError
+from mmre_jax.data.readers import jsonl, scenes
+from mmre_jax.records import Mention, Record, RecordError
 
 TEXT = "Ada meets Grace near the old Ada Bridge"
 
@@ -48,6 +50,22 @@ def test_every_ordered_pair_of_what_the_tagger_finds_is_classified(tagging, phot
     written = extraction.to_json()
     assert [row["type"] for row in written["mentions"]] == ["PER", "LOC", "LOC"] and len(written["relations"]) == 6
     assert len(chain.extract(text=TEXT, top=2).relations[0].alternatives) == 2
+
+
+def test_every_line_has_the_same_keys_and_is_read_back(tagging, photo, tmp_path):
+    """Where no mention was found that is said: such lines are scored as a tagger's, too."""
+    posts = [Record(f"p{n}", tuple(TEXT.split()), image=str(photo), mentions=(Mention(0, 1, "PER"),)) for n in range(3)]
+    lines, found = [], []
+    for post, spans in zip(posts, ([], [(2, 3)], [(0, 1), (2, 3)]), strict=True):
+        found.append(tagging(spans).extract_records([post])[0])
+        lines.append(json.dumps(found[-1].to_json(tmp_path)))
+    assert len({tuple(sorted(json.loads(line))) for line in lines}) == 1
+    (tmp_path / "extracted.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    for record, extraction in zip(jsonl.read(tmp_path / "extracted.jsonl", posts=True), found, strict=True):
+        assert dataclasses.replace(record, origin="") == extraction.as_record()
+    task = tagging([]).entities.job.task
+    scored = read_predictions(tmp_path / "extracted.jsonl", "entities", task, posts)
+    assert [[mention.span for mention in each] for each in scored] == [[], [(2, 3)], [(0, 1), (2, 3)]]
 
 
 @pytest.mark.parametrize("spans", [[], [(2, 3)]])

@@ -173,6 +173,7 @@ def test_as_json(extractor, photo):
             }
         ],
         "notes": [NO_CROPS],
+        "masked": [],
     }
     assert json.loads(json.dumps(extraction.to_json())) == line
     assert extraction.to_json(photo.parent)["image"] == photo.name
@@ -483,7 +484,7 @@ def test_entities_and_triples_as_json(finder, photo):
         ],
     }
     kind = {"entities": "mentions", "triples": "triples"}[finder.task]
-    post = {"id": "text", "text": TEXT, "words": TEXT.split(), "image": str(photo), "notes": []}
+    post = {"id": "text", "text": TEXT, "words": TEXT.split(), "image": str(photo), "notes": [], "masked": []}
     assert json.loads(json.dumps(extraction.to_json())) == {**post, kind: expected[kind]}
     assert dataclasses.replace(extraction, found=()).to_json()[kind] == [], "that nothing was found is said"
 
