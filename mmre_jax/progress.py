@@ -28,6 +28,7 @@ class Progress:
       start: how many of them were done before.
       unit: what a step is called.
       leave: whether a bar stays when it is full.
+      cold: the first steps come with what is done once, such as compilation: nothing is said of speed before `warm` is called.
       stream: where a bar is drawn, standard error if None; it decides whether there is one.
       clock: seconds that pass.
     """
@@ -40,11 +41,12 @@ class Progress:
         start: int = 0,
         unit: str = "it",
         leave: bool = True,
+        cold: bool = False,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         stream = sys.stderr if stream is None else stream
-        self.name, self.total, self.start, self.done, self.unit = name, total, start, start, unit
+        self.name, self.total, self.start, self.done, self.unit, self.cold = name, total, start, start, unit, cold
         self._clock = clock
         self._began = self._said = clock()
         self._tenth = self._tenths()
@@ -63,6 +65,8 @@ class Progress:
         """One more step is done; `note` stands behind the numbers until there is another."""
         self.done += 1
         if self._bar is not None:
+            if self.cold:
+                self._bar.unpause()
             self._bar.update()
             if note:
                 self._bar.set_postfix_str(note, refresh=False)
@@ -73,14 +77,27 @@ class Progress:
                 logger.info("%s%s", self._line(now), note and f", {note}")
                 self._said, self._tenth = now, self._tenths()
 
+    def warm(self) -> None:
+        """What is done from now on says how fast it goes, where the start was cold."""
+        if not self.cold:
+            return
+        self.cold, self.start, self._began = False, self.done, self._clock()
+        if self._bar is not None:
+            self._bar.unpause()
+            self._bar.initial = self._bar.last_print_n = self._bar.n
+            self._bar.refresh()
+
     def _tenths(self) -> int:
         return 10 * self.done // max(self.total, 1)
 
     def _line(self, now: float) -> str:
+        done = f"{self.name}: {self.done:,} of {self.total:,} ({100 * self.done // max(self.total, 1)} %)"
+        if self.cold or self.done == self.start:
+            return done
         rate = (self.done - self.start) / max(now - self._began, 1e-9)
         speed = f"{rate:,.1f} {self.unit}/s" if rate >= 1 else f"{1 / rate:,.1f} s/{self.unit}"
         left = f"{tqdm.format_interval((self.total - self.done) / rate)} left"
-        return f"{self.name}: {self.done:,} of {self.total:,} ({100 * self.done // max(self.total, 1)} %), {speed}, {left}"
+        return f"{done}, {speed}, {left}"
 
 
 def track(items: Iterable[T], name: str, total: int, *, unit: str = "it", leave: bool = True) -> Iterator[T]:

@@ -62,6 +62,35 @@ def test_a_resumed_task_has_its_own_speed(caplog: pytest.LogCaptureFixture) -> N
     assert lines(caplog, 100, 1.0, start=80)[0][1] == "train: 90 of 100 (90 %), 1.0 it/s, 00:10 left, loss 0.5"
 
 
+def test_what_is_done_once_says_nothing_of_speed(caplog: pytest.LogCaptureFixture) -> None:
+    """Two minutes of compilation, and then a group of posts each second; so on a terminal, too."""
+    clock, said = Clock(), Terminal()
+    with Progress("extract", 100, unit="post", cold=True, stream=said) as bar:
+        assert bar._bar is not None
+        for _ in range(10):
+            bar._bar.start_t -= 120.0
+            bar._bar.last_print_t -= 120.0
+            bar.advance()
+        bar.warm()
+        bar._bar.start_t -= 1.0
+        for _ in range(10):
+            bar.advance()
+        assert bar._bar.format_dict["elapsed"] == pytest.approx(1.0, abs=0.5) and bar._bar.format_dict["initial"] == 10
+    with (
+        caplog.at_level(logging.INFO, "mmre_jax.progress"),
+        Progress("extract", 100, unit="post", cold=True, stream=io.StringIO(), clock=clock) as bar,
+    ):
+        for group in range(10):
+            clock.now += 120.0 if not group else 1.0
+            for _ in range(10):
+                bar.advance()
+            bar.warm()
+    assert [entry.getMessage() for entry in caplog.records] == [
+        "extract: 1 of 100 (1 %)",
+        "extract: 51 of 100 (51 %), 8.2 post/s, 00:05 left",
+    ]
+
+
 def test_a_terminal_gets_a_bar_and_no_lines(caplog: pytest.LogCaptureFixture) -> None:
     stream = Terminal()
     with caplog.at_level(logging.INFO, "mmre_jax.progress"), Progress("draw", 3, stream=stream) as progress:

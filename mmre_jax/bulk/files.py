@@ -83,7 +83,8 @@ def extract_all(
         if tally.records:
             logger.info("%s: %d posts were extracted from before", out, tally.records)
         records, shown = itertools.chain(first, itertools.chain.from_iterable(todo)), list[Extraction]()
-        with Progress(progress, lines, start=tally.records, unit="post") as bar:
+        cold = tally.records + len(first)  # the group with which comes what is compiled
+        with Progress(progress, lines, start=tally.records, unit="post", cold=True) as bar:
             for extraction in finder.extract_many(records, strict=wanted.strict, top=wanted.top):
                 extraction = wanted.of(extraction, finder.none)
                 if len(shown) == tally.records < show:
@@ -94,6 +95,8 @@ def extract_all(
                     sync(file)
                 while bar.done < tally.records + source.rejected:
                     bar.advance()
+                if tally.records == cold:
+                    bar.warm()
         for written in (file, source.file):
             sync(written)
         (folder / REJECTS).replace(place / REJECTS)

@@ -155,7 +155,7 @@ def _fill(parts: pathlib.Path, groups: Iterable[Sequence[Record]], asked: _Asked
         if done:
             logger.info("%s: %d posts were extracted from before", parts, done)
         lost = 0
-        with Progress(progress, lines, start=done, unit="post") as bar:
+        with Progress(progress, lines, start=done, unit="post", cold=True) as bar:
             while left:
                 before = len(left)
                 try:
@@ -166,6 +166,7 @@ def _fill(parts: pathlib.Path, groups: Iterable[Sequence[Record]], asked: _Asked
                             _rows(parts / _name(number), ids)
                             for _ in range(size):
                                 bar.advance()
+                            bar.warm()
                 except ray.exceptions.RayError as error:
                     lost = lost + 1 if len(left) == before else 0
                     said = " ".join(str(error).split())[:300]

@@ -1,8 +1,11 @@
 """Extraction to a folder that is stopped and goes on: the same files in the end, and refusals where something was changed meanwhile."""
 
 import dataclasses
+import functools
+import io
 import itertools
 import json
+import logging
 import re
 import resource
 
@@ -14,6 +17,7 @@ from mmre_jax.bulk.files import extract_all
 from mmre_jax.bulk.place import Wanted
 from mmre_jax.data.decode import PictureError
 from mmre_jax.extraction import Extraction
+from mmre_jax.progress import Progress
 from mmre_jax.records import Mention, RecordError, Relation
 
 
@@ -89,6 +93,25 @@ def test_what_is_written(given, tmp_path):
     assert {name: summary[name] for name in counts} == counts and len(summary["reasons"]) == 2
     assert [extraction.record.id for extraction in shown] == ["p-1", "p-2"]
     assert not (tmp_path / "out" / "extract" / "extracted.jsonl").exists()
+
+
+def test_what_is_compiled_with_the_first_group_says_nothing_of_speed(given, tmp_path, monkeypatch, caplog):
+    """Ten minutes for the first three posts, half a minute for each three of the others."""
+    seconds = [0.0]
+
+    class Slow(Finder):
+        def extract_many(self, records, *, strict=False, top=0):
+            for number, extraction in enumerate(super().extract_many(records, strict=strict, top=top)):
+                seconds[0] += (0.0 if number % 3 else 30.0) if number else 600.0
+                yield extraction
+
+    progress = functools.partial(Progress, stream=io.StringIO(), clock=lambda: seconds[0])
+    monkeypatch.setattr("mmre_jax.bulk.files.Progress", progress)
+    with caplog.at_level(logging.INFO, "mmre_jax.progress"):
+        extract_all(Slow(), given, tmp_path / "out", Wanted(), progress="extract")
+    said = [entry.getMessage() for entry in caplog.records if entry.name == "mmre_jax.progress"]
+    assert said[:2] == ["extract: 1 of 13 (7 %)", "extract: 4 of 13 (30 %), 30.0 s/post, 04:30 left"]
+    assert said[2:] == [f"extract: {line}, 10.0 s/post, 00:{left} left" for line, left in (("9 of 13 (69 %)", 40), ("12 of 13 (92 %)", 10))]
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"id": "p-'])
