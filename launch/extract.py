@@ -24,8 +24,8 @@ found what is annotated.
 --engine=ray has the workers of a Ray cluster extract (extra `ray`; RAY_ADDRESS says which, else one of this machine alone), to the same
 files. They read checkpoint and pictures by the same paths.
 
-Started again after it was stopped it goes on, and ends as if it had not been. It refuses to go on where the input, the checkpoint or what
-is wanted of it are others than before.
+Started again after it was stopped it goes on, and ends as if it had not been. It refuses to go on where the input, the checkpoint, what is
+wanted of it or a picture, by its size and time, are others than before.
 """
 
 from __future__ import annotations

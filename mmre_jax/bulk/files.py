@@ -5,6 +5,7 @@
     OUT/summary.json               counts
     OUT/extract/settings.json      what it was made with
     OUT/extract/extracted.jsonl    the lines so far, while it is at work
+    OUT/extract/pictures.jsonl     size and time of these posts' pictures, likewise
 
 Lines are added in order, and those that were there when the program was killed stay, up to the end of the last group that was extracted
 together; so what is extracted after them is the same to the last digit.
@@ -27,6 +28,7 @@ from mmre_jax.bulk.place import (
     EXTRACTED,
     REJECTS,
     RESULTS,
+    SEEN,
     SUMMARY,
     Finder,
     Source,
@@ -37,6 +39,7 @@ from mmre_jax.bulk.place import (
     take_place,
 )
 from mmre_jax.bulk.posts import Given, Posts
+from mmre_jax.bulk.seen import Seen
 from mmre_jax.extraction import KINDS, Extraction
 from mmre_jax.progress import Progress
 from mmre_jax.records import RecordError
@@ -62,7 +65,8 @@ def extract_all(
       rejected and the first reasons (reasons); calibration of each checkpoint. And the first extractions.
 
     Raises:
-      RecordError: `out` has results of other settings, or files that are not from here, or were changed; no line of the input can be read.
+      RecordError: `out` has results of other settings, or files that are not from here, or were changed, or a picture that was; no line of
+        the input can be read.
       PictureError: where `wanted.strict`.
       OSError: another program is at work in `out`.
     """
@@ -74,11 +78,12 @@ def extract_all(
         place = pathlib.Path(held.enter_context(tempfile.TemporaryDirectory())) if remote else out
         digest, lines = posts.look()
         folder = take_place(place, {"engine": "local", "input": digest, **finder.about(), **dataclasses.asdict(wanted)}, held)
-        source = Source(finder, posts, held.enter_context((folder / REJECTS).open("w", encoding="utf-8")))
+        seen = Seen(folder / SEEN, held)
+        source = Source(finder, posts, held.enter_context((folder / REJECTS).open("w", encoding="utf-8")), seen)
         target = place / EXTRACTED if (place / EXTRACTED).is_file() else folder / EXTRACTED
         file = held.enter_context(target.open("a+b"))
         tally, todo = Tally(), finder.groups(source)
-        if first := pass_over(file, todo, tally, KINDS[finder.task]):
+        if first := pass_over(file, todo, tally, KINDS[finder.task], seen):
             file.truncate()
         if tally.records:
             logger.info("%s: %d posts were extracted from before", out, tally.records)
@@ -89,6 +94,7 @@ def extract_all(
                 extraction = wanted.of(extraction, finder.none)
                 if len(shown) == tally.records < show:
                     shown.append(extraction)
+                seen.note(extraction.record)
                 file.write((json.dumps(extraction.to_json(out), ensure_ascii=False) + "\n").encode())
                 tally.add(len(extraction.found), f"{extraction.record.origin or extraction.record.id}: ", extraction.masked)
                 if not tally.records % SYNCED:
@@ -101,6 +107,7 @@ def extract_all(
             sync(written)
         (folder / REJECTS).replace(place / REJECTS)
         target.replace(place / EXTRACTED)
+        (folder / SEEN).unlink()
         summary = source.summary(tally)
         write_json(place / SUMMARY, summary)
         if remote:

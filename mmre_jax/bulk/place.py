@@ -14,12 +14,14 @@ from typing import IO, Any, Protocol
 from mmre_jax import file_lock
 from mmre_jax.bulk.made import differences
 from mmre_jax.bulk.posts import Given, Line, Posts
+from mmre_jax.bulk.seen import Seen
 from mmre_jax.extraction import Extraction
 from mmre_jax.records import Record, RecordError, Relation
 from mmre_jax.text_files import parse_json, read_json
 from mmre_jax.training.log import write_json
 
 FOLDER, EXTRACTED, REJECTS, SUMMARY, SETTINGS = "extract", "extracted.jsonl", "rejects.jsonl", "summary.json", "settings.json"
+SEEN = "pictures.jsonl"
 RESULTS = (EXTRACTED, REJECTS, SUMMARY)
 MOST = 5  # examples in a summary
 _CHECKSUMS = ("input", "checkpoint", "entities", "relations")  # of the settings, which say nothing to a person
@@ -79,10 +81,11 @@ class Wanted:
 
 
 class Source:
-    """The records to extract from. A line that is no post, or none for the finder, is written to `file` when it comes."""
+    """The records to extract from. A line that is no post, or none for the finder, is written to `file` when it comes; the pictures of the
+    others are looked at by `seen`."""
 
-    def __init__(self, finder: Finder, posts: Posts | Given, file: IO[str]) -> None:
-        self.finder, self.posts, self.file = finder, posts, file
+    def __init__(self, finder: Finder, posts: Posts | Given, file: IO[str], seen: Seen | None = None) -> None:
+        self.finder, self.posts, self.file, self.seen = finder, posts, file, seen
         self.rejected, self.reasons = 0, list[str]()
 
     def summary(self, tally: Tally) -> dict[str, Any]:
@@ -95,7 +98,10 @@ class Source:
         for line in self.posts:
             try:
                 if line.record is not None:
-                    yield self.finder.prepared(line.record)
+                    record = self.finder.prepared(line.record)
+                    if self.seen is not None:
+                        self.seen.look(record)
+                    yield record
                     continue
             except RecordError as error:
                 line = dataclasses.replace(line, reason=str(error))
@@ -136,11 +142,11 @@ class Tally:
         self.examples += [where + note for note in masked[:1]][: MOST - len(self.examples)]
 
 
-def pass_over(file: IO[bytes], groups: Iterator[list[Record]], tally: Tally, kind: str) -> list[Record]:
+def pass_over(file: IO[bytes], groups: Iterator[list[Record]], tally: Tally, kind: str, seen: Seen | None = None) -> list[Record]:
     """Counts the groups that a file holds whole, goes to their end in it, and returns the group that is next; [] where there is none.
 
     Raises:
-      RecordError: where the file does not hold the lines of these records.
+      RecordError: where the file does not hold the lines of these records, or a picture of them is another than `seen` knows.
     """
     file.seek(0)
     end, number = 0, 0
@@ -157,6 +163,8 @@ def pass_over(file: IO[bytes], groups: Iterator[list[Record]], tally: Tally, kin
             return group
         for record, row in zip(group, rows, strict=True):
             tally.count(record, row, kind)
+            if seen is not None:
+                seen.check(record)
         end = file.tell()
     if file.readline():
         raise RecordError(f"{file.name}: has more lines than there are posts: the file was changed: remove it, and start again")

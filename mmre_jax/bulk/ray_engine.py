@@ -25,8 +25,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mmre_jax import storage
-from mmre_jax.bulk.place import EXTRACTED, REJECTS, SUMMARY, Finder, Source, Tally, Wanted, pass_over, sync, take_place
+from mmre_jax.bulk.place import EXTRACTED, REJECTS, SEEN, SUMMARY, Finder, Source, Tally, Wanted, pass_over, sync, take_place
 from mmre_jax.bulk.posts import Given, Posts
+from mmre_jax.bulk.seen import Seen
 from mmre_jax.chain import load
 from mmre_jax.data.decode import PictureError
 from mmre_jax.extraction import KINDS
@@ -113,8 +114,9 @@ def extract_all(
         parts = folder / "parts"
         if not (finished := (out / EXTRACTED).is_file()):
             parts.mkdir(exist_ok=True)
-            unwritten = Source(finder, posts, held.enter_context(open(os.devnull, "w", encoding="utf-8")))
-            _fill(parts, finder.groups(unwritten), _Asked(checkpoint, wanted, os.fspath(out), cluster), lines, progress)
+            seen = Seen(folder / SEEN, held)
+            unwritten = Source(finder, posts, held.enter_context(open(os.devnull, "w", encoding="utf-8")), seen)
+            _fill(parts, finder.groups(unwritten), seen, _Asked(checkpoint, wanted, os.fspath(out), cluster), lines, progress)
         source = Source(finder, posts, held.enter_context((folder / REJECTS).open("w", encoding="utf-8")))
         tally, kind = Tally(), KINDS[finder.task]
         with (out / EXTRACTED if finished else folder / EXTRACTED).open("rb" if finished else "wb") as file:
@@ -133,12 +135,13 @@ def extract_all(
         (folder / REJECTS).replace(out / REJECTS)
         write_json(out / SUMMARY, source.summary(tally))
         shutil.rmtree(parts, ignore_errors=True)
+        (folder / SEEN).unlink(missing_ok=True)
     if source.rejected and not tally.records:
         raise RecordError(f"none of {source.rejected} posts can be read, see {out / REJECTS}; the first: {source.reasons[0]}")
     return source.summary(tally)
 
 
-def _fill(parts: pathlib.Path, groups: Iterable[Sequence[Record]], asked: _Asked, lines: int, progress: str) -> None:
+def _fill(parts: pathlib.Path, groups: Iterable[Sequence[Record]], seen: Seen, asked: _Asked, lines: int, progress: str) -> None:
     """Sees to it that there is a part for every group."""
     with _connected() as ray:
         import pyarrow as pa
@@ -149,7 +152,11 @@ def _fill(parts: pathlib.Path, groups: Iterable[Sequence[Record]], asked: _Asked
             if (path := parts / _name(number)).is_file():
                 _rows(path, _ids(group))
                 done += len(group)
+                for record in group:
+                    seen.check(record)
             else:
+                for record in group:
+                    seen.note(record)
                 table = pa.table({"group": [number], "records": [pickle.dumps(list(group))]})
                 left[number] = ray.put(table), _ids(group), len(group)
         if done:

@@ -56,7 +56,7 @@ def _stamp_of(records: Sequence[Record | None], pictures: PictureSource, plan: P
     name, how = _namer(data.root), READERS[pictures.read]
     every = {place.file for r in records if r is not None for slot in plan for places in sources(r, slot) for place in places}
     known = storage.sizes(filter(storage.is_remote, every))
-    written = functools.lru_cache(maxsize=None)(lambda file: f"{known[file]}" if file in known else _written(file))
+    written = functools.lru_cache(maxsize=None)(lambda file: f"{known[file]}" if file in known else size_and_time(file))
 
     def of_places(places: Sequence[Source], slot: Slot) -> str:
         blank = "blank:" if pictures.blank and slot.source != "photo" else ""  # what a missing one is shown as
@@ -74,7 +74,7 @@ def _stamp_of(records: Sequence[Record | None], pictures: PictureSource, plan: P
 
     def with_stand_in(record: Record) -> Stamps:
         found, stand_in = _each(record, plan, of_places), pictures.stand_in(record)
-        return found if stand_in is None else [f"{x}|{name(str(stand_in))},{_written(str(stand_in))}" if x else x for x in found]
+        return found if stand_in is None else [f"{x}|{name(str(stand_in))},{size_and_time(str(stand_in))}" if x else x for x in found]
 
     return with_stand_in
 
@@ -100,7 +100,7 @@ def _of_pixels(pictures: PictureSource, plan: PicturePlan, record: Record) -> St
     ]
 
 
-def _written(file: str) -> str:
+def size_and_time(file: str) -> str:
     """A file's size and when it was last written; a key of `scenes`, which says all, as it is; '-' where there is no such file."""
     if file.startswith(scenes.PREFIX):
         return ""

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import logging
+import os
 import re
 import resource
 
@@ -144,6 +145,43 @@ def test_it_refuses_to_go_on_with_something_else(given, tmp_path):
     partial.write_text(partial.read_text().replace('"p-2"', '"p-3"'))
     with pytest.raises(RecordError, match=r"extracted\.jsonl:2: not what was found in 'p-2'"):
         extract_all(Finder(), given, tmp_path / "out", Wanted())
+
+
+def test_it_refuses_to_go_on_where_a_picture_was_changed(tmp_path):
+    """Size, time, or whether it is there, of a post that was extracted from; pictures of the others may come and go."""
+    lines = [{"text": f"Ada meets {i}", "image": f"{i}.png", "regions": [{"file": f"crop{i}.png"}]} for i in range(8)]
+    (tmp_path / "p.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in [*lines, {"text": "no picture"}]))
+    for i in range(7):
+        (tmp_path / f"{i}.png").write_bytes(b"0"), (tmp_path / f"crop{i}.png").write_bytes(b"0")
+    (tmp_path / "2.png").unlink()
+    given, out = posts.find(tmp_path / "p.jsonl"), tmp_path / "out"
+    whole = extract_all(Finder(), given, tmp_path / "whole", Wanted())[0]
+    with pytest.raises(Stopped):
+        extract_all(Finder(stop=5), given, out, Wanted())
+    with (out / "extract" / "pictures.jsonl").open("ab") as file:
+        file.write(b'["p-')
+
+    def refused(name, line):
+        said = rf"p\.jsonl:{line}: the picture .*/{name} was changed since the post was .* remove .*/extract/pictures\.jsonl"
+        with pytest.raises(RecordError, match=said):
+            extract_all(Finder(), given, out, Wanted())
+        return tmp_path / name
+
+    for name, line in (("1.png", 2), ("crop0.png", 1)):
+        before = (tmp_path / name).stat()
+        (tmp_path / name).write_bytes(b"1")
+        os.utime(tmp_path / name, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+        os.utime(refused(name, line), ns=(before.st_atime_ns, before.st_mtime_ns))
+    (tmp_path / "2.png").write_bytes(b"0")
+    refused("2.png", 3).unlink()
+    for name in ("3.png", "7.png"):
+        (tmp_path / name).write_bytes(b"another")
+    with pytest.raises(Stopped):
+        extract_all(Finder(stop=5), given, out, Wanted())
+    (tmp_path / "5.png").unlink()
+    refused("5.png", 6)
+    (out / "extract" / "pictures.jsonl").unlink()
+    assert extract_all(Finder(), given, out, Wanted())[0] == whole and tree(out) == tree(tmp_path / "whole")
 
 
 def test_what_a_missing_picture_ended_goes_on_without_strict(given, tmp_path):
