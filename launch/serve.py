@@ -17,8 +17,9 @@ The API (Gradio's; its page of documentation is linked at the foot of the page),
 
 gives what launch.extract writes of a post. What is given: text, picture or None, checkpoint, and mentions, '' where it asks for none.
 
-A checkpoint extracts from one post at a time; others wait, 32 at most. The size of a picture's file, its pixels and the text are bounded.
-The server keeps what it is sent for an hour, reads no address and no file of its own for anybody, and sends nothing anywhere. It takes
+A checkpoint extracts from one post at a time; others wait, 32 at most, and as many are taken at once. The size of a picture's file, its
+pixels and the text are bounded. The server keeps what it is sent for an hour, together no more than --max_kept_gigabytes, beyond which it
+takes nothing before some of it is forgotten, reads no address and no file of its own for anybody, and sends nothing anywhere. It takes
 connections of this machine alone unless --host says otherwise, and knows no users: where others can reach it, put what asks for a
 password before it. Needs the extra `app`, in an environment of its own: Gradio needs an older Pillow.
 """
@@ -42,6 +43,7 @@ _HOST = flags.DEFINE_string("host", "127.0.0.1", "Whose connections are taken: 1
 _PORT = flags.DEFINE_integer("port", 7860, "0: any that is free.", lower_bound=0, upper_bound=65535)
 _BYTES = flags.DEFINE_float("max_megabytes", 10.0, "Largest file of a picture that is taken.", lower_bound=0.001, upper_bound=500.0)
 _PIXELS = flags.DEFINE_float("max_megapixels", 25.0, "Largest picture that is decoded.", lower_bound=0.001, upper_bound=50.0)
+_KEPT = flags.DEFINE_float("max_kept_gigabytes", 2.0, "Of all pictures of an hour; beyond it none are taken.", lower_bound=0.0)
 _CHARACTERS = flags.DEFINE_integer("max_characters", 5000, "Longest text that is read.", lower_bound=1)
 
 
@@ -49,7 +51,12 @@ def main(*runs: str) -> None:
     """Serves until it is stopped."""
     logger = console.setup()
     need()
-    limits = Limits(bytes=round(_BYTES.value * 2**20), pixels=round(_PIXELS.value * 1e6), characters=_CHARACTERS.value)
+    limits = Limits(
+        bytes=round(_BYTES.value * 2**20),
+        pixels=round(_PIXELS.value * 1e6),
+        characters=_CHARACTERS.value,
+        kept=round(_KEPT.value * 2**30),
+    )
     extractors = {}
     for name, run in zip(names_of(runs, _NAMES.value), runs, strict=True):
         one, _, other = run.partition("+")

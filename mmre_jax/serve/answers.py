@@ -41,12 +41,14 @@ class Refused(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Of what is taken: size of a picture's file in bytes, and of the picture in pixels; characters of a text; mentions of a post."""
+    """Of what is taken: size of a picture's file in bytes, and of the picture in pixels; characters of a text; mentions of a post. kept:
+    bytes of all pictures, sent and drawn, that are there at a time."""
 
     bytes: int = 10 * 2**20
     pixels: int = 25_000_000
     characters: int = 5_000
     mentions: int = 12
+    kept: int = 2 * 2**30
 
 
 @dataclasses.dataclass(frozen=True)

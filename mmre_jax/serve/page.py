@@ -16,7 +16,7 @@ from typing import Any
 
 from mmre_jax.extraction import Extraction
 from mmre_jax.serve.answers import Answers, Refused, columns, notes
-from mmre_jax.serve.bounds import BoundedBodies
+from mmre_jax.serve.bounds import BoundedBodies, BoundedUploads
 
 WAITING = 32  # posts; further ones are told to come again. Of twice as many visitors the last post is kept in memory, with its picture
 KEPT = 3600  # seconds that a picture which was sent is kept
@@ -67,6 +67,7 @@ def serving(answers: Answers, host: str, port: int) -> Iterator[str]:
         page = build(gradio, answers)
         page.queue(max_size=WAITING, default_concurrency_limit=1)
         most = 2 * answers.limits.bytes + 2**20  # of a picture as base64, and what stands beside it
+        kept = {"folder": folder, "at_once": WAITING, "most": answers.limits.kept, "age": 2 * KEPT}
         try:
             _, address, _ = page.launch(
                 server_name=host,
@@ -84,7 +85,7 @@ def serving(answers: Answers, host: str, port: int) -> Iterator[str]:
                 allowed_paths=[],
                 footer_links=["api"],
                 theme=gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-                app_kwargs={"middleware": [Middleware(BoundedBodies, most=most)]},
+                app_kwargs={"middleware": [Middleware(BoundedUploads, **kept), Middleware(BoundedBodies, most=most)]},
             )
             yield address
         finally:

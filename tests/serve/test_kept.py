@@ -1,6 +1,7 @@
-"""What the server keeps in memory of those who came: make app."""
+"""What the server keeps of those who came, in memory and on the disk: make app."""
 
 import gc
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -24,6 +25,20 @@ def test_the_posts_of_a_few_visitors_are_kept(monkeypatch):
             client = gradio_client.Client(address, verbose=False)
             assert client.predict("Ada", None, "a", "", api_name="/extract")["mentions"]
         assert 0 < len(held()) - before <= 5  # and the one that is answered
+
+
+def test_pictures_beyond_what_is_kept_are_not_taken():
+    httpx = pytest.importorskip("httpx")
+    extractor = SimpleNamespace(task="entities")
+    with page.serving(Answers({"a": extractor}, lambda *_: None, Limits(kept=1000)), "127.0.0.1", 0) as address:
+
+        def send(picture):
+            time.sleep(1.1)  # the folder is looked at once a second
+            return httpx.post(f"{address}gradio_api/upload", files={"files": ("photo.png", picture)})
+
+        assert [send(each * 900).status_code for each in (b"a", b"b", b"c")] == [200, 200, 503]
+        assert "more than 1,000 bytes are kept" in send(b"d").text and httpx.get(address).status_code == 200
+    gc.collect()  # here, where Gradio's warnings are ignored
 
 
 def held():
