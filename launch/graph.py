@@ -5,8 +5,9 @@
     python -m launch.graph extracted.jsonl --out=graph --ids=ids.csv --relations=relations.toml --images=photos=https://photos.example.com/
 
 Input is records as JSON lines (mmre_jax/data/readers/jsonl.py) with typed mentions, relations and triples, with scores or without: what
-launch.extract writes, or anyone's. A folder stands for its extracted.jsonl. Several files, or one with several lines, may speak of one
-post: its findings are put together, if its words and its picture are the same; else that is an error that names both.
+launch.extract writes, whose empty label is known, or anyone's, with --none. A folder stands for its extracted.jsonl. Several files, or one
+with several lines, may speak of one post: its findings are put together, if its words and its picture are the same; else that is an error
+that names both.
 
 Mentions are one entity if they have one type and one name, in whatever letter case, with or without @, # and possessive. The same fact from
 several posts is one statement with its sources. Its score is 1 - product(1 - score) over the sources, which takes them to be independent;
@@ -35,6 +36,7 @@ RDF and GraphML need the extra `graph` (rdflib, networkx).
 
 from __future__ import annotations
 
+import collections
 import importlib.util
 import itertools
 import logging
@@ -45,10 +47,13 @@ from absl import app, flags
 
 from launch import console
 from mmre_jax import storage
+from mmre_jax.bulk.place import EXTRACTED, SUMMARY
+from mmre_jax.data.annotation import looks_empty
 from mmre_jax.data.readers import jsonl
 from mmre_jax.graph import graphml, iris, merge, names, page, rdf, relations, tables
 from mmre_jax.graph.model import Graph
 from mmre_jax.graph.page_data import Bounds
+from mmre_jax.text_files import read_json
 
 FORMATS = (*rdf.FORMATS, "graphml", "csv", "html")
 NEEDS = {**dict.fromkeys(rdf.FORMATS, "rdflib"), "graphml": "networkx"}
@@ -58,7 +63,7 @@ _OUT = flags.DEFINE_string("out", None, "Folder for what is written.")
 _FORMATS = flags.DEFINE_list("formats", list(FORMATS), f"Which of {', '.join(FORMATS)}.")
 _IDS = flags.DEFINE_string("ids", None, "CSV file of surface,type,id: the ids of entities, absolute IRIs.")
 _RELATIONS = flags.DEFINE_string("relations", None, "TOML file of what is known of relations and types.")
-_NONE = flags.DEFINE_list("none", list(merge.NONE), "Labels that say that there is no relation.")
+_NONE = flags.DEFINE_list("none", [], "Labels that say that there is no relation; by default as its summary.json says, or None.")
 _SCORE = flags.DEFINE_float("min_score", 0.0, "Findings with a lower score are left out.", lower_bound=0, upper_bound=1)
 _BASE = flags.DEFINE_string("base", iris.BASE, "What the IRIs of entities, posts and statements begin with.")
 _IMAGES = flags.DEFINE_multi_string("images", [], "FOLDER=IRI: pictures in FOLDER are called IRI and their name; else file://.")
@@ -79,11 +84,12 @@ def main(*places: str) -> None:
         raise app.UsageError(f"--formats={','.join(_FORMATS.value)}: needs {', '.join(lacking)}: pip install 'mmre_jax[graph]'")
     logger = console.setup()
     rules = relations.Rules() if _RELATIONS.value is None else relations.read(_RELATIONS.value)
+    none = _NONE.value if flags.FLAGS["none"].present else sorted({empty_label(lines_of(place)) for place in places})
     graph = merge.build(
         itertools.chain.from_iterable(jsonl.read(lines_of(place), root=_ROOT.value, posts=True) for place in places),
         ids=None if _IDS.value is None else names.read_ids(_IDS.value),
         rules=rules,
-        none=_NONE.value,
+        none=none,
         min_score=_SCORE.value,
         base=_BASE.value,
         images=images_of(_IMAGES.value),
@@ -94,9 +100,12 @@ def main(*places: str) -> None:
         print(path)
     counts = {"posts": graph.posts, "entities": graph.entities, "parts of pictures": graph.areas, "statements": graph.statements}
     logger.info("%s", ", ".join(f"{len(found)} {what}" for what, found in counts.items()))
-    labels = {source.label for statement in graph.statements for source in statement.sources}
+    labels = collections.Counter(source.label for statement in graph.statements for source in statement.sources)
     if unheard := [label for label in rules.relations if label not in labels]:
         logger.info("%s: in no statement: %s", _RELATIONS.value, ", ".join(unheard))
+    if looking := [label for label in labels if looks_empty(label)]:
+        told, typed = ", ".join(f"{labels[label]} {label!r}" for label in looking), ",".join([*none, *looking])
+        logger.warning("statements whose relation looks empty: %s; if it says that there is none: --none=%s", told, typed)
     if graph.left_out:
         logger.info("not in the graph: %s", ", ".join(f"{count} {reason}" for reason, count in graph.left_out.items()))
 
@@ -104,7 +113,18 @@ def main(*places: str) -> None:
 def lines_of(place: str) -> pathlib.Path:
     """The file of JSON lines that an argument names: itself, or the one in a folder that launch.extract wrote."""
     path = storage.path(place)
-    return path / "extracted.jsonl" if storage.is_dir(path) else path
+    return path / EXTRACTED if storage.is_dir(path) else path
+
+
+def empty_label(lines: pathlib.Path) -> str:
+    """The label of a file of JSON lines that says that there is no relation: that of the checkpoint that launch.extract wrote them with, as
+    summary.json beside them has it; 'None' of others."""
+    try:
+        summary = read_json(lines.with_name(SUMMARY)) if lines.name == EXTRACTED else None
+    except FileNotFoundError:
+        summary = None
+    found = summary.get("none") if isinstance(summary, dict) else None
+    return found if isinstance(found, str) else merge.NONE[0]
 
 
 def images_of(given: list[str]) -> dict[str, str]:

@@ -62,7 +62,8 @@ def extract_all(
 
     Returns:
       The summary: records, found, masked (records with a picture that is missing or could not be read) and the first such (examples);
-      rejected and the first reasons (reasons); calibration of each checkpoint. And the first extractions.
+      rejected and the first reasons (reasons); of relations the empty label (none); calibration of each checkpoint. And the first
+      extractions.
 
     Raises:
       RecordError: `out` has results of other settings, or files that are not from here, or were changed, or a picture that was; no line of

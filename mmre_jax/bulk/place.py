@@ -90,7 +90,8 @@ class Source:
 
     def summary(self, tally: Tally) -> dict[str, Any]:
         """What stands in summary.json."""
-        told = {"rejected": self.rejected, "reasons": self.reasons, "calibration": self.finder.calibrations()}
+        none = {"none": self.finder.none} if self.finder.task == "relation" else {}
+        told = {"rejected": self.rejected, "reasons": self.reasons, **none, "calibration": self.finder.calibrations()}
         return {**dataclasses.asdict(tally), **told}
 
     def __iter__(self) -> Iterator[Record]:

@@ -90,7 +90,7 @@ def test_what_is_written(given, tmp_path):
     assert rows(tmp_path / "out" / "rejects.jsonl")[1]["reason"].endswith("p.jsonl:7: one word")
     where = tmp_path / "p.jsonl"
     assert summary == json.loads((tmp_path / "out" / "summary.json").read_text())
-    counts = {"records": 11, "found": 22, "masked": 1, "examples": [f"{where}:4: image: gone: masked"], "rejected": 2}
+    counts = {"records": 11, "found": 22, "masked": 1, "examples": [f"{where}:4: image: gone: masked"], "rejected": 2, "none": "none"}
     assert {name: summary[name] for name in counts} == counts and len(summary["reasons"]) == 2
     assert [extraction.record.id for extraction in shown] == ["p-1", "p-2"]
     assert not (tmp_path / "out" / "extract" / "extracted.jsonl").exists()

@@ -3,8 +3,12 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from mmre_jax.bulk import posts
+from mmre_jax.bulk.place import Source, Tally
 
 sys.path.append(str(Path(__file__).parent))
 from typed import message, run  # noqa: E402
@@ -53,6 +57,30 @@ def test_some_formats_scores_and_options(tmp_path):
     assert ended.returncode == 0 and sorted(path.name for path in (tmp_path / "graph").iterdir()) == ["edges.csv", "graph.ttl", "nodes.csv"]
     assert "0 statements" in ended.stderr and "not in the graph: 1 below the lowest score" in ended.stderr
     assert "urn:mine:entity/PER:ada" in (tmp_path / "graph" / "nodes.csv").read_text()
+
+
+def test_an_empty_relation_is_no_statement_whatever_it_is_called(tmp_path):
+    """As the checkpoint calls it, of which summary.json tells; of anyone's lines one that looks empty is told; what is typed is taken."""
+    labels = ("peer", "no_relation", "None")
+    post = {**POST, "relations": [{**POST["relations"][0], "label": label} for label in labels]}
+    file = lines(tmp_path / "found" / "extracted.jsonl", post)
+    tally, source = Tally(), Source(SimpleNamespace(task="relation", none="no_relation", calibrations=dict), posts.Given("x", ()), None)
+
+    def graph(*options):
+        ended = run("graph", file.parent, "--formats=csv", f"--out={tmp_path / 'graph'}", *options)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stderr, (tmp_path / "graph" / "edges.csv").read_text()
+
+    said, edges = graph()
+    assert "looks empty: 1 'no_relation'; if it says that there is none: --none=None,no_relation" in said and "no_relation" in edges
+    (file.parent / "summary.json").write_text(json.dumps(source.summary(tally)))
+    said, edges = graph()
+    assert "not in the graph: 1 labelled no_relation" in said and "no_relation" not in edges
+    assert "looks empty: 1 'None'; if it says that there is none: --none=no_relation,None" in said
+    said, edges = graph("--none=None,no_relation")
+    assert "looks empty" not in said and "1 statements" in said and "no_relation" not in edges
+    said, edges = graph("--none=")
+    assert "3 statements" in said and "no_relation" in edges
 
 
 def test_mistakes_end_in_one_line(tmp_path):
