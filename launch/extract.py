@@ -16,10 +16,11 @@ what is to be found is not looked at. With --entities and --relations instead of
 second finds relations between, and words are enough.
 
 OUT/extracted.jsonl has a line for each post in the same format: it may be the --input of another checkpoint, and the --predictions of
-launch.evaluate. OUT/summary.json counts. A line that is no such post stands in OUT/rejects.jsonl, with its
-file, number, text and reason. A picture that is missing or cannot be read is masked, as in training: the post's notes say so, and
-summary.json counts such posts. With --strict the first one ends the program. --pictures=N also draws the first N posts, beside what was
-found what is annotated.
+launch.evaluate. OUT/summary.json counts. A line that is no such post stands in OUT/rejects.jsonl, with its file, number, text and reason.
+A picture that is missing or cannot be read is masked, as in training: the post's notes say so, and summary.json counts such posts. With
+--strict the first one ends the program. Relations whose label names other types than their mentions have, as /per/org/member_of between two
+locations does, are counted there, too, and left as they are. --pictures=N also draws the first N posts, beside what was found what is
+annotated.
 
 --engine=ray has the workers of a Ray cluster extract (extra `ray`; RAY_ADDRESS says which, else one of this machine alone), to the same
 files. They read checkpoint and pictures by the same paths.
@@ -112,6 +113,9 @@ def main() -> None:
     for name, fitted in summary["calibration"].items():
         if fitted is None and extractor.task != "objects":
             logger.info("scores are not calibrated: python -m launch.calibrate %s", flags.FLAGS[name].value)
+    if against := summary["contradicting"]:
+        such = summary["contradictions"][0]
+        logger.warning("%d of %d relations contradict the types of their mentions, such as %s", against, summary["found"], such)
     if masked := summary["masked"]:
         logger.info("%d of %d records have pictures that were masked, such as %s", masked, summary["records"], summary["examples"][0])
     if rejected := summary["rejected"]:

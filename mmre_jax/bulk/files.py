@@ -62,8 +62,8 @@ def extract_all(
 
     Returns:
       The summary: records, found, masked (records with a picture that is missing or could not be read) and the first such (examples);
-      rejected and the first reasons (reasons); of relations the empty label (none); calibration of each checkpoint. And the first
-      extractions.
+      relations that the types of their mentions contradict (contradicting) and the first such (contradictions); rejected and the first
+      reasons (reasons); of relations the empty label (none); calibration of each checkpoint. And the first extractions.
 
     Raises:
       RecordError: `out` has results of other settings, or files that are not from here, or were changed, or a picture that was; no line of
@@ -96,8 +96,8 @@ def extract_all(
                 if len(shown) == tally.records < show:
                     shown.append(extraction)
                 seen.note(extraction.record)
-                file.write((json.dumps(extraction.to_json(out), ensure_ascii=False) + "\n").encode())
-                tally.add(len(extraction.found), f"{extraction.record.origin or extraction.record.id}: ", extraction.masked)
+                file.write((json.dumps(row := extraction.to_json(out), ensure_ascii=False) + "\n").encode())
+                tally.count(extraction.record, row, KINDS[finder.task])
                 if not tally.records % SYNCED:
                     sync(file)
                 while bar.done < tally.records + source.rejected:

@@ -8,14 +8,15 @@ import itertools
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any, Protocol
 
 from mmre_jax import file_lock
+from mmre_jax.bulk.contradictions import contradiction
 from mmre_jax.bulk.made import differences
 from mmre_jax.bulk.posts import Given, Line, Posts
 from mmre_jax.bulk.seen import Seen
-from mmre_jax.extraction import Extraction
+from mmre_jax.extraction import KINDS, Extraction
 from mmre_jax.records import Record, RecordError, Relation
 from mmre_jax.text_files import parse_json, read_json
 from mmre_jax.training.log import write_json
@@ -126,21 +127,24 @@ def accepted(finder: Finder, posts: Posts | Given) -> Iterator[Record]:
 
 @dataclasses.dataclass
 class Tally:
-    """Counts of what was extracted from: posts, what was found, posts of which a picture was masked, and the first of these."""
+    """Counts of what was extracted from: posts, what was found, posts of which a picture was masked, and the first of these; relations that
+    the types of their mentions contradict (bulk/contradictions.py), and the first of these."""
 
     records: int = 0
     found: int = 0
     masked: int = 0
     examples: list[str] = dataclasses.field(default_factory=list)
+    contradicting: int = 0
+    contradictions: list[str] = dataclasses.field(default_factory=list)
 
     def count(self, record: Record, row: Mapping[str, Any], kind: str) -> None:
         """Counts what was written of a record."""
-        self.add(len(row[kind]), f"{record.origin or record.id}: ", row.get("masked", ()))
-
-    def add(self, found: int, where: str, masked: Sequence[str]) -> None:
-        """One record. where: what its example begins with."""
-        self.records, self.found, self.masked = self.records + 1, self.found + found, self.masked + bool(masked)
+        where, masked = f"{record.origin or record.id}: ", row.get("masked", [])
+        self.records, self.found, self.masked = self.records + 1, self.found + len(row[kind]), self.masked + bool(masked)
         self.examples += [where + note for note in masked[:1]][: MOST - len(self.examples)]
+        against = [where + said for found in row[kind] if kind == KINDS["relation"] and (said := contradiction(found))]
+        self.contradicting += len(against)
+        self.contradictions += against[: MOST - len(self.contradictions)]
 
 
 def pass_over(file: IO[bytes], groups: Iterator[list[Record]], tally: Tally, kind: str, seen: Seen | None = None) -> list[Record]:
@@ -176,8 +180,10 @@ def _is_of(row: Any, record: Record, kind: str) -> bool:
     """Whether a line's value may be what was found in a record."""
     if not isinstance(row, dict) or row.get("id") != record.id:
         return False
-    masked = row.get("masked", [])
-    return isinstance(row.get(kind), list) and isinstance(masked, list) and all(isinstance(note, str) for note in masked)
+    found, masked = row.get(kind), row.get("masked", [])
+    return all(
+        isinstance(items, list) and all(isinstance(item, type_) for item in items) for items, type_ in ((found, dict), (masked, str))
+    )
 
 
 def take_place(place: pathlib.Path, settings: dict[str, Any], held: contextlib.ExitStack) -> pathlib.Path:

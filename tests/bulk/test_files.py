@@ -96,6 +96,23 @@ def test_what_is_written(given, tmp_path):
     assert not (tmp_path / "out" / "extract" / "extracted.jsonl").exists()
 
 
+def test_relations_that_contradict_their_mentions_are_counted_and_kept(given, tmp_path):
+    """One in each post, also of those that were extracted from before the program was stopped."""
+
+    class Chain(Finder):
+        def extract_many(self, records, *, strict=False, top=0):
+            for extraction in super().extract_many(records, strict=strict, top=top):
+                one, other = Mention(0, 1, "LOC"), Mention(1, 2, "ORG")
+                yield dataclasses.replace(extraction, found=tuple(Relation(one, other, f"/{x}/org/in", 0.5) for x in ("per", "loc")))
+
+    with pytest.raises(Stopped):
+        extract_all(Chain(stop=5), given, tmp_path / "out", Wanted())
+    summary, _ = extract_all(Chain(), given, tmp_path / "out", Wanted())
+    assert (summary["records"], summary["found"], summary["contradicting"]) == (11, 22, 11)
+    assert len(summary["contradictions"]) == 5
+    assert summary["contradictions"][0] == f"{tmp_path / 'p.jsonl'}:1: 'Ada' (LOC) -> 'meets' (ORG): /per/org/in"
+
+
 def test_what_is_compiled_with_the_first_group_says_nothing_of_speed(given, tmp_path, monkeypatch, caplog):
     """Ten minutes for the first three posts, half a minute for each three of the others."""
     seconds = [0.0]
