@@ -37,6 +37,7 @@ from configs import pipeline
 from launch import config_file, console
 from mmre_jax import storage
 from mmre_jax.analysis import report as tables
+from mmre_jax.data import datasets
 from mmre_jax.declare import did_you_mean
 from mmre_jax.reproduce import execute, plan, write
 from mmre_jax.reproduce.plan import Asked, Planned
@@ -62,16 +63,20 @@ def main(*names: str) -> None:
     workdir, entries = storage.path(_WORKDIR.value), chosen(names or (("all",) if _LIST.value else ()))
     asked = _asked()
     planned = {entry.name: plan.plan(entry, asked, load) for entry in entries}
+    everything = [each for own in planned.values() for each in own]
+    wanted = plan.of_rows(everything, entries, _ROW.value, asked.scale)
     if _LIST.value:
         print(_listed(entries, planned, workdir))
         return
     xla_cache.enable_usual()
-    everything = [each for own in planned.values() for each in own]
+    if idle := sorted(asked.places.keys() - {place for entry in entries for place in plan.places(entry, asked, load)}):
+        logger.warning("not used at scale %s by what is asked for: %s", asked.scale, ", ".join(f"--place={place}" for place in idle))
     for lacking, names in itertools.groupby(
         sorted((each.lacking, each.row.label) for each in everything if each.lacking), lambda pair: pair[0]
     ):
         logger.warning("not run: %s: %s", ", ".join(dict.fromkeys(name for _, name in names)), lacking)
-    outcome = execute.execute(plan.of_rows(everything, entries, _ROW.value), workdir, pipeline.components, max_minutes=_MINUTES.value)
+    execute.forget_damaged(everything, workdir)
+    outcome = execute.execute(wanted, workdir, pipeline.components, max_minutes=_MINUTES.value)
     failed = dict(outcome.failed)
     for entry in entries:
         call = _call(entry.name)
@@ -125,6 +130,11 @@ def _asked() -> Asked:
     if wrong := [text for text in _SEEDS.value if not text.strip().isdecimal()]:
         raise app.UsageError(f"--seeds are whole numbers, found {wrong[0]!r}")
     places, overrides = _pairs("place", _PLACE.value), _pairs("setting", _SETTING.value)
+    for name, folder in places.items():
+        if name not in (known := [*families.WHOSE, *datasets.DATASETS]):
+            raise app.UsageError(f"--place={name}: nothing of that name has a place{did_you_mean(name, known)}; --list says what lacks one")
+        if not storage.is_remote(folder) and not (folder and storage.at_home(folder).exists()):
+            raise app.UsageError(f"--place={name}={folder}: there is no such folder or file")
     try:
         return Asked(_SCALE.value, tuple(map(int, _SEEDS.value)), places, overrides)
     except ValueError as error:
@@ -134,6 +144,9 @@ def _asked() -> Asked:
 def _pairs(flag: str, texts: list[str]) -> dict[str, str]:
     if wrong := [text for text in texts if not text.partition("=")[0] or "=" not in text]:
         raise app.UsageError(f"--{flag} is NAME=VALUE, found {wrong[0]!r}")
+    names = [text.partition("=")[0] for text in texts]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise app.UsageError(f"--{'config.' if flag == 'setting' else f'{flag}='}{twice[0]} is given twice")
     return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
 
 

@@ -15,6 +15,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mmre_jax import storage
+from mmre_jax.records import RecordError
 from mmre_jax.reproduce import scores
 from mmre_jax.reproduce.plan import Planned, folder_name
 from mmre_jax.text_files import read_text
@@ -76,6 +77,16 @@ def todo(planned: Iterable[Planned], workdir: pathlib.Path, parts: Parts) -> tup
             scored[f"{each.name}/{SCORES}/{each.score}"] = None
             runs |= dict.fromkeys(name for name in trainings(each, parts) if not is_trained(workdir / RUNS / name))
     return list(runs), list(scored)
+
+
+def forget_damaged(planned: Iterable[Planned], workdir: pathlib.Path) -> None:
+    """Removes results that cannot be read, so that they are made anew. A run that was trained is none the worse."""
+    for out in dict.fromkeys(place(each, workdir) for each in planned if each.config is not None):
+        try:
+            scores.read(out)
+        except RecordError as error:
+            logger.warning("%s: it is made anew", error)
+            (out / scores.RESULT).unlink()
 
 
 def execute(
@@ -177,7 +188,7 @@ def failures(planned: Iterable[Planned], workdir: pathlib.Path, parts: Parts) ->
             for name in (*trainings(each, parts), f"{each.name}/{SCORES}/{each.score}"):
                 file = workdir / RUNS / name / FAILED
                 if file.is_file():
-                    found[name] = read_text(file).splitlines()[0]
+                    found[name] = read_text(file).partition("\n")[0]
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from mmre_jax import analyse, evaluate, storage
 from mmre_jax.analysis import frequency, gallery, plots, report
@@ -33,7 +34,7 @@ def draw(entry: Entry, done: Sequence[Planned], workdir: pathlib.Path, out: path
     if not entry.figures or not runs:
         return [], {}
     about = {"figures": list(entry.figures), "runs": runs, "split": entry.split}
-    if (found := read_json(out / DRAWN)) is not None and found["about"] == about:
+    if (found := _found(out)) is not None and found["about"] == about:
         return [out / name for name in found["files"]], {}
     storage.make_folder(out)
     written, failed = list[pathlib.Path](), dict[str, str]()
@@ -59,7 +60,18 @@ def _drawn(name: str, runs: Sequence[pathlib.Path], split: str, out: pathlib.Pat
 
 def is_drawn(entry: Entry, out: pathlib.Path) -> bool:
     """Whether an entry's figures are there, or it has none."""
-    return not entry.figures or (out / DRAWN).is_file()
+    return not entry.figures or _found(out) is not None
+
+
+def _found(out: pathlib.Path) -> dict[str, Any] | None:
+    """What was drawn in a folder, and of what; None where nothing was, or not all of it is there any more."""
+    try:
+        found = read_json(out / DRAWN)
+    except ValueError:  # damaged: it is drawn anew
+        return None
+    if not isinstance(found, dict) or not {"about", "files"} <= found.keys():
+        return None
+    return found if all((out / name).is_file() for name in found["files"]) else None
 
 
 def _by_training_count(run: pathlib.Path, out: pathlib.Path) -> pathlib.Path:

@@ -6,6 +6,7 @@ import ast
 import copy
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +14,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mmre_jax.declare import did_you_mean
+from mmre_jax import settings
+from mmre_jax.declare import Setting, did_you_mean
 from mmre_jax.reproduce import sizes
 from mmre_jax.reproduce.table import SCALES, Entry, NotRun, Place, Row, Run
 
 SECTIONS = ("data", "text", "vision", "optim", "train", "parallel")  # which all configurations have
+SEEDS = ("train.seed", "train.seeds")
 TRAINED = ("trained", "shuffled", "pipeline")  # of table.HOW those for which something is trained
 Load = Callable[[str], ConfigDict]  # of FILE:VARIANT
 
@@ -43,6 +46,10 @@ class Asked:
             raise ValueError(f"seeds are different whole numbers, at least one, found {', '.join(map(str, self.seeds)) or 'none'}")
         if wrong := [name for name in self.overrides if name.partition(".")[0] not in SECTIONS]:
             raise ValueError(f"--config.{wrong[0]}: what all runs are to have is of {', '.join(SECTIONS)}")
+        if own := [name for name in self.overrides if name in SEEDS]:
+            raise ValueError(f"--config.{own[0]}: runs of several seeds would be one and the same: --seeds says which there are")
+        for seed in self.seeds:
+            _check_range("train.seed", seed, "--seeds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,15 +83,26 @@ def plan(entry: Entry, asked: Asked, load: Load) -> list[Planned]:
       load: the configuration that FILE:VARIANT names.
 
     Raises:
-      ValueError: for an override that a configuration does not have, or of another type than it has.
+      ValueError: for an override that a configuration does not have, of another type than it has, or out of its range; and for one that
+        makes rows alike which the table tells apart.
     """
-    found = []
+    found = list[Planned]()
     for row in entry.rows:
         run = row.runs.get(asked.scale)
         if isinstance(run, Run):
             for seed in asked.seeds[: None if run.how in TRAINED else 1]:
                 found.append(_planned(entry.name, row, run, seed, asked, load))
+    _check_apart(found, asked)
     return found
+
+
+def _check_apart(found: Sequence[Planned], asked: Asked) -> None:
+    """Refuses an override of what makes a row another than its neighbour: both would show one and the same run."""
+    for one, other in itertools.combinations(found if asked.overrides else (), 2):
+        if one.name and (one.name, one.score) == (other.name, other.score):
+            if lost := [name for name in asked.overrides if one.run.changes.get(name) != other.run.changes.get(name)]:
+                told = f"--config.{lost[0]}={asked.overrides[lost[0]]}"
+                raise ValueError(f"{told}: {one.entry} tells {one.row.label!r} and {other.row.label!r} apart by that: they would be one run")
 
 
 def _planned(entry: str, row: Row, run: Run, seed: int, asked: Asked, load: Load) -> Planned:
@@ -100,7 +118,7 @@ def _planned(entry: str, row: Row, run: Run, seed: int, asked: Asked, load: Load
 
 
 def configure(run: Run, usual: ConfigDict, asked: Asked, seed: int) -> tuple[ConfigDict, tuple[str, ...]]:
-    """(the locked configuration of a run, the places that it needs and nobody named, in whose place nothing stands).
+    """(the locked configuration of a run, the places that it needs and nobody named, in whose place their flags stand).
 
     Args:
       usual: that of its variant.
@@ -115,7 +133,7 @@ def configure(run: Run, usual: ConfigDict, asked: Asked, seed: int) -> tuple[Con
     if data != "scenes" and not changes.get("data.root", config.data.root):
         changes["data.root"] = Place(data)
     wanted = {name: value.name for name, value in changes.items() if isinstance(value, Place)}
-    for name, value in {**changes, **{name: asked.places.get(place, "") for name, place in wanted.items()}}.items():
+    for name, value in {**changes, **{name: asked.places.get(place, f"--place={place}") for name, place in wanted.items()}}.items():
         _set(config, name, value)
     return config.lock(), tuple(sorted({place for place in wanted.values() if place not in asked.places}))
 
@@ -131,16 +149,27 @@ def typed(text: str, name: str, config: ConfigDict) -> Any:
         raise ValueError(f"--config.{name}: there is no such setting")
     present = config[section].get(setting)
     if isinstance(present, str):
+        _check_range(name, text, f"--config.{name}")
         return text
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError) as error:
         raise ValueError(f"--config.{name}={text} is not a value") from error
     if isinstance(present, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
     if present is not None and type(value) is not type(present):
         raise ValueError(f"--config.{name}={text}: such as {present!r} is expected")
+    _check_range(name, value, f"--config.{name}")
     return value
+
+
+def _check_range(name: str, value: Any, flag: str) -> None:
+    """Refuses what the setting SECTION.NAME can never be; a setting that is declared nowhere is left alone."""
+    setting: Any = settings.COMMON
+    for part in name.split("."):
+        setting = setting.get(part) if isinstance(setting, Mapping) else None
+    if isinstance(setting, Setting) and not setting.accepts(value):
+        raise ValueError(f"{flag}={value}: {name} is {setting.range}: {setting.meaning}")
 
 
 def folder_name(config: str, resolved: ConfigDict) -> str:
@@ -150,15 +179,24 @@ def folder_name(config: str, resolved: ConfigDict) -> str:
     return f"{readable}_{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
 
 
-def of_rows(planned: Sequence[Planned], entries: Sequence[Entry], names: Sequence[str]) -> list[Planned]:
+def places(entry: Entry, asked: Asked, load: Load) -> set[str]:
+    """The places that the rows of an entry can be given."""
+    return {place for each in plan(entry, dataclasses.replace(asked, places={}), load) for place in each.places}
+
+
+def of_rows(planned: Sequence[Planned], entries: Sequence[Entry], names: Sequence[str], scale: str) -> list[Planned]:
     """What is planned of the rows that are named, by their names or labels; all of it where none are.
 
     Raises:
-      ValueError: for a name that no row of the entries has.
+      ValueError: for a name that no row of the entries has, or none that is run at the scale.
     """
     known = [name for entry in entries for row in entry.rows for name in (row.name, row.label)]
     if wrong := [name for name in names if name not in known]:
         raise ValueError(f"--row={wrong[0]}: there is no such row{did_you_mean(wrong[0], known)}")
+    run = {name for each in planned for name in (each.row.name, each.row.label)}
+    if idle := [name for name in names if name not in run]:
+        why = next(not_run(entry, scale)[row.label] for entry in entries for row in entry.rows if idle[0] in (row.name, row.label))
+        raise ValueError(f"--row={idle[0]} is not run: {why}")
     return [each for each in planned if not names or {each.row.name, each.row.label} & set(names)]
 
 

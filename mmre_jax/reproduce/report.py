@@ -11,7 +11,7 @@ from typing import Any
 
 from mmre_jax.encoders.from_config import VECTORS
 from mmre_jax.reproduce.plan import Planned
-from mmre_jax.reproduce.results import RESAMPLES, Cell, Line
+from mmre_jax.reproduce.results import RESAMPLES, Cell, Difference, Line
 from mmre_jax.reproduce.table import Entry, Run
 from mmre_jax.training.protocol import versions
 
@@ -25,7 +25,7 @@ WARNINGS = {
 _OF_ONE_RUN = ("task", "precision", "step", "warning", "pipeline", "least_score", "predictions")  # of a protocol
 FIELDS = (
     *("entry", "scale", "group", "row", "column", "unit", "paper", "paper_deviation", "ours", "ours_deviation", "seeds", "difference"),
-    *("against_reference", "low", "high", "p", "p_holm", "protocol", "status"),
+    *("against_reference", "low", "high", "p", "p_holm", "seeds_compared", "protocol", "status"),
 )
 
 
@@ -66,8 +66,8 @@ class Report:
         if self.entry.reference:
             found.append(
                 f"Against {self.entry.reference}: the difference of {self.entry.main.name}, with its 95 % interval and two-sided p value "
-                f"by the paired bootstrap over test records ({RESAMPLES:,} resamples, the seeds of a record drawn together); p (Holm) is "
-                "adjusted for the rows. What another seed would change only the deviation tells."
+                f"by the paired bootstrap over test records ({RESAMPLES:,} resamples, the seeds that both have drawn together); p (Holm) "
+                "is adjusted for the rows. What another seed would change only the deviation tells."
             )
         warnings = dict.fromkeys(str(line.protocol["warning"]) for line in self.lines if "warning" in line.protocol)
         lacking = dict.fromkeys(run.note for line in self.lines if isinstance(run := line.row.runs.get(self.scale), Run) and run.note)
@@ -145,7 +145,7 @@ class Report:
                         "seeds": len(cell.values),
                         "difference": cell.difference if self.scale != "small" else None,
                         **({} if test is None else {"against_reference": test.difference, "low": test.low, "high": test.high}),
-                        **({} if test is None else {"p": test.p, "p_holm": test.p_holm}),
+                        **({} if test is None else {"p": test.p, "p_holm": test.p_holm, "seeds_compared": len(test.seeds)}),
                         "protocol": protocol(line),
                         "status": state(line),
                     }
@@ -237,8 +237,13 @@ def ours(cell: Cell) -> str:
 def _tested(line: Line) -> list[str]:
     if line.test is None:
         return ["-", "-", "-"]
-    test = line.test
-    return [f"{_signed(test.difference)} [{_signed(test.low)}, {_signed(test.high)}]", _p(test.p), _p(test.p_holm)]
+    return [against(line.test), _p(line.test.p), _p(line.test.p_holm)]
+
+
+def against(test: Difference) -> str:
+    """A difference with its interval, and the seeds that it is of where the means have others, too."""
+    of = f" (seed{'s' * (len(test.seeds) > 1)} {', '.join(map(str, test.seeds))} alone)" if test.partial else ""
+    return f"{_signed(test.difference)} [{_signed(test.low)}, {_signed(test.high)}]{of}"
 
 
 def _signed(value: float | None) -> str:

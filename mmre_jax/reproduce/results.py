@@ -50,13 +50,16 @@ class Cell:
 @dataclasses.dataclass(frozen=True)
 class Difference:
     """A row's score minus the reference's, both means over the seeds that both have, in percent, with its 95 % interval, and the two-sided
-    p value, as it is and adjusted for the rows of the table (Holm)."""
+    p value, as it is and adjusted for the rows of the table (Holm). seeds: that both have; partial: whether one of them has others, too, so
+    that the means of the table have another difference."""
 
     difference: float
     low: float
     high: float
     p: float
     p_holm: float
+    seeds: tuple[int, ...] = ()
+    partial: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,4 +164,4 @@ def compare(own: Mapping[int, Result], reference: Mapping[int, Result], metric: 
     differences = drawn[:, 0] - drawn[:, 1]
     low, high = (100 * float(end) for end in significance.interval(differences))
     p = significance.p_value(differences)
-    return Difference(100 * (totals[0] - totals[1]), low, high, p, p)
+    return Difference(100 * (totals[0] - totals[1]), low, high, p, p, tuple(seeds), partial=own.keys() != reference.keys())

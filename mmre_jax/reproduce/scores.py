@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import pathlib
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from mmre_jax import evaluate, pipelines, storage
 from mmre_jax.analysis import comparison_counts, crop_count, evaluation
 from mmre_jax.analysis.evaluation import Evaluation
 from mmre_jax.data import datasets
-from mmre_jax.records import plain
+from mmre_jax.records import RecordError, plain
 from mmre_jax.training.job import new_task
 from mmre_jax.training.log import read_json, write_json, write_text
 from mmre_jax.training.protocol import protocol, versions
@@ -98,15 +99,26 @@ def of_settings(config: ConfigDict, out: pathlib.Path) -> None:
 
 
 def read(folder: pathlib.Path) -> Result | None:
-    """What was kept in a folder; None where nothing was, or not all of it."""
-    found = read_json(folder / RESULT)
-    if found is None:
-        return None
-    if not found["counted"]:
-        return Result(found["metrics"], found["protocol"])
-    with np.load(io.BytesIO((folder / COUNTS).read_bytes()), allow_pickle=False) as packed:
-        measures, ids = (tuple(map(str, packed[name])) for name in ("measures", "ids"))
-        return Result(found["metrics"], found["protocol"], measures, ids, packed["counts"])
+    """What was kept in a folder; None where nothing was.
+
+    Raises:
+      RecordError: naming the folder, where a file of it is damaged, or lacking, or another version's.
+    """
+    try:
+        found = read_json(folder / RESULT)
+        if found is None:
+            return None
+        metrics, about = dict(found["metrics"]), dict(found["protocol"])
+        if not found["counted"]:
+            return Result(metrics, about)
+        with np.load(io.BytesIO((folder / COUNTS).read_bytes()), allow_pickle=False) as packed:
+            measures, ids = (tuple(map(str, packed[name])) for name in ("measures", "ids"))
+            counts = packed["counts"]
+        if counts.shape != (len(ids), len(measures), 3):
+            raise ValueError(f"counts of shape {counts.shape} for {len(ids)} records and {len(measures)} measures")
+    except (ValueError, KeyError, TypeError, EOFError, FileNotFoundError, zipfile.BadZipFile) as error:
+        raise RecordError(f"{folder}: not a result as this library keeps it ({type(error).__name__}: {error})") from error
+    return Result(metrics, about, measures, ids, counts)
 
 
 def is_kept(folder: pathlib.Path) -> bool:

@@ -38,6 +38,11 @@ def test_places_that_are_lacking_are_described(tmp_path):
         (["hvformer.table1", "--place=mnre"], "--place is NAME=VALUE, found 'mnre'"),
         (["hvformer.table1", "--config.system.levels=(0,)"], "--config.system.levels: what all runs are to have is of data"),
         (["hvformer.table2", "--row=HVPNet"], "--row=HVPNet: there is no such row; did you mean HVPNeT?"),
+        (["hvformer.table2", "--row=MEGA"], "--row=MEGA is not run: no system here"),
+        (["hvformer.table1", "--place=bret=/"], "--place=bret: nothing of that name has a place; did you mean bert?"),
+        (["hvformer.table1", "--place=bert=/nowhere"], "--place=bert=/nowhere: there is no such folder or file"),
+        (["hvformer.table1", "--place=bert=/", "--place=bert=/"], "--place=bert is given twice"),
+        (["hvformer.table1", "--config.train.epochs=2", "--setting=train.epochs=3"], "--config.train.epochs is given twice"),
         (["hvformer.table1", "--config.train.epoch=2"], "--config.train.epoch: there is no such setting"),
     ],
 )

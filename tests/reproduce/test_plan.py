@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from mmre_jax.reproduce import plan
-from mmre_jax.reproduce.table import Family, row
+from mmre_jax.reproduce.table import Family, Place, row
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from stand_in import F1, ONE, OTHER, TABLE, load, planned  # noqa: E402
@@ -63,6 +63,7 @@ def test_rows_that_are_not_run_say_why():
         ("train.epoch", "2", "--config.train.epoch: there is no such setting"),
         ("train.epochs", "two", "--config.train.epochs=two is not a value"),
         ("train.epochs", "2.5", "--config.train.epochs=2.5: such as 4 is expected"),
+        ("train.epochs", "-2", r"--config.train.epochs=-2: train.epochs is a whole number of at least 1"),
     ],
 )
 def test_overrides_are_settings_of_their_type(name, text, said):
@@ -80,6 +81,11 @@ def test_what_is_asked_for_is_checked():
         plan.Asked("large")
     with pytest.raises(ValueError, match="different whole numbers, at least one, found 1, 1"):
         plan.Asked("small", (1, 1))
+    with pytest.raises(ValueError, match=r"--seeds=99999999999: train.seed is a whole number in"):
+        plan.Asked("small", (1, 99999999999))
+    for name in ("train.seed", "train.seeds"):
+        with pytest.raises(ValueError, match=f"--config.{name}: runs of several seeds would be one and the same"):
+            plan.Asked("small", overrides={name: "1"})
     with pytest.raises(ValueError, match=r"--config.system.part: what all runs are to have is of data, text"):
         plan.Asked("small", overrides={"system.part": "False"})
 
@@ -97,6 +103,25 @@ def test_rows_are_chosen_by_name_or_with_their_group():
         (["One"], ["both: One", "One"]),
         ([], [each.row.label for each in found]),
     ):
-        assert [each.row.label for each in plan.of_rows(found, (TABLE, OTHER), names)] == labels
-    with pytest.raises(ValueError, match="--row=Tow: there is no such row; did you mean Two?"):
-        plan.of_rows(found, (TABLE, OTHER), ["Tow"])
+        assert [each.row.label for each in plan.of_rows(found, (TABLE, OTHER), names, "small")] == labels
+    for name, said in (("Tow", "there is no such row; did you mean Two?"), ("Three", "is not run: its <script>code</script> was never")):
+        with pytest.raises(ValueError, match=f"--row={name}:? {said}"):
+            plan.of_rows(found, (TABLE, OTHER), [name], "small")
+
+
+def test_an_override_never_makes_rows_alike_that_a_table_tells_apart():
+    shares = dataclasses.replace(OTHER, rows=tuple(row(F1, f"{x:.0%}", (), ONE, {"train.lr": x}) for x in (0.5, 1.0)))
+    for settings in ({"train.epochs": "2"}, {}):
+        assert len({each.name for each in planned(shares, overrides=settings)}) == 2
+    with pytest.raises(ValueError, match=r"--config.train.lr=3: hvformer.figure98 tells '50%' and '100%' apart by that"):
+        planned(shares, overrides={"train.lr": "3"})
+    weights = [row(F1, place, (), ONE, paper={"text.weights": Place(place)}) for place in ("bert", "xlmr")]
+    with pytest.raises(ValueError, match="--config.text.weights=/b: .* 'bert' and 'xlmr'"):
+        planned(dataclasses.replace(OTHER, rows=tuple(weights)), scale="paper", overrides={"text.weights": "/b"})
+
+
+def test_runs_that_wait_for_different_places_are_different():
+    weights = [row(F1, place, (), ONE, paper={"text.weights": Place(place)}) for place in ("bert", "xlmr")]
+    found = planned(dataclasses.replace(OTHER, rows=tuple(weights)), scale="paper", places={"mnre": "/m"})
+    assert len({each.name for each in found}) == 2 and all(each.config is None for each in found)
+    assert plan.places(TABLE, plan.Asked("paper", places={"bert": "/b"}), load) == {"bert", "mnre"}

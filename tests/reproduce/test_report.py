@@ -197,6 +197,12 @@ def test_a_figure_that_cannot_be_drawn_loses_nothing_else(tmp_path, monkeypatch)
         assert write.state(figure, found, tmp_path, "small", parts).word == ("partly" if failed else "done")
     write.write(figure, found, Asked("small"), tmp_path, load, parts, CALL)
     assert tried == ["kurtosis", "heads"] * 2, "what was drawn of the same runs is left as it is"
+    out = write.folder(figure, tmp_path, "small")
+    for number, spoil in enumerate(((out / "heads.png").unlink, lambda: (out / figures.DRAWN).write_text("{"))):
+        spoil()
+        assert write.state(figure, found, tmp_path, "small", parts).word == "partly"
+        files, _ = write.write(figure, found, Asked("small"), tmp_path, load, parts, CALL)
+        assert all(path.is_file() for path in files) and tried == ["kurtosis", "heads"] * (3 + number), "drawn anew"
 
 
 def test_figures_of_several_runs_say_which_is_whose(tmp_path, monkeypatch):

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from mmre_jax.reproduce import execute, results, scores
+from mmre_jax.records import RecordError
+from mmre_jax.reproduce import execute, report, results, scores
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from stand_in import TABLE, Hands, parts, planned  # noqa: E402
@@ -77,3 +78,33 @@ def test_a_row_that_failed_or_waits_says_so(tmp_path):
     found = lines(tmp_path, (0,))
     assert found["Two"].failed == "RuntimeError: out of memory" and not found["both: One"].failed
     assert lines(tmp_path, (0,), "paper")["both: One"].why_not.startswith("needs --place=bert=FOLDER")
+
+
+def test_a_test_over_fewer_seeds_than_the_means_says_over_which():
+    own, reference = {seed: result([1, 1, 0, 0]) for seed in (0, 1, 2)}, {1: result([1, 0, 0, 0])}
+    found = results.compare(own, reference, "micro.f1")
+    assert found.seeds == (1,) and found.partial
+    assert report.against(found).endswith("] (seed 1 alone)")
+    both = results.compare(own, own, "micro.f1")
+    assert both.seeds == (0, 1, 2) and not both.partial and report.against(both).endswith("]")
+
+
+@pytest.mark.parametrize("how", ["cut", "another version", "no counts", "counts of others", "empty"])
+def test_a_damaged_result_is_told_and_made_anew(how, tmp_path):
+    found = planned(TABLE)
+    execute.execute(found, tmp_path, parts, hands=Hands().hands)
+    folder = execute.place(found[0], tmp_path)
+    file = folder / scores.RESULT
+    if how == "no counts":
+        (folder / scores.COUNTS).unlink()
+    elif how == "counts of others":
+        with np.load(folder / scores.COUNTS) as packed:
+            np.savez(folder / scores.COUNTS, **{**packed, "ids": packed["ids"][:5]})
+    else:
+        file.write_text({"cut": file.read_text()[:40], "another version": '{"scores": {}}', "empty": ""}[how])
+    with pytest.raises(RecordError, match=f"{folder}: not a result"):
+        scores.read(folder)
+    execute.forget_damaged(found, tmp_path)
+    again = Hands()
+    execute.execute(found, tmp_path, parts, hands=again.hands)
+    assert again.done == [("score", found[0].name, "test")] and scores.read(folder) is not None
