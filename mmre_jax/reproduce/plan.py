@@ -102,7 +102,8 @@ def _check_apart(found: Sequence[Planned], asked: Asked) -> None:
         if one.name and (one.name, one.score) == (other.name, other.score):
             if lost := [name for name in asked.overrides if one.run.changes.get(name) != other.run.changes.get(name)]:
                 told = f"--config.{lost[0]}={asked.overrides[lost[0]]}"
-                raise ValueError(f"{told}: {one.entry} tells {one.row.label!r} and {other.row.label!r} apart by that: they would be one run")
+                rows = f"{one.row.label!r} and {other.row.label!r}"
+                raise ValueError(f"{told}: {one.entry} tells {rows} apart by that: they would be one run")
 
 
 def _planned(entry: str, row: Row, run: Run, seed: int, asked: Asked, load: Load) -> Planned:
