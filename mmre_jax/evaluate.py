@@ -238,7 +238,7 @@ def answers(
     asked = manifest.read(folder)
     config = write.settled(config, asked.question.pictures)
     known = _known(config, split, root, "", dataset)
-    asked.check(config, split, known.examples)
+    asked.check(config, split, known.examples, *write.named(known.kind, known.task))
     read = answers_lib.read(paths, asked, known.examples, price)
     about = {**asked.protocol, "model": read.model(), "answers": ", ".join(map(os.fspath, paths))}
     scored = _scored(known, read.found, asked.shown, about, None)

@@ -1,8 +1,8 @@
 """Answers as batches give them back: JSON lines {"custom_id", "response": {"status_code", "body"}, "error"}, in any order.
 
-A line that is no JSON object, or whose custom id is none of the requests', is an error: the file is not what it should be. All else is
-counted. Of several lines for one request the first with an answer counts, so that those of requests that were sent again can be given
-behind the first ones.
+A line that is no JSON object, has neither response nor error, or whose custom id is none of the requests', is an error: the file is not
+what it should be. All else is counted. Of several lines for one request the first that did not fail counts, so that those of requests that
+were sent again can be given behind the first ones; an answer that cannot be read counts, too, and so does a refusal.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from mmre_jax.tasks.task import Found
 from mmre_jax.text_files import read_text
 from mmre_jax.training.log import write_text
 
+_MOST = 10**9  # tokens of a request; more is no count of tokens
+_REASONS = 20  # rows of a table: an error may say something new of each request
 OUTCOMES = ("answered", "unreadable", "errored", "missing")  # of a request, exactly one
 
 
@@ -96,7 +98,10 @@ class Answers:
     def text(self) -> str:
         """How requests ended, and what a thousand cost, as tables for a terminal."""
         rows: list[dict[str, str | int | float | None]] = [{"requests": name, "count": self.outcomes[name]} for name in OUTCOMES]
-        rows += [{"requests": f"  {why}", "count": count} for why, count in self.reasons.items()]
+        reasons = list(self.reasons.items())
+        rows += [{"requests": f"  {why}", "count": count} for why, count in reasons[:_REASONS]]
+        rest = sum(count for _, count in reasons[_REASONS:])
+        rows += [{"requests": f"  {len(reasons) - _REASONS} other reasons, see unread.jsonl", "count": rest}] if rest else []
         rows += [{"requests": f"left out of answers: {why}", "count": count} for why, count in self.lost.items()]
         extra = (("lines beside the first of a request", self.repeated), ("requests with different answers", self.contradictory))
         rows += [{"requests": name, "count": count} for name, count in extra if count]
@@ -178,7 +183,7 @@ def parse(line: str, where: str) -> tuple[str, Reply]:
     """(custom id, what is said) of a line.
 
     Raises:
-      RecordError: naming `where`, for what is no JSON object with a custom id.
+      RecordError: naming `where`, for what is no JSON object with a custom id, and with a response or an error.
     """
     try:
         value = json.loads(line)
@@ -186,6 +191,8 @@ def parse(line: str, where: str) -> tuple[str, Reply]:
         raise RecordError(f"{where}: not a JSON value ({error}): {line.strip():.80}") from error
     if not isinstance(value, dict) or not isinstance(value.get("custom_id"), str):
         raise RecordError(f"{where}: expected an object with 'custom_id', found {line.strip():.120}")
+    if not {"response", "error"} & value.keys():
+        raise RecordError(f"{where}: neither 'response' nor 'error': no answer{' but a request' if 'body' in value else ''}")
     return value["custom_id"], _reply(value)
 
 
@@ -216,11 +223,13 @@ def _reply(value: Mapping[str, Any]) -> Reply:
 
 def _usage(value: Any) -> tuple[int, int] | None:
     tokens = [value.get(name) for name in ("prompt_tokens", "completion_tokens")] if isinstance(value, dict) else []
-    return (tokens[0], tokens[1]) if tokens and all(type(each) is int and each >= 0 for each in tokens) else None
+    return (tokens[0], tokens[1]) if tokens and all(type(each) is int and 0 <= each < _MOST for each in tokens) else None
 
 
 def _code(error: Any) -> str:
-    return _short(error.get("code") if isinstance(error, dict) else error)
+    """What an error calls itself: its code, else its type, else what it says."""
+    names = ("code", "type", "message") if isinstance(error, dict) else ()
+    return _short(next((error[name] for name in names if error.get(name) is not None), None if names else error))
 
 
 def _short(value: Any, longest: int = 40) -> str:

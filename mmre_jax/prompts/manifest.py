@@ -61,17 +61,24 @@ class Manifest:
         write_json(path, value)
         return path
 
-    def check(self, config: ConfigDict, split: str, examples: Sequence[Record]) -> None:
+    def check(self, config: ConfigDict, split: str, examples: Sequence[Record], labels: Sequence[str], none: str) -> None:
         """Refuses a configuration or data that are not those of the requests.
 
+        Args:
+          labels, none: of the question that would be asked now.
+
         Raises:
-          ValueError: naming the first setting that differs, or that the texts do.
+          ValueError: naming the first setting that differs, or that the labels or the texts do.
         """
         if split != self.split:
             raise ValueError(f"the requests ask about split {self.split!r}, found --split={split}")
         for name, value in settings_of(config).items():
             if value != self.data.get(name):
                 raise ValueError(f"{name}={value!r}: the requests were made with {self.data.get(name)!r}")
+        if changed := sorted({*labels, none} ^ {*self.question.labels, self.question.none}):
+            raise ValueError(f"the labels are not those that the requests name: {', '.join(changed):.200} on one side alone")
+        if self.question.task != config.task.name or self.question.none != none:
+            raise ValueError(f"the requests ask for {self.question.task} with the empty label {self.question.none!r}")
         if [example.id for example in examples] != [each.id for each in self.asked] or checksum(examples) != self.texts:
             raise ValueError(f"the examples of split {split!r} are not those that the requests ask about: other ids, words or entities")
 
@@ -123,6 +130,8 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
         )
         if question.task not in FIELDS or not all(each.picture in STATES and isinstance(each.id, str) for each in asked):
             raise ValueError("an unknown task or state of a picture")
+        if not all(isinstance(label, str) for label in question.labels) or not isinstance(found.protocol, dict):
+            raise ValueError("labels that are no texts, or a protocol that is none")
         if digest(found.data) != value["config"] or len({each.custom_id for each in asked}) != len(asked):
             raise ValueError("it was changed since it was written")
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -40,5 +40,6 @@ def draw(task: Task, train: Sequence[Record], asked: Sequence[Record], count: in
     return [record for turn in itertools.zip_longest(*turns) for record in turn if record is not None][:count]
 
 
-def _words(record: Record) -> tuple[str, ...]:
-    return tuple(word.casefold() for word in record.words)
+def _words(record: Record) -> str:
+    """What a text says: its letters and digits, in one case. Posts that differ in punctuation alone are the same."""
+    return "".join(letter for word in record.words for letter in word.casefold() if letter.isalnum())

@@ -153,10 +153,15 @@ def message(text: str, url: str) -> dict[str, Any]:
     return {"role": "user", "content": parts if url else text}
 
 
+def named(kind: str, task: Task) -> tuple[tuple[str, ...], str]:
+    """(what answers may name, of relations the empty one, else '')."""
+    return tuple(task.types if isinstance(task, EntitiesTask) else task.labels), task.none if kind == "relation" else ""
+
+
 def _question(kind: str, task: Task, way: Way) -> Question:
-    labels = task.types if isinstance(task, EntitiesTask) else task.labels
+    labels, none = named(kind, task)
     told = meanings.read(way.meanings, labels) if way.meanings else None
-    return Question(kind, labels, task.none if kind == "relation" else "", way.pictures != "none", told, way.structured)
+    return Question(kind, labels, none, way.pictures != "none", told, way.structured)
 
 
 def _shots(config: ConfigDict, task: Task, train: RecordSource, asked: Sequence[Record], way: Way) -> list[tuple[Record, str | None]]:

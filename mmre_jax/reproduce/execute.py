@@ -21,6 +21,7 @@ from mmre_jax.reproduce.plan import Planned, folder_name
 from mmre_jax.text_files import read_text
 from mmre_jax.training import train as train_lib
 from mmre_jax.training.interrupt import Interrupted
+from mmre_jax.training.lock import WorkdirInUse
 from mmre_jax.training.log import write_text
 
 RUNS, SCORES, FAILED = "runs", "scores", "failed.txt"
@@ -41,7 +42,8 @@ class Hands:
 class Outcome:
     """How a call ended.
 
-    failed: {folder of a run or a score: why}.  left: how many trainings and scores there is still to do, beside those that failed.
+    failed: {folder of a run or a score: why}.  left: how many trainings and scores there is still to do, beside those that failed; those
+    that another call is at work on among them.
     """
 
     failed: Mapping[str, str]
@@ -110,7 +112,7 @@ def execute(
     Raises:
       Interrupted: where a run was stopped by a signal; the same call goes on with it.
     """
-    hands, began, failed = hands or HANDS, clock(), dict[str, str]()
+    hands, began, failed, busy = hands or HANDS, clock(), dict[str, str](), set[str]()
     runs, scored = todo(planned, workdir, parts)
     logger.info("%d runs to train, %d scores to make", len(runs), len(scored))
     numbers = {name: number for number, name in enumerate(runs, 1)}
@@ -124,6 +126,9 @@ def execute(
             work()
         except Interrupted:
             raise
+        except WorkdirInUse as error:
+            busy.add(name)
+            logger.warning("%s is left: %s", name, error)
         except Exception as error:  # whatever it is, the other rows are not to be lost with it
             failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
             storage.make_folder(workdir / RUNS / name)
@@ -140,7 +145,7 @@ def execute(
             continue
         needed = trainings(each, parts)
         for name, config in needed.items():
-            if failed.keys() & needed.keys():
+            if (failed.keys() | busy) & needed.keys():
                 break  # a pipeline that lacks a part is not scored; its other parts wait for that
             if is_trained(workdir / RUNS / name):
                 continue
@@ -151,7 +156,7 @@ def execute(
         tag = f"{each.name}/{SCORES}/{each.score}"
         if late():
             return Outcome(failed, _left(planned, workdir, parts, failed))
-        if not failed.keys() & {*needed, tag}:
+        if not (failed.keys() | busy) & {*needed, tag}:
             logger.info("---- scored: %s (%s, %s)", tag, each.entry, each.row.name)
             attempt(tag, functools.partial(hands.score, each, workdir, parts))
     return Outcome(failed, _left(planned, workdir, parts, failed))

@@ -86,7 +86,20 @@ def test_what_a_thousand_records_cost(tmp_path):
     assert found.to_json()["price_per_million"] == [2.0, 10.0] and "money" in found.text()
     unknown = read(tmp_path, [line(0, usage=None), line(1, usage=(-1, 2)), line(2, usage=(True, 2))], price=(2.0, 10.0))
     assert unknown.cost() == {"records": 0, "prompt_tokens": None, "completion_tokens": None, "money": None}
+    assert read(tmp_path, [line(0, usage=(10**400, 2))]).cost()["records"] == 0, "no count of tokens"
     assert "money" not in read(tmp_path, []).cost()
+
+
+def test_an_error_is_told_by_what_it_says_of_itself(tmp_path):
+    errors = [{"code": None, "type": "rate", "message": "slow"}, {"message": "slow down"}, {}, "gone"]
+    found = read(tmp_path, [{**line(i), "error": error} for i, error in enumerate(errors)])
+    assert list(found.reasons) == [f"errored: error {said}" for said in ("rate", "slow down", "None", "gone")]
+
+
+def test_a_table_of_reasons_stays_short():
+    reasons = {f"errored: error {i}": 2 for i in range(50)}
+    found = answers.Answers((), dict.fromkeys(answers.OUTCOMES, 0), reasons, {}, 0, 0, {}, (), ())
+    assert "30 other reasons, see unread.jsonl" in found.text() and "60" in found.text() and len(found.text().splitlines()) < 40
 
 
 def test_a_batch_that_gave_nothing(tmp_path):
@@ -100,7 +113,9 @@ def test_a_batch_that_gave_nothing(tmp_path):
         ('{"custom_id": "000000-ab", ', "0.jsonl:2: not a JSON value"),
         ('["000000-ab"]', "0.jsonl:2: expected an object with 'custom_id'"),
         ('{"custom_id": 3}', "0.jsonl:2: expected an object with 'custom_id'"),
-        ('{"custom_id": "000000-ac"}', "0.jsonl:2: field 'custom_id': '000000-ac' is none of the requests in the manifest"),
+        ('{"custom_id": "000000-ab"}', "0.jsonl:2: neither 'response' nor 'error': no answer"),
+        ('{"custom_id": "000000-ab", "body": {}}', "0.jsonl:2: neither 'response' nor 'error': no answer but a request"),
+        ('{"custom_id": "000000-ac", "error": null}', "0.jsonl:2: field 'custom_id': '000000-ac' is none of the requests in the manifest"),
     ],
 )
 def test_files_that_are_no_answers_to_these_requests(tmp_path, wrong, said):

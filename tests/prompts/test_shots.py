@@ -44,7 +44,7 @@ def test_the_seed_decides(how):
 
 
 def test_words_that_are_asked_about_are_never_shown():
-    asked = [record("q", "x", "WORD 3"), record("q", "x", "word 4")]
+    asked = [record("q", "x", "WORD 3"), record("q", "x", "\"word\" , 4 !")]
     found = shots.draw(Task(), TRAIN, asked, 58, "balanced", 0)
     assert {"t3", "t4"}.isdisjoint(each.id for each in found)
     with pytest.raises(ValueError, match="59 examples are to be drawn, and 58 of 60 training examples"):

@@ -268,7 +268,14 @@ def test_answers_belong_to_the_requests_of_a_manifest(tmp_path):
         path.write_text(json.dumps({**value, **change}))
         with pytest.raises(ValueError, match=why):
             evaluate.answers([answered], tmp_path / "a", config, "test")
-    for text in ("{}", "[]", '{"version": 1}', json.dumps({**value, "asked": [{"x": 1}]}), json.dumps({**value, "question": None})):
+    asked = value["question"]
+    others = ({"labels": [*asked["labels"][:-1], "foo"]}, {"none": "foo"}, {"task": "entities"})
+    for change, why in zip(others, (", foo on one side alone", "foo on one side alone", "the requests ask for entities"), strict=True):
+        path.write_text(json.dumps({**value, "question": {**asked, **change}}))
+        with pytest.raises(ValueError, match=why):
+            evaluate.answers([answered], tmp_path / "a", config, "test")
+    broken = ({"asked": [{"x": 1}]}, {"question": None}, {"protocol": None}, {"question": {**asked, "labels": [1, 2]}})
+    for text in ("{}", "[]", '{"version": 1}', *(json.dumps({**value, **change}) for change in broken)):
         path.write_text(text)
         with pytest.raises(RecordError, match="manifest.json: not a manifest"):
             evaluate.answers([answered], tmp_path / "a", config, "test")

@@ -9,6 +9,7 @@ import pytest
 
 from mmre_jax.reproduce import execute
 from mmre_jax.reproduce.table import row
+from mmre_jax.training.lock import WorkdirInUse
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from stand_in import F1, ONE, OTHER, TABLE, Hands, parts, planned  # noqa: E402
@@ -86,6 +87,19 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path):
     assert execute.failures(found, tmp_path, parts)[name] == outcome.failed[name]
     run(found, tmp_path, Hands())
     assert not execute.failures(found, tmp_path, parts), "made since"
+
+
+def test_a_run_that_another_call_is_at_work_on_is_left_to_it(tmp_path):
+    found, hands = planned(TABLE), Hands()
+
+    def in_use(config, folder):
+        if "two_" in folder.name:
+            raise WorkdirInUse(f"{folder}: another run is at work in it")
+        hands.train(config, folder)
+
+    outcome = execute.execute(found, tmp_path, parts, hands=execute.Hands(in_use, hands.score))
+    assert not outcome.failed and outcome.left == 2, "to be trained and to be scored"
+    assert not execute.failures(found, tmp_path, parts) and len(names(hands, "score")) == 3
 
 
 def test_a_pipeline_is_as_many_runs_as_it_has_parts(tmp_path):
