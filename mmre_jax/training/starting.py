@@ -23,6 +23,7 @@ from mmre_jax.training.resume import Saved
 from mmre_jax.training.splits import Split
 from mmre_jax.training.state import TrainState
 from mmre_jax.weights import pretrained, vectors
+from mmre_jax.weights.hub import WeightError
 from mmre_jax.weights.vectors import Vectors
 
 
@@ -79,7 +80,7 @@ def word_vectors(job: Job) -> Vectors | None:
     random then; None for a job that reads no word vectors.
 
     Raises:
-      WeightError: as `vectors.read`.
+      WeightError: as `vectors.read`, and for a file that has none of the words.
     """
     text = job.config.text
     if text.kind != VECTORS:
@@ -88,6 +89,8 @@ def word_vectors(job: Job) -> Vectors | None:
     if not text.vectors:
         return Vectors(np.zeros(0, np.int64), np.zeros((0, text.width), np.float32), 0, len(known))
     found = vectors.read(text.vectors, list(known), text.width)
+    if not len(found.places):
+        raise WeightError(f"text.vectors={text.vectors}: the file has none of the {len(known):,} words, such as {next(iter(known))!r}")
     return dataclasses.replace(found, places=np.array(list(known.values()), np.int64)[found.places])
 
 

@@ -64,7 +64,8 @@ def read(path: str, words: Sequence[str], width: int) -> Vectors:
       width: D, of a vector.
 
     Raises:
-      WeightError: naming file and line, for a line that has another number of numbers; of a word that is asked for, for one that is none.
+      WeightError: naming file and line, for a line that has another number of numbers; of a word that is asked for, for one that is none;
+        for more or fewer words than a first line of word2vec's tells.
     """
     own = {word.encode("utf-8", "surrogatepass"): place for place, word in enumerate(words)}
     lower: dict[bytes, list[int]] = {}
@@ -102,7 +103,7 @@ def _lines(path: str, width: int) -> Iterator[tuple[int, bytes, list[bytes]]]:
         if is_utf16(head):
             raise WeightError(f"{path}: not UTF-8 text but UTF-16: save it as UTF-8")
         file.seek(len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0)
-        number = 0
+        number, told = 0, None
         while line := file.readline(LONGEST):
             number += 1
             if len(line) == LONGEST:
@@ -110,7 +111,7 @@ def _lines(path: str, width: int) -> Iterator[tuple[int, bytes, list[bytes]]]:
             fields = line.rstrip(b" \t\r\n").split(b" ")
             if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
                 _check_width(int(fields[1]), width, f"{path}:1")
-                width = int(fields[1])
+                told, width = int(fields[0]), int(fields[1])
                 continue
             if fields == [b""]:
                 raise WeightError(f"{path}:{number}: an empty line, expected a word and its vector")
@@ -121,6 +122,8 @@ def _lines(path: str, width: int) -> Iterator[tuple[int, bytes, list[bytes]]]:
                 _check_width(len(fields) - 1, width, f"{path}:{number}")
                 raise WeightError(f"{path}:{number}: expected a word and its vector, found {line[:80]!r}")
             yield number, b" ".join(fields[:words]), fields[words:]
+        if number > 1 and told not in (None, number - 1):
+            raise WeightError(f"{path}:1: {told:,} words are told, and {number - 1:,} lines stand there: was the file cut off?")
 
 
 def _numbers_at_end(fields: Sequence[bytes]) -> Iterator[bytes]:

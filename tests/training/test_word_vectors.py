@@ -96,6 +96,15 @@ def test_random_vectors_are_told():
     assert word_counts(None, None) == {}
 
 
+def test_a_file_that_has_none_of_the_words_is_refused(tmp_path):
+    """With two spaces behind a word its name ends with one."""
+    file = tmp_path / "vectors.txt"
+    file.write_text(f"the  {' '.join(['0.5'] * WIDTH)}\n")
+    used = config("quickstart_pcnn", **{"text.width": WIDTH, "text.vectors": str(file)})
+    with pytest.raises(WeightError, match="the file has none of the .* words, such as '"):
+        word_vectors(new_job(used, datasets.open_records(used.data, "train")))
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "message"),
     [

@@ -60,6 +60,7 @@ def test_the_first_line_says_how_long_vectors_are(tmp_path, text, width):
         ("the 1 2 3\nada 1 nan 3\n", ":2: a number that is not finite in float32, b'nan'"),
         ("the 1 2 3\nada 1 2 1e39\n", ":2: a number that is not finite in float32, b'1e39'"),
         ("1 4\nada 1 2 3 4\n", ":1: a vector of 4 numbers, expected 3"),
+        ("4 3\nthe 1 2 3\nada 1 2 3\n", ":1: 4 words are told, and 2 lines stand there: was the file cut off?"),
         (b"the 1 2 3\n" + b"x" * vectors.LONGEST, ":2: longer than 1,048,576 bytes"),
         (gzip.compress(b"the 1 2 3\n", mtime=0), " is packed by gzip: unpack it first"),
         (b"PK\x03\x04rest", " is a zip archive: unpack it first"),
