@@ -49,10 +49,12 @@ class Result:
 
 
 def of_checkpoint(run: pathlib.Path, out: pathlib.Path, *, shuffled: bool = False) -> None:
-    """Scores a run's best step on test, with other records' pictures if `shuffled`, and keeps it."""
+    """Scores a run's best step on test, with other records' pictures if `shuffled`, and keeps it. Of a run that was stopped and went on
+    nobody knows the minutes of the whole."""
     found = evaluate.checkpoint(run, SPLIT, shuffle=shuffled)
     trained = read_json(run / "metrics.json") or {}
-    training = {"minutes": trained.get("minutes"), **(trained.get("speed") or {}), "steps": trained.get("steps")}
+    speed = trained.get("speed") or {}
+    training = {"minutes": None if speed.get("from_step") else trained.get("minutes"), **speed, "steps": trained.get("steps")}
     _keep(found, out, {"training": training})
 
 

@@ -83,7 +83,8 @@ def write(
     out = folder(entry, workdir, asked.scale)
     storage.make_folder(out)
     lines = results.gather(entry, planned, workdir, asked.scale, parts)
-    pictures, failed = figures.draw(entry, [line.done[0] for line in lines if line.done], workdir, out)
+    looked = [line.done[0] for line in lines if line.done] if lines and lines[0].done else []  # the first row is what a figure is of
+    pictures, failed = figures.draw(entry, looked, workdir, out)
     if entry.rows and (drawn := plots.picture(entry, lines, with_paper=asked.scale != "small")) is not None:
         pictures = [*pictures, out / "rows.png"]
         plots_lib.save(drawn, pictures[-1])

@@ -217,8 +217,8 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
             "warnings": warnings,
             "pictures": None if pictures is None else pictures.to_json(),
             "parameters": counted,
-            "speed": clock.speed(order.batch),
-            "minutes": (time.perf_counter() - began) / 60,  # since it was last started
+            "speed": clock.speed(order.batch) | {"from_step": start},
+            "minutes": (time.perf_counter() - began) / 60,  # since it was last started, from that step
             "versions": versions(),
         }
         write_json(workdir / "metrics.json", metrics)

@@ -214,6 +214,16 @@ def test_figures_of_several_runs_say_which_is_whose(tmp_path, monkeypatch):
     assert f"One is {planned(figure)[0].name}, " in files[2].read_text()
 
 
+def test_a_figure_is_of_its_first_row_or_waits_for_it(tmp_path, monkeypatch):
+    figure = dataclasses.replace(OTHER, figures=("heads",), rows=TABLE.rows[:1] + TABLE.rows[3:4])
+    found, looked = planned(figure), []
+    monkeypatch.setattr(figures, "_drawn", lambda name, runs, split, out: looked.append([run.name for run in runs]) or [])
+    for fails in (["one_"], []):
+        execute.execute(found, tmp_path, parts, hands=Hands(fails=fails).hands)
+        write.write(figure, found, Asked("small"), tmp_path, load, parts, CALL)
+    assert looked == [[each.name for each in found]], "nothing is drawn of the second alone"
+
+
 def test_a_drawing_says_that_there_is_nothing_to_compute(tmp_path):
     files, _ = write.write(DRAWING, [], Asked("small"), tmp_path, load, parts, CALL)
     assert [path.name for path in files] == ["report.md", "report.csv", "report.html", "report.json"]

@@ -1,5 +1,6 @@
 """Means, deviations and tests of a table, against numbers worked out here."""
 
+import json
 import pathlib
 import sys
 
@@ -108,3 +109,13 @@ def test_a_damaged_result_is_told_and_made_anew(how, tmp_path):
     again = Hands()
     execute.execute(found, tmp_path, parts, hands=again.hands)
     assert again.done == [("score", found[0].name, "test")] and scores.read(folder) is not None
+
+
+@pytest.mark.parametrize(("speed", "minutes"), [({"from_step": 0}, 3.0), ({"from_step": 7}, None), ({}, 3.0)])
+def test_minutes_are_of_the_whole_run_or_not_told(speed, minutes, tmp_path, monkeypatch):
+    (tmp_path / "metrics.json").write_text(json.dumps({"minutes": 3.0, "steps": 9, "speed": speed}))
+    kept = []
+    monkeypatch.setattr(scores.evaluate, "checkpoint", lambda *_, **__: None)
+    monkeypatch.setattr(scores, "_keep", lambda _, __, more: kept.append(more["training"]))
+    scores.of_checkpoint(tmp_path, tmp_path)
+    assert kept == [{"minutes": minutes, "steps": 9, **speed}]

@@ -139,7 +139,7 @@ TABLE_4 = Entry(
         row(_MINUTES, "HVPNeT, relations", (), HVPNET, paper=_GROUNDED),
         row(_MINUTES, "RSRNeT, relations", (), RSRNET, paper=_GROUNDED),
     ),
-    notes=(_LACKING, "Minutes are comparable on one machine that does nothing else."),
+    notes=(_LACKING, "Minutes are comparable on one machine that does nothing else; of a run that was stopped and went on none are told."),
 )
 
 
