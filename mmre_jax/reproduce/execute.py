@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -131,9 +132,10 @@ def execute(
             logger.warning("%s is left: %s", name, error)
         except Exception as error:  # whatever it is, the other rows are not to be lost with it
             failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            storage.make_folder(workdir / RUNS / name)
-            write_text(workdir / RUNS / name / FAILED, f"{failed[name]}\n\n{traceback.format_exc()}")
             logger.error("%s failed: %s", name, failed[name])
+            with contextlib.suppress(OSError):  # a full disk, or a file where the folder should be: told it is
+                storage.make_folder(workdir / RUNS / name)
+                write_text(workdir / RUNS / name / FAILED, f"{failed[name]}\n\n{traceback.format_exc()}")
         else:
             storage.path(workdir / RUNS / name / FAILED).unlink(missing_ok=True)
         finally:

@@ -20,7 +20,8 @@ from mmre_jax.reproduce import sizes
 from mmre_jax.reproduce.table import SCALES, Entry, NotRun, Place, Row, Run
 
 SECTIONS = ("data", "text", "vision", "optim", "train", "parallel")  # which all configurations have
-SEEDS = ("train.seed", "train.seeds")
+_ONE = "runs of several seeds would be one and the same: --seeds says which there are"
+REFUSED = {"train.seed": _ONE, "train.seeds": _ONE, "train.max_steps": "no run would ever end: --max_minutes ends a call"}
 TRAINED = ("trained", "shuffled", "pipeline")  # of table.HOW those for which something is trained
 Load = Callable[[str], ConfigDict]  # of FILE:VARIANT
 
@@ -46,8 +47,8 @@ class Asked:
             raise ValueError(f"seeds are different whole numbers, at least one, found {', '.join(map(str, self.seeds)) or 'none'}")
         if wrong := [name for name in self.overrides if name.partition(".")[0] not in SECTIONS]:
             raise ValueError(f"--config.{wrong[0]}: what all runs are to have is of {', '.join(SECTIONS)}")
-        if own := [name for name in self.overrides if name in SEEDS]:
-            raise ValueError(f"--config.{own[0]}: runs of several seeds would be one and the same: --seeds says which there are")
+        if own := [name for name in self.overrides if name in REFUSED]:
+            raise ValueError(f"--config.{own[0]}: {REFUSED[own[0]]}")
         for seed in self.seeds:
             _check_range("train.seed", seed, "--seeds")
 

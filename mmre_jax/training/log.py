@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from mmre_jax import storage
-from mmre_jax.records import plain
+from mmre_jax.records import RecordError, plain
 from mmre_jax.text_files import read_text
 from mmre_jax.training import events
 
@@ -48,8 +48,17 @@ def _named(path: pathlib.Path) -> Iterator[None]:
 
 
 def read_json(path: pathlib.Path) -> Any:
-    """What `write_json` wrote, None where there is nothing."""
-    return json.loads(read_text(path)) if path.is_file() else None
+    """What `write_json` wrote, None where there is nothing.
+
+    Raises:
+      RecordError: naming the file, where it is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise RecordError(f"{path}: damaged, no JSON file ({error})") from error
 
 
 def scalars(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

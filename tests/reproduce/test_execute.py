@@ -89,6 +89,15 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path):
     assert not execute.failures(found, tmp_path, parts), "made since"
 
 
+def test_a_file_in_the_place_of_a_runs_folder_loses_no_other_row(tmp_path):
+    found = planned(TABLE)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / found[0].name).write_text("x")
+    hands = Hands()
+    outcome = run(found, tmp_path, hands)
+    assert list(outcome.failed) == [found[0].name] and len(names(hands, "score")) == 2, "w/o part, and Two"
+
+
 def test_a_run_that_another_call_is_at_work_on_is_left_to_it(tmp_path):
     found, hands = planned(TABLE), Hands()
 

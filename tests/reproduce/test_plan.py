@@ -86,6 +86,8 @@ def test_what_is_asked_for_is_checked():
     for name in ("train.seed", "train.seeds"):
         with pytest.raises(ValueError, match=f"--config.{name}: runs of several seeds would be one and the same"):
             plan.Asked("small", overrides={name: "1"})
+    with pytest.raises(ValueError, match="--config.train.max_steps: no run would ever end"):
+        plan.Asked("small", overrides={"train.max_steps": "2"})
     with pytest.raises(ValueError, match=r"--config.system.part: what all runs are to have is of data, text"):
         plan.Asked("small", overrides={"system.part": "False"})
 

@@ -8,8 +8,9 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
+from mmre_jax.records import RecordError
 from mmre_jax.training.events import Board, forget
-from mmre_jax.training.log import MetricLog, read_rows, scalars, write_json
+from mmre_jax.training.log import MetricLog, read_json, read_rows, scalars, write_json
 
 
 def events(folder):
@@ -78,3 +79,13 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path, monkeypatch):
 
 def test_scalars_are_named_by_their_path():
     assert scalars({"a": {"b": 1, "per_relation": {"x": 2}}, "c": 0.5, "d": "x"}) == {"a/b": 1.0, "c": 0.5}
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    path = tmp_path / "metrics.json"
+    assert read_json(path) is None
+    write_json(path, {"minutes": float("nan")})
+    assert list(read_json(path)) == ["minutes"]
+    path.write_text(path.read_text()[:12])
+    with pytest.raises(RecordError, match=f"{path}: damaged"):
+        read_json(path)
