@@ -94,7 +94,7 @@ def main() -> None:
         file_megabytes=_MEGABYTES.value,
     )
     began = time.monotonic()
-    folder = storage.path(_OUT.value)
+    folder = storage.at_home(_OUT.value)
     found = write(_CONFIG.value, _SPLIT.value, folder, way)
     pictures = ", ".join(f"{count:,} {state}" for state, count in Counter(each.picture for each in found.asked).most_common())
     size = sum(file["bytes"] for file in found.files)

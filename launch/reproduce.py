@@ -60,7 +60,7 @@ _LIST = flags.DEFINE_bool("list", False, "Name every entry and how far it is, an
 def main(*names: str) -> None:
     """Plans, runs, writes."""
     logger = console.setup()
-    workdir, entries = storage.path(_WORKDIR.value), chosen(names or (("all",) if _LIST.value else ()))
+    workdir, entries = storage.at_home(_WORKDIR.value), chosen(names or (("all",) if _LIST.value else ()))
     asked = _asked()
     planned = {entry.name: plan.plan(entry, asked, load) for entry in entries}
     everything = [each for own in planned.values() for each in own]

@@ -24,6 +24,11 @@ def test_the_list_names_every_entry_with_its_state(tmp_path):
     assert not any(tmp_path.iterdir()), "nothing is begun"
 
 
+def test_runs_and_reports_are_in_one_folder_of_the_users_home(tmp_path):
+    result = typed.run("reproduce", "hvformer.table2", "--list", "--workdir=~/work", environment={"HOME": str(tmp_path)})
+    assert f"are still to be trained in {tmp_path / 'work'}." in result.stdout, result.stderr
+
+
 def test_places_that_are_lacking_are_described(tmp_path):
     result = typed.run("reproduce", "ifaformer.table2", "--list", "--scale=paper", f"--workdir={tmp_path}")
     assert "--place=clip=FOLDER: CLIP ViT-B/32" in result.stdout and "--place=mnre=FOLDER: data set 'mnre'" in result.stdout
