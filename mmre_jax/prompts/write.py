@@ -160,6 +160,8 @@ def named(kind: str, task: Task) -> tuple[tuple[str, ...], str]:
 
 def _question(kind: str, task: Task, way: Way) -> Question:
     labels, none = named(kind, task)
+    if lost := [label for label in labels if label.strip() != label or len(label.splitlines()) != 1]:
+        raise ValueError(f"label {lost[0]!r}: no answer can name it: it begins or ends with white space, or has several lines")
     told = meanings.read(way.meanings, labels) if way.meanings else None
     return Question(kind, labels, none, way.pictures != "none", told, way.structured)
 

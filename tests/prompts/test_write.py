@@ -251,6 +251,15 @@ def test_what_cannot_be_asked(tmp_path):
         write(config_of("relation"), "test", tmp_path / "held", Way("m"))
 
 
+@pytest.mark.parametrize("label", ["peer ", " peer", "pe\ner"])
+def test_a_label_that_no_answer_can_name_is_refused(tmp_path, label):
+    record = {"id": "1", "text": "Ada met Bo", "relations": [{"head": "Ada", "tail": "Bo", "label": label}]}
+    for split in ("train", "val", "test"):
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps({**record, "id": split}))
+    with pytest.raises(ValueError, match="no answer can name it"):
+        write(config_of("relation", name="jsonl", root=str(tmp_path)), "test", tmp_path / "out", Way("m"))
+
+
 def test_answers_belong_to_the_requests_of_a_manifest(tmp_path):
     config = config_of("relation")
     for name, seed in (("a", 0), ("b", 1)):
