@@ -13,7 +13,7 @@ configuration; what is done is skipped, what was stopped goes on. A run that fai
 
 Where data sets and weights are is told by --place=NAME=FOLDER, NAME being a data set's or one of the weights that --list names as lacking;
 --config.data.root=FOLDER is the same for entries of one data set. --config.SECTION.NAME=VALUE of data, text, vision, optim, train and
-parallel is a setting that all runs are to have, such as --config.train.epochs=4.
+parallel is a setting that all runs are to have, such as --config.train.epochs=4; one in which rows of a table differ is refused.
 
 Of each entry report.md, report.csv, report.html, report.json and pictures are written to WORKDIR/reports/SCALE/ENTRY, the runs to
 WORKDIR/runs. --row=NAME runs some rows alone, with more seeds, say; the report has all of them, as far as they are. Ends with exit status

@@ -98,8 +98,8 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The name with its group: one of its own in the table."""
-        return f"{self.group}: {self.name}" if self.group else self.name
+        """The name with its group, where it does not begin with that: one of its own in the table."""
+        return f"{self.group}: {self.name}" if self.group and not self.name.startswith(self.group) else self.name
 
 
 @dataclasses.dataclass(frozen=True)

@@ -127,3 +127,7 @@ def test_runs_that_wait_for_different_places_are_different():
     found = planned(dataclasses.replace(OTHER, rows=tuple(weights)), scale="paper", places={"mnre": "/m"})
     assert len({each.name for each in found}) == 2 and all(each.config is None for each in found)
     assert plan.places(TABLE, plan.Asked("paper", places={"bert": "/b"}), load) == {"bert", "mnre"}
+
+
+def test_a_label_says_its_group_once():
+    assert row(F1, "Two", (), ONE, group="One").label == "One: Two" and row(F1, "One, 5%", (), ONE, group="One").label == "One, 5%"
