@@ -56,7 +56,7 @@ def standing(record: Record, said: str) -> list[tuple[int, int]]:
             here = plain(text[places[start][0] : places[end - 1][1]])
             if here == wanted:
                 found.append((start, end))
-            if len(here) > len(wanted):
+            if not wanted.startswith(here):  # nor does what goes on from here stand there
                 break
     return found
 

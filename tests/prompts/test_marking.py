@@ -68,3 +68,17 @@ def test_what_stands_in_a_span_is_found_there(record):
         there = marking.standing(record, record.text(side.span))
         assert side.span in there and there == sorted(there)
         assert all(marking.plain(record.text(span)) == marking.plain(record.text(side.span)) for span in there)
+
+
+@given(pairs(), st.lists(st.sampled_from(ODD), min_size=1, max_size=3))
+def test_all_spans_in_which_a_text_stands_are_found(record, words):
+    said, size = " ".join(words), len(record.words)
+    spans = [(start, end) for start in range(size) for end in range(start + 1, size + 1)]
+    assert marking.standing(record, said) == [span for span in spans if marking.plain(record.text(span)) == marking.plain(said)]
+
+
+def test_a_text_is_looked_for_no_further_than_it_can_stand(monkeypatch):
+    """Once a word; not in all spans of a long post for each thing that a long answer names."""
+    record, plain, asked = record_of([f"w{i}" for i in range(300)], (0, 1), (1, 2)), marking.plain, []
+    monkeypatch.setattr(marking, "plain", lambda text: asked.append(text) or plain(text))
+    assert marking.standing(record, "a text that is nowhere") == [] and len(asked) == 301
