@@ -17,7 +17,7 @@ MARKERS = "os^Dv<>P"
 
 
 def picture(entry: Entry, lines: Sequence[Line], *, with_paper: bool) -> Figure | None:
-    """The tested column: ours with its deviation over seeds, and the paper's numbers; None where there is no number to draw.
+    """The tested column: ours with its deviation over seeds, and the paper's numbers; None where there are not two to compare.
 
     Args:
       with_paper: whether the paper's numbers can be read beside ours; not where ours are of other data.
@@ -25,7 +25,7 @@ def picture(entry: Entry, lines: Sequence[Line], *, with_paper: bool) -> Figure 
     place = entry.columns.index(entry.main)
     cells = [(line, line.cells[place]) for line in lines]
     there = [each for each in cells if each[1].values or (with_paper and each[1].published is not None)]
-    if not there:
+    if len(there) < 2:
         return None
     if entry.axis and all(isinstance(line.row.x, (int, float)) for line, _ in there):
         return _curves(entry, there, with_paper)

@@ -88,6 +88,8 @@ def write(
     if entry.rows and (drawn := plots.picture(entry, lines, with_paper=asked.scale != "small")) is not None:
         pictures = [*pictures, out / "rows.png"]
         plots_lib.save(drawn, pictures[-1])
+    else:
+        storage.path(out / "rows.png").unlink(missing_ok=True)  # of an earlier call
     typed: Mapping[str, list[str]] = {
         line.row.label: [command for each in line.runs for command in commands.of_row(each, workdir, load)] for line in lines
     }
