@@ -61,7 +61,8 @@ class Report:
         """What stands in front of the table, a sentence or more each."""
         if self.entry.is_drawing:
             return ["A drawing: there is nothing to compute."]
-        found = [f"In the paper: {self.entry.protocol}"] if self.entry.protocol else []
+        whose = "Protocol" if self.entry.paper == "ours" else "In the paper"
+        found = [f"{whose}: {self.entry.protocol}"] if self.entry.protocol else []
         found += [f"Here: scale {self.scale}, seeds {', '.join(map(str, self.seeds))}; mean and sample deviation over seeds."]
         if self.entry.reference:
             found.append(
