@@ -69,7 +69,8 @@ def main(*names: str) -> None:
         print(_listed(entries, planned, workdir))
         return
     xla_cache.enable_usual()
-    if idle := sorted(asked.places.keys() - {place for entry in entries for place in plan.places(entry, asked, load)}):
+    used = {place for entry in entries for place in plan.places(entry, asked, load)} if asked.places else set[str]()
+    if idle := sorted(asked.places.keys() - used):
         logger.warning("not used at scale %s by what is asked for: %s", asked.scale, ", ".join(f"--place={place}" for place in idle))
     for lacking, names in itertools.groupby(
         sorted((each.lacking, each.row.label) for each in everything if each.lacking), lambda pair: pair[0]
