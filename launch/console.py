@@ -10,6 +10,7 @@ import math
 import os
 import pathlib
 import re
+import signal
 import sys
 import time
 import traceback
@@ -162,7 +163,7 @@ def _plainly(error: flags.Error, config: Any) -> str:
 
 
 def _check_places() -> None:
-    """Refuses flags that are given without a value or as no finite number, and places that cannot be written to.
+    """Refuses flags that are given without a value or as no finite number, and places that cannot be written to. A ~ in these is followed.
 
     Raises:
       flags.Error: naming the flag.
@@ -183,7 +184,8 @@ def _check_places() -> None:
                 continue
         except storage.StorageError as error:
             raise flags.Error(f"--{name}={error}") from error
-        path = pathlib.Path(value).expanduser().absolute()
+        flags.FLAGS[name].value = str(storage.at_home(value))  # "--workdir=~/runs" is no path that a shell has made one
+        path = pathlib.Path(flags.FLAGS[name].value).absolute()
         if name == "json" and path.is_dir():
             raise flags.Error(f"--{name}={value} is a folder")
         folder = path.parent if name == "json" else path
@@ -214,7 +216,8 @@ def _print_help(argv: list[str]) -> NoReturn:
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Errors that name what the user can mend end the program with that message alone, exit code 2; a run that was stopped, exit code 3.
+    """Errors that name what the user can mend end the program with that message alone, exit code 2; a run that was stopped, exit code 3;
+    Ctrl-C where nothing is kept of it, 130.
 
     Of other ValueErrors those are meant that the library itself raises, of a setting; one from below it keeps its traceback.
     """
@@ -223,6 +226,9 @@ def user_errors() -> Iterator[None]:
     except Interrupted as stop:
         logging.getLogger("mmre_jax").info("%s", stop)
         sys.exit(3)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except (RecordError, PictureError, CheckpointError, WeightError, NonFiniteError, OSError, app.UsageError) as error:
         _end(error)
     except (RuntimeError, AssertionError) as error:  # the latter for a platform that JAX knows but finds no device of

@@ -1,6 +1,8 @@
 """What is mistyped ends in one line and exit code 2, before anything is read or written; help names the variants of a file."""
 
+import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -162,6 +164,25 @@ def test_help_names_the_variants_of_the_file_that_is_given(ended):
 
 def test_nothing_was_written(ended):
     assert [path.name for path in ended[1].iterdir()] == ["file"]
+
+
+PROGRAM = """
+import os, signal
+from absl import flags
+from launch import console
+places = [flags.DEFINE_string(name, None, "A place.") for name in ("workdir", "out", "json")]
+def main():
+    print(*(place.value for place in places))
+    os.kill(os.getpid(), signal.SIGINT)
+console.run(main)
+"""
+
+
+def test_a_tilde_is_the_home_folder_and_ctrl_c_ends_in_one_word(tmp_path):
+    typed = ["--workdir=~/runs/one", "--out=~", "--json=~/x.json"]
+    ended = subprocess.run([sys.executable, "-c", PROGRAM, *typed], env=os.environ | {"HOME": str(tmp_path)}, capture_output=True, text=True)
+    assert ended.stdout.split() == [f"{tmp_path}/runs/one", str(tmp_path), f"{tmp_path}/x.json"]
+    assert ended.returncode == 130 and ended.stderr.splitlines() == ["interrupted"]
 
 
 def test_processes_are_waited_for_as_long_as_is_said(tmp_path):
