@@ -180,7 +180,8 @@ console.run(main)
 
 def test_a_tilde_is_the_home_folder_and_ctrl_c_ends_in_one_word(tmp_path):
     typed = ["--workdir=~/runs/one", "--out=~", "--json=~/x.json"]
-    ended = subprocess.run([sys.executable, "-c", PROGRAM, *typed], env=os.environ | {"HOME": str(tmp_path)}, capture_output=True, text=True)
+    home = os.environ | {"HOME": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", PROGRAM, *typed], env=home, capture_output=True, text=True)
     assert ended.stdout.split() == [f"{tmp_path}/runs/one", str(tmp_path), f"{tmp_path}/x.json"]
     assert ended.returncode == 130 and ended.stderr.splitlines() == ["interrupted"]
 
