@@ -69,15 +69,15 @@ def _taggers(
     weights: dict[str, Any],
     *,
     small: str = "quickstart_entities",
-    minilm: str | None = "minilm_",
+    minilm: str = "minilm_",
     changes: Any = None,
     lacks: str = "",
 ) -> dict[str, Family]:
-    """{data set: the family}. paper, minilm: what stands in front of the data set's name in the variants; minilm: None where there is
-    none, the same as `paper` where it needs no weights.  changes, lacks: of small and minilm."""
+    """{data set: the family}. paper, minilm: what stands in front of the data set's name in the variants; minilm: the same as
+    `paper` where it needs no weights.  changes, lacks: of small and minilm."""
     found = {}
     for data in ("twitter2015", "twitter2017"):
-        variants = {"small": small, **({} if minilm is None else {"minilm": f"{minilm}{data}"}), "paper": f"{paper}{data}"}
+        variants = {"small": small, "minilm": f"{minilm}{data}", "paper": f"{paper}{data}"}
         own = changes or {}
         scales = {"small": own, "minilm": {**(_MINILM if minilm != paper else {}), **own}, "paper": weights}
         found[data] = Family(file, variants, scales, lacks)
@@ -86,7 +86,7 @@ def _taggers(
 
 RSRNET_TAGGER = _taggers("rsrnet", "", _XLMR_RESNEST)
 HVPNET_TAGGER = _taggers("rsrnet", "hvpnet_", _BERT_RESNET, changes=_LEAKY, lacks=_GATES_ALONE)
-IFAFORMER_TAGGER = _taggers("ifaformer", "", _BERT_CLIP, minilm=None)
+IFAFORMER_TAGGER = _taggers("ifaformer", "", _BERT_CLIP)
 VISUALBERT_TAGGER = _taggers("visualbert", "", _BERT_RESNET)
 BERT_CRF = _taggers("text_baselines", "bert_crf_", _BERT, small="quickstart_bert_crf", minilm="minilm_bert_crf_")
 # Vectors are random where no file is given.
