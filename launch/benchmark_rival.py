@@ -3,6 +3,7 @@
     make benchmark                                                      (what follows; BENCHMARK="--only=released --rounds=3")
     python -m launch.benchmark_rival --torch=.venv/bin/python [--only=released|systems|library|PART,...] [--rounds=5] [--nocompiled]
     python -m launch.benchmark_rival --against=DIR --only=hvformer,library      (another checkout: before and after, in one sitting)
+    python -m launch.benchmark_rival --against=DIR --only=evaluation-mnre --mnre=DIR --minilm=DIR      (all of a real test split)
     python -m launch.benchmark_rival --torch=... --only=released,systems --batch=256 --dtype=bfloat16        (where a GPU is at hand)
 
 Each side is a process of its own, of which one works at a time. Parts are written to --out as they are measured: a run that was stopped
@@ -30,6 +31,7 @@ from mmre_jax.systems import DTYPES
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RIVAL = ROOT / "tests" / "benchmark" / "rival.py"
 SMALL = "hvformer:quickstart"  # what library's commands run
+REAL = "hvformer:minilm"  # what evaluation-mnre runs
 POSTS = 200  # of the extraction
 PREPARED = 1024  # records for the loader, about 0.3 MB each
 
@@ -41,6 +43,8 @@ _COMPILED = flags.DEFINE_bool("compiled", True, "Also measure torch.compile, whi
 _BATCH = flags.DEFINE_integer("batch", 8, "Records a step, of released kinds and of papers' sizes.", lower_bound=1)
 _TOKENS = flags.DEFINE_integer("tokens", 80, "Tokens a record, of released kinds.", lower_bound=8)
 _DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "train.dtype.")
+_MNRE = flags.DEFINE_string("mnre", "", "MNRE's folder as it is published, of whose whole test split evaluation-mnre is; '' for none.")
+_MINILM = flags.DEFINE_string("minilm", "", "With --mnre: the folder of a MiniLM, its text encoder (text.weights).")
 _CHANGE = flags.DEFINE_list("change", [], "Settings SECTION.NAME=VALUE of this checkout alone.")
 _OUT = flags.DEFINE_string("out", "build/benchmark", "Folder of the figures, a folder a run.")
 
@@ -49,6 +53,8 @@ def main() -> None:
     """Measures, prints, writes."""
     console.setup()
     trees = parts.Trees(str(ROOT), _AGAINST.value, changes(_CHANGE.value))
+    if bool(_MNRE.value) != bool(_MINILM.value):
+        raise app.UsageError("--mnre and --minilm are given together, or neither")
     root = pathlib.Path(_OUT.value).absolute()
     choose(_ONLY.value, all_parts(trees, root))  # a mistake is told before a folder is made
     folder = kept.open_run(root, about(trees))
@@ -66,7 +72,7 @@ def main() -> None:
 
 def about(trees: parts.Trees) -> dict[str, Any]:
     """What a run is about: one that was stopped goes on only with the same, and is compared with those of the same machine and sizes."""
-    settings = (_ONLY, _TORCH, _AGAINST, _ROUNDS, _COMPILED, _CHANGE)
+    settings = (_ONLY, _TORCH, _AGAINST, _ROUNDS, _COMPILED, _CHANGE, _MNRE, _MINILM)
     return {
         "commits": {side: kept.commit_of(path) for side, path in trees.folders().items()},
         "cores": len(os.sched_getaffinity(0)),
@@ -102,14 +108,17 @@ def all_parts(trees: parts.Trees, work: pathlib.Path) -> dict[str, dict[str, kep
         "evaluation": lambda: commands.evaluation(trees, ready(trees, work), rounds=rounds),
         "extraction": lambda: commands.extraction(trees, ready(trees, work), posts=POSTS, rounds=rounds),
     }
+    if _MNRE.value:
+        real = {"data.root": _MNRE.value, "text.weights": _MINILM.value}
+        library["evaluation-mnre"] = lambda: commands.evaluation(trees, ready(trees, work / "mnre", REAL, real), rounds=rounds)
     return {"released": released, "systems": systems, "library": library}
 
 
-def ready(trees: parts.Trees, work: pathlib.Path) -> pathlib.Path:
+def ready(trees: parts.Trees, work: pathlib.Path, config: str = SMALL, settings: Mapping[str, Any] | None = None) -> pathlib.Path:
     """The folder in which each checkout has a run of its own to be evaluated, trained for two steps if there is none."""
     for side in trees.folders():
         if not (work / side / "run" / "checkpoints").is_dir():
-            commands.first_step(trees, side, SMALL, work)
+            commands.first_step(trees, side, config, work, settings)
     return work
 
 

@@ -45,14 +45,17 @@ def start(config: str, trees: Trees, folder: pathlib.Path, *, rounds: int) -> di
     return {"cold": cold, "timed": timed}
 
 
-def first_step(trees: Trees, side: str, config: str, folder: pathlib.Path) -> tuple[float, float | None]:
+def first_step(
+    trees: Trees, side: str, config: str, folder: pathlib.Path, settings: Mapping[str, Any] | None = None
+) -> tuple[float, float | None]:
     """Trains two steps in a new folder/SIDE/run and says when the first was logged, and what all cores had worked by then (`_worked`), in
-    seconds."""
+    seconds. settings: by dotted names."""
     here = folder / side
     run = here / "run"
     for path in sorted(run.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    flags = {**trees.changed(side, {}), "train.log_every": 1, "train.max_steps": 2, "train.compilation_cache": str(here / "cache")}
+    flags = {"train.log_every": 1, "train.max_steps": 2, "train.compilation_cache": str(here / "cache")}
+    flags |= trees.changed(side, settings or {})
     command = ["-m", "launch.train", f"--config={config}", f"--workdir={run}", *(f"--config.{k}={v}" for k, v in flags.items())]
     began = time.perf_counter()
     process = _begin(trees.folders()[side], command, here / "train.log")
