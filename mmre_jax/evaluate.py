@@ -12,9 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmre_jax import extract
-from mmre_jax.analysis import report
 from mmre_jax.analysis.evaluation import Evaluation, read_predictions, scoring_task
-from mmre_jax.analysis.frequency import training_counts
 from mmre_jax.analysis.reliability import Reliability
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet
@@ -27,7 +25,8 @@ from mmre_jax.records import Record
 from mmre_jax.tasks import events
 from mmre_jax.tasks import task as task_lib
 from mmre_jax.tasks.events import Events
-from mmre_jax.training import calibration
+from mmre_jax.training import calibration, trained_on
+from mmre_jax.training.checkpoint import FOLDER
 from mmre_jax.training.evaluate import Predicted
 from mmre_jax.training.features import with_features
 from mmre_jax.training.lasting import lasting
@@ -35,6 +34,7 @@ from mmre_jax.training.locate import locate
 from mmre_jax.training.other_data import check_labels, data_of, protocol_of
 from mmre_jax.training.protocol import protocol
 from mmre_jax.training.splits import Split, make_split, training_examples
+from mmre_jax.training.trained_on import TrainedOn
 
 
 def checkpoint(
@@ -51,7 +51,8 @@ def checkpoint(
 ) -> Evaluation:
     """A trained checkpoint's predictions of a split, on all local devices, scored.
 
-    With `changes` the split is another data set's. What slices and tables say of training is then left out: its records are not at hand.
+    What slices and tables say of training is what the run has left of it (training/trained_on.py); the training split itself is read for
+    one from before runs did. With `changes` the split is another data set's, and nothing is said of training.
 
     Args:
       path: a run's workdir (its best step is taken) or the directory of one step.
@@ -76,7 +77,7 @@ def checkpoint(
     data.captions, data.features = captions or data.captions, features or data.features
     shuffled = shuffle or is_shuffled(data, split)
     with lasting() as read_all:
-        train = None if changes else training_examples(job.task, job.config, datasets.open_records(data, "train", dataset))
+        known = None if changes else _trained_on(extractor, path, data, dataset)
         read_all()
         shown, predicted = _predicted(extractor, data, split, shuffled, dataset, other=bool(changes))
     seen = frozenset(r.id for r, p in zip(shown.records, predicted, strict=True) if p.seen)
@@ -90,10 +91,9 @@ def checkpoint(
         shown.records,
         found,
         seen,
-        None if train is None else report.known(kind, train),
+        known,
         about,
         outputs,
-        training_counts(train) if train is not None and kind == "relation" else {},
         shown.encoded,
         _reliability(split, raw, extractor.calibration, precision),
     )
@@ -269,11 +269,19 @@ def _scored(
 ) -> Evaluation:
     """Predictions, scored. seen: ids of the examples with a picture.  about: the protocol."""
     kind, task, examples = known.kind, known.task, known.examples
-    trained = training_counts(known.train) if kind == "relation" else {}
     encoded = task.encode(examples)
     reliability = _reliability(known.split, events.events(task, examples, found), None, precision)
-    slices = report.known(kind, known.train)
-    return Evaluation(known.split, kind, task, examples, found, seen, slices, about, None, trained, encoded, reliability)
+    return Evaluation(known.split, kind, task, examples, found, seen, TrainedOn.of(kind, known.train), about, None, encoded, reliability)
+
+
+def _trained_on(extractor: extract.Extractor, path: str | os.PathLike[str], data: ConfigDict, dataset: DataSet | None) -> TrainedOn:
+    """What there is to know of a checkpoint's training examples: as its run left it, else of the split, which is read."""
+    directory, _ = locate(path)
+    left = trained_on.read(directory.parent) if directory.name == FOLDER else None
+    if left is not None or extractor.task not in trained_on.ASKED:
+        return left or TrainedOn()
+    job = extractor.job
+    return TrainedOn.of(extractor.task, training_examples(job.task, job.config, datasets.open_records(data, "train", dataset)))
 
 
 def _predicted(

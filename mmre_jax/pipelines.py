@@ -23,6 +23,7 @@ from mmre_jax.records import Mention, Record, Region, Relation, Triple
 from mmre_jax.tasks import events
 from mmre_jax.tasks.triples import merge
 from mmre_jax.training.protocol import protocol
+from mmre_jax.training.trained_on import TrainedOn
 
 
 class PipelineError(ValueError):
@@ -158,4 +159,4 @@ def evaluate(
     about = {**protocol(config), "pipeline": used, "least_score": least}
     scored = events.events(task, examples, found)
     reliability = None if scored is None else Reliability(split, scored)
-    return Evaluation(split, "triples", task, examples, found, seen, frozenset(), about, reliability=reliability)
+    return Evaluation(split, "triples", task, examples, found, seen, TrainedOn(), about, reliability=reliability)

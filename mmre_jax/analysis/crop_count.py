@@ -10,15 +10,14 @@ import numpy as np
 from ml_collections import ConfigDict
 from sklearn.tree import DecisionTreeClassifier
 
-from mmre_jax.analysis import report
 from mmre_jax.analysis.evaluation import Evaluation, scoring_task
-from mmre_jax.analysis.frequency import training_counts
 from mmre_jax.analysis.leakage import DEPTH, LEAF
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import DataSet
 from mmre_jax.records import Record
 from mmre_jax.training.protocol import protocol
 from mmre_jax.training.splits import training_examples
+from mmre_jax.training.trained_on import TrainedOn
 
 
 def evaluate(config: ConfigDict, split: str, *, dataset: DataSet | None = None) -> Evaluation:
@@ -42,8 +41,8 @@ def evaluate(config: ConfigDict, split: str, *, dataset: DataSet | None = None) 
     labels = tree.predict(_counts(shown, crops))
     found = [(dataclasses.replace(r.relations[0], label=str(label), score=None),) for r, label in zip(shown, labels, strict=True)]
     about = {**protocol(config), "objects": config.data.objects, "predictions": "number of crops"}
-    known = report.known("relation", train)
-    return Evaluation(split, "relation", task, shown, found, frozenset(), known, about, None, training_counts(train), task.encode(shown))
+    known = TrainedOn.of("relation", train)
+    return Evaluation(split, "relation", task, shown, found, frozenset(), known, about, None, task.encode(shown))
 
 
 def _counts(records: Sequence[Record], sources: Sequence[str]) -> np.ndarray:

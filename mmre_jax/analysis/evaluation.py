@@ -28,6 +28,7 @@ from mmre_jax.tasks.task import Found, Outputs, Task
 from mmre_jax.text_files import parse_json, read_text
 from mmre_jax.training.evaluate import told
 from mmre_jax.training.log import write_json, write_text
+from mmre_jax.training.trained_on import TrainedOn
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -40,9 +41,8 @@ class Evaluation:
     """A scored split.
 
     kind: the task's name.  records: the task's examples.  predicted: what was found in each.  seen: ids of the examples of which a picture
-    was seen.  known: what the slices compare with training (report.known).  protocol: see training/protocol.py.
+    was seen.  known: of what the system was trained on, None where nothing is.  protocol: see training/protocol.py.
     outputs: of each example what the system predicted that `predicted` was decoded from; None for predictions of another program.
-    trained: of relations, how often training had each (frequency.training_counts).
     encoded: the examples' tokens; None where they are yet to be found.
     reliability: how reliable the scores are; None where they are no probabilities.
     more: what else stands in metrics.json, by its name.
@@ -54,10 +54,9 @@ class Evaluation:
     records: Sequence[Record]
     predicted: Sequence[Found]
     seen: frozenset[str]
-    known: frozenset[Any] | None
+    known: TrainedOn | None
     protocol: Mapping[str, Any]
     outputs: Sequence[Outputs] | None = None
-    trained: Mapping[str, int] = dataclasses.field(default_factory=dict)
     encoded: Sequence[Encoded] | None = None
     reliability: Reliability | None = None
     more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -76,7 +75,8 @@ class Evaluation:
 
     def by_training_count(self) -> list[report.Row]:
         """Of relations the scores by how often training had them (frequency.blocks); nothing where that is not known."""
-        return frequency.blocks(self._confusion, self.task.labels, self.task.none, self.trained) if self.trained else []
+        counts = self.known.counts if self.known is not None else {}
+        return frequency.blocks(self._confusion, self.task.labels, self.task.none, counts) if counts else []
 
     @functools.cached_property
     def _confusion(self) -> np.ndarray:
@@ -131,9 +131,9 @@ class Evaluation:
         if self.kind == "relation":
             written.append(folder / "confusion.png")
             plots.save(plots.confusion(self._confusion, self.task.labels), written[-1])
-        if self.trained:
+        if self.known is not None and self.known.counts:
             written.append(folder / "training_count.png")
-            plots.save(frequency.figure(self._confusion, self.task.labels, self.task.none, self.trained), written[-1])
+            plots.save(frequency.figure(self._confusion, self.task.labels, self.task.none, self.known.counts), written[-1])
         if self.reliability is not None and len(self.reliability.raw.score):
             written.append(folder / "reliability.png")
             plots.save(reliability_plots.figure(self.reliability), written[-1])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,18 +11,12 @@ from mmre_jax.analysis.annotate import COLOURS, INK, tint
 from mmre_jax.analysis.fonts import families, shown
 from mmre_jax.analysis.plots import short_names
 from mmre_jax.analysis.report import Row
-from mmre_jax.records import Record
 from mmre_jax.tasks.task import precision_recall_f1
 
 # Training examples of a relation. Of MNRE's 22 relations all but two have fewer than 700, none more than 1,000, as in the paper's figure.
 BLOCKS = ((0, 0), (1, 50), (51, 100), (101, 200), (201, 500), (501, 1000), (1001, None))
 NAMED = 40  # the most relations whose names are drawn
 BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8}  # of a number over bars
-
-
-def training_counts(train: Iterable[Record]) -> dict[str, int]:
-    """{relation: training examples}, each example a record with one relation."""
-    return dict(Counter(str(record.relations[0].label) for record in train))
 
 
 def blocks(confusion: np.ndarray, labels: Sequence[str], none: str, trained: Mapping[str, int]) -> list[Row]:

@@ -7,7 +7,7 @@ handed in. `kind` is the task's name: 'relation' (records with one relation each
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from mmre_jax.data.encoded import Encoded
 from mmre_jax.records import Mention, Record
 from mmre_jax.tasks import relation
 from mmre_jax.tasks.task import Found, Outputs, at
+from mmre_jax.training.trained_on import TrainedOn, entity_pair, key
 
 Row = dict[str, str | int | float | None]
 Metrics = Callable[..., Mapping[str, Any]]  # of records, of what was found in each, and of each one's outputs and tokens where known
@@ -26,27 +27,6 @@ Slice = Callable[[Record, Found], tuple[Record, Found] | None]
 
 LENGTHS = ((1, 10), (11, 20), (21, 30), (31, None))
 COUNTS = ((0, 0), (1, 1), (2, 2), (3, 5), (6, None))
-
-
-def entity_pair(record: Record) -> tuple[str, str]:
-    """The (head, tail) of a record's relation as lower-cased text, so that a pair is recognised wherever it stands.
-
-    Raises:
-      ValueError: if the record does not have exactly one relation.
-    """
-    if len(record.relations) != 1:
-        raise ValueError(f"record {record.id}: expected exactly one relation, found {len(record.relations)}")
-    relation = record.relations[0]
-    return _text(record, relation.head), _text(record, relation.tail)
-
-
-def known(kind: str, train: Iterable[Record]) -> frozenset[Any]:
-    """What `slices` wants to know of the training split: its entity pairs (relation), the texts of its mentions (entities), nothing."""
-    if kind == "relation":
-        return frozenset(entity_pair(record) for record in train)
-    if kind == "entities":
-        return frozenset(_text(record, mention) for record in train for mention in record.mentions)
-    return frozenset()
 
 
 def _text(record: Record, mention: Mention) -> str:
@@ -83,7 +63,7 @@ def slices(
     headline: Sequence[str],
     *,
     has_picture: Callable[[Record], bool],
-    known: frozenset[Any] | None,
+    known: TrainedOn | None,
     outputs: Sequence[Outputs] | None = None,
     encoded: Sequence[Encoded] | None = None,
 ) -> list[Row]:
@@ -95,7 +75,7 @@ def slices(
     Args:
       metrics, headline: the task's.
       has_picture: whether the system saw a picture of this record (a path alone does not say that the file can be read).
-      known: of the training split, see `known`; None where it is not known, and there are no slices by it.
+      known: of the training split; None where nothing is, and there are no slices by it.
       outputs: what a system of ours predicted of each record, for the metrics; None if another program predicted.
       encoded: each record's tokens, for the metrics; None where they are to find them.
 
@@ -119,7 +99,7 @@ def slices(
     return rows
 
 
-def _parts(kind: str, has_picture: Callable[[Record], bool], known: frozenset[Any] | None) -> list[tuple[str, Slice]]:
+def _parts(kind: str, has_picture: Callable[[Record], bool], known: TrainedOn | None) -> list[tuple[str, Slice]]:
     parts = [
         ("all", _where(lambda record: True)),
         ("with picture", _where(has_picture)),
@@ -129,13 +109,13 @@ def _parts(kind: str, has_picture: Callable[[Record], bool], known: frozenset[An
         pass
     elif kind == "relation":
         parts += [
-            ("entity pair seen in training", _where(lambda record: entity_pair(record) in known)),
-            ("entity pair not seen", _where(lambda record: entity_pair(record) not in known)),
+            ("entity pair seen in training", _where(lambda record: key(*entity_pair(record)) in known.seen)),
+            ("entity pair not seen", _where(lambda record: key(*entity_pair(record)) not in known.seen)),
         ]
     elif kind == "entities":
         parts += [
-            ("mention text seen in training", _mentions(lambda text: text in known)),
-            ("mention text not seen", _mentions(lambda text: text not in known)),
+            ("mention text seen in training", _mentions(lambda text: key(text) in known.seen)),
+            ("mention text not seen", _mentions(lambda text: key(text) not in known.seen)),
         ]
     else:
         unit, annotated = ("object", objects_of) if kind == "objects" else ("triple", lambda record: record.triples)

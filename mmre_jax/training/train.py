@@ -46,6 +46,7 @@ from mmre_jax.training.splits import Split, batches_of, make_split, order_of, pa
 from mmre_jax.training.starting import starting_state, word_counts, word_vectors
 from mmre_jax.training.state import TrainState
 from mmre_jax.training.step import mapped_step
+from mmre_jax.training.trained_on import TrainedOn
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +136,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike[str], dataset: DataSet 
         # ---- the state on the devices, the compiled steps, and the batches that come
         checkpoints = opened.enter_context(Checkpoints(workdir / FOLDER))
         log = opened.enter_context(MetricLog(workdir, hold.check))
+        TrainedOn.of(config.task.name, splits["train"].records).write(workdir)
         host = starting_state(job, splits["train"], total, checkpoints, saved, source, devices, words)
         splits = with_features(job, splits, host.variables())
         counted, shapes, start = parameters.count(host, config.optim), jax.eval_shape(host.variables), int(np.asarray(host.step))

@@ -22,6 +22,7 @@ from mmre_jax.tasks.objects import ObjectsTask
 from mmre_jax.tasks.relation import RelationTask
 from mmre_jax.tasks.task import at
 from mmre_jax.tasks.triples import TriplesTask
+from mmre_jax.training.trained_on import TrainedOn
 
 ENCODER = TextEncoder(train_tokenizer([], 8, "word"))
 TASKS = {
@@ -50,7 +51,7 @@ def records_of(kind, golds):
 
 
 def run(name, kind, records, predicted, **protocol):
-    evaluation = Evaluation("test", kind, TASKS[kind], records, predicted, frozenset(), frozenset(), {"task": kind, **protocol})
+    evaluation = Evaluation("test", kind, TASKS[kind], records, predicted, frozenset(), TrainedOn(), {"task": kind, **protocol})
     return Run(name, evaluation)
 
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from configs import common
-from mmre_jax.analysis import report
 from mmre_jax.analysis.evaluation import Evaluation, read_predictions, row, scoring_task
 from mmre_jax.data import datasets
 from mmre_jax.data.dataset import BACKGROUND
@@ -20,6 +19,7 @@ from mmre_jax.tasks.entities import EntitiesTask
 from mmre_jax.tasks.objects import ObjectsTask
 from mmre_jax.tasks.relation import RelationTask
 from mmre_jax.tasks.triples import TriplesTask
+from mmre_jax.training.trained_on import TrainedOn, key
 
 ENCODER = TextEncoder(train_tokenizer([], 8, "word"))
 LABELS = ("None", "knows", "owns")
@@ -80,9 +80,10 @@ def evaluation(kind="relation", predicted=None):
         records, found, seen, known = EXAMPLES, FOUND, {"x0", "x1"}, {("ada", "grace"), ("nobody", "grace")}
     else:
         found = {"entities": MENTIONS, "triples": TRIPLES, "objects": OBJECTS}[kind]
-        records, seen, known = POSTS, {"p0"}, {"paris"}
+        records, seen, known = POSTS, {"p0"}, {("paris",)}
     given = found if predicted is None else predicted
-    return Evaluation("test", kind, TASKS[kind], records, given, frozenset(seen), frozenset(known), {"objects": "none"})
+    trained_on = TrainedOn(frozenset(key(*each) for each in known))
+    return Evaluation("test", kind, TASKS[kind], records, given, frozenset(seen), trained_on, {"objects": "none"})
 
 
 def slices(kind):
@@ -224,7 +225,7 @@ def test_no_digit_of_a_box_is_lost(tmp_path_factory, triples):
 def test_an_empty_split_scores_nothing(tmp_path, kind):
     (tmp_path / "none.jsonl").write_text("")
     found = read_predictions(tmp_path / "none.jsonl", kind, TASKS[kind], [])
-    empty = Evaluation("test", kind, TASKS[kind], [], found, frozenset(), frozenset(), {})
+    empty = Evaluation("test", kind, TASKS[kind], [], found, frozenset(), TrainedOn(), {})
     assert empty.scores()["count"] == 0 and empty.text()
     empty.write(tmp_path / "out")
 
@@ -334,11 +335,6 @@ def test_bytes_that_are_no_text(tmp_path):
     (tmp_path / "p.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecordError, match="not UTF-8"):
         read_predictions(tmp_path / "p.jsonl", "relation", TASKS["relation"], EXAMPLES)
-
-
-def test_what_is_known_of_training():
-    assert report.known("relation", EXAMPLES[:2]) == {("ada", "grace"), ("ada", "alan")}
-    assert report.known("entities", POSTS) == {"ada", "bob", "paris"} and not report.known("triples", POSTS)
 
 
 @pytest.mark.parametrize("kind", TASKS)

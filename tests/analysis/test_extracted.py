@@ -14,6 +14,7 @@ from mmre_jax.extraction import Extraction
 from mmre_jax.records import Mention, Record, RecordError, Region, Relation, Triple
 from mmre_jax.tasks import relation
 from mmre_jax.tasks.events import events
+from mmre_jax.training.trained_on import TrainedOn, key
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_evaluation import ADA, BALL, EXAMPLES, FOUND, LEFT, MENTIONS, OBJECTS, POSTS, TASKS, TRIPLES
@@ -97,7 +98,7 @@ def test_what_was_found_on_none_of_the_words_is_wrong(tmp_path, kind, caplog):
         (said,) = read(tmp_path, kind, lines_of(kind, [seen], [found]), [gold])
     assert "2 mentions stand on none of their examples' words: they count as wrong" in caplog.text
     assert said[0] == found[0] and len(set(said)) == 3
-    evaluation = Evaluation("test", kind, TASKS[kind], [gold], [said], frozenset(), frozenset({"ada"}), {})
+    evaluation = Evaluation("test", kind, TASKS[kind], [gold], [said], frozenset(), TrainedOn(frozenset({key("ada")})), {})
     for again in (evaluation, _read_again(tmp_path, evaluation)):
         score = again.headline()
         name = "entity.micro" if kind == "entities" else "triple.strict"

@@ -13,6 +13,7 @@ from mmre_jax.analysis.evaluation import Evaluation
 from mmre_jax.data.text import TextEncoder, train_tokenizer
 from mmre_jax.records import Mention, Record, Relation
 from mmre_jax.tasks.relation import RelationTask, metrics
+from mmre_jax.training.trained_on import TrainedOn
 
 LABELS = ("None", "knows", "owns", "met")
 TRAINED = {"None": 7000, "knows": 1001, "owns": 50}
@@ -67,15 +68,15 @@ def test_an_evaluation_prints_writes_and_draws_them(tmp_path):
     records = [example(i, gold) for i, (gold, _) in enumerate(PAIRS)]
     found = [example(i, guess).relations for i, (_, guess) in enumerate(PAIRS)]
     task = RelationTask(TextEncoder(train_tokenizer([], 8, "word")), LABELS, "None")
-    trained = frequency.training_counts([example(i, "knows") for i in range(3)] + [example(9, "owns")])
-    assert trained == {"knows": 3, "owns": 1}
-    scored = Evaluation("test", "relation", task, records, found, frozenset(), frozenset(), {}, trained=trained)
+    known = TrainedOn.of("relation", [example(i, "knows") for i in range(3)] + [example(9, "owns")])
+    assert known.counts == {"knows": 3, "owns": 1}
+    scored = Evaluation("test", "relation", task, records, found, frozenset(), known, {})
     counted = scored.text().split("\n\n")[1].splitlines()
     assert counted[0].split() == ["trained", "relations", "support", "precision", "recall", "f1"] and counted[3].startswith("1 to 50 ")
     written = scored.write(tmp_path)
     assert tmp_path / "training_count.png" in written and all(path.stat().st_size for path in written)
     assert json.loads((tmp_path / "metrics.json").read_text())["by_training_count"] == scored.by_training_count()
-    plain = dataclasses.replace(scored, trained={})
+    plain = dataclasses.replace(scored, known=TrainedOn())
     assert plain.by_training_count() == [] and len(plain.text().split("\n\n")) == 2 and "by_training_count" not in plain.to_json()
 
 

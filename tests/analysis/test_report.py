@@ -13,6 +13,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from mmre_jax.analysis import report
 from mmre_jax.records import Mention, Record, Relation, Triple
 from mmre_jax.tasks.task import Found
+from mmre_jax.training.trained_on import TrainedOn, key
 
 LABELS = ("None", "couple", "member_of")
 HEADLINE = ("accuracy", "micro.f1")
@@ -40,7 +41,7 @@ def scored(items: Sequence[tuple[int, str, str, bool, str]]) -> Scored:
     return records, [(Relation(Mention(0, 1), Mention(1, 2), guess, 0.5),) for _, _, guess, _, _ in items]
 
 
-def slices_of(both: Scored, known: frozenset[tuple[str, str]] = frozenset()) -> dict[str, report.Row]:
+def slices_of(both: Scored, known: TrainedOn) -> dict[str, report.Row]:
     rows = report.slices("relation", *both, metrics, HEADLINE, has_picture=lambda item: item.image is not None, known=known)
     return {str(row["slice"]): row for row in rows}
 
@@ -53,7 +54,7 @@ ITEMS = st.lists(
 
 @given(ITEMS)
 def test_each_split_divides_the_whole(items: list[tuple[int, str, str, bool, str]]) -> None:
-    rows = slices_of(scored(items), frozenset({("ann", "bob")}))
+    rows = slices_of(scored(items), TrainedOn(frozenset({key("ann", "bob")})))
     right = sum(gold == guess for _, gold, guess, _, _ in items)
     for group in (["with picture", "without picture"], [n for n in rows if "pair" in n], [n for n in rows if "words" in n]):
         assert sum(rows[name]["count"] for name in group) == len(items)
@@ -84,7 +85,7 @@ def test_confusion_agrees_with_scikit_learn(items: list[tuple[int, str, str, boo
     ],
 )
 def test_length_bounds(words: int, name: str) -> None:
-    rows = slices_of(scored([(words, "couple", "couple", True, "Ann")]))
+    rows = slices_of(scored([(words, "couple", "couple", True, "Ann")]), TrainedOn())
     assert [label for label, row in rows.items() if "words" in label and row["count"]] == [name]
 
 
@@ -94,7 +95,7 @@ def test_length_bounds(words: int, name: str) -> None:
 )
 def test_numbers_of_triples(triples: int, name: str) -> None:
     post = Record("r", ("a",), triples=(Triple(Mention(0, 1), "holds", (0, 0, 1, 1)),) * triples)
-    rows = report.slices("triples", [post], [()], lambda records, found: {"f1": 0.0}, ["f1"], has_picture=lambda r: True, known=frozenset())
+    rows = report.slices("triples", [post], [()], lambda records, found: {"f1": 0.0}, ["f1"], has_picture=lambda r: True, known=TrainedOn())
     assert [row["slice"] for row in rows if "triple" in row["slice"] and row["count"]] == [name]
 
 
@@ -107,12 +108,12 @@ def test_mentions_seen_and_not_seen_divide_all_mentions(items: list[tuple[set[in
     records = [Record(str(n), words, mentions=tuple(Mention(i, i + 1) for i in gold)) for n, (gold, _) in enumerate(items)]
     predicted = [tuple(Mention(i, i + 1) for i in found) for _, found in items]
     whole = (records, predicted, count, ["gold", "found"])
-    rows = report.slices("entities", *whole, has_picture=lambda record: True, known=frozenset(known))
+    rows = report.slices("entities", *whole, has_picture=lambda record: True, known=TrainedOn(frozenset(map(key, known))))
     by_name = {row["slice"]: row for row in rows}
     seen, not_seen = by_name["mention text seen in training"], by_name["mention text not seen"]
-    for key, side in (("gold", 0), ("found", 1)):
-        assert (seen[key] or 0) == sum(words[i].lower() in known for item in items for i in item[side])
-        assert (seen[key] or 0) + (not_seen[key] or 0) == (by_name["all"][key] or 0)
+    for name, side in (("gold", 0), ("found", 1)):
+        assert (seen[name] or 0) == sum(words[i].lower() in known for item in items for i in item[side])
+        assert (seen[name] or 0) + (not_seen[name] or 0) == (by_name["all"][name] or 0)
 
 
 def test_slices_by_hand() -> None:
@@ -122,7 +123,7 @@ def test_slices_by_hand() -> None:
         (15, "None", "couple", False, "ANN"),
         (35, "None", "None", False, "Eve"),
     ]
-    rows = slices_of(scored(items), report.known("relation", [record(9)]))
+    rows = slices_of(scored(items), TrainedOn.of("relation", [record(9)]))
     assert rows["with picture"] == {"slice": "with picture", "count": 2, "accuracy": 0.5, "micro.f1": pytest.approx(2 / 3)}
     assert rows["without picture"]["micro.f1"] == 0 and rows["without picture"]["accuracy"] == 0.5
     assert rows["entity pair seen in training"]["count"] == 2, "pairs are compared without case"
@@ -140,11 +141,6 @@ def test_classes_come_by_support() -> None:
     ):
         rows = report.per_class(kind, scores)
         assert [row.pop(column) for row in rows] == ["member_of", "couple"] and rows == expected
-
-
-def test_a_record_without_its_one_relation_is_named() -> None:
-    with pytest.raises(ValueError, match="record x: expected exactly one relation, found 0"):
-        report.entity_pair(Record(id="x", words=("a", "b")))
 
 
 def test_table_aligns_and_renders() -> None:
