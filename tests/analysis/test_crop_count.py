@@ -46,7 +46,7 @@ def test_as_much_is_learnt_from_as_systems_learn_from(tmp_path):
     changed = config(folder(tmp_path, 40), "detected").copy_and_resolve_references().unlock()
     changed.data.train_share = 0.1
     found = crop_count.evaluate(changed.lock(), "test")
-    assert found.protocol["train_share"] == 0.1 and sum(found.trained.values()) == 12
+    assert found.protocol["train_share"] == 0.1 and sum(found.known.counts.values()) == 12
     assert found.scores()["accuracy"] < 1
 
 

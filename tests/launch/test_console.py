@@ -168,6 +168,7 @@ def test_nothing_was_written(ended):
 
 PROGRAM = """
 import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # of whoever runs the tests in the background it is ignored
 from absl import flags
 from launch import console
 places = [flags.DEFINE_string(name, None, "A place.") for name in ("workdir", "out", "json")]

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from mmre_jax.analysis import plots
+from mmre_jax.analysis import gallery, plots
 from mmre_jax.reproduce import commands, execute, figures, write
 from mmre_jax.reproduce.plan import Asked, plan
 from mmre_jax.reproduce.table import Family, row
@@ -244,3 +244,8 @@ def test_states(tmp_path):
 def test_the_index_leads_to_all_reports(tmp_path):
     path = write.write_index(tmp_path, "small", [("hvformer.table99", "two <systems>", "done")])
     assert 'href="hvformer.table99/report.html"' in path.read_text() and "two &lt;systems&gt;" in path.read_text()
+
+
+def test_scores_by_training_count_are_drawn_of_a_run(trained, tmp_path):
+    (path,) = figures._drawn(gallery.COUNTED, [trained], "test", tmp_path)
+    assert path.parent == tmp_path and path.name == f"{gallery.COUNTED}_{trained.name}.png" and path.stat().st_size > 5000

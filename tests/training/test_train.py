@@ -130,7 +130,7 @@ def test_a_run_in_a_bucket_is_the_run_on_a_disk(whole, bucket):
     mmre_jax.load("s3://bucket/run/checkpoints/12")
     assert train(config(), "s3://bucket/run") == read_json(workdir / "metrics.json"), "it is finished"
     assert {name.split("/")[2] for name in bucket.objects} == {
-        ".lock", "checkpoints", "metrics.json", "metrics.jsonl", "tensorboard",
+        ".lock", "checkpoints", "metrics.json", "metrics.jsonl", "tensorboard", "trained_on.json",
     }  # fmt: skip
 
 
