@@ -73,6 +73,7 @@ def run_needed(encoder: nn.Module, needed: jax.Array, run: Run, *operands: Any, 
         return run(encoder, *operands)
     module, variables = encoder.unbind()
 
+    @jax.jit  # so that it is traced once for both branches
     def pure(variables: Any, *operands: Any) -> Any:
         return module.apply(variables, *operands, method=run)
 

@@ -18,7 +18,7 @@ from jax.typing import DTypeLike
 from mmre_jax.attention import KeysValues, MultiHeadAttention
 from mmre_jax.dropout import Dropout
 from mmre_jax.encoders.bert_config import KINDS, BertConfig
-from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, float32_norm, layer_norm, rows_at
+from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, float32_norm, layer_norm, rows_at, run_layer
 from mmre_jax.encoders.stages import Cache, extended, positions_of
 
 __all__ = ["KINDS", "Bert", "BertConfig", "BertEmbeddings", "BertLayer", "Fuse"]
@@ -238,8 +238,10 @@ class Bert(nn.Module):
         at: jax.Array | None = None,
     ) -> jax.Array:
         """Layer n of x [B, L, D], see `BertLayer`: [B, L, D], or [B, K, D] at the places `at`."""
-        where = {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias, "made": made}
-        return self._sown(self.layer[n](x, mask, train=train, **where, fuse=fuse, at=at))
+        where = {"mask": mask, "prefix": prefix, "prefix_mask": prefix_mask, "made": made, "at": at}
+        if fuse is not None:  # of each layer another
+            return self._sown(self.layer[n](x, train=train, prefix_bias=prefix_bias, **where, fuse=fuse))
+        return self._sown(run_layer(self.layer[n], x, train=train, fixed={"prefix_bias": prefix_bias}, **where))
 
     def _positions(self, ids: jax.Array, mask: jax.Array | None) -> jax.Array:
         first = self.config.first_position

@@ -48,6 +48,28 @@ def rows_at(x: jax.Array, at: jax.Array | None) -> jax.Array:
     return x if at is None else jnp.take_along_axis(x, at[:, :, None], axis=1)
 
 
+def run_layer(layer: nn.Module, x: jax.Array, *, train: bool, fixed: Mapping[str, Any] | None = None, **operands: Any) -> Any:
+    """layer(x, train=train, **fixed, **operands); in prediction it is traced once for all layers of equal fields, shapes and `fixed`.
+
+    In training each is traced by itself, since each draws its own dropout, and so it is where the layer's variables are made or what it
+    computes is looked at ("intermediates" is mutable).
+
+    Args:
+      layer: bound, as submodules are.
+      fixed: what is no array, hashable.
+      operands: arrays, trees of them, or None.
+    """
+    known = dict(fixed or {})
+    if train or any(layer.is_mutable_collection(name) for name in ("params", "intermediates")):
+        return layer(x, train=train, **known, **operands)
+    return _predicted(layer.copy(parent=None), layer.variables, x, operands, tuple(known.items()))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _predicted(layer: nn.Module, variables: Any, x: jax.Array, operands: Mapping[str, Any], fixed: tuple[tuple[str, Any], ...]) -> Any:
+    return layer.apply(variables, x, train=False, **dict(fixed), **operands)
+
+
 def layer_norm(x: jax.Array, eps: float, dtype: DTypeLike, name: str) -> jax.Array:
     """Layer normalisation over the last axis of x [..., D], computed in fp32 and returned in `dtype`.
 

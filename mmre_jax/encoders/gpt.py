@@ -18,7 +18,7 @@ from jax.typing import DTypeLike
 from mmre_jax.attention import Dropped, KeysValues, MultiHeadAttention
 from mmre_jax.cudnn import Implementation
 from mmre_jax.dropout import Dropout
-from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, check_activation, float32_norm, layer_norm, renamed
+from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, check_activation, float32_norm, layer_norm, renamed, run_layer
 from mmre_jax.encoders.stages import Cache, extended, positions_of
 
 Kind = Literal["gpt2", "gpt"]
@@ -229,7 +229,8 @@ class Gpt(nn.Module):
             visible = jnp.concatenate([before, visible], axis=-1)
         made = []
         for n, layer in enumerate(self.layer):
-            state, own = layer(states[-1], visible, None if cache is None else cache.layers[n], train=train)
+            past = None if cache is None else cache.layers[n]
+            state, own = run_layer(layer, states[-1], train=train, mask=visible, past=past)
             states.append(state)
             made.append(own)
         if self.config.kind == "gpt2":

@@ -22,7 +22,7 @@ from jax.typing import DTypeLike
 
 from mmre_jax.attention import KeysValues, MultiHeadAttention, kernel_init
 from mmre_jax.dropout import Dropout
-from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, float32_norm, layer_norm, rows_at
+from mmre_jax.encoders.blocks import TABLE_STD, FeedForward, float32_norm, layer_norm, rows_at, run_layer
 from mmre_jax.encoders.vit_config import PHOTO, ImageSequence, ViTConfig
 
 __all__ = ["PHOTO", "ImageSequence", "ViT", "ViTConfig", "ViTLayer", "patch_mask", "sine_table"]
@@ -252,8 +252,8 @@ class ViT(nn.Module):
     ) -> jax.Array:
         """Layer n of x [B, P, D], see `ViTLayer`: [B, P, D], or [B, n, D] at the places `at`; 0 at masked places, of the last layer
         normalised where `final_norm` is set."""
-        where = {"prefix": prefix, "prefix_mask": prefix_mask, "prefix_bias": prefix_bias, "made": made}
-        x = self.layer[n](x, mask, train=train, **where, at=at)
+        where = {"mask": mask, "prefix": prefix, "prefix_mask": prefix_mask, "made": made, "at": at}
+        x = run_layer(self.layer[n], x, train=train, fixed={"prefix_bias": prefix_bias}, **where)
         return self._finished(n, x, mask if mask is None or at is None else jnp.take_along_axis(mask, at, axis=1))
 
     def _finished(self, n: int, state: jax.Array, mask: jax.Array | None) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from mmre_jax.training.splits import Split, batches_of
 from mmre_jax.training.step import make_predict_step, precise
 
 Stopping = Callable[[], bool]
+AHEAD = 4  # batches that devices have before them while the host decodes, or traces the step for the next length
 logger = logging.getLogger(__name__)
 
 
@@ -77,7 +79,7 @@ class Predictor:
         order = Order(split.lengths, self.batch, buckets_of(config), train=False)
         stream = batches_of(self.job, order, split)
         found: dict[int, Predicted] = {}
-        for outputs in self.outputs(variables, stream, progress, order.steps, stopping):
+        for outputs in self.outputs(variables, stream, progress, order.steps, stopping, ahead=AHEAD):
             for row in np.flatnonzero(outputs["valid"]) if decode else ():
                 index = int(outputs["index"][row])
                 own = {k: v[row] for k, v in outputs.items()}
@@ -86,18 +88,26 @@ class Predictor:
         return [found[index] for index in range(len(split.records))] if decode else []
 
     def outputs(
-        self, variables: Any, stream: Iterator[Batch], progress: str = "", steps: int = 0, stopping: Stopping | None = None
+        self,
+        variables: Any,
+        stream: Iterator[Batch],
+        progress: str = "",
+        steps: int = 0,
+        stopping: Stopping | None = None,
+        *,
+        ahead: int = 1,
     ) -> Iterator[dict[str, np.ndarray]]:
-        """The outputs of each batch on the host, while the devices are busy with the next one. steps: how many, for `progress`."""
-        running: dict[str, jax.Array] | None = None
+        """The outputs of each batch on the host, while the devices are busy with the next `ahead` ones. steps: how many batches there are,
+        for `progress`."""
+        running: collections.deque[dict[str, jax.Array]] = collections.deque()
         for shard in track(self.devices.prefetch(stream), progress, steps, unit="batch", leave=False):
             if stopping is not None and stopping():
                 raise Interrupted("stopped while a split was scored; the same command goes on from there")
-            done, running = running, self.step(variables, shard)
-            if done is not None:
-                yield self.devices.collect(done)
-        if running is not None:
-            yield self.devices.collect(running)
+            running.append(self.step(variables, shard))
+            if len(running) > ahead:
+                yield self.devices.collect(running.popleft())
+        while running:
+            yield self.devices.collect(running.popleft())
 
     def score(self, variables: Any, split: Split, progress: str = "", *, stopping: Stopping | None = None) -> dict[str, Any]:
         """The task's metrics of a split, and what the system tells beside; of several processes the first decodes, once for all.

@@ -13,7 +13,8 @@ from toy import ToyNet, ToySystem
 
 from configs import hvformer
 from mmre_jax.data import datasets
-from mmre_jax.training.evaluate import make_predictor, told
+from mmre_jax.training import evaluate
+from mmre_jax.training.evaluate import Predictor, make_predictor, told
 from mmre_jax.training.job import new_job
 from mmre_jax.training.mesh import mesh_devices
 from mmre_jax.training.parallel import local_devices
@@ -107,6 +108,7 @@ def test_devices_work_on_the_next_batch_while_one_is_decoded(parts, monkeypatch)
         return decode(task, outputs, record, encoded)
 
     monkeypatch.setattr(type(job.task), "decode", noted)
+    monkeypatch.setattr(evaluate, "AHEAD", 1)
     devices = local_devices(1)
     predictor = make_predictor(job, devices)
     step = predictor.step
@@ -120,3 +122,26 @@ def test_devices_work_on_the_next_batch_while_one_is_decoded(parts, monkeypatch)
     sizes = [4, 4, RECORDS - 8]
     order = ["sent"] + [what for size, more in zip(sizes, (1, 1, 0), strict=True) for what in ["sent"] * more + ["decoded"] * size]
     assert happened[: len(order)] == order
+
+
+@pytest.mark.parametrize(("count", "ahead"), [(0, 4), (1, 4), (3, 4), (9, 4), (9, 1), (9, 0)])
+def test_so_many_batches_run_ahead_of_what_is_decoded_and_none_is_lost(count, ahead):
+    events = []
+
+    class Host:
+        def prefetch(self, stream):
+            return stream
+
+        def collect(self, outputs):
+            events.append("collect")
+            return outputs
+
+    def step(variables, batch):
+        events.append("step")
+        return {"batch": batch}
+
+    found = list(Predictor(None, Host(), step).outputs({}, iter(range(count)), ahead=ahead))
+    assert [each["batch"] for each in found] == list(range(count))
+    assert events[: min(count, ahead + 1)] == ["step"] * min(count, ahead + 1)
+    running = np.cumsum([1 if event == "step" else -1 for event in events])
+    assert max(running, default=0) == min(count, ahead + 1) and len(events) == 2 * count
