@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -95,7 +95,7 @@ class Trainer:
 
     def run(self, batch: Any) -> Any:
         """One step. Returns its metrics, which on CPU are there already, as in the real loop."""
-        self.state, metrics = self.programs[tokens(batch)].call(self.state, batch, self._key)
+        self.state, metrics = self.programs[length_of(batch, self.programs)].call(self.state, batch, self._key)
         return jax.block_until_ready(metrics) if jax.default_backend() == "cpu" else metrics
 
     def seconds(self, batch: Any, steps: int) -> float:
@@ -107,9 +107,9 @@ class Trainer:
         return (time.perf_counter() - began) / steps
 
 
-def tokens(batch: Any) -> int:
-    """The padded length of a batch."""
-    return batch["text"]["ids"].shape[-1]
+def length_of(batch: Any, lengths: Iterable[int]) -> int:
+    """The padded length of a batch; of one without words, the only one of `lengths`."""
+    return batch["text"]["ids"].shape[-1] if "text" in batch else next(iter(lengths))
 
 
 def measure(config: ConfigDict, *, dtypes: Sequence[str] = (), steps: int = 50, peak_tflops: float | None = None) -> dict[str, Any]:
@@ -264,7 +264,7 @@ def _loop_row(setup: Setup, trainer: Trainer, steps: int, rows: Sequence[Mapping
         batch = next(stream)
         waiting += time.perf_counter() - asked
         metrics = trainer.run(batch)
-        expected += alone[tokens(batch)]
+        expected += alone[length_of(batch, alone)]
     jax.block_until_ready(metrics)
     seconds = time.perf_counter() - began
     next(stream, None)

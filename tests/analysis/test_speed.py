@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import hvformer
+from configs import detector, hvformer
 from mmre_jax.analysis import speed, speed_report
 from mmre_jax.analysis.peaks import peak_of
 
@@ -113,3 +113,12 @@ def test_too_few_steps_and_unknown_dtypes_are_refused() -> None:
         speed.measure(tiny(), steps=1)
     with pytest.raises(ValueError, match="dtypes are float32, bfloat16, found float16"):
         speed.measure(tiny(), dtypes=("float16",), steps=2)
+
+
+def test_a_system_without_words_is_timed() -> None:
+    config = detector.get_config("quickstart").copy_and_resolve_references().unlock()
+    config.vision.update({"width": 16, "layers": 1, "heads": 2, "mlp": 32, "side": 32, "stem": 8, "groups": 2})
+    config.data.update({"counts": (8, 4, 4)})
+    config.train.update({"batch": 4, "compilation_cache": ""})
+    found = speed.measure(config.lock(), steps=2)
+    assert len(found["steps"]) == len(found["loop"]) == 1 and found["loop"][0]["samples_per_second"] > 0
