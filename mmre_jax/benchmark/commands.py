@@ -54,8 +54,8 @@ def first_step(
     run = here / "run"
     for path in sorted(run.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    flags = {"train.log_every": 1, "train.max_steps": 2, "train.compilation_cache": str(here / "cache")}
-    flags |= trees.changed(side, settings or {})
+    flags = trees.changed(side, settings or {})
+    flags |= {"train.log_every": 1, "train.max_steps": 2, "train.compilation_cache": str(here / "cache")}
     command = ["-m", "launch.train", f"--config={config}", f"--workdir={run}", *(f"--config.{k}={v}" for k, v in flags.items())]
     began = time.perf_counter()
     process = _begin(trees.folders()[side], command, here / "train.log")
