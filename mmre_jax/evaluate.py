@@ -30,7 +30,6 @@ from mmre_jax.training.checkpoint import FOLDER
 from mmre_jax.training.evaluate import Predicted
 from mmre_jax.training.features import with_features
 from mmre_jax.training.lasting import lasting
-from mmre_jax.training.locate import locate
 from mmre_jax.training.other_data import check_labels, data_of, protocol_of
 from mmre_jax.training.protocol import protocol
 from mmre_jax.training.splits import Split, make_split, training_examples
@@ -77,7 +76,7 @@ def checkpoint(
     data.captions, data.features = captions or data.captions, features or data.features
     shuffled = shuffle or is_shuffled(data, split)
     with lasting() as read_all:
-        known = None if changes else _trained_on(extractor, path, data, dataset)
+        known = None if changes else _trained_on(extractor, data, dataset)
         read_all()
         shown, predicted = _predicted(extractor, data, split, shuffled, dataset, other=bool(changes))
     seen = frozenset(r.id for r, p in zip(shown.records, predicted, strict=True) if p.seen)
@@ -128,7 +127,7 @@ def calibrate(
     raw = calibration.raw_events(extractor.job.task, shown.records, [p.outputs for p in predicted], shown.encoded)
     found = calibration.fit(extractor.job.task, raw, about)
     assert raw is not None, "as fitted"
-    return calibration.write(locate(path)[0], extractor.step, found), Reliability(split, raw, found)
+    return calibration.write(extractor.directory, extractor.step, found), Reliability(split, raw, found)
 
 
 def gates(path: str | os.PathLike[str], split: str, *, root: str = "", captions: str = "", dataset: DataSet | None = None) -> Gates:
@@ -274,13 +273,14 @@ def _scored(
     return Evaluation(known.split, kind, task, examples, found, seen, TrainedOn.of(kind, known.train), about, None, encoded, reliability)
 
 
-def _trained_on(extractor: extract.Extractor, path: str | os.PathLike[str], data: ConfigDict, dataset: DataSet | None) -> TrainedOn:
+def _trained_on(extractor: extract.Extractor, data: ConfigDict, dataset: DataSet | None) -> TrainedOn:
     """What there is to know of a checkpoint's training examples: as its run left it, else of the split, which is read."""
-    directory, _ = locate(path)
-    left = trained_on.read(directory.parent) if directory.name == FOLDER else None
-    if left is not None or extractor.task not in trained_on.ASKED:
-        return left or TrainedOn()
-    job = extractor.job
+    steps, job = extractor.directory, extractor.job
+    left = trained_on.read(steps.parent) if steps.name == FOLDER else None
+    if left is not None:
+        return left
+    if extractor.task not in trained_on.ASKED:
+        return TrainedOn()
     return TrainedOn.of(extractor.task, training_examples(job.task, job.config, datasets.open_records(data, "train", dataset)))
 
 

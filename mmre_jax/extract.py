@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import json
 import os
+import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -44,6 +45,7 @@ class Extractor:
     variables: Any
     predictor: Predictor
     step: int
+    directory: pathlib.Path  # of the steps, on a disk or in a bucket
     calibration: Mapping[str, Any] | None = None  # of the scores, and what it was fitted on; None: they are as the system gives them
 
     def extract(
@@ -281,7 +283,7 @@ def load(path: str | os.PathLike[str], devices: int = 1, *, warm: bool = False) 
     if fitted is not None:
         job = dataclasses.replace(job, task=tasks.calibrated(job.task, calibration.of(fitted)))
     mapped = local_devices(devices)
-    extractor = Extractor(job, mapped.replicate(variables), make_predictor(job, mapped), step, fitted)
+    extractor = Extractor(job, mapped.replicate(variables), make_predictor(job, mapped), step, directory, fitted)
     if warm:
         extractor.warm()
     return extractor

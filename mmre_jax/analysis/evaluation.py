@@ -75,8 +75,12 @@ class Evaluation:
 
     def by_training_count(self) -> list[report.Row]:
         """Of relations the scores by how often training had them (frequency.blocks); nothing where that is not known."""
-        counts = self.known.counts if self.known is not None else {}
-        return frequency.blocks(self._confusion, self.task.labels, self.task.none, counts) if counts else []
+        return frequency.blocks(self._confusion, self.task.labels, self.task.none, self.trained) if self.trained else []
+
+    @property
+    def trained(self) -> Mapping[str, int]:
+        """Of relations, how often training had each; nothing where that is not known."""
+        return {} if self.known is None else self.known.counts
 
     @functools.cached_property
     def _confusion(self) -> np.ndarray:
@@ -131,9 +135,9 @@ class Evaluation:
         if self.kind == "relation":
             written.append(folder / "confusion.png")
             plots.save(plots.confusion(self._confusion, self.task.labels), written[-1])
-        if self.known is not None and self.known.counts:
+        if self.trained:
             written.append(folder / "training_count.png")
-            plots.save(frequency.figure(self._confusion, self.task.labels, self.task.none, self.known.counts), written[-1])
+            plots.save(frequency.figure(self._confusion, self.task.labels, self.task.none, self.trained), written[-1])
         if self.reliability is not None and len(self.reliability.raw.score):
             written.append(folder / "reliability.png")
             plots.save(reliability_plots.figure(self.reliability), written[-1])

@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mmre_jax.encoders.blocks import as_it_is
 from mmre_jax.encoders.vit import ViT, patch_mask
 
 Run = Callable[..., Any]  # of a module and arrays
@@ -41,7 +42,7 @@ def encode_maps(encoder: nn.Module, pictures: jax.Array, present: jax.Array, rea
         found = read(encoder(some.reshape(-1, *some.shape[2:]), train=train))
         return jax.tree.map(lambda x: x.reshape(*some.shape[:2], *x.shape[1:]), found)
 
-    if pictures.shape[1] == 1 or _always(encoder, train):
+    if pictures.shape[1] == 1 or as_it_is(encoder, train):
         return run_needed(encoder, present.any(), encode, pictures, train=train)
     parts = [run_needed(encoder, present[:, part].any(), encode, pictures[:, part], train=train) for part in PARTS]
     return jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *parts)
@@ -69,7 +70,7 @@ def run_needed(encoder: nn.Module, needed: jax.Array, run: Run, *operands: Any, 
       encoder: bound, as submodules are.
       needed: may differ from device to device, so that the run may not communicate.
     """
-    if _always(encoder, train):
+    if as_it_is(encoder, train):
         return run(encoder, *operands)
     module, variables = encoder.unbind()
 
@@ -81,7 +82,3 @@ def run_needed(encoder: nn.Module, needed: jax.Array, run: Run, *operands: Any, 
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(pure, *arguments))
 
     return jax.lax.cond(needed, pure, zeros, variables, *operands)
-
-
-def _always(encoder: nn.Module, train: bool) -> bool:
-    return train or any(encoder.is_mutable_collection(name) for name in ("params", "intermediates"))

@@ -48,11 +48,16 @@ def rows_at(x: jax.Array, at: jax.Array | None) -> jax.Array:
     return x if at is None else jnp.take_along_axis(x, at[:, :, None], axis=1)
 
 
+def as_it_is(module: nn.Module, train: bool) -> bool:
+    """Whether a bound module is to be called as it is, and its call not taken for one of a pure function of its variables: in training,
+    where it draws dropout, and where its variables are made or what it computes is looked at ("intermediates" is mutable)."""
+    return train or any(module.is_mutable_collection(name) for name in ("params", "intermediates"))
+
+
 def run_layer(layer: nn.Module, x: jax.Array, *, train: bool, fixed: Mapping[str, Any] | None = None, **operands: Any) -> Any:
     """layer(x, train=train, **fixed, **operands); in prediction it is traced once for all layers of equal fields, shapes and `fixed`.
 
-    In training each is traced by itself, since each draws its own dropout, and so it is where the layer's variables are made or what it
-    computes is looked at ("intermediates" is mutable).
+    Each is traced by itself where it is to be called `as_it_is`: in training each draws its own dropout.
 
     Args:
       layer: bound, as submodules are.
@@ -60,7 +65,7 @@ def run_layer(layer: nn.Module, x: jax.Array, *, train: bool, fixed: Mapping[str
       operands: arrays, trees of them, or None.
     """
     known = dict(fixed or {})
-    if train or any(layer.is_mutable_collection(name) for name in ("params", "intermediates")):
+    if as_it_is(layer, train):
         return layer(x, train=train, **known, **operands)
     return _predicted(layer.copy(parent=None), layer.variables, x, operands, tuple(known.items()))
 

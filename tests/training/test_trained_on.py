@@ -65,19 +65,24 @@ def test_a_damaged_file_is_named(tmp_path, text, field):
         trained_on.read(tmp_path)
 
 
-def test_an_evaluation_says_the_same_with_what_the_run_left_and_with_the_split_itself(trained, tmp_path, monkeypatch):
+@pytest.fixture
+def opened(monkeypatch):
+    """The splits that are opened from now on, in their order."""
+    found, plain = [], datasets.open_records
+
+    def open_records(data, split, dataset=None):
+        found.append(split)
+        return plain(data, split, dataset)
+
+    monkeypatch.setattr(datasets, "open_records", open_records)
+    return found
+
+
+def test_an_evaluation_says_the_same_with_what_the_run_left_and_with_the_split_itself(trained, tmp_path, opened):
     shutil.copytree(trained, tmp_path / "before")
     (tmp_path / "before" / trained_on.FILE).unlink()
     steps = shutil.copytree(trained / "checkpoints", tmp_path / "steps")
     step = next(path for path in steps.iterdir() if path.name.isdigit())
-    opened = []
-
-    def open_records(data, split, dataset=None):
-        opened.append(split)
-        return plain(data, split, dataset)
-
-    plain = datasets.open_records
-    monkeypatch.setattr(datasets, "open_records", open_records)
     own = evaluate.checkpoint(trained, "test")
     assert opened == ["test"], "the training split is left alone"
     read = evaluate.checkpoint(tmp_path / "before", "test")
@@ -87,14 +92,7 @@ def test_an_evaluation_says_the_same_with_what_the_run_left_and_with_the_split_i
     assert evaluate.checkpoint(step, "test").known == own.known, "a step that was copied elsewhere has nothing beside it"
 
 
-def test_of_triples_and_objects_nothing_is_asked(untrained, monkeypatch):
-    opened, plain = [], datasets.open_records
-
-    def open_records(data, split, dataset=None):
-        opened.append(split)
-        return plain(data, split, dataset)
-
-    monkeypatch.setattr(datasets, "open_records", open_records)
+def test_of_triples_and_objects_nothing_is_asked(untrained, opened):
     for kind in ("triples", "objects"):
         assert evaluate.checkpoint(untrained[kind], "test").known == TrainedOn()
     assert opened == ["test", "test"]
