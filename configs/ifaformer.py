@@ -68,15 +68,6 @@ def _minilm(config: ConfigDict, data: str) -> None:
     common.minilm(config, data)
     config.vision.update({"dialect": "vit", "width": 384, "layers": 6, "heads": 12, "mlp": 768, "init_std": 0.0})
     config.vision.update({"side": 128, "crop_side": 64, "positions": "sine"})
-    if data == "mnre":
-        return
-    # As rsrnet's: the published crops of these data were found with the annotation's help.
-    config.task.name = "entities"
-    config.data.objects = "none"
-    config.optim.lr = 2e-4
-    config.optim.multipliers = ConfigDict({"head": 10.0})
-    if data == "twitter2017":
-        config.text.max_tokens = 128
 
 
 def _twitter(config: ConfigDict) -> None:

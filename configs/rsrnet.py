@@ -120,11 +120,6 @@ def _minilm(config: ConfigDict, data: str) -> None:
     common.minilm(config, data)
     config.vision.update({**common.small_resnet(), "side": 128, "crop_side": 128})
     config.optim.warmup = 0.06
-    if data == "mnre":
-        return
-    config.data.objects = "none"
-    config.optim.lr = 2e-4
-    config.optim.multipliers = ConfigDict({"head": 10.0})
 
 
 def _reference(config: ConfigDict) -> None:
